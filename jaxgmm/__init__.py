@@ -1,0 +1,17 @@
+"""Gaussian mixture models in JAX: one differentiable likelihood, climbed by EM and by gradients."""
+
+from .coordinates import Leaves, Relative
+from .em import EM, m_step
+from .families import FAMILIES
+from .fit import Algorithm, Fit, fit
+from .gradient import Gradient
+from .initialize import from_labels, from_responsibilities, initialize
+from .likelihood import complete_log_likelihood, log_likelihood
+from .mixture import Mixture, log_joint, log_prob, responsibilities, sample
+from .prior import Prior, log_prior
+from .select import aic, best, bic, icl, n_parameters
+from .statistics import Statistics, e_step
+from .status import Status
+from .textbook import textbook_em
+
+__version__ = "0.1.0"

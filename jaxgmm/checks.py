@@ -1,0 +1,319 @@
+"""The front door: every ValueError about an argument, in a sentence that says what to do.
+
+Checks look at values only where there are values. Inside jit, vmap or grad an argument is a tracer:
+then its shape and dtype are checked, and its values are the caller's affair.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+ROWS_AT_A_TIME = 1 << 16
+
+
+def traced(*trees) -> bool:
+    """Whether any leaf is a tracer, so that there are no values to look at."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees))
+
+
+def float_dtype(dtype, like=None) -> np.dtype:
+    """The dtype to compute in: float32 or float64 stay, float16 and bfloat16 become float32, whole
+    numbers and booleans take the dtype of `like` or JAX's default."""
+    if jnp.issubdtype(dtype, jnp.floating):
+        wide = jnp.promote_types(dtype, jnp.float32)
+    else:
+        wide = like if like is not None else jnp.float64
+    return np.dtype(jax.dtypes.canonicalize_dtype(wide))
+
+
+def array(values, name: str) -> np.ndarray | jax.Array:
+    """Anything like an array, as a NumPy or JAX array of numbers. Raises ValueError if it is not."""
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise ValueError(f"{name} has masked entries: missing values are not supported yet.")
+    try:
+        found = values if isinstance(values, jax.Array) else np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name} is not a rectangular array of numbers: {error}") from None
+    if jnp.issubdtype(found.dtype, jnp.complexfloating):
+        raise ValueError(f"{name} is complex: pass real numbers, e.g. its real and imaginary parts.")
+    if not (jnp.issubdtype(found.dtype, jnp.number) or found.dtype == bool):
+        raise ValueError(
+            f"{name} holds values of type {found.dtype}, not numbers: choose its numeric columns "
+            "and convert them, e.g. with .astype(float)."
+        )
+    return found
+
+
+def cast(values: np.ndarray | jax.Array, name: str, dtype) -> jax.Array:
+    """`values` in `dtype`. Raises ValueError if they are finite and do not fit it."""
+    if isinstance(values, jax.Array):
+        return values.astype(dtype)
+    with np.errstate(over="ignore"):
+        narrow = np.ascontiguousarray(values, dtype)
+    if narrow.dtype.itemsize < values.dtype.itemsize and not np.isfinite(narrow).all():
+        raise ValueError(
+            f"{name} holds numbers too large for {narrow.dtype}: rescale it, or compute in float64 "
+            "under `with jax.enable_x64(True):`."
+        )
+    return jnp.asarray(narrow)
+
+
+def _warn_if_offset_costs(x: np.ndarray, dtype) -> None:
+    """Warns if rounding to `dtype` moves x by more than 1e-4 of a column's spread."""
+    if x.dtype.itemsize <= dtype.itemsize or not len(x):
+        return
+    spread = np.std(x, axis=0, dtype=np.float64)
+    rounding = np.max(np.abs(x), axis=0) * (np.finfo(dtype).eps / 2)
+    lost = np.flatnonzero(rounding > 1e-4 * spread)
+    lost = lost[np.ptp(x[:, lost], axis=0) > 0]
+    if len(lost):
+        warnings.warn(
+            f"x is {x.dtype} and is computed in {dtype} because JAX's 64-bit mode is off; column "
+            f"{lost[0]} lies so far from zero against its spread that rounding costs accuracy. "
+            "Subtract its mean first, or compute in float64 under `with jax.enable_x64(True):`.",
+            UserWarning,
+            stacklevel=5,
+        )
+
+
+def first_bad_row(x: np.ndarray | jax.Array) -> int | None:
+    """The first row with a NaN or an infinity, or None."""
+    for start in range(0, len(x), ROWS_AT_A_TIME):
+        good = np.isfinite(np.asarray(x[start : start + ROWS_AT_A_TIME])).all(axis=1)
+        if not good.all():
+            return start + int(np.argmin(good))
+    return None
+
+
+def data(x, *, like=None) -> jax.Array:
+    """x as a finite (n, d) array in the dtype it is computed in.
+
+    Raises ValueError for anything else; warns where float64 numbers lose accuracy in float32.
+    """
+    found = array(x, "x")
+    if found.ndim == 1:
+        raise ValueError(
+            f"x has shape {found.shape}: rows and columns are needed. For one feature pass "
+            "x[:, None], for one row x[None, :]."
+        )
+    if found.ndim != 2:
+        raise ValueError(f"x has shape {found.shape}: pass (n, d), n rows of d features.")
+    if 0 in found.shape:
+        what = "rows" if found.shape[0] == 0 else "columns"
+        raise ValueError(f"x has shape {found.shape}: it has no {what}.")
+    dtype = float_dtype(found.dtype, like)
+    if not traced(found):
+        if jnp.issubdtype(found.dtype, jnp.floating):
+            bad = first_bad_row(found)
+            if bad is not None:
+                raise ValueError(
+                    f"row {bad} of x holds NaN or infinity: drop or fill such rows (missing values "
+                    "are not supported yet)."
+                )
+        if isinstance(found, np.ndarray):
+            _warn_if_offset_costs(found, dtype)
+    return cast(found, "x", dtype)
+
+
+def weights_of_rows(weight, n: int, dtype) -> jax.Array | None:
+    """Row weights as (n,), or None for all ones. Raises ValueError for anything else."""
+    if weight is None:
+        return None
+    found = array(weight, "weight")
+    if found.shape != (n,):
+        raise ValueError(f"weight has shape {found.shape}: x has {n} rows, so pass shape ({n},).")
+    if not traced(found):
+        values = np.asarray(found)
+        if not np.isfinite(values).all() or (values < 0).any():
+            bad = int(np.argmax(~(np.isfinite(values) & (values >= 0))))
+            raise ValueError(
+                f"weight[{bad}] is {values[bad]}: row weights are finite and not negative."
+            )
+        if not values.any():
+            raise ValueError("all row weights are zero: give some row a positive weight.")
+    return cast(found, "weight", dtype)
+
+
+def whole(value, name: str, least: int) -> int:
+    """A whole number of at least `least`, as int."""
+    if traced(value):
+        raise ValueError(f"{name} sets the shape of the program: pass a plain int, not a traced value.")
+    try:
+        good = not isinstance(value, (str, bytes, bool)) and int(value) == value
+    except (TypeError, ValueError, OverflowError):
+        good = False
+    if not good or value < least:
+        raise ValueError(f"{name} is {value!r}: it must be a whole number, {least} or more.")
+    return int(value)
+
+
+def not_negative(value, name: str):
+    """A real number of at least zero; tracers pass."""
+    if not traced(value):
+        try:
+            good = float(value) >= 0 and float(value) < np.inf
+        except (TypeError, ValueError):
+            good = False
+        if not good:
+            raise ValueError(f"{name} is {value!r}: it must be a finite number, 0 or more.")
+    return value
+
+
+def choice(value, name: str, options) -> None:
+    """One of the options."""
+    if not isinstance(value, str) or value not in options:
+        known = ", ".join(repr(option) for option in options)
+        raise ValueError(f"unknown {name} {value!r}: choose one of {known}.")
+
+
+def same_features(mixture_features: int, x: jax.Array) -> None:
+    """x has as many columns as the mixture has features."""
+    if x.shape[1] != mixture_features:
+        raise ValueError(
+            f"x has {x.shape[1]} columns and the mixture {mixture_features} features: pass the "
+            "features that the mixture was made for, in their order."
+        )
+
+
+def enough_distinct_rows(x: jax.Array, weight, k: int) -> None:
+    """At least k distinct rows of positive weight; looks no further than it must."""
+    if traced(x, weight):
+        return
+    rows = np.asarray(x)
+    if weight is not None:
+        rows = rows[np.asarray(weight) > 0]
+    seen = rows[:0]
+    for start in range(0, len(rows), ROWS_AT_A_TIME):
+        size = 4 * k if start == 0 else ROWS_AT_A_TIME
+        for chunk in (rows[start : start + size], rows[start : start + ROWS_AT_A_TIME]):
+            seen = np.unique(np.concatenate([seen, chunk]), axis=0)
+            if len(seen) >= k:
+                return
+    raise ValueError(
+        f"{k} components need {k} distinct rows, and x has {len(seen)} (of positive weight): "
+        "use fewer components."
+    )
+
+
+def responsibilities_of_rows(resp, n: int, dtype) -> jax.Array:
+    """Responsibilities as (n, k): finite, not negative. Raises ValueError for anything else."""
+    found = array(resp, "resp")
+    if found.ndim != 2 or found.shape[0] != n or found.shape[1] < 1:
+        raise ValueError(
+            f"resp has shape {found.shape}: pass (n, k), here {n} rows and a column per component."
+        )
+    if not traced(found):
+        values = np.asarray(found)
+        good = np.isfinite(values).all(axis=1) & (values >= 0).all(axis=1)
+        if not good.all():
+            raise ValueError(
+                f"row {int(np.argmin(good))} of resp holds a negative number, NaN or infinity: "
+                "responsibilities are shares between 0 and 1."
+            )
+    return cast(found, "resp", dtype)
+
+
+def same_components(k: int, resp: jax.Array) -> None:
+    """resp has a column for each of the mixture's k components."""
+    if resp.shape[1] != k:
+        raise ValueError(f"resp has {resp.shape[1]} columns and the mixture {k} components.")
+
+
+def labels_of_rows(labels, n: int, n_components: int | None) -> tuple[jax.Array, int]:
+    """Labels 0 … k−1 as (n,) integers, and k. Raises ValueError for anything else."""
+    found = array(labels, "labels")
+    if found.shape != (n,):
+        raise ValueError(f"labels has shape {found.shape}: x has {n} rows, so pass shape ({n},).")
+    if n_components is None:
+        if traced(found):
+            raise ValueError("n_components is needed where labels are traced.")
+        n_components = int(np.max(np.asarray(found))) + 1
+    k = whole(n_components, "n_components", 1)
+    if not traced(found):
+        values = np.asarray(found)
+        bad = ~((values == np.floor(values)) & (values >= 0) & (values < k))
+        if bad.any():
+            first = int(np.argmax(bad))
+            raise ValueError(
+                f"labels[{first}] is {values[first]}: with {k} components, labels are the whole "
+                f"numbers 0 to {k - 1}."
+            )
+    return jnp.asarray(found).astype(jnp.int32), k
+
+
+def mixture_parameters(weights, means, covariances) -> None:
+    """Weights, means and dense covariances (k, d, d) as NumPy arrays describe a mixture."""
+    for name, values in (("weights", weights), ("means", means), ("covariances", covariances)):
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} hold NaN or infinity.")
+    if (weights < 0).any():
+        raise ValueError(f"weights[{int(np.argmax(weights < 0))}] is negative: weights are shares.")
+    if abs(weights.sum() - 1) > 1e-5:
+        raise ValueError(f"weights sum to {weights.sum():.6g}, not 1: divide them by their sum.")
+    for i, sigma in enumerate(covariances):
+        scale = np.sqrt(np.abs(np.diag(sigma)))
+        if (np.abs(sigma - sigma.T) > 1e-5 * np.outer(scale, scale)).any():
+            raise ValueError(
+                f"covariances[{i}] is not symmetric: pass (covariance + covariance.T) / 2."
+            )
+        if (np.diag(sigma) <= 0).any():
+            feature = int(np.argmax(np.diag(sigma) <= 0))
+            raise ValueError(
+                f"covariances[{i}] is not positive definite: feature {feature} has variance "
+                f"{sigma[feature, feature]:.6g}."
+            )
+        try:
+            np.linalg.cholesky(sigma / np.outer(scale, scale))
+        except np.linalg.LinAlgError:
+            raise ValueError(
+                f"covariances[{i}] is not positive definite: some combination of the features has "
+                "no positive variance."
+            ) from None
+
+
+def held_by_family(covariances, kept, family: str, own_shape) -> None:
+    """Dense covariances that a family holds without loss, given what it keeps of them."""
+    scale = np.sqrt(np.diagonal(covariances, axis1=1, axis2=2))
+    if (np.abs(kept - covariances) > 1e-5 * scale[:, :, None] * scale[:, None, :]).any():
+        raise ValueError(
+            f"these dense covariances are not of family {family!r}: pass them in its own shape "
+            f"{own_shape}, or choose another family."
+        )
+
+
+def rounding_of_means(means, covariances, dtype) -> None:
+    """Warns if rounding float64 means to `dtype` moves one by more than 1e-4 standard deviations."""
+    widths = np.sqrt(np.diagonal(covariances, axis1=1, axis2=2))
+    if (np.abs(means) * (np.finfo(dtype).eps / 2) > 1e-4 * widths).any():
+        warnings.warn(
+            f"means are rounded to {dtype} and lie so far from zero against the components' widths "
+            "that this costs accuracy. Subtract a common offset first, or compute in float64 under "
+            "`with jax.enable_x64(True):`.",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def at_least_one(value, name: str) -> None:
+    """A real number of at least 1; tracers pass."""
+    if not traced(value) and not 1 <= float(value) < np.inf:
+        raise ValueError(f"{name} is {value!r}: it must be a finite number, 1 or more.")
+
+
+def algorithm(value) -> None:
+    """An object with init and move, hashable, as `fit` needs it."""
+    if isinstance(value, type) or not (hasattr(value, "init") and hasattr(value, "move")):
+        raise ValueError(
+            f"algorithm is {value!r}: pass an instance with init and move, e.g. EM(), or wrap an "
+            "optax optimiser as Gradient(optimiser)."
+        )
+    try:
+        hash(value)
+    except TypeError:
+        raise ValueError(
+            f"algorithm {value!r} is not hashable: give its settings as plain numbers."
+        ) from None

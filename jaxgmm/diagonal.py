@@ -1,0 +1,172 @@
+"""Diagonal and spherical covariances: one scale for each feature, or one for all of them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from .covariance import Covariance, excess
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Diagonal(Covariance):
+    """A variance for each component and feature.
+
+    log_diagonal "k d": logarithms of the inverse standard deviations, the diagonal of W."""
+
+    log_diagonal: jax.Array
+
+    @classmethod
+    def identity(cls, k, d, dtype):
+        return cls(jnp.zeros((k, d), dtype))
+
+    @classmethod
+    def shape(cls, k, d):
+        return (k, d)
+
+    @classmethod
+    def own(cls, covariances):
+        return covariances.diagonal(axis1=-2, axis2=-1)
+
+    @classmethod
+    def expand(cls, covariances, k, d, xp):
+        return covariances[:, :, None] * xp.eye(d, dtype=covariances.dtype)
+
+    @classmethod
+    def from_own(cls, covariances, xp):
+        return cls(-xp.log(covariances) / 2)
+
+    @staticmethod
+    def fold(values: jax.Array) -> jax.Array:
+        """Values (..., d), one for each feature, summed into one for each scale."""
+        return values
+
+    @staticmethod
+    def features_per_scale(d: int) -> int:
+        """How many features share a scale."""
+        return 1
+
+    @property
+    def _scale(self):
+        return jnp.exp(self.log_diagonal)
+
+    def dense(self, d):
+        return jnp.exp(2 * self.log_scales(d))[..., None] * jnp.eye(d, dtype=self._scale.dtype)
+
+    def dense_precision(self, d):
+        return jnp.exp(-2 * self.log_scales(d))[..., None] * jnp.eye(d, dtype=self._scale.dtype)
+
+    @classmethod
+    def n_parameters(cls, k, d):
+        return k * (d // cls.features_per_scale(d))
+
+    def whiten(self, vectors):
+        return self._scale * vectors
+
+    def unwhiten(self, vectors):
+        return vectors / self._scale
+
+    def unwhiten_transposed(self, vectors):
+        return vectors / self._scale
+
+    def log_scales(self, d):
+        return -jnp.broadcast_to(self.log_diagonal, (len(self.log_diagonal), d))
+
+    def amplification(self, means):
+        return jnp.sum((jnp.abs(means) * self._scale + 1) ** 2, axis=-1)
+
+    def residuals(self, means, x):
+        return self._scale[..., None] * (x - means[..., None])
+
+    def cross(self, share, y, x):
+        return self.fold(jnp.sum(share[:, None] * y**2, axis=-1))
+
+    def spread(self, cross, shift, means):
+        return cross
+
+    @classmethod
+    def features(cls, x):
+        ones = jnp.ones((1, x.shape[1]), x.dtype)
+        return jnp.concatenate([cls.fold((x**2).T).T, x, ones])
+
+    def natural(self, means, constants):
+        precision = jnp.exp(2 * self.log_diagonal)
+        linear = precision * means
+        constant = constants - jnp.sum(linear * means, axis=-1) / 2
+        return jnp.concatenate([-precision / 2, linear, constant[:, None]], axis=-1)
+
+    @staticmethod
+    def moments(sums, d):
+        sums = sums.T
+        return sums[:, -1], sums[:, -1 - d : -1], sums[:, : -1 - d]
+
+    @classmethod
+    def outer(cls, a, b):
+        return cls.fold(a * b)
+
+    @classmethod
+    def reduce(cls, matrix):
+        return cls.fold(jnp.diagonal(matrix)[None])
+
+    def whiten_second(self, moment):
+        return jnp.exp(2 * self.log_diagonal) * moment
+
+    def quadratic(self, moment):
+        return jnp.sum(self.whiten_second(moment), axis=-1)
+
+    @classmethod
+    def maximise(cls, moment, mass, d):
+        share = cls.features_per_scale(d)
+        deviation = moment / (share * mass[:, None]) - 1
+        divergence = share * jnp.sum(excess(deviation), axis=-1)
+        return cls(-jnp.log1p(deviation) / 2), divergence
+
+    def compose(self, base):
+        return type(self)(self.log_diagonal + base.log_diagonal)
+
+    def relative_to(self, base):
+        return type(self)(self.log_diagonal - base.log_diagonal)
+
+    def metric(self, weight, d):
+        root = jnp.sqrt(2 * self.features_per_scale(d) * weight)[:, None]
+        return type(self)(jnp.broadcast_to(root, self.log_diagonal.shape))
+
+    def spread_from_gradient(self, gradient, mass, d):
+        return self.features_per_scale(d) * mass[:, None] - gradient.log_diagonal
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Spherical(Diagonal):
+    """One variance for each component: the leaf of `Diagonal`, as "k 1"."""
+
+    @classmethod
+    def identity(cls, k, d, dtype):
+        return super().identity(k, 1, dtype)
+
+    @classmethod
+    def shape(cls, k, d):
+        return (k,)
+
+    @classmethod
+    def own(cls, covariances):
+        return covariances[:, 0, 0]
+
+    @classmethod
+    def expand(cls, covariances, k, d, xp):
+        return covariances[:, None, None] * xp.eye(d, dtype=covariances.dtype)
+
+    @classmethod
+    def from_own(cls, covariances, xp):
+        return super().from_own(covariances[:, None], xp)
+
+    @staticmethod
+    def fold(values):
+        return jnp.sum(values, axis=-1, keepdims=True)
+
+    @staticmethod
+    def features_per_scale(d):
+        return d

@@ -1,0 +1,246 @@
+"""`fit`: one loop for every algorithm."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from . import checks
+from . import prior as priors
+from .em import EM, m_step_from
+from .kernels import KERNELS
+from .likelihood import evaluate
+from .mixture import Mixture, admit
+from .prior import Prior, log_prior
+from .rows import Rows
+from .statistics import Statistics
+from .status import Status, degenerate, finite
+
+LEAST_CAPACITY = 1024
+RUNNING = -1
+
+
+class Algorithm(Protocol):
+    """What `fit` asks of a method. Frozen and hashable by value, so that building an equal one again
+    does not compile again."""
+
+    def init(self, mixture: Mixture, statistics: Statistics) -> Any:
+        """The state before the first move: a pytree of arrays of fixed shape."""
+
+    def move(
+        self,
+        mixture: Mixture,
+        state: Any,
+        statistics: Statistics,
+        evaluate: Callable[[Mixture], Statistics],
+        prior: Prior | None,
+    ) -> tuple[Mixture, Any, Statistics, jax.Array | float]:
+        """One move from an accepted mixture with its statistics.
+
+        `evaluate` is one pass over the rows; the log-likelihood it returns carries its gradient
+        with respect to the mixture. Returns the next accepted mixture, the state, the statistics
+        *of that mixture*, and how many passes were made."""
+
+
+def _kl(tolerance, gain, objective, previous):
+    return gain < tolerance
+
+
+def _relative(tolerance, gain, objective, previous):
+    return jnp.abs(objective - previous) < tolerance * jnp.abs(objective)
+
+
+STOPPING = {"kl": _kl, "relative": _relative}
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """The result of `fit`; under vmap every field has a leading axis of lanes.
+
+    Attributes:
+      mixture: the last accepted mixture; always finite, unless the start was not.
+      log_likelihood: () ℓ of `mixture`, in nats.
+      objective: () ℓ + log prior of `mixture`: what was climbed.
+      steps: () moves made.
+      passes: () passes over the rows, the first evaluation of the start included.
+      status: () a `Status` value.
+      residual: () D(θ) of `mixture`: what one more EM step would gain in the expected complete-data
+        objective, per unit of row weight; 0 exactly at a fixed point of EM.
+      history: (steps + 1,) objective at the start and after each step. Under jit or vmap
+        (max_steps + 1,), the last value repeated.
+      history_passes: like history, passes made up to each.
+    """
+
+    mixture: Mixture
+    log_likelihood: jax.Array
+    objective: jax.Array
+    steps: jax.Array
+    passes: jax.Array
+    status: jax.Array
+    residual: jax.Array
+    history: jax.Array
+    history_passes: jax.Array
+
+    @property
+    def converged(self) -> jax.Array:
+        """() boolean: the stopping rule was met."""
+        return self.status == Status.CONVERGED
+
+
+class _Loop(NamedTuple):
+    mixture: Mixture
+    state: Any
+    sums: Statistics
+    objective: jax.Array
+    gain: jax.Array
+    status: jax.Array
+    steps: jax.Array
+    passes: jax.Array
+    history: jax.Array
+    history_passes: jax.Array
+
+
+@functools.partial(
+    jax.jit,
+    static_argnames=("default_prior", "algorithm", "kernel", "stopping", "capacity", "callback"),
+)
+def _run(
+    x, weight, mixture, prior, tolerance, max_steps,
+    *, default_prior, algorithm, kernel, stopping, capacity, callback,
+):  # fmt: skip
+    rows = Rows.centred(x, weight)
+    prior = priors.of_rows(rows) if default_prior else prior
+    prior = None if prior is None else prior.translate(-rows.centre)
+    resolution = rows.magnitude()
+    start = mixture.translate(-rows.centre)
+
+    def judge(mixture, sums):
+        """The EM gain at a mixture, and whether EM would degenerate from it."""
+        step = m_step_from(mixture, sums, prior)
+        return step.gain, degenerate(mixture, sums, step, prior, resolution)
+
+    def status_of(usable, broken, stop, steps):
+        status = jnp.where(steps >= max_steps, Status.MAX_STEPS, RUNNING)
+        status = jnp.where(stop, Status.CONVERGED, status)
+        status = jnp.where(broken, Status.DEGENERATE, status)
+        return jnp.where(usable, status, Status.NONFINITE).astype(jnp.int32)
+
+    def usable(mixture, sums):
+        shown = dataclasses.replace(mixture, logits=jnp.where(mixture.present, mixture.logits, 0))
+        return finite(shown, sums)
+
+    sums = evaluate(start, rows, kernel)
+    objective = sums.log_likelihood + log_prior(start, prior)
+    gain, broken = judge(start, sums)
+    stop = STOPPING[stopping](tolerance, gain, objective, jnp.inf)  # no step yet: only D can stop
+    history = jnp.full((capacity,), objective)
+    loop = _Loop(
+        start, algorithm.init(start, sums), sums, objective, gain,
+        status_of(usable(start, sums), broken, stop, 0), jnp.int32(0), jnp.float32(1),
+        history, jnp.ones((capacity,), jnp.float32),
+    )  # fmt: skip
+
+    def step(loop):
+        mixture, state, sums, passes = algorithm.move(
+            loop.mixture, loop.state, loop.sums, lambda m: evaluate(m, rows, kernel), prior
+        )
+        state = jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), state, loop.state)
+        objective = sums.log_likelihood + log_prior(mixture, prior)
+        gain, broken = judge(mixture, sums)
+        good = usable(mixture, sums) & jnp.isfinite(objective)
+        steps = loop.steps + 1
+        stop = STOPPING[stopping](tolerance, gain, objective, loop.objective)
+        made = _Loop(
+            mixture, state, sums, objective, gain, status_of(good, broken, stop, steps), steps,
+            loop.passes + passes,
+            loop.history.at[steps].set(objective),
+            loop.history_passes.at[steps].set(loop.passes + passes),
+        )  # fmt: skip
+        if callback is not None:
+            jax.debug.callback(callback, steps, objective, gain)
+        spent = loop._replace(status=made.status, passes=made.passes)
+        return jax.tree.map(lambda a, b: jnp.where(good, a, b), made, spent)
+
+    end = jax.lax.while_loop(lambda loop: loop.status == RUNNING, step, loop)
+    beyond = jnp.arange(capacity) > end.steps
+    return Fit(
+        end.mixture.translate(rows.centre), end.sums.log_likelihood, end.objective, end.steps,
+        end.passes, end.status, end.gain,
+        jnp.where(beyond, end.objective, end.history),
+        jnp.where(beyond, end.passes, end.history_passes),
+    )  # fmt: skip
+
+
+def fit(
+    x,
+    mixture: Mixture,
+    algorithm: Algorithm = EM(),
+    *,
+    weight=None,
+    prior: Prior | str | None = "default",
+    tolerance: float = 1e-9,
+    max_steps: int = 1000,
+    kernel: str = "auto",
+    stopping: str = "kl",
+    callback: Callable | None = None,
+) -> Fit:
+    """Climbs ℓ(θ) + log prior(θ) from `mixture` until the stopping rule is met.
+
+    Args:
+      x: (n, d) rows, finite; any array, list or table of real numbers.
+      mixture: the start.
+      algorithm: `EM()`, `Gradient(optimiser)`, or anything that keeps `Algorithm`.
+      weight: (n,) row weights, or None for ones. A row of weight 0 is padding.
+      prior: a `Prior`; None for maximum likelihood; "default" for `Prior.from_data(x, weight)`.
+      tolerance: the rule's threshold, strict: 0.0 runs exactly max_steps steps.
+      max_steps: steps at the most; 0 returns the start with its likelihood.
+      kernel: "whitened", "natural", or "auto" (see `jaxgmm.kernels.with_kernel`).
+      stopping: "kl" stops when D(θ) < tolerance, D being what one EM step would gain in the
+        expected complete-data objective per unit of weight (the same for every algorithm and
+        parametrisation); "relative" when the objective changes by less than tolerance times itself.
+      callback: called on the host after each step with (step, objective, D); the same function
+        object does not compile again. Under vmap it is called for every lane.
+
+    Returns:
+      A `Fit`, in the dtype of x (float16: float32; whole numbers: JAX's default).
+
+    Raises:
+      ValueError: for anything above that is not as said; for more components than distinct rows.
+        Inside the loop nothing raises: see `Fit.status`.
+    """
+    dtype = checks.float_dtype(checks.array(x, "x").dtype, mixture.dtype)
+    mixture, x, weight = admit(jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), mixture), x, weight)
+    default_prior = isinstance(prior, str)
+    if default_prior:
+        checks.choice(prior, "prior", ("default",))
+    prior = priors.checked(None if default_prior else prior, mixture.n_features, x.dtype)
+    tolerance = jnp.asarray(checks.not_negative(tolerance, "tolerance"), x.dtype)
+    max_steps = checks.whole(max_steps, "max_steps", 0)
+    checks.choice(kernel, "kernel", ("auto", *KERNELS))
+    checks.choice(stopping, "stopping", STOPPING)
+    checks.algorithm(algorithm)
+    if not checks.traced(mixture):
+        checks.enough_distinct_rows(x, weight, int(np.sum(np.asarray(mixture.present))))
+
+    capacity = max(LEAST_CAPACITY, 1 << max_steps.bit_length())
+    found = _run(
+        x, weight, mixture, prior, tolerance, max_steps,
+        default_prior=default_prior, algorithm=algorithm, kernel=kernel, stopping=stopping,
+        capacity=capacity, callback=callback,
+    )  # fmt: skip
+    if checks.traced(found):
+        history, passes = found.history[: max_steps + 1], found.history_passes[: max_steps + 1]
+    else:  # through NumPy: slicing a JAX array compiles once for every length
+        made = int(found.steps) + 1
+        history, passes = (
+            jnp.asarray(np.asarray(values)[:made])
+            for values in (found.history, found.history_passes)
+        )
+    return dataclasses.replace(found, history=history, history_passes=passes)

@@ -1,0 +1,205 @@
+"""Where fits start: a method is a function in the table `METHODS`."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from . import checks
+from . import prior as priors
+from .covariance import Covariance
+from .em import m_step_from
+from .families import family_class
+from .kernels import Whitened, block_rows
+from .mixture import Mixture
+from .prior import Prior
+from .rows import Rows
+from .statistics import Statistics
+
+
+def _data_scale(family: type[Covariance], rows: Rows, k: int) -> Covariance:
+    """Factors that bring each feature (or all, if spherical) to unit variance; a constant feature
+    keeps its unit."""
+    d = rows.x.shape[1]
+    variance = jnp.diagonal(priors.of_rows(rows, 1.0).scatter)
+    matrix = jnp.diag(jnp.where(variance > 0, variance, 1))
+    factor, _ = family.maximise(family.reduce(matrix), jnp.ones(1, matrix.dtype), d)
+    shaped = family.identity(k, d, matrix.dtype)
+    return jax.tree.map(lambda leaf, like: jnp.broadcast_to(leaf, like.shape), factor, shaped)
+
+
+def _given_shares(family, rows: Rows, share, k: int, beside, prior, even: Covariance) -> Mixture:
+    """The M-step at given responsibilities: share(beside block) is (k, b).
+
+    The means come first, so that second moments are taken about them."""
+    size = 1 << 12
+
+    def first(x, weight, *block):
+        shares = weight * share(*block)
+        return jnp.sum(shares, axis=1), jnp.sum(shares[:, None] * x, axis=-1)
+
+    mass, moment = rows.total(first, size, beside)
+    means = moment / jnp.where(mass > 0, mass, 1)[:, None]
+    frame = Mixture(jnp.log(mass / jnp.sum(mass)), means, even)
+    kernel = Whitened(frame)
+
+    def second(x, weight, *block):
+        y = frame.covariance.residuals(means, x)
+        return kernel.sums(x, y, weight * share(*block))
+
+    sums = kernel.statistics(rows.total(second, block_rows(frame), beside))
+    sums = Statistics(*sums, jnp.zeros((), means.dtype))
+    return m_step_from(frame, sums, prior).taken_from(frame)
+
+
+@functools.partial(jax.jit, static_argnames="family")
+def _from_responsibilities(x, resp, weight, prior, family):
+    rows = Rows.centred(x, weight)
+    prior = None if prior is None else prior.translate(-rows.centre)
+    k = resp.shape[1]
+    even = _data_scale(family, rows, k)
+    return _given_shares(family, rows, jnp.transpose, k, resp, prior, even).translate(rows.centre)
+
+
+def from_responsibilities(
+    x, resp, *, family: str = "full", weight=None, prior: Prior | None = None
+) -> Mixture:
+    """The textbook M-step from responsibilities alone.
+
+    Args:
+      x: (n, d) rows.
+      resp: (n, k) shares of each row; a column of zeros makes an absent component.
+      family: a name in `FAMILIES`.
+      weight: (n,) row weights, or None for ones.
+      prior: a `Prior`, or None for the plain weighted means and covariances, divided by the mass.
+
+    Returns:
+      The mixture. Under prior=None a component whose covariance is singular has non-finite leaves.
+
+    Raises:
+      ValueError: for an argument that is not as said.
+
+    (Bishop 2006, eqs. 9.24–9.26.)
+    """
+    x = checks.data(x)
+    weight = checks.weights_of_rows(weight, len(x), x.dtype)
+    resp = checks.responsibilities_of_rows(resp, len(x), x.dtype)
+    prior = priors.checked(prior, x.shape[1], x.dtype)
+    return _from_responsibilities(x, resp, weight, prior, family_class(family))
+
+
+def from_labels(
+    x, labels, n_components: int | None = None, *, family: str = "full", weight=None,
+    prior: Prior | None = None,
+) -> Mixture:  # fmt: skip
+    """`from_responsibilities` for labels (n,), whole numbers 0 … n_components − 1 (default: the
+    largest label + 1). Raises ValueError for labels that are not."""
+    x = checks.data(x)
+    labels, k = checks.labels_of_rows(labels, len(x), n_components)
+    resp = jax.nn.one_hot(labels, k, dtype=x.dtype)
+    return from_responsibilities(x, resp, family=family, weight=weight, prior=prior)
+
+
+def _spread_rows(key, rows: Rows, k: int, odds):
+    """k rows drawn one after another, each with probability ∝ weight · odds(squared distance to the
+    nearest row drawn before, features brought to unit variance); and each row's nearest of them.
+
+    Returns the indices (k,) and labels (n,)."""
+    variance = jnp.diagonal(priors.of_rows(rows, 1.0).scatter)
+    scale = jax.lax.rsqrt(jnp.where(variance > 0, variance, 1))
+    weight = jnp.ones(len(rows.x), rows.x.dtype) if rows.weight is None else rows.weight
+
+    def draw(i, carry):
+        chosen, nearest, labels = carry
+        chance = weight * jnp.where(i == 0, 1, odds(nearest))
+        # Once every row is at distance 0 there is nothing new to draw: any row of weight will do.
+        chance = jnp.where(jnp.any(chance > 0), chance, weight)
+        index = jax.random.categorical(jax.random.fold_in(key, i), jnp.log(chance))
+        distance = jnp.sum(((rows.x - rows.x[index]) * scale) ** 2, axis=1)
+        closer = distance < nearest
+        labels = jnp.where(closer, i, labels)
+        return chosen.at[i].set(index.astype(jnp.int32)), jnp.where(closer, distance, nearest), labels
+
+    n = len(rows.x)
+    start = jnp.zeros(k, jnp.int32), jnp.full(n, jnp.inf, rows.x.dtype), jnp.zeros(n, jnp.int32)
+    chosen, _, labels = jax.lax.fori_loop(0, k, draw, start)
+    return chosen, labels
+
+
+def _finite_or_even(mixture: Mixture, even: Covariance) -> Mixture:
+    """The mixture, with the data's own scale wherever a covariance is not finite."""
+    good = jnp.all(jnp.isfinite(mixture.covariance.log_scales(mixture.n_features)), axis=-1)
+    pick = lambda a, b: jnp.where(good[:, None], a, b)
+    return Mixture(mixture.logits, mixture.means, jax.tree.map(pick, mixture.covariance, even))
+
+
+def _k_means_plus_plus(key, rows, k, family, prior, even):
+    _, labels = _spread_rows(key, rows, k, odds=lambda squared: squared)
+    hot = lambda block: jax.nn.one_hot(block, k, axis=0, dtype=rows.x.dtype)
+    return _given_shares(family, rows, hot, k, labels, prior, even)
+
+
+def _random_rows(key, rows, k, family, prior, even):
+    chosen, _ = _spread_rows(key, rows, k, odds=lambda squared: (squared > 0).astype(rows.x.dtype))
+    everything = _given_shares(
+        family, rows, lambda x: jnp.ones((k, len(x)), x.dtype), k, rows.x[:, 0], prior, even
+    )
+    return Mixture(everything.logits, rows.x[chosen] - rows.centre, everything.covariance)
+
+
+def _random_responsibilities(key, rows, k, family, prior, even):
+    resp = jax.random.dirichlet(key, jnp.ones(k, rows.x.dtype), (len(rows.x),))
+    return _given_shares(family, rows, jnp.transpose, k, resp.astype(rows.x.dtype), prior, even)
+
+
+METHODS = {
+    "k-means++": _k_means_plus_plus,
+    "random-rows": _random_rows,
+    "random-responsibilities": _random_responsibilities,
+}
+
+
+@functools.partial(jax.jit, static_argnames=("k", "family", "method"))
+def _initialize(key, x, weight, k, family, method):
+    rows = Rows.centred(x, weight)
+    even = _data_scale(family, rows, k)
+    made = METHODS[method](key, rows, k, family, priors.of_rows(rows), even)
+    return _finite_or_even(made, even).translate(rows.centre)
+
+
+def initialize(
+    key: jax.Array, x, n_components: int, *, family: str = "full", method: str = "k-means++",
+    weight=None,
+) -> Mixture:  # fmt: skip
+    """A start for `fit`.
+
+    Args:
+      key: a JAX random key.
+      x: (n, d) rows.
+      n_components: k, a plain whole number.
+      family: a name in `FAMILIES`.
+      method: "k-means++" draws k rows far apart, features brought to unit variance, and makes one
+        M-step from each row's nearest of them (Arthur & Vassilvitskii 2007, sec. 2.2);
+        "random-rows" puts the means on k random rows, with even weights and the data's covariance;
+        "random-responsibilities" makes one M-step from uniform random responsibilities (n, k).
+      weight: (n,) row weights, or None for ones; a row of weight 0 is never drawn.
+
+    Returns:
+      A finite mixture in the dtype of x. M-steps use the default prior, so that a component on few
+      rows has a covariance. No two means drawn are equal while distinct rows remain. Works under
+      jit and vmap, over keys, data sets and weights.
+
+    Raises:
+      ValueError: for an argument that is not as said; for more components than distinct rows.
+
+    Given responsibilities or labels: `from_responsibilities`, `from_labels`.
+    """
+    checks.choice(method, "method", METHODS)
+    kind = family_class(family)
+    k = checks.whole(n_components, "n_components", 1)
+    x = checks.data(x)
+    weight = checks.weights_of_rows(weight, len(x), x.dtype)
+    checks.enough_distinct_rows(x, weight, k)
+    return _initialize(key, x, weight, k, kind, method)

@@ -1,0 +1,144 @@
+"""The incomplete-data log-likelihood with its derivatives, and the complete-data one behind it.
+
+Fisher's identity: at a fixed mixture θ, the gradient of the log-likelihood ℓ is that of
+
+    Q(θ' | θ) = Σ_n w_n Σ_k r_nk(θ) [log π'_k + log N(x_n; μ'_k, Σ'_k)]
+
+at θ' = θ, and Q depends on the rows through `Statistics` alone. So a gradient costs one pass and
+holds no n×k array, and since the statistics are differentiable themselves, so is the gradient.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
+
+from . import checks
+from .kernels import block_rows, posterior, with_kernel
+from .mixture import Mixture, admit, over_rows, row_log_joint, row_log_prob
+from .rows import Rows
+from .statistics import Statistics, about_mixture, statistics
+
+
+def expected(mixture: Mixture, at: Mixture, sums: Statistics) -> jax.Array:
+    """Q(mixture | at), given the statistics `sums` taken at the mixture `at`."""
+    d = mixture.n_features
+    covariance = mixture.covariance
+    moved = at.covariance.whiten(mixture.means - at.means)
+    about = covariance.outer(sums.mass[:, None] * moved - 2 * sums.shift, moved)
+    second = sums.spread + covariance.pool(about)
+    constants = jnp.where(mixture.present, mixture.log_weights, 0) - d / 2 * math.log(2 * math.pi)
+    volume = covariance.pool(sums.mass) * covariance.log_determinant(d)
+    quadratic = covariance.relative_to(at.covariance).quadratic(second)
+    return jnp.sum(sums.mass * constants) + jnp.sum(volume) - jnp.sum(quadratic) / 2
+
+
+def evaluate(mixture: Mixture, rows: Rows, kernel: str) -> Statistics:
+    """The statistics at `mixture`, whose log-likelihood also carries its gradient with respect to
+    the mixture (to first order), without a second pass and without anything stored per row."""
+    at = jax.lax.stop_gradient(mixture)
+    sums = statistics(at, rows, kernel)
+    climb = expected(mixture, at, sums)
+    value = sums.log_likelihood + (climb - jax.lax.stop_gradient(climb))
+    return dataclasses.replace(sums, log_likelihood=value)
+
+
+@functools.partial(jax.custom_jvp)
+def _value(mixture, x, weight):
+    centred, rows = about_mixture(mixture, x, weight)
+
+    def run(kernel):
+        def block(x, weight):
+            return jnp.sum(weight * posterior(kernel.log_joint(x)[0])[1])
+
+        return rows.total(block, block_rows(centred))
+
+    return with_kernel("auto", centred, len(x), run)
+
+
+@functools.partial(_value.defjvp, symbolic_zeros=True)
+def _value_jvp(primals, tangents):
+    mixture, x, weight = primals
+    along_mixture, along_x, along_weight = tangents
+    sums = statistics(*about_mixture(mixture, x, weight))
+    slope = jnp.zeros_like(sums.log_likelihood)
+
+    if not all(_is_zero(leaf) for leaf in jax.tree.leaves(along_mixture, is_leaf=_is_zero)):
+        along = jax.tree.map(_instantiate, along_mixture, is_leaf=_is_zero)
+        slope += jax.jvp(lambda moved: expected(moved, mixture, sums), (mixture,), (along,))[1]
+    if not _is_zero(along_x):
+        pull = over_rows(jax.grad(row_log_prob, argnums=1), mixture, x)
+        pull = pull if weight is None else weight[:, None] * pull
+        slope += jnp.sum(pull * along_x)
+    if along_weight is not None and not _is_zero(along_weight):
+        slope += jnp.sum(over_rows(row_log_prob, mixture, x) * along_weight)
+    return sums.log_likelihood, slope
+
+
+def _is_zero(tangent) -> bool:
+    return isinstance(tangent, SymbolicZero)
+
+
+def _instantiate(tangent):
+    return jnp.zeros(tangent.shape, tangent.dtype) if _is_zero(tangent) else tangent
+
+
+_jitted_value = jax.jit(_value)
+
+
+def log_likelihood(mixture: Mixture, x, weight=None) -> jax.Array:
+    """The incomplete-data log-likelihood ℓ = Σ_n w_n log Σ_k π_k N(x_n; μ_k, Σ_k).
+
+    Args:
+      mixture: the mixture θ.
+      x: (n, d) rows.
+      weight: (n,) row weights, or None for ones.
+
+    Returns:
+      () in nats, in the wider dtype of mixture and x. Its first and second derivatives with respect
+      to the mixture's leaves, x and weight are exact (forward, reverse, and mixed), and finite at
+      zero weights, absent components and rows far away. A gradient costs about one E-step.
+
+    Raises:
+      ValueError: for x that is not a finite (n, d) array of the mixture's features, and for weights
+        that are negative, not finite, or not (n,).
+
+    Fisher's identity is in Dempster, Laird & Rubin 1977, sec. 3, eq. 3.13.
+    """
+    return _jitted_value(*admit(mixture, x, weight))
+
+
+@jax.jit
+def _complete(mixture, x, resp, weight):
+    joint = over_rows(row_log_joint, mixture, x)
+    value = jnp.sum(jnp.where(resp > 0, resp * jnp.where(resp > 0, joint, 0), 0), axis=1)
+    return jnp.sum(value if weight is None else weight * value)
+
+
+def complete_log_likelihood(mixture: Mixture, x, resp, weight=None) -> jax.Array:
+    """The expected complete-data log-likelihood Q = Σ_n w_n Σ_k r_nk (log π_k + log N(x_n; μ_k, Σ_k)).
+
+    Args:
+      mixture: where Q is evaluated.
+      x: (n, d) rows.
+      resp: (n, k) responsibilities, given and held fixed; one-hot rows give the complete-data
+        log-likelihood of known labels.
+      weight: (n,) row weights, or None for ones.
+
+    Returns:
+      () in nats. A responsibility of 0 for an absent component counts 0.
+
+    Raises:
+      ValueError: as `log_likelihood`, and for resp that is not (n, k), finite and not negative.
+
+    (Dempster, Laird & Rubin 1977, eq. 2.17; Bishop 2006, eq. 9.40.)
+    """
+    mixture, x, weight = admit(mixture, x, weight)
+    resp = checks.responsibilities_of_rows(resp, len(x), x.dtype)
+    checks.same_components(mixture.n_components, resp)
+    return _complete(mixture, x, resp, weight)

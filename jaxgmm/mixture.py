@@ -1,0 +1,240 @@
+"""`Mixture`: a Gaussian mixture as a pytree, and what one row of data asks of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from . import checks
+from .covariance import Covariance
+from .families import family_class, family_name
+
+ROWS_PER_STEP = 4096
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Mixture:
+    """A mixture of k Gaussians in d dimensions.
+
+    Every leaf is unconstrained, so `jax.grad` and `optax.apply_updates` act on a mixture as it is.
+
+    Attributes:
+      logits: (k,) weights before the softmax; −inf marks an absent component, which has weight 0,
+        stays absent, and counts for nothing.
+      means: (k, d), in the units of the data.
+      covariance: the family's whitening factors; see `covariances` for readable values.
+    """
+
+    logits: jax.Array
+    means: jax.Array
+    covariance: Covariance
+
+    @classmethod
+    def from_parameters(cls, weights, means, covariances, family: str = "full") -> Mixture:
+        """A mixture from readable parameters.
+
+        Args:
+          weights: (k,), not negative, summing to 1. A weight of 0 makes an absent component.
+          means: (k, d).
+          covariances: dense (k, d, d), or the family's own shape: full (k, d, d), tied (d, d),
+            diagonal (k, d) variances, spherical (k,) variances.
+          family: a name in `FAMILIES`.
+
+        Returns:
+          The mixture, in the dtype of `means` (whole numbers: JAX's default). Under jit, vmap or
+          grad only shapes are checked.
+
+        Raises:
+          ValueError: for wrong shapes, non-finite numbers, weights that do not sum to 1,
+            covariances that are not symmetric, not positive definite, or not of the family.
+        """
+        kind = family_class(family)
+        weights, means = checks.array(weights, "weights"), checks.array(means, "means")
+        covariances = checks.array(covariances, "covariances")
+        if means.ndim != 2 or 0 in means.shape:
+            raise ValueError(f"means has shape {means.shape}: pass (k, d), a row per component.")
+        k, d = means.shape
+        if weights.shape != (k,):
+            raise ValueError(f"weights has shape {weights.shape}: means has {k} rows, pass ({k},).")
+        own = kind.shape(k, d)
+        if covariances.shape not in (own, (k, d, d)):
+            raise ValueError(
+                f"covariances has shape {covariances.shape}: for {k} components, {d} features and "
+                f"family {family!r} pass {own}" + ("." if own == (k, d, d) else f" or {(k, d, d)}.")
+            )
+        dtype = checks.float_dtype(means.dtype)
+        traced = checks.traced(weights, means, covariances)
+        xp = jnp if traced else np
+        weights, means, covariances = (
+            xp.asarray(values).astype(dtype if traced else np.float64)
+            for values in (weights, means, covariances)
+        )
+        given = covariances
+        if covariances.ndim == 3:
+            covariances = kind.own(covariances)
+        if not traced:
+            dense = given if given.ndim == 3 else kind.expand(given, k, d, np)
+            checks.mixture_parameters(weights, means, dense)
+            checks.held_by_family(dense, kind.expand(covariances, k, d, np), family, own)
+            checks.rounding_of_means(means, dense, dtype)
+        with np.errstate(divide="ignore"):
+            logits = xp.log(weights)
+        made = cls(logits, means, kind.from_own(covariances, xp))
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), made)
+
+    @property
+    def n_components(self) -> int:
+        """k, absent components included."""
+        return self.means.shape[-2]
+
+    @property
+    def n_features(self) -> int:
+        """d."""
+        return self.means.shape[-1]
+
+    @property
+    def family(self) -> str:
+        """The name of the covariance family."""
+        return family_name(self.covariance)
+
+    @property
+    def dtype(self):
+        """The dtype that the mixture computes in."""
+        return self.means.dtype
+
+    @property
+    def present(self) -> jax.Array:
+        """(k,) booleans: False where a component is absent."""
+        return self.logits > -jnp.inf
+
+    @property
+    def log_weights(self) -> jax.Array:
+        """(k,) logarithms of the weights."""
+        return jax.nn.log_softmax(self.logits)
+
+    @property
+    def weights(self) -> jax.Array:
+        """(k,) weights, summing to 1."""
+        return jax.nn.softmax(self.logits)
+
+    @property
+    def covariances(self) -> jax.Array:
+        """(k, d, d) dense covariances, in squared units of the data."""
+        shape = (self.n_components, self.n_features, self.n_features)
+        return jnp.broadcast_to(self.covariance.dense(self.n_features), shape)
+
+    @property
+    def precisions(self) -> jax.Array:
+        """(k, d, d) dense inverse covariances."""
+        shape = (self.n_components, self.n_features, self.n_features)
+        return jnp.broadcast_to(self.covariance.dense_precision(self.n_features), shape)
+
+    @property
+    def log_constants(self) -> jax.Array:
+        """(k,) log π_k + log|W_k| − (d/2) log 2π: the log-joint at a component's mean."""
+        d = self.n_features
+        return self.log_weights + self.covariance.log_determinant(d) - d / 2 * math.log(2 * math.pi)
+
+    def translate(self, offset: jax.Array) -> Mixture:
+        """The mixture moved by `offset` (d,)."""
+        return dataclasses.replace(self, means=self.means + offset)
+
+
+def admit(mixture: Mixture, x, weight=None) -> tuple[Mixture, jax.Array, jax.Array | None]:
+    """Checked (mixture, x, weight) in one dtype, the wider of the mixture's and the data's."""
+    x = checks.data(x, like=mixture.dtype)
+    checks.same_features(mixture.n_features, x)
+    dtype = jnp.promote_types(x.dtype, mixture.dtype)
+    weight = checks.weights_of_rows(weight, len(x), dtype)
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), mixture), x.astype(dtype), weight
+
+
+def row_log_joint(mixture: Mixture, row: jax.Array) -> jax.Array:
+    """log π_k + log N(x; μ_k, Σ_k) as (k,), for one row (d,). Accurate at any offset: the row is
+    subtracted from before anything is multiplied."""
+    y = mixture.covariance.whiten(row - mixture.means)
+    return mixture.log_constants - jnp.sum(y**2, axis=-1) / 2
+
+
+def row_log_prob(mixture: Mixture, row: jax.Array) -> jax.Array:
+    """log p(x) for one row (d,)."""
+    return jax.nn.logsumexp(row_log_joint(mixture, row))
+
+
+def over_rows(function, mixture: Mixture, x: jax.Array) -> jax.Array:
+    """function(mixture, row) for every row of x, a few thousand rows at a time."""
+    return jax.lax.map(lambda row: function(mixture, row), x, batch_size=min(ROWS_PER_STEP, len(x)))
+
+
+@jax.jit
+def _log_joint(mixture, x):
+    return over_rows(row_log_joint, mixture, x)
+
+
+@jax.jit
+def _log_prob(mixture, x):
+    return over_rows(row_log_prob, mixture, x)
+
+
+@jax.jit
+def _responsibilities(mixture, x):
+    return jax.nn.softmax(_log_joint(mixture, x), axis=1)
+
+
+def log_joint(mixture: Mixture, x) -> jax.Array:
+    """log π_k + log N(x_n; μ_k, Σ_k) as (n, k), in nats; −inf for an absent component.
+
+    x is (n, d). Raises ValueError for x that is not a finite (n, d) array of the mixture's features.
+    """
+    return _log_joint(*admit(mixture, x)[:2])
+
+
+def log_prob(mixture: Mixture, x) -> jax.Array:
+    """log p(x_n) = log Σ_k π_k N(x_n; μ_k, Σ_k) as (n,), in nats. Raises as `log_joint`."""
+    return _log_prob(*admit(mixture, x)[:2])
+
+
+def responsibilities(mixture: Mixture, x) -> jax.Array:
+    """r_nk = p(component k | x_n) as (n, k); each row sums to 1, far away too. Raises as
+    `log_joint`. (Bishop 2006, Pattern Recognition and Machine Learning, eq. 9.23.)"""
+    return _responsibilities(*admit(mixture, x)[:2])
+
+
+@jax.jit(static_argnames="n")
+def _sample(key, mixture, n):
+    component_key, noise_key = jax.random.split(key)
+    component = jax.random.categorical(component_key, mixture.logits, shape=(n,))
+    noise = jax.random.normal(noise_key, (n, mixture.n_features), mixture.dtype)
+    unit = jnp.eye(mixture.n_features, dtype=mixture.dtype)
+    k = mixture.n_components
+    columns = jax.vmap(lambda e: mixture.covariance.unwhiten(jnp.broadcast_to(e, (k, len(e)))))
+    factor = jnp.moveaxis(columns(unit), 0, -1)
+
+    def draw(row):
+        which, z = row
+        return mixture.means[which] + jnp.sum(factor[which] * z, axis=-1)
+
+    x = jax.lax.map(draw, (component, noise), batch_size=min(ROWS_PER_STEP, max(n, 1)))
+    return x, component
+
+
+def sample(key: jax.Array, mixture: Mixture, n: int) -> tuple[jax.Array, jax.Array]:
+    """n independent rows of the mixture.
+
+    Args:
+      key: a JAX random key.
+      mixture: where to draw from.
+      n: how many rows, a plain whole number.
+
+    Returns:
+      x (n, d), and the component (n,) that each row came from.
+
+    Raises:
+      ValueError: if n is not a whole number of at least 0.
+    """
+    return _sample(key, mixture, checks.whole(n, "n", 0))

@@ -1,0 +1,75 @@
+"""Choosing among fits: parameters counted, information criteria, the best of a batch."""
+
+from __future__ import annotations
+
+import warnings
+
+import jax
+import jax.numpy as jnp
+
+from . import checks
+from .fit import Fit
+from .likelihood import expected
+from .mixture import Mixture, admit
+from .statistics import about_mixture, statistics
+from .status import Status
+
+
+def n_parameters(mixture: Mixture) -> jax.Array | int:
+    """Free parameters of the present components: weights, means and covariances. An int, or an
+    array under jit or vmap."""
+    present = jnp.sum(mixture.present)
+    k = present if checks.traced(present) else int(present)
+    d = mixture.n_features
+    return k - 1 + k * d + type(mixture.covariance).n_parameters(k, d)
+
+
+@jax.jit
+def _fit_and_certainty(mixture, x, weight):
+    """ℓ, the entropy of the responsibilities, and Σ w, in one pass."""
+    at, rows = about_mixture(mixture, x, weight)
+    sums = statistics(at, rows)
+    entropy = sums.log_likelihood - expected(at, at, sums)
+    n = jnp.asarray(len(x), x.dtype) if weight is None else jnp.sum(weight)
+    return sums.log_likelihood, jnp.maximum(entropy, 0), n
+
+
+def aic(mixture: Mixture, x, weight=None) -> jax.Array:
+    """Akaike's criterion −2ℓ + 2p as (); lower is better (scikit-learn's sign).
+
+    x is (n, d), weight (n,) or None. Raises ValueError as `log_likelihood`. (Akaike 1974, IEEE
+    Trans. Automatic Control 19, eq. 6.)"""
+    likelihood, _, _ = _fit_and_certainty(*admit(mixture, x, weight))
+    return 2 * n_parameters(mixture) - 2 * likelihood
+
+
+def bic(mixture: Mixture, x, weight=None) -> jax.Array:
+    """Bayesian information criterion −2ℓ + p log Σw as (); lower is better (scikit-learn's sign;
+    mclust prints its negative). Arguments and errors as `aic`. (Schwarz 1978, Ann. Statist. 6.)"""
+    likelihood, _, n = _fit_and_certainty(*admit(mixture, x, weight))
+    return n_parameters(mixture) * jnp.log(n) - 2 * likelihood
+
+
+def icl(mixture: Mixture, x, weight=None) -> jax.Array:
+    """Integrated completed likelihood BIC + 2 E as (), E = −Σ w r log r the entropy of the
+    responsibilities; lower is better. Arguments and errors as `aic`. (Biernacki, Celeux & Govaert
+    2000, IEEE PAMI 22, with responsibilities for labels: McLachlan & Peel 2000, sec. 6.10.)"""
+    likelihood, entropy, n = _fit_and_certainty(*admit(mixture, x, weight))
+    return n_parameters(mixture) * jnp.log(n) - 2 * likelihood + 2 * entropy
+
+
+def best(fits: Fit) -> Fit:
+    """The fit of highest objective in a batch (every field with one leading axis of lanes, as from
+    `jax.vmap`).
+
+    A fit that ended NONFINITE or DEGENERATE is returned only if all did, with a warning.
+
+    Raises ValueError for a fit that is not batched."""
+    if jnp.ndim(fits.status) != 1:
+        raise ValueError(f"best needs a batch of fits along one axis: status has shape {jnp.shape(fits.status)}.")
+    usable = fits.status < Status.NONFINITE
+    objective = jnp.where(jnp.isnan(fits.objective), -jnp.inf, fits.objective)
+    index = jnp.argmax(jnp.where(usable | ~jnp.any(usable), objective, -jnp.inf))
+    if not checks.traced(usable) and not bool(jnp.any(usable)):
+        warnings.warn("every fit failed (see status): the best of them is not to be trusted.", stacklevel=2)
+    return jax.tree.map(lambda leaf: leaf[index], fits)

@@ -1,0 +1,75 @@
+"""`Statistics`: the sums over rows that every algorithm needs, and one pass that makes them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from .kernels import block_rows, posterior, with_kernel
+from .mixture import Mixture, admit
+from .rows import Rows
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Statistics:
+    """Sums over rows at a mixture θ, with residuals y_nk = W_k (x_n − μ_k) and responsibilities r.
+
+    Attributes:
+      mass: (k,) Σ w r.
+      shift: (k, d) Σ w r y, in standard deviations.
+      spread: Σ w r y yᵀ as the family keeps it: full (k, d, d), tied (1, d, d), diagonal (k, d),
+        spherical (k, 1).
+      log_likelihood: () Σ w log p(x), in nats.
+
+    Statistics of the same mixture add: those of rows a and rows b are statistics(a) +
+    statistics(b).
+    """
+
+    mass: jax.Array
+    shift: jax.Array
+    spread: jax.Array
+    log_likelihood: jax.Array
+
+    def __add__(self, other: Statistics) -> Statistics:
+        return jax.tree.map(jnp.add, self, other)
+
+
+def statistics(mixture: Mixture, rows: Rows, kernel: str = "auto") -> Statistics:
+    """One pass over `rows` at a mixture given in the rows' centred coordinates."""
+
+    def run(kernel):
+        def block(x, weight):
+            joint, intermediate = kernel.log_joint(x)
+            resp, log_prob = posterior(joint)
+            return kernel.sums(x, intermediate, weight * resp), jnp.sum(weight * log_prob)
+
+        sums, log_likelihood = rows.total(block, block_rows(mixture))
+        return Statistics(*kernel.statistics(sums), log_likelihood)
+
+    return with_kernel(kernel, mixture, len(rows.x), run)
+
+
+def about_mixture(mixture: Mixture, x: jax.Array, weight) -> tuple[Mixture, Rows]:
+    """The mixture and the rows in coordinates that start at the mixture's own mean: a centre that
+    costs no pass over the data."""
+    share = jnp.where(mixture.present, mixture.weights, 0)[:, None]
+    centre = jax.lax.stop_gradient(jnp.sum(share * mixture.means, axis=0))
+    return mixture.translate(-centre), Rows(x, weight, centre)
+
+
+@jax.jit
+def _e_step(mixture, x, weight):
+    return statistics(*about_mixture(mixture, x, weight))
+
+
+def e_step(mixture: Mixture, x, weight=None) -> Statistics:
+    """The E-step: `Statistics` of x (n, d) with row weights (n,) at `mixture`.
+
+    Holds no n×k array. Raises ValueError for x that is not a finite (n, d) array of the mixture's
+    features, and for weights that are negative, not finite, or not (n,).
+    (Dempster, Laird & Rubin 1977, sec. 2; Bishop 2006, eq. 9.23.)
+    """
+    return _e_step(*admit(mixture, x, weight))

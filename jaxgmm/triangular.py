@@ -1,0 +1,259 @@
+"""Full and tied covariances: a lower-triangular whitening factor for each component, or for all."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .covariance import Covariance, excess, matmul
+
+
+@functools.cache
+def _layout(d: int):
+    """Where each entry of a (d, d) factor lies in [diagonal, strict lower part, 0]."""
+    rows, columns = np.tril_indices(d, -1)
+    layout = np.full((d, d), d + len(rows))
+    layout[np.arange(d), np.arange(d)] = np.arange(d)
+    layout[rows, columns] = d + np.arange(len(rows))
+    return rows, columns, layout
+
+
+@functools.cache
+def _pairs(d: int):
+    """The upper pairs (i, j) of d + 1 augmented features, and where (i, j) lies among them."""
+    first, second = np.triu_indices(d + 1)
+    place = np.zeros((d + 1, d + 1), int)
+    place[first, second] = place[second, first] = np.arange(len(first))
+    return first, second, place
+
+
+def _strict(matrix, d: int):
+    rows, columns, _ = _layout(d)
+    return matrix[..., rows, columns]
+
+
+def _matrix(diagonal: jax.Array, lower: jax.Array) -> jax.Array:
+    zero = jnp.zeros((*diagonal.shape[:-1], 1), diagonal.dtype)
+    entries = jnp.concatenate([diagonal, lower, zero], axis=-1)
+    return entries[..., _layout(diagonal.shape[-1])[2]]
+
+
+def _diagonal(matrix: jax.Array) -> jax.Array:
+    return jnp.diagonal(matrix, axis1=-2, axis2=-1)
+
+
+def _transpose(matrix: jax.Array) -> jax.Array:
+    return jnp.swapaxes(matrix, -1, -2)
+
+
+def _inverse(lower_triangular: jax.Array) -> jax.Array:
+    eye = jnp.broadcast_to(
+        jnp.eye(lower_triangular.shape[-1], dtype=lower_triangular.dtype), lower_triangular.shape
+    )
+    return jax.lax.linalg.triangular_solve(lower_triangular, eye, left_side=True, lower=True)
+
+
+def _symmetric(matrix: jax.Array) -> jax.Array:
+    return (matrix + _transpose(matrix)) / 2
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Full(Covariance):
+    """A covariance matrix of its own for each component.
+
+    log_diagonal "k d" and lower "k d(d−1)/2": the logarithms of the diagonal, and the strict lower
+    part row by row, of W (lower triangular, Σ⁻¹ = WᵀW)."""
+
+    log_diagonal: jax.Array
+    lower: jax.Array
+
+    @property
+    def factor(self) -> jax.Array:
+        """W as (c, d, d)."""
+        return _matrix(jnp.exp(self.log_diagonal), self.lower)
+
+    @property
+    def inverse_factor(self) -> jax.Array:
+        """L = W⁻¹ as (c, d, d), the Cholesky factor of Σ."""
+        return _inverse(self.factor)
+
+    @classmethod
+    def identity(cls, k, d, dtype):
+        return cls(jnp.zeros((k, d), dtype), jnp.zeros((k, d * (d - 1) // 2), dtype))
+
+    @classmethod
+    def shape(cls, k, d):
+        return (k, d, d)
+
+    @classmethod
+    def own(cls, covariances):
+        return covariances
+
+    @classmethod
+    def expand(cls, covariances, k, d, xp):
+        return covariances
+
+    @classmethod
+    def from_own(cls, covariances, xp):
+        # Features are first brought to unit variance, so that a tiny column loses no digits.
+        d = covariances.shape[-1]
+        scale = xp.sqrt(xp.diagonal(covariances, axis1=-2, axis2=-1))
+        correlation = covariances / (scale[..., :, None] * scale[..., None, :])
+        factor = xp.linalg.inv(xp.linalg.cholesky(correlation)) / scale[..., None, :]
+        return cls(xp.log(xp.diagonal(factor, axis1=-2, axis2=-1)), _strict(factor, d))
+
+    def dense(self, d):
+        inverse = self.inverse_factor
+        return matmul(inverse, _transpose(inverse))
+
+    def dense_precision(self, d):
+        factor = self.factor
+        return matmul(_transpose(factor), factor)
+
+    @classmethod
+    def n_parameters(cls, k, d):
+        return k * (d * (d + 1) // 2)
+
+    def whiten(self, vectors):
+        return matmul(self.factor, vectors[..., None])[..., 0]
+
+    def unwhiten(self, vectors):
+        return matmul(self.inverse_factor, vectors[..., None])[..., 0]
+
+    def unwhiten_transposed(self, vectors):
+        return matmul(_transpose(self.inverse_factor), vectors[..., None])[..., 0]
+
+    def log_scales(self, d):
+        return -self.log_diagonal
+
+    def amplification(self, means):
+        inverse = self.inverse_factor
+        reach = jnp.abs(means) + jnp.sqrt(jnp.sum(inverse**2, axis=-1))
+        precision = jnp.abs(self.dense_precision(means.shape[-1]))
+        return jnp.sum(matmul(precision, reach[..., None])[..., 0] * reach, axis=-1)
+
+    def residuals(self, means, x):
+        # One product for all components; the rows are centred, so W x − W μ loses little.
+        d, b = x.shape
+        projected = matmul(self.factor.reshape(-1, d), x).reshape(-1, d, b)
+        return projected - self.whiten(means)[..., None]
+
+    def cross(self, share, y, x):
+        k, d, b = y.shape
+        return matmul((share[:, None] * y).reshape(k * d, b), x.T).reshape(k, d, d)
+
+    def spread(self, cross, shift, means):
+        # Σ w r y xᵀ Wᵀ − shift (W μ)ᵀ: one tall product in the loop instead of k small ones.
+        moved = self.pool(shift[..., :, None] * self.whiten(means)[..., None, :])
+        return _symmetric(matmul(cross, _transpose(self.factor)) - moved)
+
+    @staticmethod
+    def features(x):
+        first, second, _ = _pairs(len(x))
+        augmented = jnp.concatenate([x, jnp.ones((1, x.shape[1]), x.dtype)])
+        return augmented[first] * augmented[second]
+
+    def natural(self, means, constants):
+        d = means.shape[-1]
+        first, second, _ = _pairs(d)
+        shifted = self.whiten(means)
+        k = len(shifted)
+        factor = jnp.broadcast_to(self.factor, (k, d, d))
+        augmented = jnp.concatenate([factor, -shifted[..., None]], axis=-1)
+        form = -matmul(_transpose(augmented), augmented) / 2
+        form = form.at[:, d, d].add(constants)
+        return form[:, first, second] * np.where(first == second, 1, 2).astype(form.dtype)
+
+    @staticmethod
+    def moments(sums, d):
+        matrix = sums.T[:, _pairs(d)[2]]
+        return matrix[:, d, d], matrix[:, d, :d], matrix[:, :d, :d]
+
+    @staticmethod
+    def outer(a, b):
+        return _symmetric(a[..., :, None] * b[..., None, :])
+
+    @staticmethod
+    def reduce(matrix):
+        return matrix[None]
+
+    def whiten_second(self, moment):
+        factor = self.factor
+        return _symmetric(matmul(matmul(factor, moment), _transpose(factor)))
+
+    def quadratic(self, moment):
+        factor = self.factor
+        return jnp.sum(matmul(factor, moment) * factor, axis=(-2, -1))
+
+    @classmethod
+    def maximise(cls, moment, mass, d):
+        root = jax.lax.linalg.cholesky(moment / mass[:, None, None], symmetrize_input=False)
+        deviation = _diagonal(root) - 1
+        divergence = jnp.sum(2 * excess(deviation) + deviation**2, axis=-1)
+        divergence += jnp.sum(_strict(root, d) ** 2, axis=-1)
+        return cls(-jnp.log1p(deviation), _strict(_inverse(root), d)), divergence
+
+    def compose(self, base):
+        lower = _strict(matmul(self.factor, base.factor), self.log_diagonal.shape[-1])
+        return type(self)(self.log_diagonal + base.log_diagonal, lower)
+
+    def relative_to(self, base):
+        lower = _strict(matmul(self.factor, base.inverse_factor), self.log_diagonal.shape[-1])
+        return type(self)(self.log_diagonal - base.log_diagonal, lower)
+
+    def metric(self, weight, d):
+        root = jnp.sqrt(weight)[:, None]
+        return type(self)(
+            jnp.broadcast_to(np.sqrt(2).astype(root.dtype) * root, self.log_diagonal.shape),
+            jnp.broadcast_to(root, self.lower.shape),
+        )
+
+    def spread_from_gradient(self, gradient, mass, d):
+        # ∂ℓ/∂W = tril((mass I − spread) W⁻ᵀ), hence tril(mass I − spread) = tril(∂ℓ/∂W Wᵀ).
+        slope = _matrix(gradient.log_diagonal * jnp.exp(-self.log_diagonal), gradient.lower)
+        missing = jnp.tril(matmul(slope, _transpose(self.factor)))
+        missing = missing + _transpose(jnp.tril(missing, -1))
+        return mass[:, None, None] * jnp.eye(d, dtype=missing.dtype) - missing
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Tied(Full):
+    """One covariance matrix that all components share: the leaves of `Full`, with k = 1."""
+
+    @classmethod
+    def identity(cls, k, d, dtype):
+        return super().identity(1, d, dtype)
+
+    @classmethod
+    def shape(cls, k, d):
+        return (d, d)
+
+    @classmethod
+    def own(cls, covariances):
+        return covariances[0]
+
+    @classmethod
+    def expand(cls, covariances, k, d, xp):
+        return xp.broadcast_to(covariances, (k, d, d))
+
+    @classmethod
+    def from_own(cls, covariances, xp):
+        return super().from_own(covariances[None], xp)
+
+    @classmethod
+    def n_parameters(cls, k, d):
+        return super().n_parameters(1, d)
+
+    def cross(self, share, y, x):
+        # Pooled before the product: the components share W.
+        return matmul(jnp.sum(share[:, None] * y, axis=0), x.T)[None]
+
+    @staticmethod
+    def pool(values):
+        return jnp.sum(values, axis=0, keepdims=True)
