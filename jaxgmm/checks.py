@@ -62,22 +62,24 @@ def cast(values: np.ndarray | jax.Array, name: str, dtype) -> jax.Array:
     return jnp.asarray(narrow)
 
 
-def _warn_if_offset_costs(x: np.ndarray, dtype) -> None:
-    """Warns if rounding to `dtype` moves x by more than 1e-4 of a column's spread."""
-    if x.dtype.itemsize <= dtype.itemsize or not len(x):
+def _warn_if_rounding_costs(x: np.ndarray, dtype) -> None:
+    """Warns if rounding x to a narrower dtype moves a number by 1e-4 of its column's spread."""
+    if x.dtype.itemsize <= dtype.itemsize:
         return
-    spread = np.std(x, axis=0, dtype=np.float64)
-    rounding = np.max(np.abs(x), axis=0) * (np.finfo(dtype).eps / 2)
-    lost = np.flatnonzero(rounding > 1e-4 * spread)
-    lost = lost[np.ptp(x[:, lost], axis=0) > 0]
-    if len(lost):
-        warnings.warn(
-            f"x is {x.dtype} and is computed in {dtype} because JAX's 64-bit mode is off; column "
-            f"{lost[0]} lies so far from zero against its spread that rounding costs accuracy. "
-            "Subtract its mean first, or compute in float64 under `with jax.enable_x64(True):`.",
-            UserWarning,
-            stacklevel=5,
-        )
+    for column, values in enumerate(x.T):
+        with np.errstate(over="ignore", invalid="ignore"):
+            moved = np.max(np.abs(values - values.astype(dtype)))
+            spread = np.std(values, dtype=np.float64)
+        if np.isfinite(moved) and moved > 1e-4 * spread:
+            warnings.warn(
+                f"x is {x.dtype} and is computed in {dtype} because JAX's 64-bit mode is off; "
+                f"column {column} lies so far from zero against its spread that rounding costs "
+                "accuracy. Subtract its mean first, or compute in float64 under `with "
+                "jax.enable_x64(True):`.",
+                UserWarning,
+                stacklevel=5,
+            )
+            return
 
 
 def first_bad_row(x: np.ndarray | jax.Array) -> int | None:
@@ -115,7 +117,7 @@ def data(x, *, like=None) -> jax.Array:
                     "are not supported yet)."
                 )
         if isinstance(found, np.ndarray):
-            _warn_if_offset_costs(found, dtype)
+            _warn_if_rounding_costs(found, dtype)
     return cast(found, "x", dtype)
 
 
@@ -288,7 +290,7 @@ def held_by_family(covariances, kept, family: str, own_shape) -> None:
 def rounding_of_means(means, covariances, dtype) -> None:
     """Warns if rounding float64 means to `dtype` moves one by more than 1e-4 standard deviations."""
     widths = np.sqrt(np.diagonal(covariances, axis1=1, axis2=2))
-    if (np.abs(means) * (np.finfo(dtype).eps / 2) > 1e-4 * widths).any():
+    if (np.abs(means - means.astype(dtype)) > 1e-4 * widths).any():
         warnings.warn(
             f"means are rounded to {dtype} and lie so far from zero against the components' widths "
             "that this costs accuracy. Subtract a common offset first, or compute in float64 under "

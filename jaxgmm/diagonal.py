@@ -33,7 +33,7 @@ class Diagonal(Covariance):
 
     @classmethod
     def expand(cls, covariances, k, d, xp):
-        return covariances[:, :, None] * xp.eye(d, dtype=covariances.dtype)
+        return covariances[:, :, None] * xp.eye(d, dtype=covariances.dtype)[None]
 
     @classmethod
     def from_own(cls, covariances, xp):
@@ -54,10 +54,10 @@ class Diagonal(Covariance):
         return jnp.exp(self.log_diagonal)
 
     def dense(self, d):
-        return jnp.exp(2 * self.log_scales(d))[..., None] * jnp.eye(d, dtype=self._scale.dtype)
+        return jnp.exp(2 * self.log_scales(d))[..., None] * jnp.eye(d, dtype=self._scale.dtype)[None]
 
     def dense_precision(self, d):
-        return jnp.exp(-2 * self.log_scales(d))[..., None] * jnp.eye(d, dtype=self._scale.dtype)
+        return jnp.exp(-2 * self.log_scales(d))[..., None] * jnp.eye(d, dtype=self._scale.dtype)[None]
 
     @classmethod
     def n_parameters(cls, k, d):
@@ -79,7 +79,7 @@ class Diagonal(Covariance):
         return jnp.sum((jnp.abs(means) * self._scale + 1) ** 2, axis=-1)
 
     def residuals(self, means, x):
-        return self._scale[..., None] * (x - means[..., None])
+        return self._scale[..., None] * (x[None] - means[..., None])
 
     def cross(self, share, y, x):
         return self.fold(jnp.sum(share[:, None] * y**2, axis=-1))
@@ -157,7 +157,7 @@ class Spherical(Diagonal):
 
     @classmethod
     def expand(cls, covariances, k, d, xp):
-        return covariances[:, None, None] * xp.eye(d, dtype=covariances.dtype)
+        return covariances[:, None, None] * xp.eye(d, dtype=covariances.dtype)[None]
 
     @classmethod
     def from_own(cls, covariances, xp):

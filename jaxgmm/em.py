@@ -76,7 +76,7 @@ def m_step_from(mixture: Mixture, sums: Statistics, prior: Prior | None) -> Step
     mass, shift, spread = sums.mass, sums.shift, sums.spread
     if prior is not None and prior.mean is not None:
         pull = jnp.where(present, prior.mean_strength, 0)
-        towards = covariance.whiten(prior.mean - mixture.means)
+        towards = covariance.whiten(prior.mean[None] - mixture.means)
         spread = spread + covariance.pool(covariance.outer(pull[:, None] * towards, towards))
         shift = shift + pull[:, None] * towards
         mass = mass + pull

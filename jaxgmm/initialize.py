@@ -37,8 +37,8 @@ def _given_shares(family, rows: Rows, share, k: int, beside, prior, even: Covari
     size = 1 << 12
 
     def first(x, weight, *block):
-        shares = weight * share(*block)
-        return jnp.sum(shares, axis=1), jnp.sum(shares[:, None] * x, axis=-1)
+        shares = weight[None] * share(*block)
+        return jnp.sum(shares, axis=1), jnp.sum(shares[:, None] * x[None], axis=-1)
 
     mass, moment = rows.total(first, size, beside)
     means = moment / jnp.where(mass > 0, mass, 1)[:, None]
@@ -47,7 +47,7 @@ def _given_shares(family, rows: Rows, share, k: int, beside, prior, even: Covari
 
     def second(x, weight, *block):
         y = frame.covariance.residuals(means, x)
-        return kernel.sums(x, y, weight * share(*block))
+        return kernel.sums(x, y, weight[None] * share(*block))
 
     sums = kernel.statistics(rows.total(second, block_rows(frame), beside))
     sums = Statistics(*sums, jnp.zeros((), means.dtype))
@@ -117,7 +117,7 @@ def _spread_rows(key, rows: Rows, k: int, odds):
         # Once every row is at distance 0 there is nothing new to draw: any row of weight will do.
         chance = jnp.where(jnp.any(chance > 0), chance, weight)
         index = jax.random.categorical(jax.random.fold_in(key, i), jnp.log(chance))
-        distance = jnp.sum(((rows.x - rows.x[index]) * scale) ** 2, axis=1)
+        distance = jnp.sum(((rows.x - rows.x[index][None]) * scale[None]) ** 2, axis=1)
         closer = distance < nearest
         labels = jnp.where(closer, i, labels)
         return chosen.at[i].set(index.astype(jnp.int32)), jnp.where(closer, distance, nearest), labels
@@ -146,7 +146,7 @@ def _random_rows(key, rows, k, family, prior, even):
     everything = _given_shares(
         family, rows, lambda x: jnp.ones((k, len(x)), x.dtype), k, rows.x[:, 0], prior, even
     )
-    return Mixture(everything.logits, rows.x[chosen] - rows.centre, everything.covariance)
+    return Mixture(everything.logits, rows.x[chosen] - rows.centre[None], everything.covariance)
 
 
 def _random_responsibilities(key, rows, k, family, prior, even):

@@ -34,9 +34,9 @@ def posterior(log_joint: jax.Array) -> tuple[jax.Array, jax.Array]:
 
     As e/Σe with e = exp(a − max a): sums to 1 however far away a row lies."""
     largest = jax.lax.stop_gradient(jnp.max(log_joint, axis=0))
-    unscaled = jnp.exp(log_joint - largest)
+    unscaled = jnp.exp(log_joint - largest[None])
     total = jnp.sum(unscaled, axis=0)
-    return unscaled / total, largest + jnp.log(total)
+    return unscaled / total[None], largest + jnp.log(total)
 
 
 class Whitened:

@@ -142,7 +142,7 @@ class Mixture:
 
     def translate(self, offset: jax.Array) -> Mixture:
         """The mixture moved by `offset` (d,)."""
-        return dataclasses.replace(self, means=self.means + offset)
+        return dataclasses.replace(self, means=self.means + offset[None])
 
 
 def admit(mixture: Mixture, x, weight=None) -> tuple[Mixture, jax.Array, jax.Array | None]:
@@ -157,7 +157,7 @@ def admit(mixture: Mixture, x, weight=None) -> tuple[Mixture, jax.Array, jax.Arr
 def row_log_joint(mixture: Mixture, row: jax.Array) -> jax.Array:
     """log π_k + log N(x; μ_k, Σ_k) as (k,), for one row (d,). Accurate at any offset: the row is
     subtracted from before anything is multiplied."""
-    y = mixture.covariance.whiten(row - mixture.means)
+    y = mixture.covariance.whiten(row[None] - mixture.means)
     return mixture.log_constants - jnp.sum(y**2, axis=-1) / 2
 
 
@@ -217,7 +217,7 @@ def _sample(key, mixture, n):
 
     def draw(row):
         which, z = row
-        return mixture.means[which] + jnp.sum(factor[which] * z, axis=-1)
+        return mixture.means[which] + jnp.sum(factor[which] * z[None], axis=-1)
 
     x = jax.lax.map(draw, (component, noise), batch_size=min(ROWS_PER_STEP, max(n, 1)))
     return x, component

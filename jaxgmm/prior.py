@@ -73,7 +73,7 @@ def of_rows(rows: Rows, strength=0.01) -> Prior:
     """The prior whose pseudo-rows have the covariance of `rows`."""
 
     def block(x, weight):
-        return jnp.sum(weight), jnp.sum(weight * x, axis=1), matmul(weight * x, x.T)
+        return jnp.sum(weight), jnp.sum(weight[None] * x, axis=1), matmul(weight[None] * x, x.T)
 
     mass, first, second = rows.total(block, 4096)
     mean = first / mass
@@ -131,6 +131,6 @@ def log_prior(mixture: Mixture, prior: Prior | None) -> jax.Array:
         log_weights = jnp.where(present, mixture.log_weights, 0)
         total += (prior.concentration - 1) * jnp.sum(log_weights)
     if prior.mean is not None:
-        pull = jnp.sum(covariance.whiten(mixture.means - prior.mean) ** 2, axis=-1)
+        pull = jnp.sum(covariance.whiten(mixture.means - prior.mean[None]) ** 2, axis=-1)
         total -= prior.mean_strength * jnp.sum(jnp.where(present, pull, 0)) / 2
     return total.astype(mixture.dtype)

@@ -38,7 +38,7 @@ class Rows:
         """The rows about (nearly) their weighted mean."""
         about = jnp.mean(x, axis=0) if weight is None else x[jnp.argmax(weight > 0)]
         rows = cls(x, weight, about)
-        mass, moved = rows.total(lambda x, w: (jnp.sum(w), jnp.sum(w * x, axis=1)), 1 << 16)
+        mass, moved = rows.total(lambda x, w: (jnp.sum(w), jnp.sum(w[None] * x, axis=1)), 1 << 16)
         return dataclasses.replace(rows, centre=about + moved / mass)
 
     def total(self, function: Callable[..., Any], block_rows: int, *beside: jax.Array) -> Any:
@@ -50,7 +50,7 @@ class Rows:
 
         def block(start, fresh_from, size):
             cut = lambda array: jax.lax.dynamic_slice_in_dim(array, start, size)
-            x = cut(self.x) - self.centre
+            x = cut(self.x) - self.centre[None]
             weight = jnp.ones(size, x.dtype) if self.weight is None else cut(self.weight)
             weight = jnp.where(start + jnp.arange(size) >= fresh_from, weight, 0)
             return function(x.T, weight, *map(cut, beside))

@@ -44,7 +44,7 @@ def statistics(mixture: Mixture, rows: Rows, kernel: str = "auto") -> Statistics
         def block(x, weight):
             joint, intermediate = kernel.log_joint(x)
             resp, log_prob = posterior(joint)
-            return kernel.sums(x, intermediate, weight * resp), jnp.sum(weight * log_prob)
+            return kernel.sums(x, intermediate, weight[None] * resp), jnp.sum(weight * log_prob)
 
         sums, log_likelihood = rows.total(block, block_rows(mixture))
         return Statistics(*kernel.statistics(sums), log_likelihood)

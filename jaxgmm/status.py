@@ -44,10 +44,10 @@ def degenerate(
     covariance, present = mixture.covariance, mixture.present
     emptied = jnp.any(present & (sums.mass <= eps * jnp.sum(sums.mass)))
     log_scales = step.covariance.compose(covariance).log_scales(d)
-    noise = (4 * eps * resolution) ** 2
+    noise = (4 * eps * resolution[None]) ** 2
     if prior is not None and prior.scatter is not None:
         count = covariance.pool(sums.mass) + prior.strength
-        noise = noise + 8 * eps * d * jnp.diagonal(prior.scatter) / count[:, None]
+        noise = noise + 8 * eps * d * jnp.diagonal(prior.scatter)[None] / count[:, None]
     resolved = jnp.isfinite(log_scales) & (2 * log_scales > jnp.log(noise))
     held = covariance.pool(present) > 0
     return emptied | jnp.any(held[:, None] & ~resolved)

@@ -41,10 +41,10 @@ def _run(mixture, x, epsilon, max_steps):
     def maximisation(resp):
         mass = jnp.sum(resp, axis=0)
         means = matmul(resp.T, x) / mass[:, None]
-        apart = x - means[:, None, :]
+        apart = x[None] - means[:, None, :]
         scatter = matmul(jnp.swapaxes(resp.T[..., None] * apart, 1, 2), apart)
         divisor = mass - jnp.sum(resp**2, axis=0) / mass
-        covariances = scatter / divisor[:, None, None] + epsilon * jnp.eye(d, dtype=x.dtype)
+        covariances = scatter / divisor[:, None, None] + epsilon * jnp.eye(d, dtype=x.dtype)[None]
         return Mixture(jnp.log(mass / jnp.sum(mass)), means, Full.from_own(covariances, jnp))
 
     def step(loop):

@@ -15,8 +15,8 @@ from .covariance import Covariance, excess, matmul
 @functools.cache
 def _layout(d: int):
     """Where each entry of a (d, d) factor lies in [diagonal, strict lower part, 0]."""
-    rows, columns = np.tril_indices(d, -1)
-    layout = np.full((d, d), d + len(rows))
+    rows, columns = (index.astype(np.int32) for index in np.tril_indices(d, -1))
+    layout = np.full((d, d), d + len(rows), np.int32)
     layout[np.arange(d), np.arange(d)] = np.arange(d)
     layout[rows, columns] = d + np.arange(len(rows))
     return rows, columns, layout
@@ -25,8 +25,8 @@ def _layout(d: int):
 @functools.cache
 def _pairs(d: int):
     """The upper pairs (i, j) of d + 1 augmented features, and where (i, j) lies among them."""
-    first, second = np.triu_indices(d + 1)
-    place = np.zeros((d + 1, d + 1), int)
+    first, second = (index.astype(np.int32) for index in np.triu_indices(d + 1))
+    place = np.zeros((d + 1, d + 1), np.int32)
     place[first, second] = place[second, first] = np.arange(len(first))
     return first, second, place
 
@@ -167,7 +167,7 @@ class Full(Covariance):
         augmented = jnp.concatenate([factor, -shifted[..., None]], axis=-1)
         form = -matmul(_transpose(augmented), augmented) / 2
         form = form.at[:, d, d].add(constants)
-        return form[:, first, second] * np.where(first == second, 1, 2).astype(form.dtype)
+        return form[:, first, second] * np.where(first == second, 1, 2).astype(form.dtype)[None]
 
     @staticmethod
     def moments(sums, d):
@@ -218,7 +218,7 @@ class Full(Covariance):
         slope = _matrix(gradient.log_diagonal * jnp.exp(-self.log_diagonal), gradient.lower)
         missing = jnp.tril(matmul(slope, _transpose(self.factor)))
         missing = missing + _transpose(jnp.tril(missing, -1))
-        return mass[:, None, None] * jnp.eye(d, dtype=missing.dtype) - missing
+        return mass[:, None, None] * jnp.eye(d, dtype=missing.dtype)[None] - missing
 
 
 @jax.tree_util.register_dataclass

@@ -1,0 +1,33 @@
+"""The two data sets beside these examples, read with the csv module alone (see data/LICENCE.md)."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+DATA = Path(__file__).resolve().parent / "data"
+IRIS_SPECIES = ("setosa", "versicolor", "virginica")
+PENGUIN_SPECIES = ("Adelie", "Chinstrap", "Gentoo")
+
+
+def _read(name: str, columns: list[str], species: tuple[str, ...]):
+    """Rows that have every column, their species as 0, 1, 2, and the columns' names with units."""
+    with open(DATA / name, newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if "NA" not in [row[c] for c in columns]]
+    x = np.array([[float(row[column]) for column in columns] for row in rows])
+    labels = np.array([species.index(row["species"]) for row in rows])
+    words = [column.split("_") for column in columns]
+    return x, labels, [f"{' '.join(name)} ({unit})" for *name, unit in words]
+
+
+def iris() -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """x (150, 4) in cm, species (150,) as indices into IRIS_SPECIES, and the features' names."""
+    columns = ["sepal_length_cm", "sepal_width_cm", "petal_length_cm", "petal_width_cm"]
+    return _read("iris.csv", columns, IRIS_SPECIES)
+
+
+def penguins() -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """x (342, 4) in mm and g, species (342,) as indices into PENGUIN_SPECIES, and the features'
+    names. The two penguins that were not measured are left out."""
+    columns = ["bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g"]
+    return _read("penguins.csv", columns, PENGUIN_SPECIES)
