@@ -27,9 +27,14 @@ def matmul(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.matmul(a, b, precision=HIGHEST)
 
 
-def excess(deviation: jax.Array) -> jax.Array:
-    """t − 1 − log t at t = 1 + deviation: non-negative, and accurate where t is near 1."""
-    return deviation - jnp.log1p(deviation)
+def logarithm(t: jax.Array) -> jax.Array:
+    """log t, to full relative accuracy where t is near 1 too."""
+    return jnp.where(jnp.abs(t - 1) < 0.5, jnp.log1p(t - 1), jnp.log(t))
+
+
+def excess(t: jax.Array) -> jax.Array:
+    """t − 1 − log t: non-negative, and accurate where t is near 1."""
+    return (t - 1) - logarithm(t)
 
 
 class Covariance(abc.ABC):

@@ -7,7 +7,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from .covariance import Covariance, excess
+from .covariance import Covariance, excess, logarithm
 
 
 @jax.tree_util.register_dataclass
@@ -120,9 +120,9 @@ class Diagonal(Covariance):
     @classmethod
     def maximise(cls, moment, mass, d):
         share = cls.features_per_scale(d)
-        deviation = moment / (share * mass[:, None]) - 1
-        divergence = share * jnp.sum(excess(deviation), axis=-1)
-        return cls(-jnp.log1p(deviation) / 2), divergence
+        variance = moment / (share * mass[:, None])
+        divergence = share * jnp.sum(excess(variance), axis=-1)
+        return cls(-logarithm(variance) / 2), divergence
 
     def compose(self, base):
         return type(self)(self.log_diagonal + base.log_diagonal)

@@ -14,7 +14,7 @@ import numpy as np
 from . import checks
 from . import prior as priors
 from .em import EM, m_step_from
-from .kernels import KERNELS
+from .kernels import KERNELS, settled
 from .likelihood import evaluate
 from .mixture import Mixture, admit
 from .prior import Prior, log_prior
@@ -232,8 +232,8 @@ def fit(
     capacity = max(LEAST_CAPACITY, 1 << max_steps.bit_length())
     found = _run(
         x, weight, mixture, prior, tolerance, max_steps,
-        default_prior=default_prior, algorithm=algorithm, kernel=kernel, stopping=stopping,
-        capacity=capacity, callback=callback,
+        default_prior=default_prior, algorithm=algorithm, kernel=settled(kernel, len(x)),
+        stopping=stopping, capacity=capacity, callback=callback,
     )  # fmt: skip
     if checks.traced(found):
         history, passes = found.history[: max_steps + 1], found.history_passes[: max_steps + 1]

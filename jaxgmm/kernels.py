@@ -102,13 +102,18 @@ def natural_is_safe(mixture: Mixture) -> jax.Array:
     return rounding <= SAFE_ROUNDING[str(mixture.dtype)]
 
 
+def settled(name: str, n: int) -> str:
+    """The kernel's name as far as n rows settle it: "auto" is whitened for few rows, where both
+    kernels are quick."""
+    return "whitened" if name == "auto" and n <= SMALL else name
+
+
 def with_kernel(name: str, mixture: Mixture, n: int, run):
     """run(kernel) for the kernel of that name, or under "auto" for the one the rule picks:
 
-    whitened for n ≤ 4096 rows, where both are quick; else natural where `natural_is_safe`, and
-    whitened where it is not. Under vmap, "auto" beyond 4096 rows computes both: name one there."""
-    if name == "auto" and n <= SMALL:
-        name = "whitened"
+    whitened for n ≤ 4096 rows; else natural where `natural_is_safe`, and whitened where it is not.
+    Under vmap, "auto" beyond 4096 rows computes both: name one there."""
+    name = settled(name, n)
     if name != "auto":
         return run(KERNELS[name](mixture))
     return jax.lax.cond(

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .covariance import Covariance, excess, matmul
+from .covariance import Covariance, excess, logarithm, matmul
 
 
 @functools.cache
@@ -193,10 +193,11 @@ class Full(Covariance):
     @classmethod
     def maximise(cls, moment, mass, d):
         root = jax.lax.linalg.cholesky(moment / mass[:, None, None], symmetrize_input=False)
-        deviation = _diagonal(root) - 1
-        divergence = jnp.sum(2 * excess(deviation) + deviation**2, axis=-1)
+        diagonal = _diagonal(root)
+        # λ² − 1 − 2 log λ = 2 (λ − 1 − log λ) + (λ − 1)²: no totals are subtracted
+        divergence = jnp.sum(2 * excess(diagonal) + (diagonal - 1) ** 2, axis=-1)
         divergence += jnp.sum(_strict(root, d) ** 2, axis=-1)
-        return cls(-jnp.log1p(deviation), _strict(_inverse(root), d)), divergence
+        return cls(-logarithm(diagonal), _strict(_inverse(root), d)), divergence
 
     def compose(self, base):
         lower = _strict(matmul(self.factor, base.factor), self.log_diagonal.shape[-1])
