@@ -46,60 +46,56 @@ def check(claim: str, true) -> None:
     print(f"  [ok] {claim}")
 
 
-def close(a, b, tolerance: float = 1e-9) -> bool:
-    """Whether all leaves of a and b agree, relative to the largest number in each."""
-    leaves = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    return all(np.max(np.abs(p - q)) <= tolerance * max(1, np.max(np.abs(q))) for p, q in leaves)
-
-
 def largest(tree) -> float:
     """The largest absolute number in any leaf."""
     return max(float(np.max(np.abs(leaf))) for leaf in jax.tree.leaves(tree))
 
 
-# %% Two components in the plane, to draw rows from; and a poor guess at them, to improve.
-def truth() -> Mixture:
-    covariances = [[[1.0, 0.5], [0.5, 1.0]], [[0.5, 0.0], [0.0, 0.3]]]
-    return Mixture.from_parameters([0.7, 0.3], [[0.0, 0.0], [2.0, 1.0]], covariances)
+def close(a, b, tolerance: float = 1e-9) -> bool:
+    """Whether all leaves of a and b agree, relative to the largest number in each."""
+    leaves = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return all(largest(np.subtract(p, q)) <= tolerance * max(1, largest(q)) for p, q in leaves)
 
 
-def draw(mixture: Mixture, n: int) -> tuple[np.ndarray, np.ndarray]:
+# %% Weights, means and covariances of two components in the plane: some to draw rows from, and a
+# poor guess at them, to improve.
+TRUTH = (
+    np.array([0.7, 0.3]),
+    np.array([[0.0, 0.0], [2.0, 1.0]]),
+    np.array([[[1.0, 0.5], [0.5, 1.0]], [[0.5, 0.0], [0.0, 0.3]]]),
+)
+GUESS = (
+    np.array([0.5, 0.5]),
+    np.array([[-1.0, 1.0], [1.0, -1.0]]),
+    np.array([[[1.0, 0.0], [0.0, 1.0]], [[2.0, 0.0], [0.0, 2.0]]]),
+)
+
+
+def draw(weights, means, covariances, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows x and the components z they come from: first z by the weights, then x by its Gaussian.
     (`jaxgmm.sample` does this too.)"""
     rng = np.random.default_rng(0)
-    z = rng.choice(mixture.n_components, n, p=np.asarray(mixture.weights))
-    roots = np.linalg.cholesky(np.asarray(mixture.covariances))[z]
-    noise = rng.normal(size=(n, mixture.n_features))
-    return np.asarray(mixture.means)[z] + np.einsum("nij,nj->ni", roots, noise), z
-
-
-def guess() -> Mixture:
-    return Mixture.from_parameters(
-        [0.5, 0.5], [[-1.0, 1.0], [1.0, -1.0]], [np.eye(2), 2 * np.eye(2)]
-    )
+    z = rng.choice(len(weights), n, p=weights)
+    roots = np.linalg.cholesky(covariances)[z]
+    return means[z] + np.einsum("nij,nj->ni", roots, rng.normal(size=(n, means.shape[1]))), z
 
 
 # %% (a) The definitions, with NumPy alone.
-def joint_by_hand(mixture: Mixture, x: np.ndarray) -> np.ndarray:
+def joint_by_hand(weights, means, covariances, x: np.ndarray) -> np.ndarray:
     """pi_k N(x_n; mu_k, Sigma_k) as (n, k)."""
-    columns = []
-    for weight, mean, covariance in zip(
-        *map(np.asarray, (mixture.weights, mixture.means, mixture.covariances)), strict=True
-    ):
-        apart = x - mean
-        squared = np.sum(apart @ np.linalg.inv(covariance) * apart, axis=1)
-        scale = np.sqrt(np.linalg.det(2 * np.pi * covariance))
-        columns.append(weight * np.exp(-squared / 2) / scale)
-    return np.stack(columns, axis=1)
+    apart = x[:, None] - means
+    squared = np.einsum("nki,kij,nkj->nk", apart, np.linalg.inv(covariances), apart)
+    return weights * np.exp(-squared / 2) / np.sqrt(np.linalg.det(2 * np.pi * covariances))
 
 
-def two_likelihoods(x: np.ndarray, z: np.ndarray, mixture: Mixture) -> None:
+def two_likelihoods(x: np.ndarray, z: np.ndarray, parameters) -> None:
     title("(a) Incomplete and complete data")
     print(
         f"{len(x)} rows x, drawn with their components z. Incomplete data is x without z: its\n"
         "likelihood sums over what each z may have been. With z known the sum is gone."
     )
-    joint = joint_by_hand(mixture, x)
+    mixture = Mixture.from_parameters(*parameters)
+    joint = joint_by_hand(*parameters, x)
     incomplete = log_likelihood(mixture, x)
     complete = complete_log_likelihood(mixture, x, np.eye(2)[z])
     print(f"  incomplete  log p(x)    = {incomplete:10.4f}")
@@ -139,37 +135,40 @@ climb = jax.jit(jax.grad(log_likelihood))
 climb_fixed = jax.jit(jax.grad(complete_log_likelihood))
 
 
-def stuck(x: np.ndarray, mixture: Mixture) -> None:
+def stuck(x: np.ndarray, weights, means, covariances) -> None:
     title("(b) Setting the derivative of log p(x) to zero")
     print(
         "For mean k it reads sum_n r_nk inv(Sigma_k) (x_n - mu_k) = 0. It looks like a weighted\n"
         "mean, but r_nk depends on every parameter: no equation can be solved without the others."
     )
+    mixture = Mixture.from_parameters(weights, means, covariances)
     resp = np.asarray(responsibilities(mixture, x))
-    pull = np.einsum("nk,nkd->kd", resp, x[:, None] - np.asarray(mixture.means))
-    by_hand = np.einsum("kij,kj->ki", np.asarray(mixture.precisions), pull)
+    pull = np.einsum("nk,nkd->kd", resp, x[:, None] - means)
+    by_hand = np.einsum("kij,kj->ki", np.linalg.inv(covariances), pull)
     gradient, fixed = climb(mixture, x), climb_fixed(mixture, x, resp)
     check("jax.grad gives that derivative for the means", close(gradient.means, by_hand))
 
-    weights, means, covariances = map(
-        np.array, (mixture.weights, mixture.means, mixture.covariances)
-    )
     others = {
         "the weights": ([0.6, 0.4], means, covariances),
         "mean 2": (weights, means + np.array([[0.0, 0.0], [0.1, 0.0]]), covariances),
         "covariance 2": (weights, means, covariances * [[[1.0]], [[1.2]]]),
     }
     print("  The equation of mean 1 changes by    in log p(x)    in Q at fixed r")
-    changes = []
+    changes = []  # for log p(x) and for Q
     for name, parameters in others.items():
         moved = Mixture.from_parameters(*parameters)
-        coupled = largest(climb(moved, x).means[0] - gradient.means[0])
-        apart = largest(climb_fixed(moved, x, resp).means[0] - fixed.means[0])
-        changes.append((coupled, apart))
-        print(f"    on a change of {name:18}{coupled:14.4f}{apart:19.4f}")
-    coupled, apart = map(np.array, zip(*changes, strict=True))
-    check("log p(x) couples each parameter to all the others", coupled.min() > 0.01)
-    check("Q does not, for r is held fixed", apart.max() < 1e-9)
+        change = [
+            largest(np.subtract(after.means, before.means)[0])
+            for after, before in (
+                (climb(moved, x), gradient),
+                (climb_fixed(moved, x, resp), fixed),
+            )
+        ]
+        changes.append(change)
+        print(f"    on a change of {name:18}{change[0]:14.4f}{change[1]:19.4f}")
+    coupled, apart = zip(*changes, strict=True)
+    check("log p(x) couples mean 1 to every parameter of the other component", min(coupled) > 0.01)
+    check("Q does not, for r is held fixed", max(apart) < 1e-9)
 
     print("A gradient needs no solution, only a slope; and here both functions have the same one.")
     check("grad log p(x) = grad Q at its own r (Fisher's identity)", close(gradient, fixed))
@@ -259,9 +258,9 @@ def sgd_beside_em(x: np.ndarray) -> None:
     by_em, climbed = em(x, start, passes)
     by_sgd, climbed_by_sgd = minibatch_sgd(x, start, jax.random.key(1), passes, batch, rate=0.3)
     climbed = climbed[1:] / len(x)
-    print("  mean log-likelihood after          EM         SGD")
+    print("  mean log-likelihood after pass          EM         SGD")
     for made in (1, 3, 10, 30, 100):
-        print(f"  {made:>16} passes{climbed[made - 1]:14.5f}{climbed_by_sgd[made - 1]:12.5f}")
+        print(f"  {made:>30}{climbed[made - 1]:12.5f}{climbed_by_sgd[made - 1]:12.5f}")
     check("EM has converged", climbed[-1] - climbed[-2] < 1e-9)
     check("SGD ends within 0.001 nats per row of EM", abs(climbed_by_sgd[-1] - climbed[-1]) < 1e-3)
     gap = largest((by_sgd.weights - by_em.weights, by_sgd.means - by_em.means))
@@ -273,7 +272,7 @@ def how_many(x: np.ndarray, most: int = 6, restarts: int = 10) -> None:
     title("(e) How many components? AIC and BIC")
     print(
         "AIC = -2 log p(x) + 2 p and BIC = -2 log p(x) + p log n, p the free parameters: lower\n"
-        "is better. Other scalings are in use, e.g. log p(x) - (p/2) log n = -BIC/2, where higher is.\n"
+        "is better. Other scalings exist, e.g. log p(x) - (p/2) log n = -BIC/2, to be maximised.\n"
         f"The same penguins, full covariances, the best of {restarts} starts for each K."
     )
 
@@ -372,10 +371,10 @@ def k_means_limit(x: np.ndarray) -> None:
 
 # %%
 def main() -> None:
-    x, z = draw(truth(), 300)
-    two_likelihoods(x, z, truth())
-    stuck(x, guess())
-    closed_form(x, guess())
+    x, z = draw(*TRUTH, n=300)
+    two_likelihoods(x, z, TRUTH)
+    stuck(x, *GUESS)
+    closed_form(x, Mixture.from_parameters(*GUESS))
 
     penguins, _, _ = load.penguins()
     standardised = (penguins - penguins.mean(axis=0)) / penguins.std(axis=0)
