@@ -39,7 +39,9 @@ def array(values, name: str) -> np.ndarray | jax.Array:
     except ValueError as error:
         raise ValueError(f"{name} is not a rectangular array of numbers: {error}") from None
     if jnp.issubdtype(found.dtype, jnp.complexfloating):
-        raise ValueError(f"{name} is complex: pass real numbers, e.g. its real and imaginary parts.")
+        raise ValueError(
+            f"{name} is complex: pass real numbers, e.g. its real and imaginary parts."
+        )
     if not (jnp.issubdtype(found.dtype, jnp.number) or found.dtype == bool):
         raise ValueError(
             f"{name} holds values of type {found.dtype}, not numbers: choose its numeric columns "
@@ -143,7 +145,9 @@ def weights_of_rows(weight, n: int, dtype) -> jax.Array | None:
 def whole(value, name: str, least: int) -> int:
     """A whole number of at least `least`, as int."""
     if traced(value):
-        raise ValueError(f"{name} sets the shape of the program: pass a plain int, not a traced value.")
+        raise ValueError(
+            f"{name} sets the shape of the program: pass a plain int, not a traced value."
+        )
     try:
         good = not isinstance(value, (str, bytes, bool)) and int(value) == value
     except (TypeError, ValueError, OverflowError):
@@ -172,6 +176,17 @@ def choice(value, name: str, options) -> None:
         raise ValueError(f"unknown {name} {value!r}: choose one of {known}.")
 
 
+def one_mixture(mixture) -> None:
+    """A single mixture: not a batch of them, and not something else."""
+    if not hasattr(mixture, "means"):
+        raise ValueError(f"mixture is a {type(mixture).__name__}: pass a Mixture.")
+    if np.ndim(mixture.means) != 2:
+        raise ValueError(
+            f"this is a batch of mixtures (means have shape {np.shape(mixture.means)}): use "
+            "jax.vmap, or take one, e.g. of a batch of fits by best(fits).mixture."
+        )
+
+
 def same_features(mixture_features: int, x: jax.Array) -> None:
     """x has as many columns as the mixture has features."""
     if x.shape[1] != mixture_features:
@@ -188,13 +203,12 @@ def enough_distinct_rows(x: jax.Array, weight, k: int) -> None:
     rows = np.asarray(x)
     if weight is not None:
         rows = rows[np.asarray(weight) > 0]
-    seen = rows[:0]
-    for start in range(0, len(rows), ROWS_AT_A_TIME):
-        size = 4 * k if start == 0 else ROWS_AT_A_TIME
-        for chunk in (rows[start : start + size], rows[start : start + ROWS_AT_A_TIME]):
-            seen = np.unique(np.concatenate([seen, chunk]), axis=0)
-            if len(seen) >= k:
-                return
+    seen, start, size = rows[:0], 0, 4 * k
+    while start < len(rows):
+        seen = np.unique(np.concatenate([seen, rows[start : start + size]]), axis=0)
+        if len(seen) >= k:
+            return
+        start, size = start + size, 4 * size
     raise ValueError(
         f"{k} components need {k} distinct rows, and x has {len(seen)} (of positive weight): "
         "use fewer components."

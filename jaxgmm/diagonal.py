@@ -54,10 +54,14 @@ class Diagonal(Covariance):
         return jnp.exp(self.log_diagonal)
 
     def dense(self, d):
-        return jnp.exp(2 * self.log_scales(d))[..., None] * jnp.eye(d, dtype=self._scale.dtype)[None]
+        return (
+            jnp.exp(2 * self.log_scales(d))[..., None] * jnp.eye(d, dtype=self._scale.dtype)[None]
+        )
 
     def dense_precision(self, d):
-        return jnp.exp(-2 * self.log_scales(d))[..., None] * jnp.eye(d, dtype=self._scale.dtype)[None]
+        return (
+            jnp.exp(-2 * self.log_scales(d))[..., None] * jnp.eye(d, dtype=self._scale.dtype)[None]
+        )
 
     @classmethod
     def n_parameters(cls, k, d):

@@ -68,9 +68,7 @@ def m_step_from(mixture: Mixture, sums: Statistics, prior: Prior | None) -> Step
     all_count = jnp.sum(count)
     weights = count / all_count
     ratio = mixture.weights / jnp.where(weights > 0, weights, 1)
-    gain = all_count * jnp.sum(
-        jnp.where(weights > 0, weights * excess(ratio), mixture.weights)
-    )
+    gain = all_count * jnp.sum(jnp.where(weights > 0, weights * excess(ratio), mixture.weights))
 
     # means: pseudo-rows at the prior's mean join the rows
     mass, shift, spread = sums.mass, sums.shift, sums.spread

@@ -94,6 +94,19 @@ class Fit:
         return self.status == Status.CONVERGED
 
 
+def trimmed(found: Fit, max_steps: int) -> Fit:
+    """The fit with its history cut to the steps made; to max_steps + 1 entries if it is traced."""
+    if checks.traced(found):
+        history, passes = found.history[: max_steps + 1], found.history_passes[: max_steps + 1]
+    else:  # through NumPy: slicing a JAX array compiles once for every length
+        made = int(found.steps) + 1
+        history, passes = (
+            jnp.asarray(np.asarray(values)[:made])
+            for values in (found.history, found.history_passes)
+        )
+    return dataclasses.replace(found, history=history, history_passes=passes)
+
+
 class _Loop(NamedTuple):
     mixture: Mixture
     state: Any
@@ -215,8 +228,11 @@ def fit(
       ValueError: for anything above that is not as said; for more components than distinct rows.
         Inside the loop nothing raises: see `Fit.status`.
     """
+    checks.one_mixture(mixture)
     dtype = checks.float_dtype(checks.array(x, "x").dtype, mixture.dtype)
-    mixture, x, weight = admit(jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), mixture), x, weight)
+    mixture, x, weight = admit(
+        jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), mixture), x, weight
+    )
     default_prior = isinstance(prior, str)
     if default_prior:
         checks.choice(prior, "prior", ("default",))
@@ -235,12 +251,4 @@ def fit(
         default_prior=default_prior, algorithm=algorithm, kernel=settled(kernel, len(x)),
         stopping=stopping, capacity=capacity, callback=callback,
     )  # fmt: skip
-    if checks.traced(found):
-        history, passes = found.history[: max_steps + 1], found.history_passes[: max_steps + 1]
-    else:  # through NumPy: slicing a JAX array compiles once for every length
-        made = int(found.steps) + 1
-        history, passes = (
-            jnp.asarray(np.asarray(values)[:made])
-            for values in (found.history, found.history_passes)
-        )
-    return dataclasses.replace(found, history=history, history_passes=passes)
+    return trimmed(found, max_steps)

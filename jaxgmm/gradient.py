@@ -58,7 +58,12 @@ class Gradient:
     rebase_every: int | None
 
     def __init__(
-        self, optimiser, *, coordinates: str = "relative", rebase_every: int | None = 20, **arguments
+        self,
+        optimiser,
+        *,
+        coordinates: str = "relative",
+        rebase_every: int | None = 20,
+        **arguments,
     ):
         checks.choice(coordinates, "coordinates", COORDINATES)
         if rebase_every is not None:

@@ -120,7 +120,11 @@ def _spread_rows(key, rows: Rows, k: int, odds):
         distance = jnp.sum(((rows.x - rows.x[index][None]) * scale[None]) ** 2, axis=1)
         closer = distance < nearest
         labels = jnp.where(closer, i, labels)
-        return chosen.at[i].set(index.astype(jnp.int32)), jnp.where(closer, distance, nearest), labels
+        return (
+            chosen.at[i].set(index.astype(jnp.int32)),
+            jnp.where(closer, distance, nearest),
+            labels,
+        )
 
     n = len(rows.x)
     start = jnp.zeros(k, jnp.int32), jnp.full(n, jnp.inf, rows.x.dtype), jnp.zeros(n, jnp.int32)

@@ -125,14 +125,12 @@ class Mixture:
     @property
     def covariances(self) -> jax.Array:
         """(k, d, d) dense covariances, in squared units of the data."""
-        shape = (self.n_components, self.n_features, self.n_features)
-        return jnp.broadcast_to(self.covariance.dense(self.n_features), shape)
+        return _each(_dense_covariances, self)
 
     @property
     def precisions(self) -> jax.Array:
         """(k, d, d) dense inverse covariances."""
-        shape = (self.n_components, self.n_features, self.n_features)
-        return jnp.broadcast_to(self.covariance.dense_precision(self.n_features), shape)
+        return _each(_dense_precisions, self)
 
     @property
     def log_constants(self) -> jax.Array:
@@ -145,8 +143,26 @@ class Mixture:
         return dataclasses.replace(self, means=self.means + offset[None])
 
 
+def _each(function, mixture: Mixture) -> jax.Array:
+    """function(mixture), over every leading axis that a batch of mixtures has."""
+    if jnp.ndim(mixture.means) == 2:
+        return function(mixture)
+    return jax.vmap(lambda one: _each(function, one))(mixture)
+
+
+def _dense_covariances(mixture: Mixture) -> jax.Array:
+    k, d = mixture.means.shape
+    return jnp.broadcast_to(mixture.covariance.dense(d), (k, d, d))
+
+
+def _dense_precisions(mixture: Mixture) -> jax.Array:
+    k, d = mixture.means.shape
+    return jnp.broadcast_to(mixture.covariance.dense_precision(d), (k, d, d))
+
+
 def admit(mixture: Mixture, x, weight=None) -> tuple[Mixture, jax.Array, jax.Array | None]:
     """Checked (mixture, x, weight) in one dtype, the wider of the mixture's and the data's."""
+    checks.one_mixture(mixture)
     x = checks.data(x, like=mixture.dtype)
     checks.same_features(mixture.n_features, x)
     dtype = jnp.promote_types(x.dtype, mixture.dtype)
@@ -237,4 +253,5 @@ def sample(key: jax.Array, mixture: Mixture, n: int) -> tuple[jax.Array, jax.Arr
     Raises:
       ValueError: if n is not a whole number of at least 0.
     """
+    checks.one_mixture(mixture)
     return _sample(key, mixture, checks.whole(n, "n", 0))

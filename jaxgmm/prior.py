@@ -91,16 +91,23 @@ def checked(prior: Prior | None, d: int, dtype) -> Prior | None:
     if prior is None:
         return None
     if not isinstance(prior, Prior):
-        raise ValueError(f"prior is {prior!r}: pass a Prior, None for maximum likelihood, or 'default'.")
+        raise ValueError(
+            f"prior is {prior!r}: pass a Prior, None for maximum likelihood, or 'default'."
+        )
     for name, shape in (
-        ("strength", ()), ("scatter", (d, d)), ("concentration", ()), ("mean", (d,)),
+        ("strength", ()),
+        ("scatter", (d, d)),
+        ("concentration", ()),
+        ("mean", (d,)),
         ("mean_strength", ()),
     ):
         value = getattr(prior, name)
         if value is None:
             continue
         if np.shape(value) != shape:
-            raise ValueError(f"prior.{name} has shape {np.shape(value)}: for {d} features pass {shape}.")
+            raise ValueError(
+                f"prior.{name} has shape {np.shape(value)}: for {d} features pass {shape}."
+            )
         if not checks.traced(value) and not np.isfinite(np.asarray(value)).all():
             raise ValueError(f"prior.{name} holds NaN or infinity.")
     checks.not_negative(prior.strength, "prior.strength")

@@ -18,6 +18,7 @@ from .status import Status
 def n_parameters(mixture: Mixture) -> jax.Array | int:
     """Free parameters of the present components: weights, means and covariances. An int, or an
     array under jit or vmap."""
+    checks.one_mixture(mixture)
     present = jnp.sum(mixture.present)
     k = present if checks.traced(present) else int(present)
     d = mixture.n_features
@@ -60,16 +61,20 @@ def icl(mixture: Mixture, x, weight=None) -> jax.Array:
 
 def best(fits: Fit) -> Fit:
     """The fit of highest objective in a batch (every field with one leading axis of lanes, as from
-    `jax.vmap`).
+    `jax.vmap`; for more axes use jax.vmap(best)).
 
     A fit that ended NONFINITE or DEGENERATE is returned only if all did, with a warning.
 
     Raises ValueError for a fit that is not batched."""
     if jnp.ndim(fits.status) != 1:
-        raise ValueError(f"best needs a batch of fits along one axis: status has shape {jnp.shape(fits.status)}.")
+        raise ValueError(
+            f"best needs a batch of fits along one axis: status has shape {jnp.shape(fits.status)}."
+        )
     usable = fits.status < Status.NONFINITE
     objective = jnp.where(jnp.isnan(fits.objective), -jnp.inf, fits.objective)
     index = jnp.argmax(jnp.where(usable | ~jnp.any(usable), objective, -jnp.inf))
     if not checks.traced(usable) and not bool(jnp.any(usable)):
-        warnings.warn("every fit failed (see status): the best of them is not to be trusted.", stacklevel=2)
+        warnings.warn(
+            "every fit failed (see status): the best of them is not to be trusted.", stacklevel=2
+        )
     return jax.tree.map(lambda leaf: leaf[index], fits)

@@ -1,6 +1,6 @@
 """EM as textbooks program it, number for number: for teaching, and for reproducing old results.
 
-It differs from `fit(..., EM())` in three ways. The weighted covariance divides as `numpy.cov` does
+It differs from `fit(..., EM(), prior=None)` in three ways. The weighted covariance divides as `numpy.cov` does
 with `aweights` (by mass − Σr²/mass, not by mass); `epsilon` is added to its diagonal; and it stops
 when the mean log-likelihood changes by less than `epsilon`. Its updates maximise no objective: with
 the diagonal added after each M-step the log-likelihood may fall. Use `fit` for anything else.
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from . import checks
 from .covariance import matmul
-from .fit import Fit
+from .fit import Fit, trimmed
 from .mixture import Mixture, admit, over_rows, row_log_joint
 from .status import Status, finite
 from .triangular import Full
@@ -101,7 +101,9 @@ def textbook_em(x, mixture: Mixture, *, epsilon: float = 1e-5, max_steps: int = 
     """
     mixture, x, _ = admit(mixture, x)
     if type(mixture.covariance) is not Full:
-        raise ValueError(f"the textbook's EM has family 'full'; this mixture is {mixture.family!r}.")
+        raise ValueError(
+            f"the textbook's EM has family 'full'; this mixture is {mixture.family!r}."
+        )
     checks.not_negative(epsilon, "epsilon")
     max_steps = checks.whole(max_steps, "max_steps", 0)
-    return _run(mixture, x, jnp.asarray(epsilon, x.dtype), max_steps)
+    return trimmed(_run(mixture, x, jnp.asarray(epsilon, x.dtype), max_steps), max_steps)

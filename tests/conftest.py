@@ -1,7 +1,12 @@
 """Every test runs with strict broadcasting, and warnings are errors (pyproject.toml)."""
 
 import csv
+import os
 import pathlib
+
+# Compiling is most of the time that the tests take; without its slowest passes a program is a little
+# slower and computes the same.
+os.environ.setdefault("XLA_FLAGS", "--xla_llvm_disable_expensive_passes=true")
 
 import jax
 import numpy as np
@@ -10,6 +15,14 @@ import pytest
 import jaxgmm
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_programs():
+    """Thousands of compiled programs would exhaust the process's memory maps."""
+    yield
+    jax.clear_caches()
+
 
 DATA = pathlib.Path(__file__).parent.parent / "examples" / "data"
 

@@ -54,7 +54,9 @@ def test_equals_the_reference_and_scikit_learn(family, steps, iris, x64):
         3, covariance_type=SKLEARN[family], weights_init=first[0], means_init=first[1],
         precisions_init=sklearn_precisions(first[2], family), reg_covar=0, tol=0, max_iter=steps,
     ).fit(iris)  # fmt: skip
-    assert abs(float(jaxgmm.log_likelihood(fit.mixture, iris)) / len(iris) - peer.score(iris)) < 1e-9
+    assert (
+        abs(float(jaxgmm.log_likelihood(fit.mixture, iris)) / len(iris) - peer.score(iris)) < 1e-9
+    )
     np.testing.assert_allclose(fit.mixture.means, peer.means_, rtol=1e-8)
 
 
@@ -176,7 +178,9 @@ def test_a_step_follows_an_affine_map(family, iris, x64):
     weights, means, covariances = start(iris, 3, family)
     moved = weights, means @ matrix.T + shift, matrix @ covariances @ matrix.T
     plain, mapped = (
-        jaxgmm.fit(x, Mixture.from_parameters(*p, family=family), max_steps=1, tolerance=0.0).mixture
+        jaxgmm.fit(
+            x, Mixture.from_parameters(*p, family=family), max_steps=1, tolerance=0.0
+        ).mixture
         for x, p in ((iris, (weights, means, covariances)), (iris @ matrix.T + shift, moved))
     )
     expected = (

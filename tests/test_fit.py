@@ -128,9 +128,7 @@ def test_absent_components_stay_absent(family, iris, x64):
     padded = dataclasses.replace(padded, logits=padded.logits.at[2].set(-jnp.inf))
     algorithms = [EM(), Gradient(optax.lbfgs())] if family == "full" else [EM()]
     for algorithm in algorithms:
-        run = functools.partial(
-            jaxgmm.fit, iris, algorithm=algorithm, tolerance=0.0, max_steps=10
-        )
+        run = functools.partial(jaxgmm.fit, iris, algorithm=algorithm, tolerance=0.0, max_steps=10)
         plain, found = run(mixture), run(padded)
         np.testing.assert_allclose(found.objective, plain.objective, rtol=1e-11)
         np.testing.assert_allclose(found.residual, plain.residual, rtol=1e-4, atol=1e-20)

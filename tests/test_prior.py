@@ -14,9 +14,7 @@ def test_log_prior_is_its_formula(family, x64):
     weights, means, covariances = reference.random_mixture(20, 3, 2, family)
     mixture = Mixture.from_parameters(weights, means, covariances, family=family)
     scatter, mean = np.array([[2.0, 0.3], [0.3, 1.0]]), np.array([0.5, -1.0])
-    prior = Prior(
-        strength=1.5, scatter=scatter, concentration=2.5, mean=mean, mean_strength=0.7
-    )
+    prior = Prior(strength=1.5, scatter=scatter, concentration=2.5, mean=mean, mean_strength=0.7)
     held = covariances[:1] if family == "tied" else covariances
     expected = -0.5 * sum(
         1.5 * np.linalg.slogdet(c)[1] + np.trace(np.linalg.solve(c, scatter)) for c in held

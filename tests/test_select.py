@@ -48,6 +48,26 @@ def test_criteria_under_vmap(iris):
     np.testing.assert_allclose(many[1], one, rtol=1e-6)
 
 
+def test_batches_read_and_refuse_clearly(family, iris):
+    x = iris.astype(np.float32)
+    starts = jax.vmap(lambda key: jaxgmm.initialize(key, x, 2, family=family))(
+        jax.random.split(jax.random.key(0), 3)
+    )
+    assert starts.covariances.shape == starts.precisions.shape == (3, 2, 4, 4)
+    one = jax.tree.map(lambda leaf: leaf[1], starts)
+    np.testing.assert_allclose(starts.covariances[1], one.covariances, rtol=1e-6)
+    for function in (jaxgmm.responsibilities, jaxgmm.bic, jaxgmm.e_step):
+        with pytest.raises(ValueError, match="batch of mixtures"):
+            function(starts, x)
+    for call in (
+        lambda: jaxgmm.n_parameters(starts),
+        lambda: jaxgmm.fit(x, starts),
+        lambda: jaxgmm.sample(jax.random.key(0), starts, 5),
+    ):
+        with pytest.raises(ValueError, match="batch of mixtures"):
+            call()
+
+
 def test_best_leaves_failed_fits_out(iris):
     x = iris.astype(np.float32)
     fit = jaxgmm.fit(x, jaxgmm.from_labels(x, np.zeros(150, int)), max_steps=0)
@@ -57,7 +77,9 @@ def test_best_leaves_failed_fits_out(iris):
         status=jnp.array([Status.NONFINITE, Status.DEGENERATE, Status.CONVERGED, Status.MAX_STEPS]),
     )
     assert jaxgmm.best(lanes).objective == 2
-    failed = dataclasses.replace(lanes, status=jnp.array([Status.NONFINITE] + [Status.DEGENERATE] * 3))
+    failed = dataclasses.replace(
+        lanes, status=jnp.array([Status.NONFINITE] + [Status.DEGENERATE] * 3)
+    )
     with pytest.warns(UserWarning, match="every fit failed"):
         assert jaxgmm.best(failed).objective == 5
     with pytest.raises(ValueError, match="batch of fits"):

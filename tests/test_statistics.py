@@ -40,13 +40,10 @@ def test_sums_are_their_definition(family, kernel, x64):
         mixture, Rows(x, weight, jnp.zeros(3)), kernel=kernel
     )
     np.testing.assert_allclose(found.mass, share.sum(axis=0), rtol=1e-11)
-    np.testing.assert_allclose(
-        found.shift, np.einsum("nk,nkd->kd", share, residual), atol=1e-10
-    )
+    np.testing.assert_allclose(found.shift, np.einsum("nk,nkd->kd", share, residual), atol=1e-10)
     np.testing.assert_allclose(found.log_likelihood, weight @ likelihood, rtol=1e-12)
     spread = sum(
-        mixture.covariance.outer(s[:, None] * y, y)
-        for s, y in zip(share, residual, strict=True)
+        mixture.covariance.outer(s[:, None] * y, y) for s, y in zip(share, residual, strict=True)
     )
     np.testing.assert_allclose(found.spread, mixture.covariance.pool(spread), atol=1e-9)
 

@@ -1,0 +1,188 @@
+"""The front door: what it refuses, in which words; and what it lets in."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxgmm
+from jaxgmm import EM, Mixture
+
+X = np.random.default_rng(0).normal(size=(30, 2)).astype(np.float32)
+MIXTURE = Mixture.from_parameters(
+    np.full(2, 0.5, np.float32), X[:2], np.stack([np.eye(2, dtype=np.float32)] * 2)
+)
+
+
+def spoiled(row, value):
+    x = X.copy()
+    x[row, 1] = value
+    return x
+
+
+BAD_X = [
+    (spoiled(7, np.nan), "row 7 of x"),
+    (spoiled(3, np.inf), "row 3 of x"),
+    (jnp.asarray(spoiled(5, np.nan)), "row 5 of x"),
+    (X[:, 0], r"x\[:, None\]"),
+    (X[None], r"shape \(1, 30, 2\)"),
+    (np.float32(3), r"shape \(\)"),
+    (X[:0], "no rows"),
+    (X[:, :0], "no columns"),
+    (X.astype(complex), "complex"),
+    (X.astype(object), "not numbers"),
+    (X.astype(str), "not numbers"),
+    ([[1.0, 2.0], [3.0]], "rectangular"),
+    (np.ma.masked_array(X, X > 1), "masked"),
+    (np.full((5, 2), 1e300), "too large for float32"),
+]
+
+
+@pytest.mark.parametrize(("x", "words"), BAD_X, ids=[words for _, words in BAD_X])
+def test_bad_data(x, words):
+    for call in (
+        lambda: jaxgmm.fit(x, MIXTURE),
+        lambda: jaxgmm.initialize(jax.random.key(0), x, 2),
+        lambda: jaxgmm.log_prob(MIXTURE, x),
+        lambda: jaxgmm.log_likelihood(MIXTURE, x),
+        lambda: jaxgmm.e_step(MIXTURE, x),
+        lambda: jaxgmm.bic(MIXTURE, x),
+        lambda: jaxgmm.Prior.from_data(x),
+        lambda: jaxgmm.from_labels(x, np.zeros(30, int)),
+        lambda: jaxgmm.textbook_em(x, MIXTURE),
+    ):
+        with pytest.raises(ValueError, match=words):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("weight", "words"),
+    [
+        (np.ones(29), "weight has shape"),
+        (np.ones((30, 1)), "weight has shape"),
+        (np.r_[np.ones(29), -1], r"weight\[29\] is -1"),
+        (np.r_[np.nan, np.ones(29)], r"weight\[0\] is nan"),
+        (np.zeros(30), "all row weights are zero"),
+        (["heavy"] * 30, "not numbers"),
+    ],
+)
+def test_bad_weights(weight, words):
+    for call in (
+        lambda: jaxgmm.fit(X, MIXTURE, weight=weight),
+        lambda: jaxgmm.initialize(jax.random.key(0), X, 2, weight=weight),
+        lambda: jaxgmm.log_likelihood(MIXTURE, X, weight),
+        lambda: jaxgmm.e_step(MIXTURE, X, weight),
+    ):
+        with pytest.raises(ValueError, match=words):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (dict(tolerance=-1e-9), "tolerance is -1e-09"),
+        (dict(tolerance=np.nan), "tolerance is nan"),
+        (dict(tolerance="tight"), "tolerance is 'tight'"),
+        (dict(max_steps=-1), "max_steps is -1"),
+        (dict(max_steps=2.5), "max_steps is 2.5"),
+        (dict(max_steps=None), "max_steps is None"),
+        (dict(kernel="fast"), "unknown kernel 'fast'"),
+        (dict(stopping="never"), "unknown stopping 'never'"),
+        (dict(algorithm="em"), "pass an instance"),
+        (dict(algorithm=EM), "pass an instance"),
+        (dict(mixture=None), "mixture is a NoneType"),
+    ],
+)
+def test_bad_settings(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        jaxgmm.fit(**(dict(x=X, mixture=MIXTURE) | arguments))
+
+
+def test_features_must_match():
+    wide = np.zeros((5, 3), np.float32)
+    for function in (jaxgmm.log_prob, jaxgmm.e_step, jaxgmm.log_likelihood, jaxgmm.aic):
+        with pytest.raises(ValueError, match="3 columns and the mixture 2 features"):
+            function(MIXTURE, wide)
+    with pytest.raises(ValueError, match="3 columns"):
+        jaxgmm.fit(wide, MIXTURE)
+    with pytest.raises(ValueError, match="3 columns and the mixture 2 components"):
+        jaxgmm.complete_log_likelihood(MIXTURE, X, np.ones((30, 3)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (dict(n_components=0), "n_components is 0"),
+        (dict(n_components=2.5), "n_components is 2.5"),
+        (dict(n_components=True), "n_components is True"),
+        (dict(n_components="two"), "n_components is 'two'"),
+        (dict(n_components=31), "31 components need 31 distinct rows, and x has 30"),
+        (dict(family="oval"), "unknown family 'oval'"),
+        (dict(method="guess"), "unknown method 'guess'"),
+    ],
+)
+def test_bad_starts(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        jaxgmm.initialize(jax.random.key(0), X, **(dict(n_components=2) | arguments))
+
+
+def test_more_components_than_distinct_rows():
+    x = np.repeat(X[:3], 40_000, axis=0)
+    with pytest.raises(ValueError, match="x has 3"):
+        jaxgmm.initialize(jax.random.key(0), x, 4)
+    weight = np.arange(len(x)) < 40_000
+    with pytest.raises(ValueError, match="x has 1"):
+        jaxgmm.fit(x, MIXTURE, weight=weight)
+
+
+def as_pandas(x):
+    return pytest.importorskip("pandas").DataFrame(x, columns=["a", "b"])
+
+
+def as_polars(x):
+    return pytest.importorskip("polars").DataFrame({"a": x[:, 0], "b": x[:, 1]})
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        np.ndarray.tolist, np.asfortranarray, lambda x: np.repeat(x, 2, axis=0)[::2], jnp.asarray,
+        as_pandas, as_polars, lambda x: x[::-1][::-1],
+    ],
+    ids=["list", "fortran", "strided", "jax", "pandas", "polars", "negative-stride"],
+)  # fmt: skip
+def test_forms_of_the_same_data(form):
+    expected = jaxgmm.log_prob(MIXTURE, X)
+    np.testing.assert_allclose(jaxgmm.log_prob(MIXTURE, form(X)), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64, np.uint8, bool, np.float16])
+def test_other_dtypes_are_computed_in_float32(dtype):
+    x = np.floor(np.abs(X) * 2).astype(dtype)
+    found = jaxgmm.log_prob(MIXTURE, x)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, jaxgmm.log_prob(MIXTURE, x.astype(np.float32)), rtol=1e-6)
+    fit = jaxgmm.fit(x, MIXTURE, max_steps=2)
+    assert fit.mixture.dtype == np.float32
+
+
+def test_whole_numbers_follow_the_64_bit_mode(x64):
+    start = jaxgmm.initialize(jax.random.key(0), np.arange(20).reshape(10, 2), 2)
+    assert start.dtype == np.float64
+
+
+def test_float64_that_loses_accuracy_is_announced():
+    """Once, in one sentence; and only where the rounding matters."""
+    x = np.random.default_rng(1).normal(size=(100, 2))
+    jaxgmm.log_prob(MIXTURE, x)  # no warning: warnings are errors here
+    jaxgmm.log_prob(MIXTURE, x + 1e3)
+    jaxgmm.log_prob(MIXTURE, np.round(x) + 2.0**20)  # exact in float32
+    with pytest.warns(UserWarning, match="column 1 lies so far from zero") as caught:
+        jaxgmm.fit(x + np.array([0, 1e6]), MIXTURE, max_steps=1)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+
+
+def test_float64_is_kept_in_64_bit_mode(x64):
+    x = np.random.default_rng(1).normal(size=(100, 2)) + 1e6
+    assert jaxgmm.fit(x, jaxgmm.initialize(jax.random.key(0), x, 2)).mixture.dtype == np.float64
