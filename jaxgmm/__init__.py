@@ -15,3 +15,14 @@ from .status import Status
 from .textbook import textbook_em
 
 __version__ = "0.1.0"
+
+# Grouped as the README is.
+__all__ = [  # noqa: RUF022
+    "FAMILIES", "Mixture", "initialize", "from_responsibilities", "from_labels",
+    "log_joint", "log_prob", "responsibilities", "sample",
+    "log_likelihood", "complete_log_likelihood", "log_prior",
+    "Statistics", "e_step", "m_step",
+    "fit", "Fit", "Status", "Algorithm", "EM", "Gradient", "Relative", "Leaves", "Prior",
+    "textbook_em",
+    "aic", "bic", "icl", "n_parameters", "best",
+]  # fmt: skip

@@ -31,7 +31,7 @@ def float_dtype(dtype, like=None) -> np.dtype:
 
 
 def array(values, name: str) -> np.ndarray | jax.Array:
-    """Anything like an array, as a NumPy or JAX array of numbers. Raises ValueError if it is not."""
+    """Anything like an array, as a NumPy or JAX array of numbers; else raises ValueError."""
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         raise ValueError(f"{name} has masked entries: missing values are not supported yet.")
     try:
@@ -302,7 +302,7 @@ def held_by_family(covariances, kept, family: str, own_shape) -> None:
 
 
 def rounding_of_means(means, covariances, dtype) -> None:
-    """Warns if rounding float64 means to `dtype` moves one by more than 1e-4 standard deviations."""
+    """Warns if rounding means to `dtype` moves one by more than 1e-4 standard deviations."""
     widths = np.sqrt(np.diagonal(covariances, axis1=1, axis2=2))
     if (np.abs(means - means.astype(dtype)) > 1e-4 * widths).any():
         warnings.warn(

@@ -1,7 +1,8 @@
 """Coordinates in which a gradient method moves a mixture.
 
-A gradient method sees *offsets*, a pytree shaped like a Mixture, zero at a base mixture. Coordinates
-say which mixture an offset means, through a *local* mixture: the mixture as seen from the base.
+A gradient method sees *offsets*, a pytree shaped like a Mixture, zero at a base mixture.
+Coordinates say which mixture an offset means, through a *local* mixture: the mixture as seen from
+the base.
 """
 
 from __future__ import annotations

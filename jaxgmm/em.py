@@ -126,8 +126,8 @@ def m_step(mixture: Mixture, statistics: Statistics, prior: Prior | None = None)
 
 @dataclasses.dataclass(frozen=True)
 class EM:
-    """Expectation–maximisation: each step is one M-step and one pass over the rows, and the objective
-    never falls. (Dempster, Laird & Rubin 1977.)"""
+    """Expectation–maximisation: each step is one M-step and one pass over the rows, and the
+    objective never falls. (Dempster, Laird & Rubin 1977, theorem 1.)"""
 
     def init(self, mixture: Mixture, statistics: Statistics) -> tuple:
         """No state."""

@@ -1,4 +1,4 @@
-"""The table of covariance families. A new family is a class that keeps `Covariance`, and a line here."""
+"""The table of families. A new one is a class that keeps `Covariance`, and a line here."""
 
 from __future__ import annotations
 

@@ -27,8 +27,8 @@ RUNNING = -1
 
 
 class Algorithm(Protocol):
-    """What `fit` asks of a method. Frozen and hashable by value, so that building an equal one again
-    does not compile again."""
+    """What `fit` asks of a method. Frozen and hashable by value, so that building an equal one
+    again does not compile again."""
 
     def init(self, mixture: Mixture, statistics: Statistics) -> Any:
         """The state before the first move: a pytree of arrays of fixed shape."""

@@ -3,7 +3,7 @@
 *Whitened*: residuals y = W x − W μ of every component, then their sums. Safe for tight components
 far from the centre.
 *Natural*: the log-joint is linear in features φ(x) that do not depend on the mixture, so a pass is
-two matrix products. Faster, and exact as long as second moments about the centre keep enough digits.
+two matrix products. Faster, and as good where second moments about the centre keep enough digits.
 
 Rows come as columns of x (d, b), already centred.
 """

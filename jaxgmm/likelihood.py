@@ -131,7 +131,9 @@ def _complete(mixture, x, resp, weight):
 
 
 def complete_log_likelihood(mixture: Mixture, x, resp, weight=None) -> jax.Array:
-    """The expected complete-data log-likelihood Q = Σ_n w_n Σ_k r_nk (log π_k + log N(x_n; μ_k, Σ_k)).
+    """The expected complete-data log-likelihood
+
+        Q = Σ_n w_n Σ_k r_nk (log π_k + log N(x_n; μ_k, Σ_k)).
 
     Args:
       mixture: where Q is evaluated.

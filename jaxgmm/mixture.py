@@ -205,7 +205,7 @@ def _responsibilities(mixture, x):
 def log_joint(mixture: Mixture, x) -> jax.Array:
     """log π_k + log N(x_n; μ_k, Σ_k) as (n, k), in nats; −inf for an absent component.
 
-    x is (n, d). Raises ValueError for x that is not a finite (n, d) array of the mixture's features.
+    x is (n, d), finite, of the mixture's features; anything else raises ValueError.
     """
     return _log_joint(*admit(mixture, x)[:2])
 

@@ -17,8 +17,8 @@ from .rows import Rows
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Prior:
-    """A conjugate prior, as pseudo-rows. Up to a constant, summed over present components k and over
-    the covariances c that the family holds (one for each component; one in all if tied),
+    """A conjugate prior, as pseudo-rows. Up to a constant, summed over present components k and
+    over the covariances c that the family holds (one for each component; one in all if tied),
 
         log prior(θ) = − ½ Σ_c [strength · log|Σ_c| + tr(Σ_c⁻¹ scatter)]
                        + (concentration − 1) Σ_k log π_k

@@ -46,7 +46,7 @@ class Rows:
 
         Arrays beside x have a leading axis of rows. The last block overlaps the one before it, with
         weight 0 where it does, so that x is read where it lies; sums are compensated."""
-        n, d = self.x.shape
+        n = len(self.x)
 
         def block(start, fresh_from, size):
             cut = lambda array: jax.lax.dynamic_slice_in_dim(array, start, size)

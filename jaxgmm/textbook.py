@@ -1,9 +1,10 @@
 """EM as textbooks program it, number for number: for teaching, and for reproducing old results.
 
-It differs from `fit(..., EM(), prior=None)` in three ways. The weighted covariance divides as `numpy.cov` does
-with `aweights` (by mass − Σr²/mass, not by mass); `epsilon` is added to its diagonal; and it stops
-when the mean log-likelihood changes by less than `epsilon`. Its updates maximise no objective: with
-the diagonal added after each M-step the log-likelihood may fall. Use `fit` for anything else.
+It differs from `fit(..., EM(), prior=None)` in three ways. The weighted covariance divides as
+`numpy.cov` does with `aweights` (by mass − Σr²/mass, not by mass); `epsilon` is added to its
+diagonal; and it stops when the mean log-likelihood changes by less than `epsilon`. Its updates
+maximise no objective: with the diagonal added after each M-step the log-likelihood may fall. Use
+`fit` for anything else.
 """
 
 from __future__ import annotations

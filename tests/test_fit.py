@@ -241,7 +241,8 @@ def test_gradients_are_keyed_by_factory_or_by_object(iris, start, monkeypatch):
     assert len(traces) == once > made
 
 
-def test_fit_and_initialize_under_jit(iris, family="tied"):
+def test_fit_and_initialize_under_jit(iris):
+    family = "tied"
     x = jnp.asarray(iris, jnp.float32)
 
     @jax.jit
