@@ -48,6 +48,11 @@ class Algorithm(Protocol):
         *of that mixture*, and how many passes were made."""
 
 
+def _like(new, old):
+    """`new` with the dtype of `old`, so that a loop's state keeps its type."""
+    return new if jnp.asarray(new).dtype == old.dtype else jnp.asarray(new, old.dtype)
+
+
 def _kl(tolerance, gain, objective, previous):
     return gain < tolerance
 
@@ -164,22 +169,25 @@ def _run(
         mixture, state, sums, passes = algorithm.move(
             loop.mixture, loop.state, loop.sums, lambda m: evaluate(m, rows, kernel), prior
         )
-        state = jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), state, loop.state)
+        state = jax.tree.map(_like, state, loop.state)
         objective = sums.log_likelihood + log_prior(mixture, prior)
         gain, broken = judge(mixture, sums)
         good = usable(mixture, sums) & jnp.isfinite(objective)
         steps = loop.steps + 1
         stop = STOPPING[stopping](tolerance, gain, objective, loop.objective)
-        made = _Loop(
-            mixture, state, sums, objective, gain, status_of(good, broken, stop, steps), steps,
-            loop.passes + passes,
-            loop.history.at[steps].set(objective),
-            loop.history_passes.at[steps].set(loop.passes + passes),
-        )  # fmt: skip
+        status, passes = status_of(good, broken, stop, steps), loop.passes + passes
         if callback is not None:
             jax.debug.callback(callback, steps, objective, gain)
-        spent = loop._replace(status=made.status, passes=made.passes)
-        return jax.tree.map(lambda a, b: jnp.where(good, a, b), made, spent)
+        made = mixture, state, sums, objective, gain, steps
+        kept = loop.mixture, loop.state, loop.sums, loop.objective, loop.gain, loop.steps
+        mixture, state, sums, objective, gain, kept_steps = jax.tree.map(
+            lambda new, old: jnp.where(good, new, old), made, kept
+        )
+        # A history entry beyond the steps kept is never shown.
+        return _Loop(
+            mixture, state, sums, objective, gain, status, kept_steps, passes,
+            loop.history.at[steps].set(objective), loop.history_passes.at[steps].set(passes),
+        )  # fmt: skip
 
     end = jax.lax.while_loop(lambda loop: loop.status == RUNNING, step, loop)
     beyond = jnp.arange(capacity) > end.steps
