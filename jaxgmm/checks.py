@@ -38,6 +38,9 @@ def array(values, name: str) -> np.ndarray | jax.Array:
         found = values if isinstance(values, jax.Array) else np.asarray(values)
     except ValueError as error:
         raise ValueError(f"{name} is not a rectangular array of numbers: {error}") from None
+    if isinstance(found, np.ndarray) and found.dtype.kind in "fiu":
+        wide = found.dtype.kind == "f" and found.dtype.itemsize > 8  # long double: JAX has none
+        found = found.astype(np.float64 if wide else found.dtype.newbyteorder("="), copy=False)
     if jnp.issubdtype(found.dtype, jnp.complexfloating):
         raise ValueError(
             f"{name} is complex: pass real numbers, e.g. its real and imaginary parts."
@@ -66,7 +69,7 @@ def cast(values: np.ndarray | jax.Array, name: str, dtype) -> jax.Array:
 
 def _warn_if_rounding_costs(x: np.ndarray, dtype) -> None:
     """Warns if rounding x to a narrower dtype moves a number by 1e-4 of its column's spread."""
-    if x.dtype.itemsize <= dtype.itemsize:
+    if np.can_cast(x.dtype, dtype):
         return
     for column, values in enumerate(x.T):
         with np.errstate(over="ignore", invalid="ignore"):
@@ -86,8 +89,9 @@ def _warn_if_rounding_costs(x: np.ndarray, dtype) -> None:
 
 def first_bad_row(x: np.ndarray | jax.Array) -> int | None:
     """The first row with a NaN or an infinity, or None."""
+    x = np.asarray(x)
     for start in range(0, len(x), ROWS_AT_A_TIME):
-        good = np.isfinite(np.asarray(x[start : start + ROWS_AT_A_TIME])).all(axis=1)
+        good = np.isfinite(x[start : start + ROWS_AT_A_TIME]).all(axis=1)
         if not good.all():
             return start + int(np.argmin(good))
     return None
@@ -142,8 +146,36 @@ def weights_of_rows(weight, n: int, dtype) -> jax.Array | None:
     return cast(found, "weight", dtype)
 
 
-def whole(value, name: str, least: int) -> int:
-    """A whole number of at least `least`, as int."""
+def squares_fit(x: jax.Array) -> None:
+    """The numbers in x are of a size whose squares, summed, stay in the range of their dtype."""
+    if traced(x):
+        return
+    limits = np.finfo(x.dtype)
+    most, least = float(limits.max) ** 0.5 * 1e-3, float(limits.tiny) ** 0.5 * 1e3
+    values = np.asarray(x)  # NumPy: inside a trace a jnp call would give a tracer
+    low, high = values.min(axis=0), values.max(axis=0)
+    extent = high.astype(np.float64) - low
+    bad = (np.maximum(-low, high) > most) | ((extent > 0) & (extent < least))
+    if bad.any():
+        column = int(np.argmax(bad))
+        raise ValueError(
+            f"column {column} of x runs from {low[column]:.3g} to {high[column]:.3g}: its squares "
+            f"leave the range of {x.dtype}. Rescale it."
+        )
+
+
+def random_key(key) -> None:
+    """One JAX random key, of either style."""
+    typed = isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    old = not typed and getattr(key, "dtype", None) == np.uint32 and np.shape(key) == (2,)
+    if not (typed and key.shape == ()) and not old:
+        raise ValueError(
+            "key is not one JAX random key: pass e.g. jax.random.key(0), and use jax.vmap for many."
+        )
+
+
+def whole(value, name: str, least: int, most: float = np.inf) -> int:
+    """A whole number from `least` to `most`, as int."""
     if traced(value):
         raise ValueError(
             f"{name} sets the shape of the program: pass a plain int, not a traced value."
@@ -152,9 +184,15 @@ def whole(value, name: str, least: int) -> int:
         good = not isinstance(value, (str, bytes, bool)) and int(value) == value
     except (TypeError, ValueError, OverflowError):
         good = False
-    if not good or value < least:
-        raise ValueError(f"{name} is {value!r}: it must be a whole number, {least} or more.")
+    if not good or not least <= value <= most:
+        upper = "or more" if most == np.inf else f"to {most}"
+        raise ValueError(f"{name} is {value!r}: it must be a whole number, {least} {upper}.")
     return int(value)
+
+
+def _shown(value) -> str:
+    """A number as a user would write it, whatever array it came in."""
+    return repr(value) if isinstance(value, str) else str(value)
 
 
 def not_negative(value, name: str):
@@ -165,7 +203,7 @@ def not_negative(value, name: str):
         except (TypeError, ValueError):
             good = False
         if not good:
-            raise ValueError(f"{name} is {value!r}: it must be a finite number, 0 or more.")
+            raise ValueError(f"{name} is {_shown(value)}: it must be a finite number, 0 or more.")
     return value
 
 
@@ -247,7 +285,7 @@ def labels_of_rows(labels, n: int, n_components: int | None) -> tuple[jax.Array,
     if n_components is None:
         if traced(found):
             raise ValueError("n_components is needed where labels are traced.")
-        n_components = int(np.max(np.asarray(found))) + 1
+        n_components = max(int(np.max(np.asarray(found))) + 1, 1)
     k = whole(n_components, "n_components", 1)
     if not traced(found):
         values = np.asarray(found)
@@ -317,7 +355,7 @@ def rounding_of_means(means, covariances, dtype) -> None:
 def at_least_one(value, name: str) -> None:
     """A real number of at least 1; tracers pass."""
     if not traced(value) and not 1 <= float(value) < np.inf:
-        raise ValueError(f"{name} is {value!r}: it must be a finite number, 1 or more.")
+        raise ValueError(f"{name} is {_shown(value)}: it must be a finite number, 1 or more.")
 
 
 def algorithm(value) -> None:
@@ -331,5 +369,32 @@ def algorithm(value) -> None:
         hash(value)
     except TypeError:
         raise ValueError(
-            f"algorithm {value!r} is not hashable: give its settings as plain numbers."
+            f"algorithm {value!r} is not hashable: make its dataclass frozen, and give its "
+            "settings as plain numbers."
         ) from None
+
+
+def callback(value) -> None:
+    """A function, or None."""
+    if value is not None and not callable(value):
+        raise ValueError(
+            f"callback is {value!r}: pass a function of (step, objective, D), or None."
+        )
+
+
+def prior_scatter(scatter) -> None:
+    """A symmetric matrix with no negative variance; tracers pass."""
+    if traced(scatter):
+        return
+    matrix = np.asarray(scatter, np.float64)
+    size = np.abs(matrix).max()
+    if np.abs(matrix - matrix.T).max() > 1e-5 * size:
+        raise ValueError("prior.scatter is not symmetric: pass (scatter + scatter.T) / 2.")
+    if np.linalg.eigvalsh(matrix).min() < -1e-5 * size:
+        raise ValueError("prior.scatter has a negative variance: it is a sum of outer products.")
+
+
+def statistics(value) -> None:
+    """The sums that an E-step makes."""
+    if not hasattr(value, "mass"):
+        raise ValueError(f"statistics is a {type(value).__name__}: pass those of e_step.")

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from . import checks
 from . import prior as priors
 from .covariance import excess
 from .mixture import Mixture
@@ -121,6 +122,8 @@ def m_step(mixture: Mixture, statistics: Statistics, prior: Prior | None = None)
 
     (Bishop 2006, eqs. 9.24–9.26; with a prior, Gauvain & Lee 1994, eqs. 47–49.)
     """
+    checks.one_mixture(mixture)
+    checks.statistics(statistics)
     return _m_step(mixture, statistics, priors.checked(prior, mixture.n_features, mixture.dtype))
 
 

@@ -23,6 +23,7 @@ from .statistics import Statistics
 from .status import Status, degenerate, finite
 
 LEAST_CAPACITY = 1024
+MOST_STEPS = 10_000_000  # the history takes eight bytes for each
 RUNNING = -1
 
 
@@ -74,10 +75,12 @@ class Fit:
       log_likelihood: () ℓ of `mixture`, in nats.
       objective: () ℓ + log prior of `mixture`: what was climbed.
       steps: () moves made.
-      passes: () passes over the rows, the first evaluation of the start included.
+      passes: () passes over the rows, the first evaluation of the start included; a float, since
+        a method may pass over a part of them.
       status: () a `Status` value.
       residual: () D(θ) of `mixture`: what one more EM step would gain in the expected complete-data
-        objective, per unit of row weight; 0 exactly at a fixed point of EM.
+        objective, per unit of row weight; 0 exactly at a fixed point of EM, and NaN or infinite
+        where that step collapses.
       history: (steps + 1,) objective at the start and after each step. Under jit or vmap
         (max_steps + 1,), the last value repeated.
       history_passes: like history, passes made up to each.
@@ -230,7 +233,8 @@ def fit(
         object does not compile again. Under vmap it is called for every lane.
 
     Returns:
-      A `Fit`, in the dtype of x (float16: float32; whole numbers: JAX's default).
+      A `Fit`, in the dtype of x (float16: float32; whole numbers: that of the mixture). Under
+      differentiation it is forward-mode only, as every `lax.while_loop` is.
 
     Raises:
       ValueError: for anything above that is not as said; for more components than distinct rows.
@@ -246,12 +250,15 @@ def fit(
         checks.choice(prior, "prior", ("default",))
     prior = priors.checked(None if default_prior else prior, mixture.n_features, x.dtype)
     tolerance = jnp.asarray(checks.not_negative(tolerance, "tolerance"), x.dtype)
-    max_steps = checks.whole(max_steps, "max_steps", 0)
+    max_steps = checks.whole(max_steps, "max_steps", 0, MOST_STEPS)
+    checks.callback(callback)
     checks.choice(kernel, "kernel", ("auto", *KERNELS))
     checks.choice(stopping, "stopping", STOPPING)
     checks.algorithm(algorithm)
+    checks.squares_fit(x)
     if not checks.traced(mixture):
-        checks.enough_distinct_rows(x, weight, int(np.sum(np.asarray(mixture.present))))
+        present = int(np.sum(np.asarray(mixture.logits) > -np.inf))
+        checks.enough_distinct_rows(x, weight, present)
 
     capacity = max(LEAST_CAPACITY, 1 << max_steps.bit_length())
     found = _run(

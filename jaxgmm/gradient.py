@@ -85,7 +85,11 @@ class Gradient:
         ):  # fmt: skip
             object.__setattr__(self, name, value)
         checks.algorithm(self)
-        if not isinstance(self._made, optax.GradientTransformation):
+        try:
+            made = self._made
+        except TypeError as error:
+            raise ValueError(f"{optimiser!r} cannot be made from {arguments}: {error}.") from None
+        if not isinstance(made, optax.GradientTransformation):
             raise ValueError(f"{optimiser!r} did not make an optax optimiser.")
 
     @property

@@ -86,6 +86,7 @@ def from_responsibilities(
     x = checks.data(x)
     weight = checks.weights_of_rows(weight, len(x), x.dtype)
     resp = checks.responsibilities_of_rows(resp, len(x), x.dtype)
+    checks.squares_fit(x)
     prior = priors.checked(prior, x.shape[1], x.dtype)
     return _from_responsibilities(x, resp, weight, prior, family_class(family))
 
@@ -200,10 +201,12 @@ def initialize(
 
     Given responsibilities or labels: `from_responsibilities`, `from_labels`.
     """
+    checks.random_key(key)
     checks.choice(method, "method", METHODS)
     kind = family_class(family)
     k = checks.whole(n_components, "n_components", 1)
     x = checks.data(x)
     weight = checks.weights_of_rows(weight, len(x), x.dtype)
+    checks.squares_fit(x)
     checks.enough_distinct_rows(x, weight, k)
     return _initialize(key, x, weight, k, kind, method)

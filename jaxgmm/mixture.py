@@ -253,5 +253,6 @@ def sample(key: jax.Array, mixture: Mixture, n: int) -> tuple[jax.Array, jax.Arr
     Raises:
       ValueError: if n is not a whole number of at least 0.
     """
+    checks.random_key(key)
     checks.one_mixture(mixture)
     return _sample(key, mixture, checks.whole(n, "n", 0))

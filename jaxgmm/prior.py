@@ -94,29 +94,32 @@ def checked(prior: Prior | None, d: int, dtype) -> Prior | None:
         raise ValueError(
             f"prior is {prior!r}: pass a Prior, None for maximum likelihood, or 'default'."
         )
-    for name, shape in (
-        ("strength", ()),
-        ("scatter", (d, d)),
-        ("concentration", ()),
-        ("mean", (d,)),
-        ("mean_strength", ()),
-    ):
+    shapes = {"strength": (), "scatter": (d, d), "concentration": (), "mean": (d,)}
+    given = {}
+    for name, shape in (shapes | {"mean_strength": ()}).items():
         value = getattr(prior, name)
         if value is None:
             continue
-        if np.shape(value) != shape:
+        value = given[name] = checks.array(value, f"prior.{name}")
+        if value.shape != shape:
             raise ValueError(
-                f"prior.{name} has shape {np.shape(value)}: for {d} features pass {shape}."
+                f"prior.{name} has shape {value.shape}: for {d} features pass {shape}."
             )
         if not checks.traced(value) and not np.isfinite(np.asarray(value)).all():
             raise ValueError(f"prior.{name} holds NaN or infinity.")
-    checks.not_negative(prior.strength, "prior.strength")
-    checks.not_negative(prior.mean_strength, "prior.mean_strength")
-    if prior.concentration is not None:
-        checks.at_least_one(prior.concentration, "prior.concentration")
-    if prior.mean is None and not checks.traced(prior.mean_strength) and prior.mean_strength > 0:
-        raise ValueError("prior.mean_strength is positive and prior.mean is None: give the mean.")
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), prior)
+    checks.not_negative(given["strength"], "prior.strength")
+    checks.not_negative(given["mean_strength"], "prior.mean_strength")
+    if "scatter" in given:
+        checks.prior_scatter(given["scatter"])
+    if "concentration" in given:
+        checks.at_least_one(given["concentration"], "prior.concentration")
+    pulled = given["mean_strength"]
+    if not checks.traced(pulled) and ("mean" in given) != (pulled > 0):
+        raise ValueError(
+            "prior.mean and prior.mean_strength go together: give the mean, and how many "
+            "pseudo-rows lie there."
+        )
+    return Prior(**{name: jnp.asarray(value, dtype) for name, value in given.items()})
 
 
 @jax.jit

@@ -86,6 +86,10 @@ def test_bad_weights(weight, words):
         (dict(max_steps=-1), "max_steps is -1"),
         (dict(max_steps=2.5), "max_steps is 2.5"),
         (dict(max_steps=None), "max_steps is None"),
+        (dict(max_steps=2**40), "0 to 10000000"),
+        (dict(callback=1), "callback is 1"),
+        (dict(x=X * np.float32(1e18)), "column 0 of x runs from"),
+        (dict(x=X * np.float32(1e-20)), "Rescale"),
         (dict(kernel="fast"), "unknown kernel 'fast'"),
         (dict(stopping="never"), "unknown stopping 'never'"),
         (dict(algorithm="em"), "pass an instance"),
@@ -118,12 +122,25 @@ def test_features_must_match():
         (dict(n_components="two"), "n_components is 'two'"),
         (dict(n_components=31), "31 components need 31 distinct rows, and x has 30"),
         (dict(family="oval"), "unknown family 'oval'"),
+        (dict(key=0), "not one JAX random key"),
+        (dict(key=jax.random.split(jax.random.key(0))), "not one JAX random key"),
         (dict(method="guess"), "unknown method 'guess'"),
     ],
 )
 def test_bad_starts(arguments, words):
     with pytest.raises(ValueError, match=words):
-        jaxgmm.initialize(jax.random.key(0), X, **(dict(n_components=2) | arguments))
+        jaxgmm.initialize(x=X, **(dict(key=jax.random.key(0), n_components=2) | arguments))
+
+
+def test_old_keys_will_do():
+    jaxgmm.initialize(jax.random.PRNGKey(0), X, 2)
+
+
+def test_m_step_needs_statistics():
+    with pytest.raises(ValueError, match="pass those of e_step"):
+        jaxgmm.m_step(MIXTURE, X)
+    with pytest.raises(ValueError, match="pass a Mixture"):
+        jaxgmm.m_step(X, MIXTURE)
 
 
 def test_more_components_than_distinct_rows():
@@ -147,9 +164,9 @@ def as_polars(x):
     "form",
     [
         np.ndarray.tolist, np.asfortranarray, lambda x: np.repeat(x, 2, axis=0)[::2], jnp.asarray,
-        as_pandas, as_polars, lambda x: x[::-1][::-1],
+        as_pandas, as_polars, lambda x: x[::-1][::-1], lambda x: x.astype(">f4"),
     ],
-    ids=["list", "fortran", "strided", "jax", "pandas", "polars", "negative-stride"],
+    ids=["list", "fortran", "strided", "jax", "pandas", "polars", "negative-stride", "big-endian"],
 )  # fmt: skip
 def test_forms_of_the_same_data(form):
     expected = jaxgmm.log_prob(MIXTURE, X)
@@ -181,6 +198,8 @@ def test_float64_that_loses_accuracy_is_announced():
         jaxgmm.fit(x + np.array([0, 1e6]), MIXTURE, max_steps=1)
     assert len(caught) == 1
     assert caught[0].filename == __file__
+    with pytest.warns(UserWarning, match="column 0 lies so far from zero"):
+        jaxgmm.log_prob(MIXTURE, (100 * x).astype(np.int32) + 10**9)
 
 
 def test_float64_is_kept_in_64_bit_mode(x64):

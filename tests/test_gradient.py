@@ -139,6 +139,7 @@ def test_float32_in_64_bit_mode(iris, x64):
     [
         ((3.0,), "not an optax optimiser"),
         ((lambda: None,), "did not make an optax optimiser"),
+        ((optax.adam,), "cannot be made from"),
         ((optax.sgd(0.1), dict(learning_rate=1.0)), "go with a factory"),
         ((optax.sgd, dict(learning_rate=0.1, coordinates="polar")), "unknown coordinates 'polar'"),
         ((optax.sgd, dict(learning_rate=0.1, rebase_every=0)), "rebase_every is 0"),

@@ -51,6 +51,14 @@ def test_normal_inverse_wishart_mode(x64):
     np.testing.assert_allclose(fit.mixture.covariances[0], pulled / (nu + 40 + d + 2), rtol=1e-10)
 
 
+def test_lists_will_do(iris, x64):
+    mixture = jaxgmm.from_labels(iris, np.zeros(150, int))
+    prior = Prior(strength=1, scatter=np.eye(4).tolist(), mean=[1, 2, 3, 4], mean_strength=2)
+    moved = jaxgmm.m_step(mixture, jaxgmm.e_step(mixture, iris), prior)
+    expected = (150 * iris.mean(axis=0) + 2 * np.arange(1, 5)) / 152
+    np.testing.assert_allclose(moved.means[0], expected, rtol=1e-12)
+
+
 def test_dirichlet_evens_the_weights(iris, x64):
     mixture = jaxgmm.initialize(jax.random.key(0), iris, 3)
     sums = jaxgmm.e_step(mixture, iris)
@@ -68,6 +76,10 @@ def test_dirichlet_evens_the_weights(iris, x64):
         (dict(concentration=0.5), "prior.concentration is 0.5"),
         (dict(mean=np.zeros(3)), "prior.mean has shape"),
         (dict(mean_strength=1.0), "give the mean"),
+        (dict(mean=np.ones(4)), "go together"),
+        (dict(strength="a"), "not numbers"),
+        (dict(scatter=np.triu(np.ones((4, 4)))), "not symmetric"),
+        (dict(scatter=-np.eye(4)), "negative variance"),
     ],
 )
 def test_bad_priors(arguments, words, iris):
