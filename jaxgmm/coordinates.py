@@ -29,10 +29,11 @@ class Relative:
 
     def scale(self, base: Mixture) -> Mixture:
         """What offsets are divided by."""
-        k, d = base.n_components, base.n_features
-        share = jnp.maximum(base.weights, LEAST_SHARE / k)
-        root = jnp.sqrt(share)
-        metric = base.covariance.metric(base.covariance.pool(share), d)
+        k, d, present = base.n_components, base.n_features, base.present
+        share = jnp.maximum(base.weights, LEAST_SHARE / jnp.sum(present))
+        held = base.covariance.pool(jnp.where(present, share, 0))
+        metric = base.covariance.metric(jnp.where(held > 0, held, 1), d)
+        root = jnp.sqrt(jnp.where(present, share, 1))
         return Mixture(root, jnp.broadcast_to(root[:, None], (k, d)), metric)
 
     def local(self, base: Mixture, offsets: Mixture) -> Mixture:
