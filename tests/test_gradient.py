@@ -45,7 +45,7 @@ def test_statistics_come_back_from_the_gradient(family, iris, x64):
         def place(o, coordinates=coordinates):
             return coordinates.place(base, coordinates.local(base, o))
 
-        slope = jax.grad(lambda o: jaxgmm.log_likelihood(place(o), iris))(offsets)
+        slope = jax.jit(jax.grad(lambda o: jaxgmm.log_likelihood(place(o), iris)))(offsets)
         found = _statistics_of_gradient(
             coordinates.local(base, offsets), coordinates.local_gradient(base, slope),
             jnp.asarray(150.0),

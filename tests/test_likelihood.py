@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 import reference
 
 import jaxgmm
@@ -45,12 +44,13 @@ def test_value_equals_the_reference(family, x64):
 
 def test_first_derivatives_are_exact(family, x64):
     mixture, _, x, weight = setting(family)
-    found = jax.grad(jaxgmm.log_likelihood, argnums=(0, 1, 2))(mixture, x, weight)
-    close(found, jax.grad(naive, argnums=(0, 1, 2))(mixture, x, weight))
+    slopes = lambda function: jax.jit(jax.grad(function, argnums=(0, 1, 2)))(mixture, x, weight)
+    close(slopes(jaxgmm.log_likelihood), slopes(naive))
     along = jax.tree.map(lambda leaf: jnp.cos(jnp.arange(leaf.size, dtype=float)).reshape(leaf.shape),
                          (mixture, jnp.asarray(x), jnp.asarray(weight)))  # fmt: skip
     arguments = (mixture, jnp.asarray(x), jnp.asarray(weight))
-    close(jax.jvp(jaxgmm.log_likelihood, arguments, along), jax.jvp(naive, arguments, along))
+    forward = lambda function: jax.jit(lambda a, t: jax.jvp(function, a, t))(arguments, along)
+    close(forward(jaxgmm.log_likelihood), forward(naive))
 
 
 def test_second_derivatives_are_exact(family, x64):
@@ -85,22 +85,22 @@ def test_likelihood_is_complete_plus_entropy(family, x64):
     )
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_derivatives_stay_finite(family, dtype, x64):
-    """Zero weights, an absent component, a row 1e8 standard deviations away."""
+def test_derivatives_stay_finite(family, x64):
+    """Zero weights, an absent component, a row 1e8 standard deviations away, in float32."""
+    dtype = np.float32
     weights, means, covariances = reference.random_mixture(12, 3, 2, family)
     parameters = np.array([0.4, 0.6, 0.0]), means, covariances
     mixture = Mixture.from_parameters(*[p.astype(dtype) for p in parameters], family=family)
     x = np.array([[0.3, 0.1], [1e8, -1e8], [0.5, 0.5]], dtype)
     weight = np.array([1, 1, 0], dtype)
-    slopes = jax.grad(jaxgmm.log_likelihood, argnums=(0, 1, 2))(mixture, x, weight)
+    slopes = jax.jit(jax.grad(jaxgmm.log_likelihood, argnums=(0, 1, 2)))(mixture, x, weight)
     for leaf in jax.tree.leaves(slopes):
         assert np.isfinite(leaf).all()
         assert leaf.dtype == dtype
     assert (np.asarray(slopes[1][2]) == 0).all()
     assert float(slopes[0].logits[2]) == 0
     assert (np.asarray(slopes[0].means[2]) == 0).all()
-    hessian = jax.hessian(lambda m: jaxgmm.log_likelihood(m, x, weight))(mixture)
+    hessian = jax.jit(jax.hessian(jaxgmm.log_likelihood))(mixture, x, weight)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(hessian))
 
 
