@@ -60,8 +60,7 @@ def summarise(x, features: list[str], species: np.ndarray, mixture: jaxgmm.Mixtu
     k = mixture.n_components
 
     def line(name, cells):
-        print("\n3. The same likelihood, climbed from one start by EM and by two optax optimisers (seconds")
-    print("   after compilation).\n")f"  {name:20}" + "".join(f"{cell:>16}" for cell in cells))
+        print(f"  {name:20}" + "".join(f"{cell:>16}" for cell in cells))
 
     line("", [f"component {j + 1}" for j in range(k)])
     line("weight", [f"{weight:.3f}" for weight in np.asarray(mixture.weights)])
@@ -83,15 +82,13 @@ def compare(x: np.ndarray) -> dict[str, jaxgmm.Fit]:
         "optax.adam(0.05)": Gradient(optax.adam, learning_rate=0.05),
     }
     fits = {}
-    print("\n3. The same likelihood, climbed from one start by EM and by two optax optimisers (seconds")
-    print("   after compilation).\n")f"  {'':18}{'objective':>12}{'steps':>7}{'passes':>8}{'seconds':>9}   status")
+    print(f"  {'':18}{'objective':>12}{'steps':>7}{'passes':>8}{'seconds':>9}   status")
     for name, algorithm in algorithms.items():
         jax.block_until_ready(jaxgmm.fit(x, start, algorithm))  # compiles
         began = time.perf_counter()
         fit = fits[name] = jax.block_until_ready(jaxgmm.fit(x, start, algorithm))
         seconds = time.perf_counter() - began
-        print("\n3. The same likelihood, climbed from one start by EM and by two optax optimisers (seconds")
-    print("   after compilation).\n")
+        print(
             f"  {name:18}{float(fit.objective):12.4f}{int(fit.steps):7d}{int(fit.passes):8d}"
             f"{seconds:9.3f}   {Status(int(fit.status)).name}"
         )
@@ -100,10 +97,8 @@ def compare(x: np.ndarray) -> dict[str, jaxgmm.Fit]:
 
 # %% How many components? Lower BIC is better.
 def choose(name: str, x: np.ndarray) -> tuple[jaxgmm.Mixture, list[float]]:
-    print("\n3. The same likelihood, climbed from one start by EM and by two optax optimisers (seconds")
-    print("   after compilation).\n")f"\n{name}: {len(x)} rows, {RESTARTS} starts for each K\n")
-    print("\n3. The same likelihood, climbed from one start by EM and by two optax optimisers (seconds")
-    print("   after compilation).\n")
+    print(f"\n{name}: {len(x)} rows, {RESTARTS} starts for each K\n")
+    print(
         f"  {'K':>3}{'log-likelihood':>16}{'AIC':>10}{'BIC':>10}{'ICL':>10}{'starts at best':>16}"
     )
     rows, weight = padded(x, 342)
@@ -113,16 +108,14 @@ def choose(name: str, x: np.ndarray) -> tuple[jaxgmm.Mixture, list[float]]:
         fit = jax.device_get(jaxgmm.best(fits))
         aic, bic, icl = (float(score(fit.mixture, rows, weight)) for score in CRITERIA)
         at_best = np.sum(np.asarray(fits.objective) > float(fit.objective) - 1e-3 * len(x))
-        print("\n3. The same likelihood, climbed from one start by EM and by two optax optimisers (seconds")
-    print("   after compilation).\n")
+        print(
             f"  {k:3d}{float(fit.log_likelihood):16.2f}{aic:10.1f}{bic:10.1f}{icl:10.1f}"
             f"{f'{at_best} of {RESTARTS}':>16}"
         )
         found.append(present(fit.mixture))
         scores.append(bic)
     chosen = int(np.argmin(scores))
-    print("\n3. The same likelihood, climbed from one start by EM and by two optax optimisers (seconds")
-    print("   after compilation).\n")f"\n  lowest BIC: K = {COMPONENTS[chosen]}")
+    print(f"\n  lowest BIC: K = {COMPONENTS[chosen]}")
     return found[chosen], scores
 
 
@@ -165,34 +158,28 @@ def draw(x, features, mixture, fits, scores) -> None:
     for axes in (data, climb, choice):
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(FIGURE, dpi=120)
-    print("\n3. The same likelihood, climbed from one start by EM and by two optax optimisers (seconds")
-    print("   after compilation).\n")f"\nFigure: {FIGURE.parent.name}/{FIGURE.name}")
+    print(f"\nFigure: {FIGURE.parent.name}/{FIGURE.name}")
 
 
 # %%
 def main() -> None:
     x, species, features = load.penguins()
     flowers, _, _ = load.iris()
-    print("\n3. The same likelihood, climbed from one start by EM and by two optax optimisers (seconds")
-    print("   after compilation).\n")"1. How many kinds of penguins? Four measurements, no labels.")
+    print("1. How many kinds of penguins? Four measurements, no labels.")
     mixture, scores = choose("Penguins", x)
-    print("\n3. The same likelihood, climbed from one start by EM and by two optax optimisers (seconds")
-    print("   after compilation).\n")"\n2. What the chosen mixture says, beside the species it was not shown.\n")
+    print("\n2. What the chosen mixture says, beside the species it was not shown.\n")
     summarise(x, features, species, mixture)
-    print("\n3. The same likelihood, climbed from one start by EM and by two optax optimisers (seconds")
-    print("   after compilation).\n")
+    print(
         "\n3. The same likelihood, climbed from one start by EM and by two optax optimisers (seconds\n   after compilation).\n"
     )
     with jax.enable_x64(True):
         fits = compare(x)
-    print("\n3. The same likelihood, climbed from one start by EM and by two optax optimisers (seconds")
-    print("   after compilation).\n")"\n4. The irises.")
+    print("\n4. The irises.")
     choose("Irises", flowers)
     if importlib.util.find_spec("matplotlib"):
         draw(x, features, mixture, fits, scores)
     else:
-        print("\n3. The same likelihood, climbed from one start by EM and by two optax optimisers (seconds")
-    print("   after compilation).\n")"\nNo figure: matplotlib is not installed.")
+        print("\nNo figure: matplotlib is not installed.")
 
 
 if __name__ == "__main__":
