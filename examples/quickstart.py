@@ -169,9 +169,8 @@ def main() -> None:
     mixture, scores = choose("Penguins", x)
     print("\n2. What the chosen mixture says, beside the species it was not shown.\n")
     summarise(x, features, species, mixture)
-    print(
-        "\n3. The same likelihood, climbed from one start by EM and by two optax optimisers (seconds\n   after compilation).\n"
-    )
+    print("\n3. The same likelihood, climbed from one start by EM and by two optax optimisers")
+    print("   (seconds after compilation).\n")
     with jax.enable_x64(True):
         fits = compare(x)
     print("\n4. The irises.")
