@@ -34,9 +34,9 @@ class Gradient:
       coordinates: "relative" (default) moves in units of the current components, which makes a
         step independent of the data's units; "leaves" moves the mixture's leaves as they are.
       rebase_every: relative coordinates are taken anew about the current components every so many
-        steps; None keeps those of the start. A line search starts with an empty memory then, since
-        its memory belongs to the old frame; any other optimiser keeps its state, since its moments
-        are in standard deviations and its schedule must go on.
+        steps; None keeps those of the start. A line search or L-BFGS starts with an empty memory
+        then, since it belongs to the old frame; any other optimiser keeps its state, since its
+        moments are in standard deviations and its schedule must go on.
       arguments: for a factory.
 
     Optimisers with a line search (`optax.lbfgs()`) count one pass for each trial, and the accepted
@@ -159,7 +159,10 @@ class Gradient:
         if coordinates.follow and self.rebase_every is not None:
             renew |= age % self.rebase_every == 0
         fresh = jax.tree.map(jnp.zeros_like, offsets)
-        restarted = optimiser if search is None else transformation.init(fresh)
+        remembers = (
+            search is not None or optax.tree.get(optimiser, "diff_params_memory") is not None
+        )
+        restarted = transformation.init(fresh) if remembers else optimiser
         state = keep_if(
             renew, _State(moved, fresh, restarted, age), _State(state.base, offsets, optimiser, age)
         )
