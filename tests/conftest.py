@@ -21,7 +21,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 def _programs(request):
     """Compiles without optimising, except where rounding is the subject; and forgets the programs,
     thousands of which would exhaust the process's memory maps."""
-    rounding = request.module.__name__ in ("test_em", "test_statistics")
+    rounding = request.module.__name__ in ("test_precision", "test_statistics")
     jax.config.update("jax_disable_most_optimizations", not rounding)
     yield
     jax.config.update("jax_disable_most_optimizations", False)

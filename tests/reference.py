@@ -75,3 +75,11 @@ def random_mixture(seed, k, d, family, spread=2.0):
     if family == "spherical":
         covariances = covariances[:, :1, :1] * np.eye(d)
     return weights, means, covariances
+
+
+def start(x, k, family, dtype=np.float64):
+    """k rows far apart, even weights, the data's variances: the same in every precision."""
+    rows = x[np.linspace(0, len(x) - 1, k).astype(int)]
+    variance = x.var(axis=0).mean() if family == "spherical" else x.var(axis=0)
+    covariances = np.stack([variance * np.eye(x.shape[1])] * k)
+    return [a.astype(dtype) for a in (np.full(k, 1 / k), rows, covariances)]

@@ -93,7 +93,7 @@ def test_maximise_is_the_likeliest_covariance(family, x64):
         shown = 2 * mass * covariance.log_determinant(D) - covariance.quadratic(moment)
         return jnp.sum(shown) / 2
 
-    slope = jax.grad(gain)(found)
+    slope = jax.jit(jax.grad(gain))(found)
     for leaf in jax.tree.leaves(slope):
         np.testing.assert_allclose(leaf, 0, atol=1e-9)
     np.testing.assert_allclose(
@@ -123,7 +123,7 @@ def test_metric_is_the_fisher_information_at_the_identity(family, x64):
         return jnp.sum(covariance.quadratic(moment) / 2 - volume)
 
     flat, unravel = jax.flatten_util.ravel_pytree(identity)
-    hessian = jax.hessian(loss)(flat)
+    hessian = jax.jit(jax.hessian(loss))(flat)
     metric, _ = jax.flatten_util.ravel_pytree(identity.metric(identity.pool(share), D))
     np.testing.assert_allclose(hessian, np.diag(metric**2), atol=1e-12)
 
