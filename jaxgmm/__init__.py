@@ -1,9 +1,10 @@
 """Gaussian mixture models in JAX: one differentiable likelihood, climbed by EM and by gradients."""
 
+from .climb import Algorithm
 from .coordinates import Leaves, Relative
 from .em import EM, m_step
 from .families import FAMILIES
-from .fit import Algorithm, Fit, fit
+from .fit import Fit, fit
 from .gradient import Gradient
 from .initialize import from_labels, from_responsibilities, initialize
 from .likelihood import complete_log_likelihood, log_likelihood
@@ -12,6 +13,7 @@ from .prior import Prior, log_prior
 from .select import aic, best, bic, icl, n_parameters
 from .statistics import Statistics, e_step
 from .status import Status
+from .sweep import Progress, Sweep, sweep
 from .textbook import textbook_em
 
 __version__ = "0.1.0"
@@ -25,4 +27,5 @@ __all__ = [  # noqa: RUF022
     "fit", "Fit", "Status", "Algorithm", "EM", "Gradient", "Relative", "Leaves", "Prior",
     "textbook_em",
     "aic", "bic", "icl", "n_parameters", "best",
+    "sweep", "Sweep", "Progress",
 ]  # fmt: skip

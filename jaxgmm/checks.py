@@ -190,6 +190,36 @@ def whole(value, name: str, least: int, most: float = np.inf) -> int:
     return int(value)
 
 
+def distinct_wholes(values, name: str, least: int) -> tuple[int, ...]:
+    """Whole numbers, each once, in rising order; a single one is a list of one."""
+    try:
+        found = [values] if np.ndim(values) == 0 else list(values)
+    except ValueError:
+        found = [values]
+    if not found:
+        raise ValueError(f"{name} is empty: give at least one whole number, e.g. range(1, 11).")
+    found = [whole(value, name, least) for value in found]
+    not_repeated(found, name)
+    return tuple(sorted(found))
+
+
+def not_repeated(values: list, name: str) -> None:
+    """Something, and nothing twice."""
+    if not values:
+        raise ValueError(f"{name} is empty: give at least one.")
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"{name} lists {value!r} more than once.")
+
+
+def folds(value, n: int) -> int:
+    """A number of folds that n rows can be dealt to; 0 for none."""
+    value = whole(value, "folds", 0)
+    if value == 1 or value > n:
+        raise ValueError(f"folds is {value}: give 0, or 2 to {n} (the number of rows).")
+    return value
+
+
 def _shown(value) -> str:
     """A number as a user would write it, whatever array it came in."""
     return repr(value) if isinstance(value, str) else str(value)
@@ -234,23 +264,29 @@ def same_features(mixture_features: int, x: jax.Array) -> None:
         )
 
 
-def enough_distinct_rows(x: jax.Array, weight, k: int) -> None:
-    """At least k distinct rows of positive weight; looks no further than it must."""
-    if traced(x, weight):
-        return
+def distinct_rows(x: jax.Array, weight, most: int) -> int:
+    """How many distinct rows of positive weight there are, up to `most`; looks no further than it
+    must."""
     rows = np.asarray(x)
     if weight is not None:
         rows = rows[np.asarray(weight) > 0]
-    seen, start, size = rows[:0], 0, 4 * k
-    while start < len(rows):
+    seen, start, size = rows[:0], 0, 4 * most
+    while start < len(rows) and len(seen) < most:
         seen = np.unique(np.concatenate([seen, rows[start : start + size]]), axis=0)
-        if len(seen) >= k:
-            return
         start, size = start + size, 4 * size
-    raise ValueError(
-        f"{k} components need {k} distinct rows, and x has {len(seen)} (of positive weight): "
-        "use fewer components."
-    )
+    return min(len(seen), most)
+
+
+def enough_distinct_rows(x: jax.Array, weight, k: int) -> None:
+    """At least k distinct rows of positive weight."""
+    if traced(x, weight):
+        return
+    found = distinct_rows(x, weight, k)
+    if found < k:
+        raise ValueError(
+            f"{k} components need {k} distinct rows, and x has {found} (of positive weight): use "
+            "fewer components."
+        )
 
 
 def responsibilities_of_rows(resp, n: int, dtype) -> jax.Array:

@@ -137,6 +137,10 @@ class Covariance(abc.ABC):
         """Mass (k,), first moments (k, d) and second moments, one per component, out of the
         summed features (f, k)."""
 
+    def copied(self, source: jax.Array, target: jax.Array) -> Covariance:
+        """The covariances with that of component `source` in the place of `target`."""
+        return jax.tree.map(lambda leaf: leaf.at[target].set(leaf[source]), self)
+
     # ---- second moments -----------------------------------------------------------------------
 
     @staticmethod

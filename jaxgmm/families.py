@@ -25,6 +25,6 @@ def family_class(name: str) -> type[Covariance]:
     return found
 
 
-def family_name(covariance: Covariance) -> str:
-    """The name under which a covariance's class stands in the table."""
-    return next(name for name, cls in FAMILIES.items() if cls is type(covariance))
+def family_name(kind: type[Covariance]) -> str:
+    """The name under which a class stands in the table."""
+    return next(name for name, cls in FAMILIES.items() if cls is kind)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,56 +13,16 @@ import numpy as np
 
 from . import checks
 from . import prior as priors
-from .em import EM, m_step_from
+from .climb import STOPPING, Algorithm, Ascent, Climb
+from .em import EM
 from .kernels import KERNELS, settled
-from .likelihood import evaluate
 from .mixture import Mixture, admit
-from .prior import Prior, log_prior
+from .prior import Prior
 from .rows import Rows
-from .statistics import Statistics
-from .status import Status, degenerate, finite
+from .status import RUNNING, Status
 
 LEAST_CAPACITY = 1024
 MOST_STEPS = 10_000_000  # the history takes eight bytes for each
-RUNNING = -1
-
-
-class Algorithm(Protocol):
-    """What `fit` asks of a method. Frozen and hashable by value, so that building an equal one
-    again does not compile again."""
-
-    def init(self, mixture: Mixture, statistics: Statistics) -> Any:
-        """The state before the first move: a pytree of arrays of fixed shape."""
-
-    def move(
-        self,
-        mixture: Mixture,
-        state: Any,
-        statistics: Statistics,
-        evaluate: Callable[[Mixture], Statistics],
-        prior: Prior | None,
-    ) -> tuple[Mixture, Any, Statistics, jax.Array | float]:
-        """One move from an accepted mixture with its statistics.
-
-        `evaluate` is one pass over the rows; the log-likelihood it returns carries its gradient
-        with respect to the mixture. Returns the next accepted mixture, the state, the statistics
-        *of that mixture*, and how many passes were made."""
-
-
-def _like(new, old):
-    """`new` with the dtype of `old`, so that a loop's state keeps its type."""
-    return new if jnp.asarray(new).dtype == old.dtype else jnp.asarray(new, old.dtype)
-
-
-def _kl(tolerance, gain, objective, previous):
-    return gain < tolerance
-
-
-def _relative(tolerance, gain, objective, previous):
-    return jnp.abs(objective - previous) < tolerance * jnp.abs(objective)
-
-
-STOPPING = {"kl": _kl, "relative": _relative}
 
 
 @jax.tree_util.register_dataclass
@@ -115,17 +75,11 @@ def trimmed(found: Fit, max_steps: int) -> Fit:
     return dataclasses.replace(found, history=history, history_passes=passes)
 
 
-class _Loop(NamedTuple):
-    mixture: Mixture
-    state: Any
-    sums: Statistics
+class History(NamedTuple):
+    """The objective after each step, and the passes made up to it."""
+
     objective: jax.Array
-    gain: jax.Array
-    status: jax.Array
-    steps: jax.Array
     passes: jax.Array
-    history: jax.Array
-    history_passes: jax.Array
 
 
 @functools.partial(
@@ -139,66 +93,39 @@ def _run(
     rows = Rows.centred(x, weight)
     prior = priors.of_rows(rows) if default_prior else prior
     prior = None if prior is None else prior.translate(-rows.centre)
-    resolution = rows.magnitude()
-    start = mixture.translate(-rows.centre)
-
-    def judge(mixture, sums):
-        """The EM gain at a mixture, and whether EM would degenerate from it."""
-        step = m_step_from(mixture, sums, prior)
-        return step.gain, degenerate(mixture, sums, step, prior, resolution)
-
-    def status_of(usable, broken, stop, steps):
-        status = jnp.where(steps >= max_steps, Status.MAX_STEPS, RUNNING)
-        status = jnp.where(stop, Status.CONVERGED, status)
-        status = jnp.where(broken, Status.DEGENERATE, status)
-        return jnp.where(usable, status, Status.NONFINITE).astype(jnp.int32)
-
-    def usable(mixture, sums):
-        shown = dataclasses.replace(mixture, logits=jnp.where(mixture.present, mixture.logits, 0))
-        return finite(shown, sums)
-
-    sums = evaluate(start, rows, kernel)
-    objective = sums.log_likelihood + log_prior(start, prior)
-    gain, broken = judge(start, sums)
-    stop = STOPPING[stopping](tolerance, gain, objective, jnp.inf)  # no step yet: only D can stop
-    history = jnp.full((capacity,), objective)
-    loop = _Loop(
-        start, algorithm.init(start, sums), sums, objective, gain,
-        status_of(usable(start, sums), broken, stop, 0), jnp.int32(0), jnp.float32(1),
-        history, jnp.ones((capacity,), jnp.float32),
-    )  # fmt: skip
+    ascent = Ascent(
+        rows, prior, rows.magnitude(), tolerance, max_steps, algorithm, stopping, kernel
+    )
 
     def step(loop):
-        mixture, state, sums, passes = algorithm.move(
-            loop.mixture, loop.state, loop.sums, lambda m: evaluate(m, rows, kernel), prior
-        )
-        state = jax.tree.map(_like, state, loop.state)
-        objective = sums.log_likelihood + log_prior(mixture, prior)
-        gain, broken = judge(mixture, sums)
-        good = usable(mixture, sums) & jnp.isfinite(objective)
-        steps = loop.steps + 1
-        stop = STOPPING[stopping](tolerance, gain, objective, loop.objective)
-        status, passes = status_of(good, broken, stop, steps), loop.passes + passes
+        climb, history = loop
+        steps = climb.steps + 1
+        climb, objective = ascent.step(climb)
         if callback is not None:
-            jax.debug.callback(callback, steps, objective, gain)
-        made = mixture, state, sums, objective, gain, steps
-        kept = loop.mixture, loop.state, loop.sums, loop.objective, loop.gain, loop.steps
-        mixture, state, sums, objective, gain, kept_steps = jax.tree.map(
-            lambda new, old: jnp.where(good, new, old), made, kept
+            jax.debug.callback(callback, steps, objective, climb.em_step.gain)
+        # An entry of a step that was not taken is beyond climb.steps, and never shown.
+        return climb, History(
+            history.objective.at[steps].set(objective), history.passes.at[steps].set(climb.passes)
         )
-        # A history entry beyond the steps kept is never shown.
-        return _Loop(
-            mixture, state, sums, objective, gain, status, kept_steps, passes,
-            loop.history.at[steps].set(objective), loop.history_passes.at[steps].set(passes),
-        )  # fmt: skip
 
-    end = jax.lax.while_loop(lambda loop: loop.status == RUNNING, step, loop)
-    beyond = jnp.arange(capacity) > end.steps
+    start = ascent.begin(mixture.translate(-rows.centre))
+    history = History(
+        jnp.full((capacity,), start.objective), jnp.full((capacity,), start.passes)
+    )
+    end, history = jax.lax.while_loop(
+        lambda loop: loop[0].status == RUNNING, step, (start, history)
+    )
+    return as_fit(end, rows, history)
+
+
+def as_fit(end: Climb, rows: Rows, history: History) -> Fit:
+    """The result of a climb, in the data's coordinates."""
+    beyond = jnp.arange(len(history.passes)) > end.steps
     return Fit(
         end.mixture.translate(rows.centre), end.sums.log_likelihood, end.objective, end.steps,
-        end.passes, end.status, end.gain,
-        jnp.where(beyond, end.objective, end.history),
-        jnp.where(beyond, end.passes, end.history_passes),
+        end.passes, end.status, end.em_step.gain,
+        jnp.where(beyond, end.objective, history.objective),
+        jnp.where(beyond, end.passes, history.passes),
     )  # fmt: skip
 
 

@@ -6,10 +6,11 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from . import checks
 from . import prior as priors
-from .covariance import Covariance
+from .covariance import Covariance, matmul
 from .em import m_step_from
 from .families import family_class
 from .kernels import Whitened, block_rows
@@ -38,7 +39,7 @@ def _given_shares(family, rows: Rows, share, k: int, beside, prior, even: Covari
 
     def first(x, weight, *block):
         shares = weight[None] * share(*block)
-        return jnp.sum(shares, axis=1), jnp.sum(shares[:, None] * x[None], axis=-1)
+        return jnp.sum(shares, axis=1), matmul(shares, x.T)
 
     mass, moment = rows.total(first, size, beside)
     means = moment / jnp.where(mass > 0, mass, 1)[:, None]
@@ -49,7 +50,7 @@ def _given_shares(family, rows: Rows, share, k: int, beside, prior, even: Covari
         y = frame.covariance.residuals(means, x)
         return kernel.sums(x, y, weight[None] * share(*block))
 
-    sums = kernel.statistics(rows.total(second, block_rows(frame), beside))
+    sums = kernel.statistics(rows.total(second, block_rows(kernel), beside))
     sums = Statistics(*sums, jnp.zeros((), means.dtype))
     return m_step_from(frame, sums, prior).taken_from(frame)
 
@@ -103,9 +104,10 @@ def from_labels(
     return from_responsibilities(x, resp, family=family, weight=weight, prior=prior)
 
 
-def _spread_rows(key, rows: Rows, k: int, odds):
-    """k rows drawn one after another, each with probability ∝ weight · odds(squared distance to the
-    nearest row drawn before, features brought to unit variance); and each row's nearest of them.
+def _spread_rows(key, rows: Rows, k: int, wanted, odds):
+    """`wanted` ≤ k rows drawn one after another, each with probability ∝ weight · odds(squared
+    distance to the nearest row drawn before, features brought to unit variance); and each row's
+    nearest of them.
 
     Returns the indices (k,) and labels (n,)."""
     variance = jnp.diagonal(priors.of_rows(rows, 1.0).scatter)
@@ -129,7 +131,7 @@ def _spread_rows(key, rows: Rows, k: int, odds):
 
     n = len(rows.x)
     start = jnp.zeros(k, jnp.int32), jnp.full(n, jnp.inf, rows.x.dtype), jnp.zeros(n, jnp.int32)
-    chosen, _, labels = jax.lax.fori_loop(0, k, draw, start)
+    chosen, _, labels = jax.lax.fori_loop(0, wanted, draw, start)
     return chosen, labels
 
 
@@ -140,23 +142,34 @@ def _finite_or_even(mixture: Mixture, even: Covariance) -> Mixture:
     return Mixture(mixture.logits, mixture.means, jax.tree.map(pick, mixture.covariance, even))
 
 
-def _k_means_plus_plus(key, rows, k, family, prior, even):
-    _, labels = _spread_rows(key, rows, k, odds=lambda squared: squared)
+def _k_means_plus_plus(key, rows, k, wanted, family, prior, even):
+    _, labels = _spread_rows(key, rows, k, wanted, odds=lambda squared: squared)
     hot = lambda block: jax.nn.one_hot(block, k, axis=0, dtype=rows.x.dtype)
     return _given_shares(family, rows, hot, k, labels, prior, even)
 
 
-def _random_rows(key, rows, k, family, prior, even):
-    chosen, _ = _spread_rows(key, rows, k, odds=lambda squared: (squared > 0).astype(rows.x.dtype))
-    everything = _given_shares(
-        family, rows, lambda x: jnp.ones((k, len(x)), x.dtype), k, rows.x[:, 0], prior, even
-    )
+def _random_rows(key, rows, k, wanted, family, prior, even):
+    chosen, _ = _spread_rows(key, rows, k, wanted, lambda squared: (squared > 0).astype(squared.dtype))
+    present = (jnp.arange(k) < wanted).astype(rows.x.dtype)
+    share = lambda x: jnp.broadcast_to(present[:, None], (k, len(x)))
+    everything = _given_shares(family, rows, share, k, rows.x[:, 0], prior, even)
     return Mixture(everything.logits, rows.x[chosen] - rows.centre[None], everything.covariance)
 
 
-def _random_responsibilities(key, rows, k, family, prior, even):
-    resp = jax.random.dirichlet(key, jnp.ones(k, rows.x.dtype), (len(rows.x),))
-    return _given_shares(family, rows, jnp.transpose, k, resp.astype(rows.x.dtype), prior, even)
+def _random_responsibilities(key, rows, k, wanted, family, prior, even):
+    def one(row, component):
+        own = jax.random.fold_in(jax.random.fold_in(key, row), component)
+        return jax.random.exponential(own, dtype=rows.x.dtype)
+
+    def share(block):
+        """Exponentials over their sum are uniform shares; drawn by row and component, so that
+        absent components change nothing."""
+        components = jnp.arange(k)
+        drawn = jax.vmap(lambda c: jax.vmap(lambda row: one(row, c))(block))(components)
+        drawn = jnp.where((components < wanted)[:, None], drawn, 0)
+        return drawn / jnp.sum(drawn, axis=0)[None]
+
+    return _given_shares(family, rows, share, k, jnp.arange(len(rows.x)), prior, even)
 
 
 METHODS = {
@@ -166,12 +179,40 @@ METHODS = {
 }
 
 
+def start(key, rows: Rows, k: int, wanted, family: type[Covariance], method: str) -> Mixture:
+    """A start of `wanted` components, the rest of k being absent, in the rows' coordinates. The
+    same for every k ≥ wanted, up to rounding."""
+    even = _data_scale(family, rows, k)
+    made = METHODS[method](key, rows, k, wanted, family, priors.of_rows(rows), even)
+    return _finite_or_even(made, even)
+
+
+def split(key: jax.Array, mixture: Mixture, component: jax.Array) -> Mixture:
+    """The mixture with a component split in two along its longest axis, one half in the first
+    absent place; each half keeps the covariance."""
+    covariance, slot = mixture.covariance, jnp.argmin(mixture.present)
+
+    def towards_longest(_, axes):
+        axes = covariance.unwhiten(covariance.unwhiten_transposed(axes))
+        return axes / jnp.max(jnp.abs(axes), axis=-1, keepdims=True)
+
+    axes = jax.random.normal(key, mixture.means.shape, mixture.dtype)
+    axes = jax.lax.fori_loop(0, 10, towards_longest, axes)
+    length = jnp.sqrt(jnp.sum(covariance.whiten(axes) ** 2, axis=-1, keepdims=True))
+    apart = (axes / length)[component]
+    both = mixture.logits[component] - np.log(2)
+    means = mixture.means.at[slot].set(mixture.means[component] + apart / 2)
+    return Mixture(
+        mixture.logits.at[slot].set(both).at[component].set(both),
+        means.at[component].add(-apart / 2),
+        covariance.copied(component, slot),
+    )
+
+
 @functools.partial(jax.jit, static_argnames=("k", "family", "method"))
 def _initialize(key, x, weight, k, family, method):
     rows = Rows.centred(x, weight)
-    even = _data_scale(family, rows, k)
-    made = METHODS[method](key, rows, k, family, priors.of_rows(rows), even)
-    return _finite_or_even(made, even).translate(rows.centre)
+    return start(key, rows, k, k, family, method).translate(rows.centre)
 
 
 def initialize(

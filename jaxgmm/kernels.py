@@ -22,13 +22,6 @@ BLOCK_BYTES = 1 << 19
 SMALL = 4096
 
 
-def block_rows(mixture: Mixture) -> int:
-    """Rows in a block, so that one k·d·b array stays in a core's cache (or fills a GPU)."""
-    width = mixture.n_components * mixture.n_features * mixture.dtype.itemsize
-    size = BLOCK_BYTES if jax.default_backend() == "cpu" else 256 * BLOCK_BYTES
-    return 1 << min(max((size // width).bit_length() - 1, 6), 16)
-
-
 def posterior(log_joint: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Responsibilities (k, b) and log p (b,) from a log-joint (k, b).
 
@@ -45,6 +38,11 @@ class Whitened:
     def __init__(self, mixture: Mixture):
         self.mixture = mixture
         self.constants = mixture.log_constants
+
+    @property
+    def width(self) -> int:
+        """How many numbers are held for each row."""
+        return self.mixture.means.size
 
     def log_joint(self, x):
         """(k, b), and what `sums` needs of the block."""
@@ -71,6 +69,11 @@ class Natural:
             mixture.means, jnp.where(mixture.present, mixture.log_constants, 0)
         )
 
+    @property
+    def width(self) -> int:
+        """How many numbers are held for each row."""
+        return sum(self.parameters.shape)
+
     def log_joint(self, x):
         """(k, b), and what `sums` needs of the block."""
         features = self.mixture.covariance.features(x)
@@ -93,13 +96,22 @@ class Natural:
 
 
 KERNELS = {"whitened": Whitened, "natural": Natural}
+LANES = "lanes"  # the axis over which mixtures that share their rows are vmapped
 
 
-def natural_is_safe(mixture: Mixture) -> jax.Array:
-    """Whether the natural kernel keeps its rounding under SAFE_ROUNDING at this mixture."""
+def block_rows(kernel: Whitened | Natural, lanes: int = 1) -> int:
+    """Rows in a block, so that what is held for them by each of the lanes side by side stays in a
+    core's cache (or fills a GPU)."""
+    row_bytes = lanes * kernel.width * kernel.mixture.dtype.itemsize
+    size = BLOCK_BYTES if jax.default_backend() == "cpu" else 256 * BLOCK_BYTES
+    return 1 << min(max((size // row_bytes).bit_length() - 1, 6), 16)
+
+
+def natural_is_safe(mixture: Mixture, limits=SAFE_ROUNDING) -> jax.Array:
+    """Whether the natural kernel keeps its rounding under the limit at this mixture."""
     growth = jnp.where(mixture.present, mixture.covariance.amplification(mixture.means), 0)
     rounding = 2 * jnp.finfo(mixture.dtype).eps * jnp.max(growth)
-    return rounding <= SAFE_ROUNDING[str(mixture.dtype)]
+    return rounding <= limits[str(mixture.dtype)]
 
 
 def settled(name: str, n: int) -> str:
@@ -109,13 +121,17 @@ def settled(name: str, n: int) -> str:
 
 
 def with_kernel(name: str, mixture: Mixture, n: int, run):
-    """run(kernel) for the kernel of that name, or under "auto" for the one the rule picks:
+    """run(kernel) for the kernel of that name, or for the one that a rule picks:
 
-    whitened for n ≤ 4096 rows; else natural where `natural_is_safe`, and whitened where it is not.
-    Under vmap, "auto" beyond 4096 rows computes both: name one there."""
+    "auto": whitened for n ≤ 4096 rows; else natural where `natural_is_safe`, and whitened where it
+    is not. (Under vmap this computes both, beyond 4096 rows: name one there.)
+    "lanes", under vmap over the axis `LANES`: natural where it is safe for every lane, whatever n,
+    since the lanes share its features; else whitened.
+    """
     name = settled(name, n)
-    if name != "auto":
+    if name in KERNELS:
         return run(KERNELS[name](mixture))
-    return jax.lax.cond(
-        natural_is_safe(mixture), lambda m: run(Natural(m)), lambda m: run(Whitened(m)), mixture
-    )
+    safe = natural_is_safe(mixture)
+    if name == "lanes":
+        safe = jax.lax.pmin(safe.astype(jnp.int32), LANES) > 0
+    return jax.lax.cond(safe, lambda m: run(Natural(m)), lambda m: run(Whitened(m)), mixture)

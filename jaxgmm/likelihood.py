@@ -51,10 +51,10 @@ def _with_slope_jvp(primals, tangents):
     return sums.log_likelihood, slope
 
 
-def evaluate(mixture: Mixture, rows: Rows, kernel: str) -> Statistics:
+def evaluate(mixture: Mixture, rows: Rows, kernel: str, lanes: int = 1) -> Statistics:
     """The statistics at `mixture`, whose log-likelihood also carries its gradient with respect to
     the mixture (to first order), without a second pass and without anything stored per row."""
-    sums = jax.lax.stop_gradient(statistics(jax.lax.stop_gradient(mixture), rows, kernel))
+    sums = jax.lax.stop_gradient(statistics(jax.lax.stop_gradient(mixture), rows, kernel, lanes))
     return dataclasses.replace(sums, log_likelihood=_with_slope(mixture, sums))
 
 
@@ -66,7 +66,7 @@ def _value(mixture, x, weight):
         def block(x, weight):
             return jnp.sum(weight * posterior(kernel.log_joint(x)[0])[1])
 
-        return rows.total(block, block_rows(centred))
+        return rows.total(block, block_rows(kernel))
 
     return with_kernel("auto", centred, len(x), run)
 

@@ -100,7 +100,7 @@ class Mixture:
     @property
     def family(self) -> str:
         """The name of the covariance family."""
-        return family_name(self.covariance)
+        return family_name(type(self.covariance))
 
     @property
     def dtype(self):

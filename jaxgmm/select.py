@@ -6,13 +6,20 @@ import warnings
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from . import checks
+from .covariance import Covariance
 from .fit import Fit
 from .likelihood import expected
 from .mixture import Mixture, admit
-from .statistics import about_mixture, statistics
+from .statistics import Statistics, about_mixture, statistics
 from .status import Status
+
+
+def free_parameters(family: type[Covariance], k, d: int):
+    """Free parameters of k components in d dimensions: weights, means and covariances."""
+    return k - 1 + k * d + family.n_parameters(k, d)
 
 
 def n_parameters(mixture: Mixture) -> jax.Array | int:
@@ -21,8 +28,12 @@ def n_parameters(mixture: Mixture) -> jax.Array | int:
     checks.one_mixture(mixture)
     present = jnp.sum(mixture.present)
     k = present if checks.traced(present) else int(present)
-    d = mixture.n_features
-    return k - 1 + k * d + type(mixture.covariance).n_parameters(k, d)
+    return free_parameters(type(mixture.covariance), k, mixture.n_features)
+
+
+def entropy(mixture: Mixture, sums: Statistics) -> jax.Array:
+    """−Σ w r log r of the responsibilities, from the statistics at `mixture`."""
+    return jnp.maximum(sums.log_likelihood - expected(mixture, mixture, sums), 0)
 
 
 @jax.jit
@@ -30,9 +41,8 @@ def _fit_and_certainty(mixture, x, weight):
     """ℓ, the entropy of the responsibilities, and Σ w, in one pass."""
     at, rows = about_mixture(mixture, x, weight)
     sums = statistics(at, rows)
-    entropy = sums.log_likelihood - expected(at, at, sums)
     n = jnp.asarray(len(x), x.dtype) if weight is None else jnp.sum(weight)
-    return sums.log_likelihood, jnp.maximum(entropy, 0), n
+    return sums.log_likelihood, entropy(at, sums), n
 
 
 def aic(mixture: Mixture, x, weight=None) -> jax.Array:
@@ -55,8 +65,19 @@ def icl(mixture: Mixture, x, weight=None) -> jax.Array:
     """Integrated completed likelihood BIC + 2 E as (), E = −Σ w r log r the entropy of the
     responsibilities; lower is better. Arguments and errors as `aic`. (Biernacki, Celeux & Govaert
     2000, IEEE PAMI 22, with responsibilities for labels: McLachlan & Peel 2000, sec. 6.10.)"""
-    likelihood, entropy, n = _fit_and_certainty(*admit(mixture, x, weight))
-    return n_parameters(mixture) * jnp.log(n) - 2 * likelihood + 2 * entropy
+    likelihood, uncertainty, n = _fit_and_certainty(*admit(mixture, x, weight))
+    return n_parameters(mixture) * jnp.log(n) - 2 * likelihood + 2 * uncertainty
+
+
+def best_lane(status, objective, doubtful=False, xp=np):
+    """The index of the highest objective among lanes that did not fail and are not doubtful; among
+    those that did not fail if there are no others; among all if all failed. And which are usable."""
+    objective = xp.where(xp.isnan(objective), -xp.inf, objective)
+    usable = status != Status.NONFINITE
+    usable &= (status != Status.DEGENERATE) & (objective > -xp.inf)
+    sound = usable & ~xp.asarray(doubtful)
+    allowed = xp.where(xp.any(sound), sound, xp.where(xp.any(usable), usable, True))
+    return xp.argmax(xp.where(allowed, objective, -xp.inf)), usable
 
 
 def best(fits: Fit) -> Fit:
@@ -70,9 +91,7 @@ def best(fits: Fit) -> Fit:
         raise ValueError(
             f"best needs a batch of fits along one axis: status has shape {jnp.shape(fits.status)}."
         )
-    usable = fits.status < Status.NONFINITE
-    objective = jnp.where(jnp.isnan(fits.objective), -jnp.inf, fits.objective)
-    index = jnp.argmax(jnp.where(usable | ~jnp.any(usable), objective, -jnp.inf))
+    index, usable = best_lane(fits.status, fits.objective, xp=jnp)
     if not checks.traced(usable) and not bool(jnp.any(usable)):
         warnings.warn(
             "every fit failed (see status): the best of them is not to be trusted.", stacklevel=2

@@ -37,8 +37,11 @@ class Statistics:
         return jax.tree.map(jnp.add, self, other)
 
 
-def statistics(mixture: Mixture, rows: Rows, kernel: str = "auto") -> Statistics:
-    """One pass over `rows` at a mixture given in the rows' centred coordinates."""
+def statistics(
+    mixture: Mixture, rows: Rows, kernel: str = "auto", lanes: int = 1
+) -> Statistics:
+    """One pass over `rows` at a mixture given in the rows' centred coordinates; `lanes` is how many
+    mixtures take it side by side, under vmap."""
 
     def run(kernel):
         def block(x, weight):
@@ -46,7 +49,7 @@ def statistics(mixture: Mixture, rows: Rows, kernel: str = "auto") -> Statistics
             resp, log_prob = posterior(joint)
             return kernel.sums(x, intermediate, weight[None] * resp), jnp.sum(weight * log_prob)
 
-        sums, log_likelihood = rows.total(block, block_rows(mixture))
+        sums, log_likelihood = rows.total(block, block_rows(kernel, lanes))
         return Statistics(*kernel.statistics(sums), log_likelihood)
 
     return with_kernel(kernel, mixture, len(rows.x), run)

@@ -12,6 +12,8 @@ from .mixture import Mixture
 from .prior import Prior
 from .statistics import Statistics
 
+RUNNING = -1  # inside loops: has not ended
+
 
 class Status(enum.IntEnum):
     """How a fit ended, for each lane of a batch.
@@ -22,12 +24,14 @@ class Status(enum.IntEnum):
     DEGENERATE: from the mixture returned, a component empties, or its covariance collapses to less
       than the data can resolve (a constant or collinear column, identical rows, a component on
       fewer rows than it needs): the likelihood has no maximum there.
+    DROPPED: `sweep` stopped it early, since other starts had come farther.
     """
 
     CONVERGED = 0
     MAX_STEPS = 1
     NONFINITE = 2
     DEGENERATE = 3
+    DROPPED = 4
 
 
 def degenerate(
@@ -55,7 +59,16 @@ def degenerate(
 
 def finite(*trees) -> jax.Array:
     """Whether every number in every leaf is finite; −inf logits of absent components pass."""
-    good = jnp.array(True)
-    for leaf in jax.tree.leaves(trees):
-        good &= jnp.all(jnp.isfinite(leaf))
-    return good
+    leaves = [jnp.ravel(leaf) for leaf in jax.tree.leaves(trees)]
+    return jnp.all(jnp.isfinite(jnp.concatenate(leaves)))  # one kernel, not one for each leaf
+
+
+def spurious(mixture: Mixture, sums: Statistics, covariance: jax.Array) -> jax.Array:
+    """Whether a component is likely an artefact of few rows: of less mass than 2p/d + 1, p being
+    the parameters of its covariance (d + 2 for a full one), or with a direction in which it is
+    under a millionth of the data's variance (`covariance` (d, d) is the data's)."""
+    d, family = mixture.n_features, mixture.covariance
+    held = family.pool(mixture.present) > 0
+    few = family.pool(sums.mass) < 2 * family.n_parameters(1, d) / d + 1
+    tight = family.quadratic(family.reduce(covariance)) > 1e6
+    return jnp.any(held & (few | tight))

@@ -1,12 +1,11 @@
 """Every test runs with strict broadcasting, and warnings are errors (pyproject.toml)."""
 
+import concurrent.futures
 import csv
 import os
 import pathlib
-
-# Compiling is most of the time that the tests take; without its slowest passes a program is a little
-# slower and computes the same.
-os.environ.setdefault("XLA_FLAGS", "--xla_llvm_disable_expensive_passes=true")
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -14,6 +13,12 @@ import pytest
 
 import jaxgmm
 
+# Compiling is most of the time that the tests take; without its slowest passes a program is a little
+# slower and computes the same. (XLA stops at a flag it does not know: later ones have no such flag.)
+FLAGS = "--xla_llvm_disable_expensive_passes=true"
+if jax.__version_info__[:2] == (0, 10):
+    FLAGS += " --xla_cpu_use_fusion_emitters=false"
+os.environ.setdefault("XLA_FLAGS", FLAGS)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
@@ -28,7 +33,40 @@ def _programs(request):
     jax.clear_caches()
 
 
-DATA = pathlib.Path(__file__).parent.parent / "examples" / "data"
+ROOT = pathlib.Path(__file__).parent.parent
+DATA = ROOT / "examples" / "data"
+SCRIPTS = {
+    path.stem: [str(path)]
+    for path in sorted((ROOT / "examples").glob("*.py"))
+    if "def main" in path.read_text("utf-8")
+} | {"README": [str(ROOT / "tests" / "readme.py")]}
+RUNNING = {}
+
+
+def _run(command):
+    """What a script prints, as a newcomer runs it: in a process of its own, from elsewhere."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", *command], capture_output=True, text=True, check=False,
+        cwd=ROOT.parent, env=environment, timeout=600, encoding="utf-8",
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+def pytest_collection_finish(session):
+    """Starts the scripts that will be asked for, beside the tests: they take a core of their own."""
+    asked = {item.callspec.params["script"] for item in session.items if "script" in item.fixturenames}
+    if asked and not session.config.option.collectonly:
+        pool = concurrent.futures.ThreadPoolExecutor(1)
+        RUNNING.update((name, pool.submit(_run, SCRIPTS[name])) for name in sorted(asked))
+
+
+@pytest.fixture
+def printed(script):
+    """What the script printed; it must have ended well."""
+    code, out, error = RUNNING[script].result()
+    assert code == 0, out[-3000:] + error[-3000:]
+    return out
 
 
 @pytest.fixture(params=list(jaxgmm.FAMILIES))

@@ -1,0 +1,107 @@
+"""Many restarts side by side, against scikit-learn's loop over `n_init`: seconds for one iteration of
+one restart, from fits of equally many iterations, starts included.
+
+    .venv/bin/python -m pip install -e '.[test]'
+    .venv/bin/python examples/benchmarks/restarts.py
+
+Prints a row for each case: medians of several runs of both, taken in turn in this process, and
+their ratio; what jaxgmm took to compile is apart. The last line is a whole choice of K, compilation
+included.
+"""
+
+import argparse
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import jax
+
+jax.config.update("jax_num_cpu_devices", 2)
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+
+import jaxgmm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import load
+
+warnings.simplefilter("ignore", ConvergenceWarning)
+STEPS = 50
+CASES = {  # n, d, K, restarts, restarts of scikit-learn
+    "n=1000 d=8 K=8": (1000, 8, 8, 64, 4),
+    "n=5000 d=8 K=10": (5000, 8, 10, 32, 2),
+    "iris K=3": (150, 4, 3, 64, 16),
+}
+
+
+def blobs(n: int, d: int, k: int) -> np.ndarray:
+    """k round clusters of unit width, their centres three apart in each feature."""
+    rng = np.random.default_rng(0)
+    return (3 * rng.normal(size=(k, d))[rng.integers(k, size=n)] + rng.normal(size=(n, d))).astype(
+        np.float32
+    )
+
+
+def seconds(function) -> float:
+    began = time.perf_counter()
+    jax.block_until_ready(function())
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--rounds", type=int, default=5)
+    rounds = arguments.parse_args().rounds
+    devices = jax.local_devices()
+
+    print("microseconds for one iteration of one restart\n")
+    names = ("case", "scikit-learn", "one device", "ratio", "two devices", "ratio", "compiling (s)")
+    print("".join(f"{name:>16}" for name in names))
+    for case, (n, d, k, restarts, few) in CASES.items():
+        x = load.iris()[0].astype(np.float32) if case.startswith("iris") else blobs(n, d, k)
+
+        def ours(devices, steps, x=x, k=k, restarts=restarts):
+            return jaxgmm.sweep(
+                jax.random.key(0), x, k, restarts=restarts, strategy="full", tolerance=0.0,
+                max_steps=steps, devices=devices,
+            ).fits["full"]  # fmt: skip
+
+        def peer(x=x, k=k, few=few):
+            GaussianMixture(
+                k, n_init=few, tol=0, max_iter=STEPS, init_params="k-means++", random_state=0
+            ).fit(x)
+
+        groups = devices[:1], devices[:2]
+        first = [seconds(lambda group=group: ours(group, STEPS)) for group in groups]
+        times = []
+        for _ in range(rounds):
+            times.append(
+                [seconds(peer) / few / STEPS]
+                + [seconds(lambda g=g: ours(g, STEPS)) / restarts / STEPS for g in groups]
+            )
+        theirs, one, two = 1e6 * np.median(times, axis=0)
+        compiling = first[0] - one * 1e-6 * restarts * STEPS
+        print(
+            f"{case:>16}{theirs:16.1f}{one:16.1f}{theirs / one:16.1f}{two:16.1f}"
+            f"{theirs / two:16.1f}{compiling:16.1f}"
+        )
+
+    x = load.penguins()[0].astype(np.float32)
+    jax.clear_caches()
+    ks = range(1, 11)
+    both = [
+        (
+            seconds(lambda: jaxgmm.sweep(jax.random.key(0), x, ks, restarts=64).fits["full"]),
+            8 * sum(seconds(lambda k=k: GaussianMixture(k, n_init=8).fit(x)) for k in ks),
+        )
+    ]
+    mine, theirs = np.median(both, axis=0)
+    print(f"\npenguins, K = 1 … 10, 64 restarts, compiling included: {mine:.1f} s;", end=" ")
+    print(f"scikit-learn {theirs:.1f} s (8 restarts, times 8); ratio {theirs / mine:.1f}")
+
+
+if __name__ == "__main__":
+    main()

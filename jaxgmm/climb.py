@@ -1,0 +1,145 @@
+"""`Climb`: one mixture on its way up, and the step that every algorithm takes. `fit` repeats the step
+for one mixture, `sweep` for many side by side."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from .em import Step, m_step_from
+from .likelihood import evaluate
+from .mixture import Mixture
+from .prior import Prior, log_prior
+from .rows import Rows
+from .statistics import Statistics
+from .status import RUNNING, Status, degenerate, finite
+
+
+class Algorithm(Protocol):
+    """What `fit` asks of a method. Frozen and hashable by value, so that building an equal one
+    again does not compile again."""
+
+    def init(self, mixture: Mixture, statistics: Statistics) -> Any:
+        """The state before the first move: a pytree of arrays of fixed shape."""
+
+    def move(
+        self,
+        mixture: Mixture,
+        state: Any,
+        statistics: Statistics,
+        evaluate: Callable[[Mixture], Statistics],
+        prior: Prior | None,
+    ) -> tuple[Mixture, Any, Statistics, jax.Array | float]:
+        """One move from an accepted mixture with its statistics.
+
+        `evaluate` is one pass over the rows; the log-likelihood it returns carries its gradient
+        with respect to the mixture. Returns the next accepted mixture, the state, the statistics
+        *of that mixture*, and how many passes were made.
+
+        `evaluate.em_step` is EM's step from `mixture`, which the stopping rule has computed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Pass:
+    """What `Algorithm.move` gets for `evaluate`."""
+
+    rows: Rows
+    kernel: str
+    lanes: int
+    em_step: Step
+
+    def __call__(self, mixture: Mixture) -> Statistics:
+        """One pass over the rows."""
+        return evaluate(mixture, self.rows, self.kernel, self.lanes)
+
+
+def _kl(tolerance, gain, objective, previous):
+    return gain < tolerance
+
+
+def _relative(tolerance, gain, objective, previous):
+    return jnp.abs(objective - previous) < tolerance * jnp.abs(objective)
+
+
+STOPPING = {"kl": _kl, "relative": _relative}
+
+
+class Climb(NamedTuple):
+    """Where a climb is. Coordinates start at the rows' centre.
+
+    `em_step` is EM's step from `mixture`: the stopping rule reads its gain, and EM takes it."""
+
+    mixture: Mixture
+    state: Any
+    sums: Statistics
+    em_step: Step
+    objective: jax.Array
+    status: jax.Array
+    steps: jax.Array
+    passes: jax.Array
+
+
+def _like(new, old):
+    """`new` with the dtype of `old`, so that a loop's state keeps its type."""
+    return new if jnp.asarray(new).dtype == old.dtype else jnp.asarray(new, old.dtype)
+
+
+def where(condition: jax.Array, new, old):
+    """Leaf by leaf, `new` where the condition () holds."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ascent:
+    """What is climbed, by which algorithm, until when."""
+
+    rows: Rows
+    prior: Prior | None
+    resolution: jax.Array
+    tolerance: jax.Array
+    max_steps: jax.Array
+    algorithm: Algorithm
+    stopping: str
+    kernel: str
+    lanes: int = 1
+
+    def begin(self, mixture: Mixture) -> Climb:
+        """The first pass."""
+        sums = evaluate(mixture, self.rows, self.kernel, self.lanes)
+        step = m_step_from(mixture, sums, self.prior)
+        objective = sums.log_likelihood + log_prior(mixture, self.prior)
+        # No step yet: under "relative" nothing stops it.
+        status = self._status(mixture, sums, step, objective, jnp.inf, 0)
+        state = self.algorithm.init(mixture, sums)
+        return Climb(
+            mixture, state, sums, step, objective, status, jnp.int32(0), jnp.float32(1)
+        )
+
+    def step(self, climb: Climb) -> tuple[Climb, jax.Array]:
+        """One move, and the objective it led to; a move to what is not finite is not taken."""
+        take_pass = Pass(self.rows, self.kernel, self.lanes, climb.em_step)
+        mixture, state, sums, passes = self.algorithm.move(
+            climb.mixture, climb.state, climb.sums, take_pass, self.prior
+        )
+        state = jax.tree.map(_like, state, climb.state)
+        step = m_step_from(mixture, sums, self.prior)
+        objective = sums.log_likelihood + log_prior(mixture, self.prior)
+        status = self._status(mixture, sums, step, objective, climb.objective, climb.steps + 1)
+        passes = climb.passes + passes
+        moved = Climb(mixture, state, sums, step, objective, status, climb.steps + 1, passes)
+        kept = climb._replace(status=status, passes=passes)
+        return where(status != Status.NONFINITE, moved, kept), objective
+
+    def _status(self, mixture, sums, step, objective, previous, steps):
+        broken = degenerate(mixture, sums, step, self.prior, self.resolution)
+        stop = STOPPING[self.stopping](self.tolerance, step.gain, objective, previous)
+        shown = dataclasses.replace(mixture, logits=jnp.where(mixture.present, mixture.logits, 0))
+        usable = finite(shown, sums, objective)
+        status = jnp.where(steps >= self.max_steps, Status.MAX_STEPS, RUNNING)
+        status = jnp.where(stop, Status.CONVERGED, status)
+        status = jnp.where(broken, Status.DEGENERATE, status)
+        return jnp.where(usable, status, Status.NONFINITE).astype(jnp.int32)
