@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from .em import Step, m_step_from
+from .kernels import Choice
 from .likelihood import evaluate
 from .mixture import Mixture
 from .prior import Prior, log_prior
@@ -48,13 +49,12 @@ class Pass:
     """What `Algorithm.move` gets for `evaluate`."""
 
     rows: Rows
-    kernel: str
-    lanes: int
+    kernel: str | Choice
     em_step: Step
 
     def __call__(self, mixture: Mixture) -> Statistics:
         """One pass over the rows."""
-        return evaluate(mixture, self.rows, self.kernel, self.lanes)
+        return evaluate(mixture, self.rows, self.kernel)
 
 
 def _kl(tolerance, gain, objective, previous):
@@ -104,12 +104,11 @@ class Ascent:
     max_steps: jax.Array
     algorithm: Algorithm
     stopping: str
-    kernel: str
-    lanes: int = 1
+    kernel: str | Choice
 
     def begin(self, mixture: Mixture) -> Climb:
         """The first pass."""
-        sums = evaluate(mixture, self.rows, self.kernel, self.lanes)
+        sums = evaluate(mixture, self.rows, self.kernel)
         step = m_step_from(mixture, sums, self.prior)
         objective = sums.log_likelihood + log_prior(mixture, self.prior)
         # No step yet: under "relative" nothing stops it.
@@ -121,7 +120,7 @@ class Ascent:
 
     def step(self, climb: Climb) -> tuple[Climb, jax.Array]:
         """One move, and the objective it led to; a move to what is not finite is not taken."""
-        take_pass = Pass(self.rows, self.kernel, self.lanes, climb.em_step)
+        take_pass = Pass(self.rows, self.kernel, climb.em_step)
         mixture, state, sums, passes = self.algorithm.move(
             climb.mixture, climb.state, climb.sums, take_pass, self.prior
         )

@@ -104,7 +104,6 @@ class Diagonal(Covariance):
 
     @staticmethod
     def moments(sums, d):
-        sums = sums.T
         return sums[:, -1], sums[:, -1 - d : -1], sums[:, : -1 - d]
 
     @classmethod

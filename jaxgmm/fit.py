@@ -91,7 +91,7 @@ def _run(
     *, default_prior, algorithm, kernel, stopping, capacity, callback,
 ):  # fmt: skip
     rows = Rows.centred(x, weight)
-    prior = priors.of_rows(rows) if default_prior else prior
+    prior = priors.default(priors.covariance_of(rows)) if default_prior else prior
     prior = None if prior is None else prior.translate(-rows.centre)
     ascent = Ascent(
         rows, prior, rows.magnitude(), tolerance, max_steps, algorithm, stopping, kernel

@@ -13,35 +13,34 @@ from . import prior as priors
 from .covariance import Covariance, matmul
 from .em import m_step_from
 from .families import family_class
-from .kernels import Whitened, block_rows
+from .kernels import MOST_ROWS, Whitened, block_rows
 from .mixture import Mixture
 from .prior import Prior
 from .rows import Rows
 from .statistics import Statistics
 
 
-def _data_scale(family: type[Covariance], rows: Rows, k: int) -> Covariance:
-    """Factors that bring each feature (or all, if spherical) to unit variance; a constant feature
-    keeps its unit."""
-    d = rows.x.shape[1]
-    variance = jnp.diagonal(priors.of_rows(rows, 1.0).scatter)
+def _scale(family: type[Covariance], covariance: jax.Array, k: int) -> Covariance:
+    """Factors that bring each feature (or all, if spherical) of data with this covariance to unit
+    variance; a constant feature keeps its unit."""
+    d, variance = len(covariance), jnp.diagonal(covariance)
     matrix = jnp.diag(jnp.where(variance > 0, variance, 1))
     factor, _ = family.maximise(family.reduce(matrix), jnp.ones(1, matrix.dtype), d)
     shaped = family.identity(k, d, matrix.dtype)
     return jax.tree.map(lambda leaf, like: jnp.broadcast_to(leaf, like.shape), factor, shaped)
 
 
-def _given_shares(family, rows: Rows, share, k: int, beside, prior, even: Covariance) -> Mixture:
+def _given_shares(
+    family, rows: Rows, share, k: int, beside, prior, even: Covariance, lanes: int = 1
+) -> Mixture:
     """The M-step at given responsibilities: share(beside block) is (k, b).
 
     The means come first, so that second moments are taken about them."""
-    size = 1 << 12
-
     def first(x, weight, *block):
         shares = weight[None] * share(*block)
         return jnp.sum(shares, axis=1), matmul(shares, x.T)
 
-    mass, moment = rows.total(first, size, beside)
+    mass, moment = rows.total(first, MOST_ROWS, beside)
     means = moment / jnp.where(mass > 0, mass, 1)[:, None]
     frame = Mixture(jnp.log(mass / jnp.sum(mass)), means, even)
     kernel = Whitened(frame)
@@ -50,7 +49,7 @@ def _given_shares(family, rows: Rows, share, k: int, beside, prior, even: Covari
         y = frame.covariance.residuals(means, x)
         return kernel.sums(x, y, weight[None] * share(*block))
 
-    sums = kernel.statistics(rows.total(second, block_rows(kernel), beside))
+    sums = kernel.statistics(rows.total(second, block_rows(kernel, lanes), beside))
     sums = Statistics(*sums, jnp.zeros((), means.dtype))
     return m_step_from(frame, sums, prior).taken_from(frame)
 
@@ -60,7 +59,7 @@ def _from_responsibilities(x, resp, weight, prior, family):
     rows = Rows.centred(x, weight)
     prior = None if prior is None else prior.translate(-rows.centre)
     k = resp.shape[1]
-    even = _data_scale(family, rows, k)
+    even = _scale(family, priors.covariance_of(rows), k)
     return _given_shares(family, rows, jnp.transpose, k, resp, prior, even).translate(rows.centre)
 
 
@@ -104,13 +103,34 @@ def from_labels(
     return from_responsibilities(x, resp, family=family, weight=weight, prior=prior)
 
 
-def _spread_rows(key, rows: Rows, k: int, wanted, odds):
+def _draw(key, chance: jax.Array) -> jax.Array:
+    """An index with probability ∝ chance (n,), from one random number: first a block of about √n,
+    then a place in it. (A number for each row costs more than all else that k-means++ does.)"""
+    n = len(chance)
+    size = int(np.ceil(np.sqrt(n)))
+    blocks = jnp.pad(chance, (0, -n % size)).reshape(-1, size)
+
+    def pick(chances, at):
+        """The place in which the running sum passes `at`, and what is left of `at` there."""
+        sums = jnp.cumsum(chances)
+        place = jnp.sum((sums <= at).astype(jnp.int32))
+        # Rounding can lead past the last place, or to one of no chance.
+        place = jnp.where(chances[place] > 0, place, jnp.argmax(chances)).astype(jnp.int32)
+        return place, at - (sums - chances)[place]
+
+    totals = jnp.sum(blocks, axis=1)
+    at = jax.random.uniform(key, dtype=chance.dtype) * jnp.sum(totals)
+    block, rest = pick(totals, at)
+    return block * size + pick(blocks[block], rest)[0]
+
+
+def _spread_rows(key, rows: Rows, k: int, wanted, covariance, odds):
     """`wanted` ≤ k rows drawn one after another, each with probability ∝ weight · odds(squared
     distance to the nearest row drawn before, features brought to unit variance); and each row's
     nearest of them.
 
     Returns the indices (k,) and labels (n,)."""
-    variance = jnp.diagonal(priors.of_rows(rows, 1.0).scatter)
+    variance = jnp.diagonal(covariance)
     scale = jax.lax.rsqrt(jnp.where(variance > 0, variance, 1))
     weight = jnp.ones(len(rows.x), rows.x.dtype) if rows.weight is None else rows.weight
 
@@ -119,12 +139,12 @@ def _spread_rows(key, rows: Rows, k: int, wanted, odds):
         chance = weight * jnp.where(i == 0, 1, odds(nearest))
         # Once every row is at distance 0 there is nothing new to draw: any row of weight will do.
         chance = jnp.where(jnp.any(chance > 0), chance, weight)
-        index = jax.random.categorical(jax.random.fold_in(key, i), jnp.log(chance))
+        index = _draw(jax.random.fold_in(key, i), chance)
         distance = jnp.sum(((rows.x - rows.x[index][None]) * scale[None]) ** 2, axis=1)
         closer = distance < nearest
         labels = jnp.where(closer, i, labels)
         return (
-            chosen.at[i].set(index.astype(jnp.int32)),
+            chosen.at[i].set(index),
             jnp.where(closer, distance, nearest),
             labels,
         )
@@ -142,21 +162,26 @@ def _finite_or_even(mixture: Mixture, even: Covariance) -> Mixture:
     return Mixture(mixture.logits, mixture.means, jax.tree.map(pick, mixture.covariance, even))
 
 
-def _k_means_plus_plus(key, rows, k, wanted, family, prior, even):
-    _, labels = _spread_rows(key, rows, k, wanted, odds=lambda squared: squared)
+def _k_means_plus_plus(key, rows, k, wanted, family, covariance, even, lanes):
+    prior = priors.default(covariance)
+    _, labels = _spread_rows(key, rows, k, wanted, covariance, odds=lambda squared: squared)
     hot = lambda block: jax.nn.one_hot(block, k, axis=0, dtype=rows.x.dtype)
-    return _given_shares(family, rows, hot, k, labels, prior, even)
+    return _given_shares(family, rows, hot, k, labels, prior, even, lanes)
 
 
-def _random_rows(key, rows, k, wanted, family, prior, even):
-    chosen, _ = _spread_rows(key, rows, k, wanted, lambda squared: (squared > 0).astype(squared.dtype))
+def _random_rows(key, rows, k, wanted, family, covariance, even, lanes):
+    prior = priors.default(covariance)
+    chosen, _ = _spread_rows(
+        key, rows, k, wanted, covariance, odds=lambda squared: (squared > 0).astype(squared.dtype)
+    )
     present = (jnp.arange(k) < wanted).astype(rows.x.dtype)
     share = lambda x: jnp.broadcast_to(present[:, None], (k, len(x)))
-    everything = _given_shares(family, rows, share, k, rows.x[:, 0], prior, even)
+    everything = _given_shares(family, rows, share, k, rows.x[:, 0], prior, even, lanes)
     return Mixture(everything.logits, rows.x[chosen] - rows.centre[None], everything.covariance)
 
 
-def _random_responsibilities(key, rows, k, wanted, family, prior, even):
+def _random_responsibilities(key, rows, k, wanted, family, covariance, even, lanes):
+    prior = priors.default(covariance)
     def one(row, component):
         own = jax.random.fold_in(jax.random.fold_in(key, row), component)
         return jax.random.exponential(own, dtype=rows.x.dtype)
@@ -169,7 +194,7 @@ def _random_responsibilities(key, rows, k, wanted, family, prior, even):
         drawn = jnp.where((components < wanted)[:, None], drawn, 0)
         return drawn / jnp.sum(drawn, axis=0)[None]
 
-    return _given_shares(family, rows, share, k, jnp.arange(len(rows.x)), prior, even)
+    return _given_shares(family, rows, share, k, jnp.arange(len(rows.x)), prior, even, lanes)
 
 
 METHODS = {
@@ -179,15 +204,18 @@ METHODS = {
 }
 
 
-def start(key, rows: Rows, k: int, wanted, family: type[Covariance], method: str) -> Mixture:
-    """A start of `wanted` components, the rest of k being absent, in the rows' coordinates. The
-    same for every k ≥ wanted, up to rounding."""
-    even = _data_scale(family, rows, k)
-    made = METHODS[method](key, rows, k, wanted, family, priors.of_rows(rows), even)
+def start(
+    key, rows: Rows, covariance, k: int, wanted, family: type[Covariance], method: str, lanes=1
+) -> Mixture:
+    """A start of `wanted` components, the rest of k being absent, in the rows' coordinates, for
+    rows with this covariance. The same for every k ≥ wanted, up to rounding. `lanes` are made side
+    by side, under vmap."""
+    even = _scale(family, covariance, k)
+    made = METHODS[method](key, rows, k, wanted, family, covariance, even, lanes)
     return _finite_or_even(made, even)
 
 
-def split(key: jax.Array, mixture: Mixture, component: jax.Array) -> Mixture:
+def split(mixture: Mixture, component: jax.Array) -> Mixture:
     """The mixture with a component split in two along its longest axis, one half in the first
     absent place; each half keeps the covariance."""
     covariance, slot = mixture.covariance, jnp.argmin(mixture.present)
@@ -196,7 +224,9 @@ def split(key: jax.Array, mixture: Mixture, component: jax.Array) -> Mixture:
         axes = covariance.unwhiten(covariance.unwhiten_transposed(axes))
         return axes / jnp.max(jnp.abs(axes), axis=-1, keepdims=True)
 
-    axes = jax.random.normal(key, mixture.means.shape, mixture.dtype)
+    # Numbers without a pattern, so that no axis is orthogonal to them.
+    axes = jnp.sin(1 + jnp.arange(mixture.means.size, dtype=mixture.dtype) ** 2)
+    axes = axes.reshape(mixture.means.shape)
     axes = jax.lax.fori_loop(0, 10, towards_longest, axes)
     length = jnp.sqrt(jnp.sum(covariance.whiten(axes) ** 2, axis=-1, keepdims=True))
     apart = (axes / length)[component]
@@ -212,7 +242,8 @@ def split(key: jax.Array, mixture: Mixture, component: jax.Array) -> Mixture:
 @functools.partial(jax.jit, static_argnames=("k", "family", "method"))
 def _initialize(key, x, weight, k, family, method):
     rows = Rows.centred(x, weight)
-    return start(key, rows, k, k, family, method).translate(rows.centre)
+    covariance = priors.covariance_of(rows)
+    return start(key, rows, covariance, k, k, family, method).translate(rows.centre)
 
 
 def initialize(

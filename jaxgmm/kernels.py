@@ -10,6 +10,8 @@ Rows come as columns of x (d, b), already centred.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
@@ -18,7 +20,8 @@ from .mixture import Mixture
 
 # Rounding that the natural kernel may add to a log-density, relative to its own size.
 SAFE_ROUNDING = {"float32": 1e-4, "float64": 1e-10}
-BLOCK_BYTES = 1 << 19
+BLOCK_BYTES = 1 << 21
+MOST_ROWS = 4096
 SMALL = 4096
 
 
@@ -29,7 +32,7 @@ def posterior(log_joint: jax.Array) -> tuple[jax.Array, jax.Array]:
     largest = jax.lax.stop_gradient(jnp.max(log_joint, axis=0))
     unscaled = jnp.exp(log_joint - largest[None])
     total = jnp.sum(unscaled, axis=0)
-    return unscaled / total[None], largest + jnp.log(total)
+    return unscaled * (1 / total)[None], largest + jnp.log(total)
 
 
 class Whitened:
@@ -39,10 +42,9 @@ class Whitened:
         self.mixture = mixture
         self.constants = mixture.log_constants
 
-    @property
-    def width(self) -> int:
-        """How many numbers are held for each row."""
-        return self.mixture.means.size
+    def held(self, lanes: int) -> int:
+        """How many numbers are held for each row by mixtures side by side."""
+        return lanes * self.mixture.means.size
 
     def log_joint(self, x):
         """(k, b), and what `sums` needs of the block."""
@@ -69,10 +71,10 @@ class Natural:
             mixture.means, jnp.where(mixture.present, mixture.log_constants, 0)
         )
 
-    @property
-    def width(self) -> int:
-        """How many numbers are held for each row."""
-        return sum(self.parameters.shape)
+    def held(self, lanes: int) -> int:
+        """How many numbers are held for each row by mixtures side by side."""
+        k, features = self.parameters.shape
+        return lanes * k + features
 
     def log_joint(self, x):
         """(k, b), and what `sums` needs of the block."""
@@ -82,7 +84,7 @@ class Natural:
 
     def sums(self, x, features, share):
         """What to add up over blocks, for shares w r (k, b)."""
-        return matmul(features, share.T)
+        return matmul(share, features.T)
 
     def statistics(self, sums):
         """Mass, shift and spread: raw moments, moved to each component's mean and whitened."""
@@ -96,22 +98,36 @@ class Natural:
 
 
 KERNELS = {"whitened": Whitened, "natural": Natural}
-LANES = "lanes"  # the axis over which mixtures that share their rows are vmapped
+
+
+class Choice(NamedTuple):
+    """Which kernel takes a pass, and for how many mixtures side by side (under vmap). `natural`, a
+    boolean that they share, decides between the two kernels if it is given."""
+
+    name: str = "auto"
+    lanes: int = 1
+    natural: jax.Array | None = None
+
 
 
 def block_rows(kernel: Whitened | Natural, lanes: int = 1) -> int:
-    """Rows in a block, so that what is held for them by each of the lanes side by side stays in a
-    core's cache (or fills a GPU)."""
-    row_bytes = lanes * kernel.width * kernel.mixture.dtype.itemsize
-    size = BLOCK_BYTES if jax.default_backend() == "cpu" else 256 * BLOCK_BYTES
-    return 1 << min(max((size // row_bytes).bit_length() - 1, 6), 16)
+    """Rows in a block, a power of two: as many as keep what is held for them, by all the lanes side
+    by side, in a core's cache (or fill a GPU)."""
+    row_bytes = kernel.held(lanes) * kernel.mixture.dtype.itemsize
+    cpu = jax.default_backend() == "cpu"
+    size, most = (BLOCK_BYTES, MOST_ROWS) if cpu else (64 * BLOCK_BYTES, 16 * MOST_ROWS)
+    return 1 << min(max(size // row_bytes, 64), most).bit_length() - 1
 
 
-def natural_is_safe(mixture: Mixture, limits=SAFE_ROUNDING) -> jax.Array:
-    """Whether the natural kernel keeps its rounding under the limit at this mixture."""
+def rounding(mixture: Mixture) -> jax.Array:
+    """What rounding by the natural kernel may change a log-density by, at the most, in nats."""
     growth = jnp.where(mixture.present, mixture.covariance.amplification(mixture.means), 0)
-    rounding = 2 * jnp.finfo(mixture.dtype).eps * jnp.max(growth)
-    return rounding <= limits[str(mixture.dtype)]
+    return 2 * jnp.finfo(mixture.dtype).eps * jnp.max(growth)
+
+
+def natural_is_safe(mixture: Mixture) -> jax.Array:
+    """Whether the natural kernel keeps its rounding under SAFE_ROUNDING at this mixture."""
+    return rounding(mixture) <= SAFE_ROUNDING[str(mixture.dtype)]
 
 
 def settled(name: str, n: int) -> str:
@@ -120,18 +136,22 @@ def settled(name: str, n: int) -> str:
     return "whitened" if name == "auto" and n <= SMALL else name
 
 
-def with_kernel(name: str, mixture: Mixture, n: int, run):
-    """run(kernel) for the kernel of that name, or for the one that a rule picks:
+def with_kernel(kernel: str | Choice, mixture: Mixture, n: int, run):
+    """run(kernel) for the kernel that was chosen, or under "auto" for the one the rule picks:
 
-    "auto": whitened for n ≤ 4096 rows; else natural where `natural_is_safe`, and whitened where it
-    is not. (Under vmap this computes both, beyond 4096 rows: name one there.)
-    "lanes", under vmap over the axis `LANES`: natural where it is safe for every lane, whatever n,
-    since the lanes share its features; else whitened.
+    whitened for n ≤ 4096 rows; else natural where `natural_is_safe`, and whitened where it is not.
+    Under vmap, "auto" beyond 4096 rows computes both: name one there.
     """
-    name = settled(name, n)
-    if name in KERNELS:
-        return run(KERNELS[name](mixture))
-    safe = natural_is_safe(mixture)
-    if name == "lanes":
-        safe = jax.lax.pmin(safe.astype(jnp.int32), LANES) > 0
-    return jax.lax.cond(safe, lambda m: run(Natural(m)), lambda m: run(Whitened(m)), mixture)
+    choice = kernel if isinstance(kernel, Choice) else Choice(kernel)
+    name, natural = choice.name, choice.natural
+    if natural is None:
+        name = settled(name, n)
+        if name in KERNELS:
+            return run(KERNELS[name](mixture), choice.lanes)
+        natural = natural_is_safe(mixture)
+    return jax.lax.cond(
+        natural,
+        lambda m: run(Natural(m), choice.lanes),
+        lambda m: run(Whitened(m), choice.lanes),
+        mixture,
+    )

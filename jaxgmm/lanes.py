@@ -23,7 +23,7 @@ from . import prior as priors
 from .climb import Algorithm, Ascent, Climb, where
 from .covariance import Covariance
 from .initialize import split, start
-from .kernels import LANES
+from .kernels import SAFE_ROUNDING, Choice, rounding
 from .mixture import Mixture
 from .prior import Prior
 from .rows import Rows
@@ -39,6 +39,10 @@ MOST_LANES = 64
 ROW_BYTES = 1 << 30
 # A second, smaller group is worth compiling where a step of the larger one computes this much.
 WORTH_COMPILING = 1e8
+# While lanes climb, the natural kernel may add this much rounding to a log-density; to its end each
+# goes under SAFE_ROUNDING.
+CLIMBING_ROUNDING = 5e-2
+COMPILED: set = set()  # what was called before, so that compiling is timed apart
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +58,7 @@ class Plan:
     stopping: str
     default_prior: bool
     folds: int
+    splits: bool
     mesh: Mesh
     lanes: int = 0
 
@@ -76,13 +81,13 @@ class Data(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """What the first program finds out about the data. `priors` has a leading axis of folds; fold 0
-    leaves nothing out."""
+    """What the first program finds out about the data. `covariance` and `prior` have a leading axis
+    of folds; fold 0 leaves nothing out."""
 
     centre: jax.Array
     resolution: jax.Array
     covariance: jax.Array
-    priors: Prior | None
+    prior: Prior | None
 
 
 class Task(NamedTuple):
@@ -97,11 +102,13 @@ class Task(NamedTuple):
 
 class Report(NamedTuple):
     """What is asked of each lane beside its climb: the entropy of the responsibilities, whether a
-    component is spurious, and the log-likelihood of the rows that its fold leaves out."""
+    component is spurious, the log-likelihood of the rows that its fold leaves out, and the rounding
+    of the natural kernel there."""
 
     entropy: jax.Array
     spurious: jax.Array
     held_out: jax.Array
+    rounding: jax.Array
 
 
 def _weights(data: Data, fold, left_out: bool = False):
@@ -114,38 +121,40 @@ def _weights(data: Data, fold, left_out: bool = False):
 
 def _frame(plan: Plan, data: Data) -> Frame:
     rows = Rows.centred(data.x, data.weight)
+    folds = jnp.arange(plan.folds + 1)
+    of_fold = lambda fold: priors.covariance_of(Rows(data.x, _weights(data, fold), rows.centre))
+    covariance = jax.lax.map(of_fold, folds) if plan.folds else priors.covariance_of(rows)[None]
     prior = data.prior
     if plan.default_prior:
-        of_fold = lambda fold: priors.of_rows(Rows(data.x, _weights(data, fold), rows.centre))
-        prior = jax.lax.map(of_fold, jnp.arange(plan.folds + 1))
+        prior = jax.vmap(priors.default)(covariance)
     elif prior is not None:
-        repeat = lambda leaf: jnp.broadcast_to(leaf, (plan.folds + 1, *jnp.shape(leaf)))
+        repeat = lambda leaf: jnp.broadcast_to(leaf, (len(folds), *jnp.shape(leaf)))
         prior = jax.tree.map(repeat, prior.translate(-rows.centre))
-    covariance = priors.of_rows(rows, 1.0).scatter
     return Frame(rows.centre, rows.magnitude(), covariance, prior)
 
 
-def _ascent(plan: Plan, data: Data, frame: Frame, fold) -> Ascent:
+def _ascent(plan: Plan, data: Data, frame: Frame, kernel: Choice, fold, tolerance) -> Ascent:
     fold = 0 if data.fold is None else fold  # unbatched: what lanes share is computed once
     return Ascent(
         Rows(data.x, _weights(data, fold), frame.centre),
-        jax.tree.map(lambda leaf: leaf[fold], frame.priors),
-        frame.resolution, data.tolerance, data.max_steps, plan.algorithm, plan.stopping,
-        plan.kernel, plan.lanes,
+        jax.tree.map(lambda leaf: leaf[fold], frame.prior),
+        frame.resolution, tolerance, data.max_steps, plan.algorithm, plan.stopping, kernel,
     )  # fmt: skip
 
 
-def _report(plan: Plan, data: Data, frame: Frame, climb: Climb, fold) -> Report:
+def _report(data: Data, frame: Frame, kernel: Choice, climb: Climb, fold) -> Report:
     def one(climb, fold):
         if data.fold is None:
             held_out = jnp.zeros_like(climb.objective)
         else:
             rows = Rows(data.x, _weights(data, fold, left_out=True), frame.centre)
-            held_out = statistics(climb.mixture, rows, plan.kernel, plan.lanes).log_likelihood
-        doubtful = spurious(climb.mixture, climb.sums, frame.covariance)
-        return Report(entropy(climb.mixture, climb.sums), doubtful, held_out)
+            held_out = statistics(climb.mixture, rows, kernel).log_likelihood
+        doubtful = spurious(climb.mixture, climb.sums, frame.covariance[0])
+        return Report(
+            entropy(climb.mixture, climb.sums), doubtful, held_out, rounding(climb.mixture)
+        )
 
-    return jax.vmap(one, axis_name=LANES)(climb, fold)
+    return jax.vmap(one)(climb, fold)
 
 
 def _on_devices(plan: Plan, function, n_shared: int, n_lanes: int):
@@ -157,63 +166,64 @@ def _on_devices(plan: Plan, function, n_shared: int, n_lanes: int):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def begin(plan: Plan, data: Data, task: Task, splits) -> tuple[Frame, Climb]:
+def begin(plan: Plan, data: Data, task: Task, splits) -> tuple[Frame, Climb, jax.Array]:
     """Starts a group of lanes, and takes the first pass. All lanes start by their restart's key, or
-    if `splits` from their parents."""
-    # One pass is not worth compiling two kernels.
-    plan = dataclasses.replace(plan, kernel="whitened" if plan.kernel == LANES else plan.kernel)
+    if `splits` from their parents.
 
-    def starts(data, frame, task):
+    Returns the frame, the climbs, and each one's `rounding`."""
+    # One pass is not worth compiling two kernels.
+    kernel = Choice("whitened" if plan.kernel == "auto" else plan.kernel, plan.lanes)
+
+    def group(data, frame, task):
+        ascent = lambda fold: _ascent(plan, data, frame, kernel, fold, data.tolerance)
         keys = jax.random.split(data.key, plan.restarts)
 
         def drawn(task):
-            rows = _ascent(plan, data, frame, task.fold).rows
-            key = keys[task.restart]
-            return start(key, rows, plan.k, task.n_components, plan.family, plan.method)
+            fold = 0 if data.fold is None else task.fold
+            return start(
+                keys[task.restart], ascent(fold).rows, frame.covariance[fold], plan.k,
+                task.n_components, plan.family, plan.method, plan.lanes,
+            )  # fmt: skip
 
         def halved(task):
-            key = jax.random.fold_in(data.key, task.component)
-            return split(key, task.parent, task.component)
+            return split(task.parent, task.component)
 
-        return jax.lax.cond(splits, jax.vmap(halved), jax.vmap(drawn), task)
-
-    def group(data, frame, task):
-        first = lambda start, fold: _ascent(plan, data, frame, fold).begin(start)
-        return jax.vmap(first, axis_name=LANES)(starts(data, frame, task), task.fold)
+        if plan.splits:
+            mixture = jax.lax.cond(splits, jax.vmap(halved), jax.vmap(drawn), task)
+        else:
+            mixture = jax.vmap(drawn)(task)
+        climb = jax.vmap(lambda mixture, fold: ascent(fold).begin(mixture))(mixture, task.fold)
+        return climb, jax.vmap(rounding)(mixture)
 
     frame = _frame(plan, data)
-    return frame, _on_devices(plan, group, 2, 1)(data, frame, task)
+    return frame, *_on_devices(plan, group, 2, 1)(data, frame, task)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def advance(plan: Plan, data: Data, frame: Frame, climb: Climb, fold, limit, leave):
+def advance(
+    plan: Plan, data: Data, frame: Frame, natural, leave, climb: Climb, fold, tolerance, limit
+):
     """Moves a group of lanes on, each up to `limit` (lanes,) steps in all, as long as more than
-    `leave` of them climb on their device.
+    `leave` of them climb on their device. `natural` says which kernel all of them take.
 
     Returns the climbs, their reports, and the objectives and passes after each step of this call
     (lanes, MOST_STEPS_IN_A_CALL)."""
 
-    def group(data, frame, leave, climb, fold, limit):
-        before = climb.steps
+    def group(data, frame, natural, leave, climb, fold, tolerance, limit):
+        kernel = Choice(plan.kernel, plan.lanes, natural if plan.kernel == "auto" else None)
+        before, lane = climb.steps, jnp.arange(len(limit))
 
         def active(climb):
             return (climb.status == RUNNING) & (climb.steps < limit)
 
+        def step(climb, fold, tolerance):
+            return _ascent(plan, data, frame, kernel, fold, tolerance).step(climb)
+
         def body(carry):
             climb, objectives, passes = carry
             moving = active(climb)
-            # A lane that has ended repeats what a moving one does, and is put back.
-            some = jnp.argmax(moving)
-            stand_in = jax.tree.map(
-                lambda leaf: jnp.where(
-                    moving.reshape(-1, *[1] * (leaf.ndim - 1)), leaf, leaf[some][None]
-                ),
-                climb,
-            )
-            step = lambda climb, fold: _ascent(plan, data, frame, fold).step(climb)
-            moved, objective = jax.vmap(step, axis_name=LANES)(stand_in, fold)
+            moved, objective = jax.vmap(step)(climb, fold, tolerance)
             entry = jnp.where(moving, climb.steps - before, MOST_STEPS_IN_A_CALL)
-            lane = jnp.arange(len(entry))
             objectives = objectives.at[lane, entry].set(objective, mode="drop")
             passes = passes.at[lane, entry].set(moved.passes, mode="drop")
             return jax.vmap(where)(moving, moved, climb), objectives, passes
@@ -223,9 +233,11 @@ def advance(plan: Plan, data: Data, frame: Frame, climb: Climb, fold, limit, lea
             lambda carry: jnp.sum(active(carry[0])) > leave, body,
             (climb, trace, trace.astype(climb.passes.dtype)),
         )  # fmt: skip
-        return end, _report(plan, data, frame, end, fold), objectives, passes
+        return end, _report(data, frame, kernel, end, fold), objectives, passes
 
-    return _on_devices(plan, group, 3, 3)(data, frame, leave, climb, fold, limit)
+    return _on_devices(plan, group, 4, 4)(
+        data, frame, natural, leave, climb, fold, tolerance, limit
+    )
 
 
 class Lanes:
@@ -244,10 +256,12 @@ class Lanes:
     def __init__(self, plan: Plan, data: Data, n_components, restart, fold, on_progress=None):
         n, d = data.x.shape
         self.data = jax.device_put(data, jax.NamedSharding(plan.mesh, P()))
+        self.plan, self.tolerance = plan, np.asarray(data.tolerance)
+        self.safe = SAFE_ROUNDING[str(data.x.dtype)]
         self.n_components, self.restart, self.fold = n_components, restart, fold
         self.on_progress = on_progress
         self.frame, self.parent = None, np.full(len(fold), -1, np.int32)
-        self.seconds, self.compile_seconds, self.compiled = np.zeros(len(fold)), 0.0, set()
+        self.seconds, self.compile_seconds = np.zeros(len(fold)), 0.0
 
         room = max(1, ROW_BYTES // (n * 4 * data.x.dtype.itemsize))
         most = min(MOST_LANES, room, -(-len(fold) // plan.mesh.size))
@@ -262,7 +276,8 @@ class Lanes:
         covariance = jax.eval_shape(lambda: plan.family.identity(plan.k, d, dtype))
         mixture = jax.tree.map(empty, dataclasses.replace(mixture, covariance=covariance))
         self.climb = Climb(mixture, *[None] * (len(Climb._fields) - 1))
-        self.report = Report(np.zeros(len(fold), dtype), np.zeros(len(fold), bool), np.zeros(len(fold)))
+        zeros = np.zeros(len(fold), dtype)
+        self.report = Report(zeros, zeros > 0, zeros.copy(), zeros.copy())
         self.objectives = np.zeros((len(fold), MOST_STEPS_IN_A_CALL), dtype)
         self.passes = np.zeros(self.objectives.shape, np.float32)
 
@@ -290,24 +305,42 @@ class Lanes:
                 self.n_components[chosen], self.restart[chosen], self.fold[chosen],
                 _take(self.climb.mixture, self.parent[chosen]), pick[group].astype(np.int32),
             )  # fmt: skip
-            self.frame, climb = begin(plan, self.data, task, splits)
-            climb = _take(jax.device_get(climb), own)
+            self.frame, *made = begin(plan, self.data, task, splits)
+            climb, around = _take(jax.device_get(made), own)
             if self.climb.status is None:
                 full = lambda leaf: np.zeros((len(self.fold), *leaf.shape[1:]), leaf.dtype)
                 self.climb = jax.tree.map(full, climb)
                 self.climb.status[:], self.climb.objective[:] = Status.DROPPED, -np.inf
             _put(self.climb, chosen[own], climb)
+            self.report.rounding[chosen[own]] = around
             self.objectives[chosen[own], 0] = climb.objective
             self.passes[chosen[own], 0] = climb.passes
             self._charge(chosen[own], climb.passes, began)
+        ended = lanes[~self.running[lanes]]  # where they began, without a report
+        for first in range(0, len(ended), plan.size):
+            part = ended[first : first + plan.size]
+            self._advance(plan, part, self.climb.steps[part], 0, self.safe)
 
     def run(self, lanes: np.ndarray, steps: int | None = None) -> None:
-        """Moves the lanes on, by `steps` steps at the most, or to their end."""
-        goal = np.full(len(self.fold), np.iinfo(np.int32).max, np.int32)
+        """Moves the lanes on, by `steps` steps at the most, or to their end.
+
+        They climb by the natural kernel even where its rounding shows, until a step gains less than
+        that; those that it may have misled go to their end without it."""
         if steps is not None:
-            goal[lanes] = self.climb.steps[lanes] + steps
-        at_once = 1 if self.on_progress else MOST_STEPS_IN_A_CALL
-        waiting = lanes
+            self._run(lanes, self.climb.steps[lanes] + steps, CLIMBING_ROUNDING)
+            return
+        everything = np.full(len(lanes), int(self.data.max_steps))
+        if self.plan.kernel == "auto":
+            self._run(lanes, everything - 1, CLIMBING_ROUNDING)
+            misled = (self.report.rounding > self.safe) & (self.climb.status == Status.CONVERGED)
+            misled &= self.climb.steps < everything[0]
+            self.climb.status[lanes[misled[lanes]]] = RUNNING
+        self._run(lanes, everything, self.safe)
+
+    def _run(self, lanes: np.ndarray, goals: np.ndarray, limit: float) -> None:
+        goal = np.zeros(len(self.fold), np.int32)
+        goal[lanes] = goals
+        waiting = lanes[np.argsort(self.report.rounding[lanes], kind="stable")]
         while True:
             unfinished = self.running[waiting] & (self.climb.steps[waiting] < goal[waiting])
             waiting = waiting[unfinished]
@@ -319,28 +352,35 @@ class Lanes:
             leave = plan.size // 2 if len(waiting) > plan.size else 0
             if leave == 0 and plan is not self.small and len(waiting) > self.small.size:
                 leave = self.small.size
-            limit = np.minimum(goal[group], self.climb.steps[group] + at_once)
-            self._advance(plan, group, limit, leave // plan.mesh.size)
+            made = self.climb.steps[group]
+            at_once = 1 if self.on_progress else np.clip(3 * made, 16, MOST_STEPS_IN_A_CALL)
+            until = np.minimum(goal[group], made + at_once)
+            self._advance(plan, group, until, leave // plan.mesh.size, limit)
             # Those that waited come first, and all move on together.
             waiting = np.concatenate([waiting[plan.size :], group])
             if self.on_progress:
                 self.on_progress(self)
 
-    def _advance(self, plan: Plan, lanes, limit, leave) -> None:
+    def _advance(self, plan: Plan, lanes, until, leave, limit) -> None:
         group, own = _dealt(np.arange(len(lanes)), plan)
         chosen = lanes[group]
         before = _take(self.climb, chosen)
-        limit = np.where(np.isin(np.arange(plan.size), own), limit[group], -1).astype(np.int32)
+        until = np.where(np.isin(np.arange(plan.size), own), until[group], -1).astype(np.int32)
+        around = self.report.rounding[chosen]
+        # Below this gain, steps by a kernel of such rounding wander.
+        shown = (around / 10) ** 2 if limit == CLIMBING_ROUNDING else 0 * around
+        tolerance = np.maximum(self.tolerance, shown).astype(around.dtype)
         program = functools.partial(
-            advance, plan, self.data, self.frame, before, self.fold[chosen], leave=np.int32(leave)
-        )
+            advance, plan, self.data, self.frame, bool(around.max() <= limit), np.int32(leave),
+            before, self.fold[chosen], tolerance,
+        )  # fmt: skip
         began = time.perf_counter()
-        if plan not in self.compiled:  # apart, by a call that moves nothing
-            jax.block_until_ready(program(np.full_like(limit, -1)))
-            self.compiled.add(plan)
+        if (plan, self.data.x.shape) not in COMPILED:  # apart, by a call that moves nothing
+            jax.block_until_ready(program(np.full_like(until, -1)))
+            COMPILED.add((plan, self.data.x.shape))
             self.compile_seconds += time.perf_counter() - began
             began = time.perf_counter()
-        end, report, objectives, passes = _take(jax.device_get(program(limit)), own)
+        end, report, objectives, passes = _take(jax.device_get(program(until)), own)
         _put((self.climb, self.report), chosen[own], (end, report))
         self._record(chosen[own], before.steps[own], end.steps, objectives, passes)
         self._charge(chosen[own], end.passes - before.passes[own], began)

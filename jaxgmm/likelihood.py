@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 from . import checks
-from .kernels import block_rows, posterior, with_kernel
+from .kernels import Choice, block_rows, posterior, with_kernel
 from .mixture import Mixture, admit, over_rows, row_log_joint, row_log_prob
 from .rows import Rows
 from .statistics import Statistics, about_mixture, statistics
@@ -51,10 +51,10 @@ def _with_slope_jvp(primals, tangents):
     return sums.log_likelihood, slope
 
 
-def evaluate(mixture: Mixture, rows: Rows, kernel: str, lanes: int = 1) -> Statistics:
+def evaluate(mixture: Mixture, rows: Rows, kernel: str | Choice) -> Statistics:
     """The statistics at `mixture`, whose log-likelihood also carries its gradient with respect to
     the mixture (to first order), without a second pass and without anything stored per row."""
-    sums = jax.lax.stop_gradient(statistics(jax.lax.stop_gradient(mixture), rows, kernel, lanes))
+    sums = jax.lax.stop_gradient(statistics(jax.lax.stop_gradient(mixture), rows, kernel))
     return dataclasses.replace(sums, log_likelihood=_with_slope(mixture, sums))
 
 
@@ -62,11 +62,11 @@ def evaluate(mixture: Mixture, rows: Rows, kernel: str, lanes: int = 1) -> Stati
 def _value(mixture, x, weight):
     centred, rows = about_mixture(mixture, x, weight)
 
-    def run(kernel):
+    def run(kernel, lanes):
         def block(x, weight):
             return jnp.sum(weight * posterior(kernel.log_joint(x)[0])[1])
 
-        return rows.total(block, block_rows(kernel))
+        return rows.total(block, block_rows(kernel, lanes))
 
     return with_kernel("auto", centred, len(x), run)
 

@@ -69,21 +69,25 @@ class Prior:
         return dataclasses.replace(self, mean=self.mean + offset)
 
 
-def of_rows(rows: Rows, strength=0.01) -> Prior:
-    """The prior whose pseudo-rows have the covariance of `rows`."""
+def covariance_of(rows: Rows) -> jax.Array:
+    """The weighted covariance (d, d) of `rows`, divided by their weight."""
 
     def block(x, weight):
         return jnp.sum(weight), jnp.sum(weight[None] * x, axis=1), matmul(weight[None] * x, x.T)
 
     mass, first, second = rows.total(block, 4096)
     mean = first / mass
-    covariance = second / mass - mean[:, None] * mean[None, :]
+    return second / mass - mean[:, None] * mean[None, :]
+
+
+def default(covariance: jax.Array, strength=0.01) -> Prior:
+    """The prior whose pseudo-rows have this covariance."""
     return Prior(strength=strength, scatter=strength * covariance)
 
 
 @jax.jit
 def _from_data(x, weight, strength):
-    return of_rows(Rows.centred(x, weight), jnp.asarray(strength, x.dtype))
+    return default(covariance_of(Rows.centred(x, weight)), jnp.asarray(strength, x.dtype))
 
 
 def checked(prior: Prior | None, d: int, dtype) -> Prior | None:

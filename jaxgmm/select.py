@@ -80,6 +80,13 @@ def best_lane(status, objective, doubtful=False, xp=np):
     return xp.argmax(xp.where(allowed, objective, -xp.inf)), usable
 
 
+def warn_that_all_failed() -> None:
+    """Says so, at the caller's caller."""
+    warnings.warn(
+        "every fit failed (see status): the best of them is not to be trusted.", stacklevel=3
+    )
+
+
 def best(fits: Fit) -> Fit:
     """The fit of highest objective in a batch (every field with one leading axis of lanes, as from
     `jax.vmap`; for more axes use jax.vmap(best)).
@@ -93,7 +100,5 @@ def best(fits: Fit) -> Fit:
         )
     index, usable = best_lane(fits.status, fits.objective, xp=jnp)
     if not checks.traced(usable) and not bool(jnp.any(usable)):
-        warnings.warn(
-            "every fit failed (see status): the best of them is not to be trusted.", stacklevel=2
-        )
+        warn_that_all_failed()
     return jax.tree.map(lambda leaf: leaf[index], fits)

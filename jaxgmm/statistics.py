@@ -7,7 +7,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from .kernels import block_rows, posterior, with_kernel
+from .covariance import matmul
+from .kernels import Choice, block_rows, posterior, with_kernel
 from .mixture import Mixture, admit
 from .rows import Rows
 
@@ -37,17 +38,14 @@ class Statistics:
         return jax.tree.map(jnp.add, self, other)
 
 
-def statistics(
-    mixture: Mixture, rows: Rows, kernel: str = "auto", lanes: int = 1
-) -> Statistics:
-    """One pass over `rows` at a mixture given in the rows' centred coordinates; `lanes` is how many
-    mixtures take it side by side, under vmap."""
+def statistics(mixture: Mixture, rows: Rows, kernel: str | Choice = "auto") -> Statistics:
+    """One pass over `rows` at a mixture given in the rows' centred coordinates."""
 
-    def run(kernel):
+    def run(kernel, lanes):
         def block(x, weight):
             joint, intermediate = kernel.log_joint(x)
             resp, log_prob = posterior(joint)
-            return kernel.sums(x, intermediate, weight[None] * resp), jnp.sum(weight * log_prob)
+            return kernel.sums(x, intermediate, weight[None] * resp), matmul(weight, log_prob)
 
         sums, log_likelihood = rows.total(block, block_rows(kernel, lanes))
         return Statistics(*kernel.statistics(sums), log_likelihood)

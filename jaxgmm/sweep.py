@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -22,7 +21,7 @@ from .kernels import KERNELS
 from .lanes import DEVICES, Data, Lanes, Plan
 from .mixture import Mixture
 from .prior import Prior
-from .select import best_lane, free_parameters
+from .select import best_lane, free_parameters, warn_that_all_failed
 from .status import Status
 from .tables import Table
 
@@ -102,7 +101,7 @@ def _ranked(lanes: Lanes, cell: np.ndarray) -> np.ndarray:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """Every fit of a `sweep`. Dicts have a key for each family; arrays lead with (K, lanes), K as
+    """Every fit of a `sweep`. Dicts have a key for each family; NumPy arrays lead with (K, lanes), K as
     `n_components` lists them, and the lanes of a K being its restarts in the order of
     `jax.random.split(key, restarts)`, then those that began by splitting the best fit of K − 1.
 
@@ -224,6 +223,8 @@ class Sweep:
             for found in ([family] if family else self.fits)
             for k in ([n_components] if n_components else self.n_components)
         )
+        if not self._best_lane(found, k)[1].any():
+            warn_that_all_failed()
         return self.fit(found, k)
 
     def fit(self, family: str, n_components: int, lane: int | None = None) -> Fit:
@@ -232,12 +233,13 @@ class Sweep:
         index = self._best_lane(family, n_components)[0] if lane is None else lane
         one = jax.tree.map(lambda leaf: np.asarray(leaf)[at, index], self.fits[family])
         steps = int(one.steps) + 1
-        return dataclasses.replace(
-            jax.tree.map(jnp.asarray, one),
-            mixture=_present(one.mixture, n_components),
-            history=jnp.asarray(one.history[:steps]),
-            history_passes=jnp.asarray(one.history_passes[:steps]),
+        one = dataclasses.replace(
+            one,
+            mixture=jax.tree.map(lambda leaf: leaf[:n_components], one.mixture),
+            history=one.history[:steps],
+            history_passes=one.history_passes[:steps],
         )
+        return jax.device_put(one)
 
     def plot(self, axes=None):
         """BIC and ICL against K, a colour for each family, with every restart's BIC behind; returns
@@ -245,12 +247,6 @@ class Sweep:
         from . import plot
 
         return plot.sweep(self, axes)
-
-
-def _present(mixture: Mixture, k: int) -> Mixture:
-    """The first k components of a mixture with leaves in NumPy."""
-    cut = lambda leaf: jnp.asarray(leaf[:k])
-    return jax.tree.map(cut, mixture)
 
 
 def _blank() -> dict:
@@ -336,6 +332,8 @@ def sweep(
     folds = checks.folds(folds, len(x))
     tolerance = np.asarray(checks.not_negative(tolerance, "tolerance"), x.dtype)
     max_steps = np.int32(checks.whole(max_steps, "max_steps", 0, MOST_STEPS))
+    if devices is not None and not len(devices):
+        raise ValueError("devices is empty: give at least one, or None for all local ones.")
     mesh = Mesh(np.array(devices if devices is not None else jax.local_devices()), (DEVICES,))
 
     distinct = checks.distinct_rows(x, weight, max(wanted))
@@ -352,7 +350,8 @@ def sweep(
     for kind in kinds:
         plan = Plan(
             algorithm, kind, max(possible), restarts, method,
-            "lanes" if kernel == "auto" else kernel, stopping, default_prior, folds, mesh,
+            kernel, stopping, default_prior, folds,
+            strategy == "halving" and any(k - 1 in possible for k in possible), mesh,
         )  # fmt: skip
         results[family_name(kind)] = _run(plan, data, possible, strategy, callback)
     total = np.float64(len(x)) if weight is None else np.sum(np.asarray(weight, np.float64))
@@ -403,7 +402,7 @@ def _run(plan: Plan, data: Data, ks: tuple[int, ...], strategy: str, callback) -
         np.where(beyond, climb.passes[:, None], lanes.passes[:, :longest]),
     )  # fmt: skip
     grid = lambda leaf: leaf.reshape(*shape, *leaf.shape[1:])
-    of_all = lambda leaf: jnp.asarray(grid(leaf)[0])
+    of_all = lambda leaf: grid(leaf)[0]
     held_out = np.zeros(0)
     if plan.folds:
         held_out = np.zeros(len(ks))

@@ -1,0 +1,308 @@
+"""Restarts × K × families: every lane is a fit of its own, and none costs or changes another."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxgmm
+from jaxgmm import EM, Status
+from jaxgmm.initialize import split
+
+KEY = jax.random.key(0)
+KS = (1, 2, 3, 4)
+
+
+@pytest.fixture(scope="module")
+def full(iris):
+    with jax.enable_x64(True):
+        return jaxgmm.sweep(KEY, iris, KS, restarts=5, strategy="full")
+
+
+@pytest.fixture(scope="module")
+def halved(iris):
+    with jax.enable_x64(True):
+        return jaxgmm.sweep(KEY, iris, KS, restarts=16)
+
+
+def lane(fits, *index):
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[index], fits)
+
+
+@pytest.mark.parametrize(("k", "restart"), [(2, 0), (3, 4)])
+def test_a_lane_is_a_fit_of_its_own(full, k, restart, iris, x64):
+    start = jaxgmm.initialize(jax.random.split(KEY, 5)[restart], iris, k)
+    alone = jaxgmm.fit(iris, start)
+    found = full.fit("full", k, restart)
+    assert found.mixture.n_components == k
+    np.testing.assert_allclose(found.objective, alone.objective, rtol=1e-10)
+    np.testing.assert_allclose(found.mixture.means, alone.mixture.means, rtol=1e-5)
+    assert found.status == alone.status
+    assert found.steps == alone.steps == len(found.history) - 1
+    np.testing.assert_allclose(found.history, alone.history, rtol=1e-9)
+    np.testing.assert_allclose(found.history_passes, alone.history_passes)
+
+
+@pytest.mark.parametrize("method", ["k-means++", "random-rows", "random-responsibilities"])
+def test_starts_do_not_depend_on_the_padding(method, family, iris, x64):
+    found = jaxgmm.sweep(
+        KEY, iris, (2, 5), restarts=2, strategy="full", max_steps=0, method=method, families=family
+    )
+    start = jaxgmm.initialize(jax.random.split(KEY, 2)[1], iris, 2, method=method, family=family)
+    for a, b in zip(
+        jax.tree.leaves(found.fit(family, 2, 1).mixture), jax.tree.leaves(start), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+
+
+def test_criteria_count_present_components(full, iris, x64):
+    for k, row in zip(KS, full.table(), strict=True):
+        best = full.best(n_components=k)
+        for name in ("aic", "bic", "icl"):
+            expected = getattr(jaxgmm, name)(best.mixture, iris)
+            np.testing.assert_allclose(row[name.upper()], expected, rtol=1e-9)
+        assert row["log-likelihood"] == float(best.log_likelihood)
+    assert full.best().mixture.n_components == 2
+    assert full.best("aic").objective >= full.best("bic").objective
+
+
+def test_the_table(full):
+    table = full.table()
+    assert [row["K"] for row in table] == list(KS)
+    assert all(type(row) is dict for row in table)
+    assert sum(row["passes"] for row in table) == int(np.sum(full.fits["full"].passes))
+    assert all(row["converged"] + row["failed"] == 5 for row in table)
+    lines = str(table).splitlines()
+    assert len(lines) == len(KS) + 1
+    assert lines[0].split() == " ".join(table[0]).split()
+    assert "held-out" not in table[0]
+
+
+def test_halving_finds_what_all_find_for_less(halved, iris, x64):
+    every = jaxgmm.sweep(KEY, iris, KS, restarts=16, strategy="full")
+    assert np.sum(halved.fits["full"].passes) < 0.35 * np.sum(every.fits["full"].passes)
+    for k in KS:
+        gap = every.best(n_components=k).objective - halved.best(n_components=k).objective
+        assert gap < 1e-3
+    fits = halved.fits["full"]
+    assert fits.status.shape == fits.objective.shape == (4, 16 + 4)
+    assert set(np.unique(fits.status)) == {Status.CONVERGED, Status.DROPPED}
+    begun = np.asarray(fits.passes) > 0
+    assert (begun.sum(axis=1) == [16, 17, 18, 19]).all()  # K − 1 components can be split
+    assert np.isfinite(np.asarray(fits.objective)[begun]).all()
+    dropped = begun & (np.asarray(fits.status) == Status.DROPPED)
+    assert (np.asarray(fits.steps)[dropped] < 20).all()
+    best = np.asarray(fits.objective).max(axis=1)
+    assert (np.asarray(fits.objective)[dropped] <= np.broadcast_to(best[:, None], begun.shape)[dropped]).all()
+
+
+def test_a_split_keeps_the_mean_and_the_rest(family, iris, x64):
+    mixture = jaxgmm.initialize(KEY, iris, 3, family=family)
+    leaves = lambda leaf: leaf if len(leaf) == 1 else jnp.concatenate([leaf, leaf[:1]])
+    padded = jax.tree.map(leaves, mixture)
+    padded = dataclasses.replace(padded, logits=padded.logits.at[3].set(-jnp.inf))
+    halves = jax.jit(split)(padded, 1)
+    assert halves.present.all()
+    np.testing.assert_allclose(halves.weights[1] + halves.weights[3], mixture.weights[1])
+    np.testing.assert_allclose((halves.means[1] + halves.means[3]) / 2, mixture.means[1])
+    apart = np.asarray(halves.means[3] - halves.means[1])
+    length = apart @ np.asarray(mixture.precisions[1]) @ apart
+    np.testing.assert_allclose(length, 1, rtol=1e-9)
+    if family in ("full", "tied"):
+        longest = np.linalg.eigh(mixture.covariances[1])[1][:, -1]
+        assert abs(apart @ longest) > 0.99 * np.linalg.norm(apart)
+    np.testing.assert_allclose(halves.covariances[3], mixture.covariances[1], rtol=1e-9)
+    np.testing.assert_allclose(halves.means[0], mixture.means[0])
+
+
+@dataclasses.dataclass(frozen=True)
+class Poisoned(EM):
+    """EM that turns to NaN where it has made three steps from a mixture of low likelihood."""
+
+    below: float = -np.inf
+
+    def init(self, mixture, statistics):
+        return jnp.int32(0), statistics.log_likelihood < self.below
+
+    def move(self, mixture, state, statistics, evaluate, prior):
+        mixture, _, sums, passes = super().move(mixture, (), statistics, evaluate, prior)
+        bad = state[1] & (state[0] >= 3)
+        mixture = dataclasses.replace(mixture, means=jnp.where(bad, jnp.nan, mixture.means))
+        return mixture, (state[0] + 1, state[1]), sums, passes
+
+
+def test_a_failing_lane_changes_no_other(iris, x64):
+    run = lambda below: jaxgmm.sweep(
+        KEY, iris, (2, 3), restarts=6, strategy="full", algorithm=Poisoned(below)
+    ).fits["full"]
+    sound, poisoned = run(-np.inf), run(-240.0)
+    failed = np.asarray(poisoned.status) == Status.NONFINITE
+    assert 0 < failed.sum() < failed.size
+    for a, b in zip(jax.tree.leaves(sound), jax.tree.leaves(poisoned), strict=True):
+        width = min(a.shape[-1], b.shape[-1]) if a.ndim == 3 and a.shape[:2] == (2, 6) else None
+        a, b = np.asarray(a)[~failed], np.asarray(b)[~failed]
+        np.testing.assert_array_equal(a[:, :width] if width else a, b[:, :width] if width else b)
+    assert (np.asarray(poisoned.steps)[failed] == 3).all()
+    assert np.isfinite(np.asarray(poisoned.objective)).all()
+
+
+def test_two_devices_are_as_good_as_one(full, iris, x64):
+    assert len(jax.local_devices()) == 2
+    one = jaxgmm.sweep(
+        KEY, iris, KS, restarts=5, strategy="full", devices=jax.local_devices()[:1]
+    )
+    np.testing.assert_allclose(one.fits["full"].objective, full.fits["full"].objective, rtol=1e-9)
+    np.testing.assert_array_equal(one.fits["full"].status, full.fits["full"].status)
+
+
+def test_two_programs_then_none(iris):
+    made = []
+    listen = lambda name, seconds, **_: made.append(name) if "backend_compile" in name else None
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    x = iris.astype(np.float32)
+    run = lambda x: jaxgmm.sweep(jax.random.key(1), x, range(1, 6), restarts=7)
+    run(x[:149])  # what NumPy arrays and keys need is compiled
+    made.clear()
+    run(x)
+    assert 0 < len(made) <= 3
+    made.clear()
+    run(x + 1)
+    assert not made
+
+
+def test_the_shared_kernel_leads_to_the_same_ends(iris):
+    """In float32 lanes climb by the natural kernel beyond where it is safe, and end without it."""
+    x = iris.astype(np.float32)
+    run = lambda kernel: jaxgmm.sweep(KEY, x, (2, 3), restarts=6, strategy="full", kernel=kernel)
+    shared, careful = run("auto").fits["full"], run("whitened").fits["full"]
+    assert (shared.status == Status.CONVERGED).all()
+    np.testing.assert_allclose(shared.objective, careful.objective, atol=1e-6 * len(x))
+    for i, k in enumerate((2, 3)):
+        for lane in range(6):
+            mixture = jax.tree.map(lambda leaf: jnp.asarray(leaf[i, lane, :k]), shared.mixture)
+            with jax.enable_x64(True):
+                wide = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), mixture)
+                truth = float(jaxgmm.log_likelihood(wide, np.asarray(x, float)))
+            assert abs(float(shared.log_likelihood[i, lane]) - truth) < 1e-6 * len(x)
+
+
+def test_weights_are_repeated_rows(iris, x64):
+    weight = np.random.default_rng(0).integers(0, 3, len(iris))
+    run = lambda x, **given: jaxgmm.sweep(KEY, x, (1, 2), restarts=6, **given)
+    weighted, repeated = run(iris, weight=weight), run(np.repeat(iris, weight, axis=0))
+    for a, b in zip(weighted.table(), repeated.table(), strict=True):
+        for name in ("log-likelihood", "BIC", "ICL"):
+            np.testing.assert_allclose(a[name], b[name], rtol=1e-9)
+
+
+def test_rows_left_out(iris, x64):
+    found = jaxgmm.sweep(KEY, iris, (1, 3), restarts=4, strategy="full", folds=3)
+    shuffle = np.random.default_rng(np.asarray(jax.random.key_data(KEY))).permutation
+    fold = shuffle(1 + np.arange(len(iris)) % 3)
+    total = 0
+    for out in (1, 2, 3):
+        fit = jaxgmm.fit(
+            iris, jaxgmm.initialize(KEY, iris, 1, weight=fold != out), weight=fold != out
+        )
+        total += jaxgmm.log_likelihood(fit.mixture, iris[fold == out])
+    np.testing.assert_allclose(found.table()[0]["held-out"], total, rtol=1e-9)
+    assert found.table()[1]["held-out"] > total
+    assert found.best("held-out").mixture.n_components == 3
+    np.testing.assert_allclose(found.best(n_components=1).mixture.means[0], iris.mean(axis=0))
+
+
+def test_families_algorithms_and_priors(iris, x64):
+    families = ("tied", "diag")
+    found = jaxgmm.sweep(
+        KEY, iris, (2, 3), restarts=3, families=families, prior=None,
+        algorithm=jaxgmm.Gradient(optax.adam, learning_rate=0.1), max_steps=400, tolerance=1e-7,
+    )  # fmt: skip
+    assert list(found.fits) == ["tied", "diagonal"]
+    assert [(row["family"], row["K"]) for row in found.table()] == [
+        ("tied", 2), ("tied", 3), ("diagonal", 2), ("diagonal", 3),
+    ]  # fmt: skip
+    assert found.best().mixture.family == "tied"
+    assert found.best(family="diag").mixture.family == "diagonal"
+    # published: tests/test_em.py
+    np.testing.assert_allclose(found.best(family="tied", n_components=3).log_likelihood, -256.354, atol=0.01)
+
+
+def test_a_number_of_components_beyond_the_rows(iris, x64):
+    x = np.repeat(iris[:3], 10, axis=0)
+    found = jaxgmm.sweep(KEY, x, (1, 2, 7), restarts=2)
+    assert found.impossible == (7,)
+    assert [row["K"] for row in found.table()] == [1, 2, 7]
+    assert found.table()[2]["at best"] == "too few distinct rows"
+    assert "too few distinct rows" in str(found.table())
+    with pytest.raises(ValueError, match="5 components need 5 distinct rows"):
+        jaxgmm.sweep(KEY, x, 5)
+
+
+def test_when_every_fit_fails(x64):
+    x = np.c_[np.arange(20.0), np.ones(20)]
+    found = jaxgmm.sweep(KEY, x, 1, restarts=2)
+    assert found.table()[0]["failed"] == 2
+    with pytest.warns(UserWarning, match="every fit failed"):
+        assert found.best().status == Status.DEGENERATE
+
+
+def test_progress_and_interrupts(iris):
+    seen = []
+    run = lambda callback: jaxgmm.sweep(
+        KEY, iris.astype(np.float32), 2, restarts=3, strategy="full", callback=callback
+    )
+    found = run(seen.append)
+    assert seen[-1].climbing == 0
+    assert seen[-1].lanes == 3
+    assert [p.passes for p in seen] == sorted(p.passes for p in seen)
+    assert len(seen) == int(np.max(found.fits["full"].steps))  # one for each step
+
+    def interrupt(progress):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(interrupt)
+    again = run(seen.append)
+    np.testing.assert_array_equal(again.fits["full"].objective, found.fits["full"].objective)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (dict(n_components=[]), "n_components is empty"),
+        (dict(n_components=[2, 3, 2]), "n_components lists 2 more than once"),
+        (dict(n_components=[0]), "n_components is 0"),
+        (dict(n_components="many"), "n_components is 'many'"),
+        (dict(restarts=0), "restarts is 0"),
+        (dict(families=()), "families is empty"),
+        (dict(families=("full", "round")), "unknown family 'round'"),
+        (dict(families=("diag", "diagonal")), "families lists 'diagonal' more than once"),
+        (dict(strategy="best"), "unknown strategy 'best'"),
+        (dict(folds=1), "folds is 1"),
+        (dict(folds=151), "folds is 151"),
+        (dict(method="guess"), "unknown method 'guess'"),
+        (dict(key=jax.random.split(KEY)), "key is not one JAX random key"),
+        (dict(tolerance=-1), "tolerance is -1"),
+        (dict(callback=3), "callback"),
+        (dict(algorithm="em"), "algorithm"),
+        (dict(devices=[]), "devices is empty"),
+    ],
+)
+def test_bad_input(arguments, words, iris):
+    given = dict(key=KEY, x=iris.astype(np.float32), n_components=2) | arguments
+    with pytest.raises(ValueError, match=words):
+        jaxgmm.sweep(**given)
+
+
+def test_bad_questions(full):
+    for question, words in (
+        (dict(criterion="best"), "unknown criterion 'best'"),
+        (dict(criterion="held-out"), "left no rows out"),
+        (dict(family="tied"), "unknown family of this sweep 'tied'"),
+        (dict(n_components=9), "this sweep has no K = 9"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            full.best(**question)
