@@ -9,13 +9,11 @@ Prints a table for each; writes `quickstart.png` beside this file where matplotl
 """
 
 # %%
-import dataclasses
 import importlib.util
 import time
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import load
 import numpy as np
 import optax
@@ -24,36 +22,16 @@ import jaxgmm
 from jaxgmm import EM, Gradient, Status
 
 FIGURE = Path(__file__).resolve().with_name("quickstart.png")
-RESTARTS = 16
+RESTARTS = 32
 COMPONENTS = (1, 2, 3, 4, 5, 6)
-CRITERIA = (jaxgmm.aic, jaxgmm.bic, jaxgmm.icl)
 # Okabe & Ito's colours, which most colour-blind readers can tell apart.
 PALETTE = np.array([[0, 114, 178], [213, 94, 0], [0, 158, 115], [204, 121, 167]]) / 255
 
 
-# %% Every K from many starts, for both data sets, as one compiled program: components beyond K are
-# absent (logit −inf), rows beyond n have weight 0, so that all fits have one shape for `vmap`.
-@jax.jit
-def fit_grid(x, weight):
-    def one(k, key):
-        start = jaxgmm.initialize(key, x, COMPONENTS[-1], weight=weight)
-        absent = jnp.arange(COMPONENTS[-1]) >= k
-        start = dataclasses.replace(start, logits=jnp.where(absent, -jnp.inf, start.logits))
-        return jaxgmm.fit(x, start, weight=weight)
-
-    keys = jax.random.split(jax.random.key(0), RESTARTS)
-    over_keys = jax.vmap(one, in_axes=(None, 0))
-    return jax.vmap(over_keys, in_axes=(0, None))(jnp.array(COMPONENTS), keys)
-
-
+# %% Rows beyond n have weight 0, so that both data sets have one shape and share their programs.
 def padded(x: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     """x with rows of zeros up to n, and weights that leave them out."""
     return np.pad(x, ((0, n - len(x)), (0, 0))), (np.arange(n) < len(x)).astype(np.float32)
-
-
-def present(mixture: jaxgmm.Mixture) -> jaxgmm.Mixture:
-    """The mixture without its absent components."""
-    return jax.tree.map(lambda leaf: leaf[np.isfinite(mixture.logits)], mixture)
 
 
 def summarise(x, features: list[str], species: np.ndarray, mixture: jaxgmm.Mixture) -> None:
@@ -95,35 +73,24 @@ def compare(x: np.ndarray) -> dict[str, jaxgmm.Fit]:
     return fits
 
 
-# %% How many components? Lower BIC is better.
-def choose(name: str, x: np.ndarray) -> tuple[jaxgmm.Mixture, list[float]]:
+# %% How many components? Every K from many starts; lower BIC is better.
+def choose(name: str, x: np.ndarray) -> jaxgmm.Sweep:
     print(f"\n{name}: {len(x)} rows, {RESTARTS} starts for each K\n")
-    print(
-        f"  {'K':>3}{'log-likelihood':>16}{'AIC':>10}{'BIC':>10}{'ICL':>10}{'starts at best':>16}"
-    )
     rows, weight = padded(x, 342)
-    grid, found, scores = jax.device_get(fit_grid(rows, weight)), [], []
-    for row, k in enumerate(COMPONENTS):
-        fits = jax.tree.map(lambda leaf, row=row: leaf[row], grid)
-        fit = jax.device_get(jaxgmm.best(fits))
-        aic, bic, icl = (float(score(fit.mixture, rows, weight)) for score in CRITERIA)
-        at_best = np.sum(np.asarray(fits.objective) > float(fit.objective) - 1e-3 * len(x))
-        print(
-            f"  {k:3d}{float(fit.log_likelihood):16.2f}{aic:10.1f}{bic:10.1f}{icl:10.1f}"
-            f"{f'{at_best} of {RESTARTS}':>16}"
-        )
-        found.append(present(fit.mixture))
-        scores.append(bic)
-    chosen = int(np.argmin(scores))
-    print(f"\n  lowest BIC: K = {COMPONENTS[chosen]}")
-    return found[chosen], scores
+    found = jaxgmm.sweep(jax.random.key(0), rows, COMPONENTS, restarts=RESTARTS, weight=weight)
+    columns = ("K", "log-likelihood", "AIC", "BIC", "ICL", "at best", "passes")
+    table = jaxgmm.Table({name: row[name] for name in columns} for row in found.table())
+    print("\n".join(f"  {line}" for line in str(table).splitlines()))
+    print(f"\n  lowest BIC: K = {found.best().mixture.n_components}")
+    return found
 
 
 # %% The picture: data and components, the climb, the choice of K.
-def draw(x, features, mixture, fits, scores) -> None:
+def draw(x, features, found, fits) -> None:
     from matplotlib.figure import Figure
     from matplotlib.patches import Ellipse
 
+    mixture = found.best().mixture
     figure = Figure(figsize=(14, 4.2), layout="constrained")
     data, climb, choice = figure.subplots(1, 3)
 
@@ -150,11 +117,7 @@ def draw(x, features, mixture, fits, scores) -> None:
               title="One objective, one start")  # fmt: skip
     climb.legend(frameon=False)
 
-    choice.plot(COMPONENTS, scores, "o-", color=PALETTE[0], lw=2)
-    best = int(np.argmin(scores))
-    choice.plot(COMPONENTS[best], scores[best], "o", color=PALETTE[1], ms=11)
-    choice.set(xlabel="components K", ylabel="BIC (lower is better)", title="Choice of K",
-               xticks=COMPONENTS)  # fmt: skip
+    found.plot(choice).set(title="Choice of K")
     for axes in (data, climb, choice):
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(FIGURE, dpi=120)
@@ -166,9 +129,9 @@ def main() -> None:
     x, species, features = load.penguins()
     flowers, _, _ = load.iris()
     print("1. How many kinds of penguins? Four measurements, no labels.")
-    mixture, scores = choose("Penguins", x)
+    found = choose("Penguins", x)
     print("\n2. What the chosen mixture says, beside the species it was not shown.\n")
-    summarise(x, features, species, mixture)
+    summarise(x, features, species, found.best().mixture)
     print("\n3. The same likelihood, climbed from one start by EM and by two optax optimisers")
     print("   (seconds after compilation).\n")
     with jax.enable_x64(True):
@@ -176,7 +139,7 @@ def main() -> None:
     print("\n4. The irises.")
     choose("Irises", flowers)
     if importlib.util.find_spec("matplotlib"):
-        draw(x, features, mixture, fits, scores)
+        draw(x, features, found, fits)
     else:
         print("\nNo figure: matplotlib is not installed.")
 

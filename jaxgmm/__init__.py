@@ -14,6 +14,7 @@ from .select import aic, best, bic, icl, n_parameters
 from .statistics import Statistics, e_step
 from .status import Status
 from .sweep import Progress, Sweep, sweep
+from .tables import Table
 from .textbook import textbook_em
 
 __version__ = "0.1.0"
@@ -27,5 +28,5 @@ __all__ = [  # noqa: RUF022
     "fit", "Fit", "Status", "Algorithm", "EM", "Gradient", "Relative", "Leaves", "Prior",
     "textbook_em",
     "aic", "bic", "icl", "n_parameters", "best",
-    "sweep", "Sweep", "Progress",
+    "sweep", "Sweep", "Progress", "Table",
 ]  # fmt: skip

@@ -1,5 +1,5 @@
-"""`Climb`: one mixture on its way up, and the step that every algorithm takes. `fit` repeats the step
-for one mixture, `sweep` for many side by side."""
+"""`Climb`: one mixture on its way up, and the step that every algorithm takes. `fit` repeats the
+step for one mixture, `sweep` for many side by side."""
 
 from __future__ import annotations
 
@@ -114,9 +114,7 @@ class Ascent:
         # No step yet: under "relative" nothing stops it.
         status = self._status(mixture, sums, step, objective, jnp.inf, 0)
         state = self.algorithm.init(mixture, sums)
-        return Climb(
-            mixture, state, sums, step, objective, status, jnp.int32(0), jnp.float32(1)
-        )
+        return Climb(mixture, state, sums, step, objective, status, jnp.int32(0), jnp.float32(1))
 
     def step(self, climb: Climb) -> tuple[Climb, jax.Array]:
         """One move, and the objective it led to; a move to what is not finite is not taken."""

@@ -109,9 +109,7 @@ def _run(
         )
 
     start = ascent.begin(mixture.translate(-rows.centre))
-    history = History(
-        jnp.full((capacity,), start.objective), jnp.full((capacity,), start.passes)
-    )
+    history = History(jnp.full((capacity,), start.objective), jnp.full((capacity,), start.passes))
     end, history = jax.lax.while_loop(
         lambda loop: loop[0].status == RUNNING, step, (start, history)
     )

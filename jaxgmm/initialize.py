@@ -36,6 +36,7 @@ def _given_shares(
     """The M-step at given responsibilities: share(beside block) is (k, b).
 
     The means come first, so that second moments are taken about them."""
+
     def first(x, weight, *block):
         shares = weight[None] * share(*block)
         return jnp.sum(shares, axis=1), matmul(shares, x.T)
@@ -182,6 +183,7 @@ def _random_rows(key, rows, k, wanted, family, covariance, even, lanes):
 
 def _random_responsibilities(key, rows, k, wanted, family, covariance, even, lanes):
     prior = priors.default(covariance)
+
     def one(row, component):
         own = jax.random.fold_in(jax.random.fold_in(key, row), component)
         return jax.random.exponential(own, dtype=rows.x.dtype)

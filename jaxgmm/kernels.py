@@ -109,7 +109,6 @@ class Choice(NamedTuple):
     natural: jax.Array | None = None
 
 
-
 def block_rows(kernel: Whitened | Natural, lanes: int = 1) -> int:
     """Rows in a block, a power of two: as many as keep what is held for them, by all the lanes side
     by side, in a core's cache (or fill a GPU)."""

@@ -69,7 +69,7 @@ class Plan:
 
 
 class Data(NamedTuple):
-    """What all lanes share. fold (n,) is which fold leaves a row out, from 1; None without folds."""
+    """What all lanes share. fold (n,) is the fold that leaves a row out, from 1; or None."""
 
     x: jax.Array
     weight: jax.Array | None
@@ -112,7 +112,7 @@ class Report(NamedTuple):
 
 
 def _weights(data: Data, fold, left_out: bool = False):
-    """The rows' weights for a lane: those its fold leaves out have weight 0, or only they have not."""
+    """The rows' weights for a lane: 0 for those its fold leaves out, or for all but those."""
     if data.fold is None:
         return data.weight
     weight = jnp.ones(len(data.x), data.x.dtype) if data.weight is None else data.weight
@@ -158,7 +158,7 @@ def _report(data: Data, frame: Frame, kernel: Choice, climb: Climb, fold) -> Rep
 
 
 def _on_devices(plan: Plan, function, n_shared: int, n_lanes: int):
-    """function(*shared, *of lanes), each device taking its own lanes and never waiting for others."""
+    """function(*shared, *of lanes), each device taking its own lanes and waiting for no other."""
     specs = (P(),) * n_shared + (P(DEVICES),) * n_lanes
     return jax.shard_map(
         function, mesh=plan.mesh, in_specs=specs, out_specs=P(DEVICES), check_vma=False
@@ -244,8 +244,8 @@ class Lanes:
     """Every lane, on the host.
 
     Attributes:
-      climb, report: a `Climb` and a `Report` of arrays with a leading axis of lanes. A lane that was
-        not begun is DROPPED, with objective −inf.
+      climb, report: a `Climb` and a `Report` of arrays with a leading axis of lanes. A lane that
+        was not begun is DROPPED, with objective −inf.
       frame: the `Frame` of the data.
       parent: (lanes,) the lane that each was split from, or −1.
       objectives, passes: (lanes, steps) the histories.
@@ -348,7 +348,7 @@ class Lanes:
                 return
             plan = self.small if len(waiting) <= self.small.size else self.large
             group = waiting[: plan.size]
-            # Once half of a group has ended, others take their places; or few need only a small one.
+            # Once half of a group has ended, others take their places; few need only a small one.
             leave = plan.size // 2 if len(waiting) > plan.size else 0
             if leave == 0 and plan is not self.small and len(waiting) > self.small.size:
                 leave = self.small.size

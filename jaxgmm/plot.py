@@ -28,7 +28,9 @@ def sweep(found, axes=None):
             bic = penalty - 2 * np.asarray(fits.log_likelihood[at][ended], float)
             axes.plot(np.full(len(bic), row["K"]), bic, ".", color=colour, alpha=0.25, ms=6)
         axes.plot(ks, [row["BIC"] for row in own], "o-", color=colour, lw=2, label=f"BIC, {family}")
-        axes.plot(ks, [row["ICL"] for row in own], "--", color=colour, lw=1.5, label=f"ICL, {family}")
+        axes.plot(
+            ks, [row["ICL"] for row in own], "--", color=colour, lw=1.5, label=f"ICL, {family}"
+        )
     lowest = min(rows, key=lambda row: row["BIC"])
     axes.plot(lowest["K"], lowest["BIC"], "o", ms=14, mfc="none", mec="black", mew=1.5)
     axes.set(xlabel="components K", ylabel="lower is better", xticks=sorted({r["K"] for r in rows}))

@@ -71,7 +71,7 @@ def icl(mixture: Mixture, x, weight=None) -> jax.Array:
 
 def best_lane(status, objective, doubtful=False, xp=np):
     """The index of the highest objective among lanes that did not fail and are not doubtful; among
-    those that did not fail if there are no others; among all if all failed. And which are usable."""
+    those that did not fail if there are no others; among all if all failed. And which did not."""
     objective = xp.where(xp.isnan(objective), -xp.inf, objective)
     usable = status != Status.NONFINITE
     usable &= (status != Status.DEGENERATE) & (objective > -xp.inf)

@@ -19,7 +19,6 @@ from .fit import MOST_STEPS, Fit
 from .initialize import METHODS
 from .kernels import KERNELS
 from .lanes import DEVICES, Data, Lanes, Plan
-from .mixture import Mixture
 from .prior import Prior
 from .select import best_lane, free_parameters, warn_that_all_failed
 from .status import Status
@@ -101,8 +100,8 @@ def _ranked(lanes: Lanes, cell: np.ndarray) -> np.ndarray:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """Every fit of a `sweep`. Dicts have a key for each family; NumPy arrays lead with (K, lanes), K as
-    `n_components` lists them, and the lanes of a K being its restarts in the order of
+    """Every fit of a `sweep`. Dicts have a key for each family. NumPy arrays lead with (K, lanes):
+    K as `n_components` lists them; the lanes of a K are its restarts, in the order of
     `jax.random.split(key, restarts)`, then those that began by splitting the best fit of K − 1.
 
     Attributes:
@@ -133,7 +132,7 @@ class Sweep:
     def table(self) -> Table:
         """A row for each family and K, as plain dicts; printed, an aligned table.
 
-        log-likelihood and median are of the best lane and over the restarts that ended; AIC, BIC and
+        log-likelihood and median are of the best lane and over the lanes that ended; AIC, BIC and
         ICL (lower is better) are of the best lane; "at best" counts the lanes whose objective is
         within 1e-3 nats (or its rounding) of the best; passes and seconds are those of all lanes.
         """
@@ -141,7 +140,9 @@ class Sweep:
         for family, fits in self.fits.items():
             for k in (*self.n_components, *self.impossible):
                 row = {"family": family, "K": k}
-                rows.append(row | (_blank() if k in self.impossible else self._row(family, fits, k)))
+                rows.append(
+                    row | (_blank() if k in self.impossible else self._row(family, fits, k))
+                )
         if not any(len(values) for values in self.held_out.values()):
             for row in rows:
                 del row["held-out"]
@@ -284,7 +285,8 @@ def sweep(
     """Fits every number of components from every start, in every family.
 
     Args:
-      key: a JAX random key. Restart r starts at initialize(jax.random.split(key, restarts)[r], x, K).
+      key: a JAX random key. Restart r starts at
+        initialize(jax.random.split(key, restarts)[r], x, K).
       x: (n, d) rows.
       n_components: the numbers of components, e.g. range(1, 11).
       restarts: starts for each K.
@@ -302,7 +304,8 @@ def sweep(
       callback: called on the host with a `Progress`, after every step of every group of lanes.
 
     Returns:
-      A `Sweep`. A K larger than the number of distinct rows is listed as impossible; the others run.
+      A `Sweep`. A K larger than the number of distinct rows is listed as impossible, and the
+      others run.
 
     Raises:
       ValueError: for an argument that is not as said; for an empty or repeated list of K; for
@@ -384,7 +387,6 @@ def _run(plan: Plan, data: Data, ks: tuple[int, ...], strategy: str, callback) -
         plan, data, np.asarray(ks, np.int32)[at], np.where(is_split, 0, lane), fold,
         report if callback is not None else None,
     )  # fmt: skip
-    # Restarts of different K alternate, so that groups end together.
     cells = [index[f, i, : plan.restarts] for f in range(shape[0]) for i in range(len(ks))]
     splits = [
         (index[f, i, plan.restarts :][: ks[i] - 1], index[f, ks.index(ks[i] - 1), : plan.restarts])
@@ -393,9 +395,10 @@ def _run(plan: Plan, data: Data, ks: tuple[int, ...], strategy: str, callback) -
     STRATEGIES[strategy](lanes, cells, splits)
 
     climb, report_, longest = lanes.climb, lanes.report, int(lanes.climb.steps.max()) + 1
+    means = climb.mixture.means + np.asarray(lanes.frame.centre)
     beyond = np.arange(longest)[None] > climb.steps[:, None]
     fits = Fit(
-        dataclasses.replace(climb.mixture, means=climb.mixture.means + np.asarray(lanes.frame.centre)),
+        dataclasses.replace(climb.mixture, means=means),
         climb.sums.log_likelihood, climb.objective, climb.steps, climb.passes, climb.status,
         climb.em_step.gain,
         np.where(beyond, climb.objective[:, None], lanes.objectives[:, :longest]),

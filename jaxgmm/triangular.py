@@ -11,7 +11,6 @@ import numpy as np
 
 from .covariance import Covariance, excess, logarithm, matmul
 
-
 # Up to this many features a loop over columns, of all matrices at once, is faster than a call of
 # LAPACK for each (150 µs against 550 for 512 inverses of 8×8).
 LOOPED = 8
@@ -105,7 +104,7 @@ class Full(Covariance):
 
     @property
     def factor_transposed(self) -> jax.Array:
-        """Wᵀ as (c, d, d), laid out as such: products of stacks do not take transposed ones well."""
+        """Wᵀ as (c, d, d), laid out as such: products of stacks take transposed ones badly."""
         return _matrix(jnp.exp(self.log_diagonal), self.lower, transposed=True)
 
     @property

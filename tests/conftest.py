@@ -56,7 +56,9 @@ def _run(command):
 
 def pytest_collection_finish(session):
     """Starts the scripts that will be asked for, beside the tests: they take a core of their own."""
-    asked = {item.callspec.params["script"] for item in session.items if "script" in item.fixturenames}
+    asked = {
+        item.callspec.params["script"] for item in session.items if "script" in item.fixturenames
+    }
     if asked and not session.config.option.collectonly:
         pool = concurrent.futures.ThreadPoolExecutor(1)
         RUNNING.update((name, pool.submit(_run, SCRIPTS[name])) for name in sorted(asked))

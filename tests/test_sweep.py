@@ -96,7 +96,9 @@ def test_halving_finds_what_all_find_for_less(halved, iris, x64):
     dropped = begun & (np.asarray(fits.status) == Status.DROPPED)
     assert (np.asarray(fits.steps)[dropped] < 20).all()
     best = np.asarray(fits.objective).max(axis=1)
-    assert (np.asarray(fits.objective)[dropped] <= np.broadcast_to(best[:, None], begun.shape)[dropped]).all()
+    assert (
+        np.asarray(fits.objective)[dropped] <= np.broadcast_to(best[:, None], begun.shape)[dropped]
+    ).all()
 
 
 def test_a_split_keeps_the_mean_and_the_rest(family, iris, x64):
@@ -151,9 +153,7 @@ def test_a_failing_lane_changes_no_other(iris, x64):
 
 def test_two_devices_are_as_good_as_one(full, iris, x64):
     assert len(jax.local_devices()) == 2
-    one = jaxgmm.sweep(
-        KEY, iris, KS, restarts=5, strategy="full", devices=jax.local_devices()[:1]
-    )
+    one = jaxgmm.sweep(KEY, iris, KS, restarts=5, strategy="full", devices=jax.local_devices()[:1])
     np.testing.assert_allclose(one.fits["full"].objective, full.fits["full"].objective, rtol=1e-9)
     np.testing.assert_array_equal(one.fits["full"].status, full.fits["full"].status)
 
@@ -180,13 +180,12 @@ def test_the_shared_kernel_leads_to_the_same_ends(iris):
     shared, careful = run("auto").fits["full"], run("whitened").fits["full"]
     assert (shared.status == Status.CONVERGED).all()
     np.testing.assert_allclose(shared.objective, careful.objective, atol=1e-6 * len(x))
-    for i, k in enumerate((2, 3)):
-        for lane in range(6):
-            mixture = jax.tree.map(lambda leaf: jnp.asarray(leaf[i, lane, :k]), shared.mixture)
-            with jax.enable_x64(True):
-                wide = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), mixture)
-                truth = float(jaxgmm.log_likelihood(wide, np.asarray(x, float)))
-            assert abs(float(shared.log_likelihood[i, lane]) - truth) < 1e-6 * len(x)
+    for at, k, row in ((0, 2, 1), (1, 3, 4)):
+        with jax.enable_x64(True):
+            one = lane(shared.mixture, at, row)
+            wide = jax.tree.map(lambda leaf, k=k: jnp.asarray(leaf[:k], jnp.float64), one)
+            truth = float(jaxgmm.log_likelihood(wide, np.asarray(x, float)))
+        assert abs(float(shared.log_likelihood[at, row]) - truth) < 1e-6 * len(x)
 
 
 def test_weights_are_repeated_rows(iris, x64):
@@ -227,7 +226,9 @@ def test_families_algorithms_and_priors(iris, x64):
     assert found.best().mixture.family == "tied"
     assert found.best(family="diag").mixture.family == "diagonal"
     # published: tests/test_em.py
-    np.testing.assert_allclose(found.best(family="tied", n_components=3).log_likelihood, -256.354, atol=0.01)
+    np.testing.assert_allclose(
+        found.best(family="tied", n_components=3).log_likelihood, -256.354, atol=0.01
+    )
 
 
 def test_a_number_of_components_beyond_the_rows(iris, x64):
