@@ -3,9 +3,9 @@
     .venv/bin/python -m pip install -e '.[test]'
     .venv/bin/python examples/benchmarks/halving.py
 
-For ten data sets, K = 1 … 6 and 32 restarts, in float64: the largest gap that halving leaves to the
-best objective that was found by all restarts (negative: it found more), at how many of the K it is
-within 1e-3, and its share of the passes.
+For ten data sets, K = 1 … 6 and 32 restarts, in float64: the gap that halving leaves to the best
+objective that was found by all restarts (negative: it found more) at the K that has the lowest BIC,
+at how many of all K the gap is under 1e-3, and halving's share of the passes.
 """
 
 import sys
@@ -70,9 +70,10 @@ def main() -> None:
         share = np.sum(halving.fits["full"].passes) / np.sum(full.fits["full"].passes)
         best = [found.best().mixture.n_components for found in (full, halving)]
         table.append({
-            "data": name, "largest gap": f"{max(gaps):.4f}",
-            "within 1e-3": f"{sum(gap < 1e-3 for gap in gaps)} of {len(gaps)}",
-            "K by BIC": f"{best[0]} and {best[1]}", "share of passes": f"{100 * share:.0f} %",
+            "data": name, "K by BIC": f"{best[0]} and {best[1]}",
+            "gap there": f"{gaps[best[0] - 1]:.4f}",
+            "gap < 1e-3": f"{sum(gap < 1e-3 for gap in gaps)} of {len(gaps)}",
+            "share of passes": f"{100 * share:.0f} %",
         })  # fmt: skip
         print(f"{name}: done", file=sys.stderr)
     print(table)
