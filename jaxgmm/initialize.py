@@ -114,7 +114,7 @@ def _draw(key, chance: jax.Array) -> jax.Array:
     def pick(chances, at):
         """The place in which the running sum passes `at`, and what is left of `at` there."""
         sums = jnp.cumsum(chances)
-        place = jnp.sum((sums <= at).astype(jnp.int32))
+        place = jnp.minimum(jnp.sum((sums <= at).astype(jnp.int32)), len(chances) - 1)
         # Rounding can lead past the last place, or to one of no chance.
         place = jnp.where(chances[place] > 0, place, jnp.argmax(chances)).astype(jnp.int32)
         return place, at - (sums - chances)[place]

@@ -250,7 +250,7 @@ class Lanes:
       parent: (lanes,) the lane that each was split from, or −1.
       objectives, passes: (lanes, steps) the histories.
       seconds: (lanes,) time of each lane; that of lanes side by side is shared by passes.
-      compile_seconds: what the second program took to compile; the first one's is in `seconds`.
+      compile_seconds: what the programs took to compile (with the first run of `begin`).
     """
 
     def __init__(self, plan: Plan, data: Data, n_components, restart, fold, on_progress=None):
@@ -315,7 +315,11 @@ class Lanes:
             self.report.rounding[chosen[own]] = around
             self.objectives[chosen[own], 0] = climb.objective
             self.passes[chosen[own], 0] = climb.passes
-            self._charge(chosen[own], climb.passes, began)
+            if ("begin", plan, self.data.x.shape) in COMPILED:
+                self._charge(chosen[own], climb.passes, began)
+            else:  # nearly all of it compiling
+                COMPILED.add(("begin", plan, self.data.x.shape))
+                self.compile_seconds += time.perf_counter() - began
         ended = lanes[~self.running[lanes]]  # where they began, without a report
         for first in range(0, len(ended), plan.size):
             part = ended[first : first + plan.size]

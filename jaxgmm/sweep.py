@@ -49,7 +49,7 @@ def _full(lanes: Lanes, cells: list[np.ndarray], splits: list) -> None:
 
 # After so many more steps, this share of the restarts of a K goes on. (Of a dozen schedules under a
 # third of the passes, one that lost fewest of the best optima on ten data sets.)
-HALVING = ((4, 1 / 2), (12, 1 / 4), (32, 1 / 8))
+HALVING = ((4, 0.45), (12, 0.2), (32, 0.125))
 
 
 def _halving(lanes: Lanes, cells: list[np.ndarray], splits: list) -> None:
@@ -98,7 +98,7 @@ def _ranked(lanes: Lanes, cell: np.ndarray) -> np.ndarray:
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Sweep:
     """Every fit of a `sweep`. Dicts have a key for each family. NumPy arrays lead with (K, lanes):
     K as `n_components` lists them; the lanes of a K are its restarts, in the order of
@@ -112,9 +112,9 @@ class Sweep:
         `jaxgmm.status.spurious`); `best` leaves them out while others exist.
       held_out: (K,) log-likelihood of rows left out, summed over the folds; empty without folds.
       seconds: time of each fit, that of lanes side by side shared by passes.
-      compile_seconds: () for each family, of what was compiled apart.
+      compile_seconds: () for each family; 0 where the programs were compiled before.
       total_weight: () Σ w.
-      n_components, restarts, n_features: what was asked for.
+      n_components, restarts: what was asked for.
       impossible: numbers of components for which the data have too few distinct rows.
     """
 
@@ -128,6 +128,10 @@ class Sweep:
     n_components: tuple[int, ...] = dataclasses.field(metadata=dict(static=True))
     restarts: int = dataclasses.field(metadata=dict(static=True))
     impossible: tuple[int, ...] = dataclasses.field(metadata=dict(static=True))
+
+    def __repr__(self) -> str:
+        ks = ", ".join(map(str, self.n_components))
+        return f"Sweep({', '.join(self.fits)}; K = {ks}; {self.restarts} restarts)"
 
     def table(self) -> Table:
         """A row for each family and K, as plain dicts; printed, an aligned table.
@@ -166,6 +170,7 @@ class Sweep:
             **scores,
             "at best": f"{reached} of {int(np.sum(begun))}" if len(finite) else "0",
             "converged": count(Status.CONVERGED),
+            "max steps": count(Status.MAX_STEPS),
             "dropped": count(Status.DROPPED),
             "failed": count(Status.NONFINITE, Status.DEGENERATE),
             "spurious": int(np.sum(begun & np.asarray(self.spurious[family][at]))),
@@ -208,29 +213,27 @@ class Sweep:
           ValueError: for an unknown criterion, or a family or K that the sweep does not have.
         """
         checks.choice(criterion, "criterion", ("bic", "aic", "icl", "held-out"))
-        if family is not None:
-            family = family_name(family_class(family))
-            checks.choice(family, "family of this sweep", tuple(self.fits))
-        if n_components is not None and n_components not in self.n_components:
-            raise ValueError(
-                f"this sweep has no K = {n_components!r}: choose one of {list(self.n_components)}."
-            )
+        families = list(self.fits) if family is None else [self._family(family)]
+        ks = self.n_components if n_components is None else [self._k(n_components)]
         if criterion == "held-out" and not all(len(values) for values in self.held_out.values()):
             raise ValueError("this sweep left no rows out: call sweep(..., folds=5).")
-        name = {"held-out": "held-out"}.get(criterion, criterion.upper())
-        sign = -1 if criterion == "held-out" else 1
-        _, found, k = min(
-            (sign * self._scores(found, k)[name], found, k)
-            for found in ([family] if family else self.fits)
-            for k in ([n_components] if n_components else self.n_components)
-        )
+        held_out = criterion == "held-out"
+
+        def score(family, k):
+            value = self._scores(family, k)[criterion if held_out else criterion.upper()]
+            return np.inf if np.isnan(value) else -value if held_out else value
+
+        _, found, k = min((score(family, k), family, k) for family in families for k in ks)
         if not self._best_lane(found, k)[1].any():
             warn_that_all_failed()
         return self.fit(found, k)
 
     def fit(self, family: str, n_components: int, lane: int | None = None) -> Fit:
-        """One fit, without absent components: of the lane given, or of the best."""
-        at = self.n_components.index(n_components)
+        """One fit, without absent components: of the lane given, or of the best. Raises ValueError
+        for a family, K or lane that the sweep does not have."""
+        family, at = self._family(family), self.n_components.index(self._k(n_components))
+        if lane is not None:
+            checks.whole(lane, "lane", 0, self.fits[family].status.shape[1] - 1)
         index = self._best_lane(family, n_components)[0] if lane is None else lane
         one = jax.tree.map(lambda leaf: np.asarray(leaf)[at, index], self.fits[family])
         steps = int(one.steps) + 1
@@ -242,6 +245,18 @@ class Sweep:
         )
         return jax.device_put(one)
 
+    def _family(self, name: str) -> str:
+        name = family_name(family_class(name))
+        checks.choice(name, "family of this sweep", tuple(self.fits))
+        return name
+
+    def _k(self, n_components: int) -> int:
+        if n_components not in self.n_components:
+            raise ValueError(
+                f"this sweep has no K = {n_components!r}: choose one of {list(self.n_components)}."
+            )
+        return n_components
+
     def plot(self, axes=None):
         """BIC and ICL against K, a colour for each family, with every restart's BIC behind; returns
         the matplotlib axes. Raises ImportError without matplotlib."""
@@ -252,7 +267,7 @@ class Sweep:
 
 def _blank() -> dict:
     names = ("log-likelihood", "median", "AIC", "BIC", "ICL", "held-out")
-    counts = ("converged", "dropped", "failed", "spurious", "passes")
+    counts = ("converged", "max steps", "dropped", "failed", "spurious", "passes")
     return (
         dict.fromkeys(names, float("nan")) | {"at best": "too few distinct rows"}
         | dict.fromkeys(counts, 0) | {"seconds": 0.0}

@@ -75,9 +75,9 @@ def _inverse(factor: jax.Array) -> jax.Array:
 
 def _solve(factor: jax.Array, vectors: jax.Array, transposed: bool = False) -> jax.Array:
     """W⁻¹ v, or W⁻ᵀ v, for vectors (k, d) and lower-triangular factors (c, d, d)."""
-    k, d = vectors.shape
+    (k, d), dtype = vectors.shape, jnp.promote_types(factor.dtype, vectors.dtype)
     return jax.lax.linalg.triangular_solve(
-        jnp.broadcast_to(factor, (k, d, d)), vectors[..., None],
+        jnp.broadcast_to(factor, (k, d, d)).astype(dtype), vectors[..., None].astype(dtype),
         left_side=True, lower=True, transpose_a=transposed,
     )[..., 0]  # fmt: skip
 

@@ -54,6 +54,11 @@ def _run(command):
     return done.returncode, done.stdout, done.stderr
 
 
+def pytest_collection_modifyitems(items):
+    """The scripts' results are asked for last, when they are there."""
+    items.sort(key=lambda item: "printed" in item.fixturenames)
+
+
 def pytest_collection_finish(session):
     """Starts the scripts that will be asked for, beside the tests: they take a core of their own."""
     asked = {

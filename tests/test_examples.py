@@ -29,7 +29,7 @@ def test_script(script, printed):
 def test_the_readme_shows_what_the_quickstart_prints(script, printed):
     shown = (ROOT / "README.md").read_text("utf-8").split("```text\n")[1].split("```")[0]
     assert skeleton(shown) == skeleton(printed)
-    for line in ("    3        -5150.69", "    2         -214.36", "lowest BIC: K = 3"):
+    for line in ("  3        -5150.69", "  2         -214.36", "lowest BIC: K = 3"):
         assert line in shown
         assert line in printed
 

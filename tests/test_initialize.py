@@ -7,7 +7,7 @@ import pytest
 import reference
 
 import jaxgmm
-from jaxgmm.initialize import METHODS
+from jaxgmm.initialize import METHODS, _draw
 
 
 def distinct(means):
@@ -79,13 +79,24 @@ def test_random_rows_are_drawn_by_weight():
 
 def test_k_means_plus_plus_reaches_every_cluster():
     rng = np.random.default_rng(0)
-    centres = 50 * np.array([[0, 0], [0, 1], [1, 0], [1, 1.0]])
+    centres = 500 * np.array([[0, 0], [0, 1], [1, 0], [1, 1.0]])
     x = centres[np.repeat(np.arange(4), [500, 20, 20, 20])] + rng.normal(size=(560, 2))
     x = x.astype(np.float32)
     for seed in range(5):
         means = np.asarray(jaxgmm.initialize(jax.random.key(seed), x, 4).means)
         nearest = np.abs(means[:, None] - centres).max(axis=2).argmin(axis=1)
         assert set(nearest) == {0, 1, 2, 3}
+
+
+def test_rows_are_drawn_in_proportion():
+    chance = np.random.default_rng(0).uniform(size=50).astype(np.float32)
+    chance[[3, 17, 49]] = 0
+    keys = jax.random.split(jax.random.key(0), 40_000)
+    found = jax.vmap(lambda key: _draw(key, jnp.asarray(chance)))(keys)
+    share = np.bincount(found, minlength=50) / len(keys)
+    expected = chance / chance.sum()
+    assert (share[chance == 0] == 0).all()
+    assert (np.abs(share - expected) < 5 * np.sqrt(expected / len(keys)) + 1e-9).all()
 
 
 def test_from_responsibilities_is_the_textbook_m_step(family, iris, x64):

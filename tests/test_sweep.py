@@ -10,7 +10,7 @@ import pytest
 
 import jaxgmm
 from jaxgmm import EM, Status
-from jaxgmm.initialize import split
+from jaxgmm.initialize import METHODS, split
 
 KEY = jax.random.key(0)
 KS = (1, 2, 3, 4)
@@ -20,12 +20,6 @@ KS = (1, 2, 3, 4)
 def full(iris):
     with jax.enable_x64(True):
         return jaxgmm.sweep(KEY, iris, KS, restarts=5, strategy="full")
-
-
-@pytest.fixture(scope="module")
-def halved(iris):
-    with jax.enable_x64(True):
-        return jaxgmm.sweep(KEY, iris, KS, restarts=16)
 
 
 def lane(fits, *index):
@@ -46,7 +40,10 @@ def test_a_lane_is_a_fit_of_its_own(full, k, restart, iris, x64):
     np.testing.assert_allclose(found.history_passes, alone.history_passes)
 
 
-@pytest.mark.parametrize("method", ["k-means++", "random-rows", "random-responsibilities"])
+@pytest.mark.parametrize(
+    ("method", "family"),
+    [*((method, "full") for method in METHODS), ("k-means++", "tied"), ("k-means++", "diagonal")],
+)
 def test_starts_do_not_depend_on_the_padding(method, family, iris, x64):
     found = jaxgmm.sweep(
         KEY, iris, (2, 5), restarts=2, strategy="full", max_steps=0, method=method, families=family
@@ -79,26 +76,26 @@ def test_the_table(full):
     assert len(lines) == len(KS) + 1
     assert lines[0].split() == " ".join(table[0]).split()
     assert "held-out" not in table[0]
+    assert repr(full) == "Sweep(full; K = 1, 2, 3, 4; 5 restarts)"
 
 
-def test_halving_finds_what_all_find_for_less(halved, iris, x64):
-    every = jaxgmm.sweep(KEY, iris, KS, restarts=16, strategy="full")
+def test_halving_finds_what_all_find_for_less(iris, x64):
+    run = lambda strategy: jaxgmm.sweep(KEY, iris, range(1, 7), restarts=32, strategy=strategy)
+    every, halved = run("full"), run("halving")
     assert np.sum(halved.fits["full"].passes) < 0.35 * np.sum(every.fits["full"].passes)
-    for k in KS:
+    for k in (1, 2, 3, 4):
         gap = every.best(n_components=k).objective - halved.best(n_components=k).objective
         assert gap < 1e-3
     fits = halved.fits["full"]
-    assert fits.status.shape == fits.objective.shape == (4, 16 + 4)
-    assert set(np.unique(fits.status)) == {Status.CONVERGED, Status.DROPPED}
-    begun = np.asarray(fits.passes) > 0
-    assert (begun.sum(axis=1) == [16, 17, 18, 19]).all()  # K − 1 components can be split
-    assert np.isfinite(np.asarray(fits.objective)[begun]).all()
-    dropped = begun & (np.asarray(fits.status) == Status.DROPPED)
-    assert (np.asarray(fits.steps)[dropped] <= 4 + 12 + 32).all()
-    best = np.asarray(fits.objective).max(axis=1)
-    assert (
-        np.asarray(fits.objective)[dropped] <= np.broadcast_to(best[:, None], begun.shape)[dropped]
-    ).all()
+    assert fits.status.shape == fits.objective.shape == (6, 32 + 4)
+    begun = fits.passes > 0
+    assert (begun.sum(axis=1) == [32, 33, 34, 35, 36, 36]).all()  # at most K − 1 can be split
+    assert set(np.unique(fits.status[begun])) == {Status.CONVERGED, Status.DROPPED}
+    assert np.isfinite(fits.objective[begun]).all()
+    assert (fits.objective[~begun] == -np.inf).all()
+    dropped = begun & (fits.status == Status.DROPPED)
+    assert (fits.steps[dropped] <= 4 + 12 + 32).all()
+    assert dropped[1:].any(axis=1).all()
 
 
 def test_a_split_keeps_the_mean_and_the_rest(family, iris, x64):
@@ -307,3 +304,10 @@ def test_bad_questions(full):
     ):
         with pytest.raises(ValueError, match=words):
             full.best(**question)
+    for question, words in (
+        (("tied", 2), "unknown family of this sweep 'tied'"),
+        (("full", 9), "this sweep has no K = 9"),
+        (("full", 2, 5), "lane is 5: it must be a whole number, 0 to 4"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            full.fit(*question)
