@@ -42,7 +42,7 @@ WORTH_COMPILING = 1e8
 # While lanes climb, the natural kernel may add this much rounding to a log-density; to its end each
 # goes under SAFE_ROUNDING.
 CLIMBING_ROUNDING = 5e-2
-COMPILED: set = set()  # what was called before, so that compiling is timed apart
+CALLED: set = set()  # programs that were called before: compiling is timed apart
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,7 +247,6 @@ class Lanes:
       climb, report: a `Climb` and a `Report` of arrays with a leading axis of lanes. A lane that
         was not begun is DROPPED, with objective −inf.
       frame: the `Frame` of the data.
-      parent: (lanes,) the lane that each was split from, or −1.
       objectives, passes: (lanes, steps) the histories.
       seconds: (lanes,) time of each lane; that of lanes side by side is shared by passes.
       compile_seconds: what the programs took to compile (with the first run of `begin`).
@@ -260,7 +259,7 @@ class Lanes:
         self.safe = SAFE_ROUNDING[str(data.x.dtype)]
         self.n_components, self.restart, self.fold = n_components, restart, fold
         self.on_progress = on_progress
-        self.frame, self.parent = None, np.full(len(fold), -1, np.int32)
+        self.frame = None
         self.seconds, self.compile_seconds = np.zeros(len(fold)), 0.0
 
         room = max(1, ROW_BYTES // (n * 4 * data.x.dtype.itemsize))
@@ -295,15 +294,15 @@ class Lanes:
         `parent` (arrays as long as `lanes`)."""
         plan = self.large
         splits = parent is not None
-        self.parent[lanes] = parent if splits else -1
-        pick = component if splits else np.zeros(len(lanes), np.int32)
+        if not splits:  # not looked at
+            parent = component = np.zeros(len(lanes), np.int32)
         for first in range(0, len(lanes), plan.size):
             began = time.perf_counter()
             group, own = _dealt(np.arange(first, min(first + plan.size, len(lanes))), plan)
             chosen = lanes[group]
             task = Task(
                 self.n_components[chosen], self.restart[chosen], self.fold[chosen],
-                _take(self.climb.mixture, self.parent[chosen]), pick[group].astype(np.int32),
+                _take(self.climb.mixture, parent[group]), component[group].astype(np.int32),
             )  # fmt: skip
             self.frame, *made = begin(plan, self.data, task, splits)
             climb, around = _take(jax.device_get(made), own)
@@ -315,11 +314,10 @@ class Lanes:
             self.report.rounding[chosen[own]] = around
             self.objectives[chosen[own], 0] = climb.objective
             self.passes[chosen[own], 0] = climb.passes
-            if ("begin", plan, self.data.x.shape) in COMPILED:
-                self._charge(chosen[own], climb.passes, began)
-            else:  # nearly all of it compiling
-                COMPILED.add(("begin", plan, self.data.x.shape))
+            if self._is_new("begin", plan):  # nearly all of it compiling
                 self.compile_seconds += time.perf_counter() - began
+            else:
+                self._charge(chosen[own], climb.passes, began)
         ended = lanes[~self.running[lanes]]  # where they began, without a report
         for first in range(0, len(ended), plan.size):
             part = ended[first : first + plan.size]
@@ -379,9 +377,8 @@ class Lanes:
             before, self.fold[chosen], tolerance,
         )  # fmt: skip
         began = time.perf_counter()
-        if (plan, self.data.x.shape) not in COMPILED:  # apart, by a call that moves nothing
+        if self._is_new("advance", plan):  # apart, by a call that moves nothing
             jax.block_until_ready(program(np.full_like(until, -1)))
-            COMPILED.add((plan, self.data.x.shape))
             self.compile_seconds += time.perf_counter() - began
             began = time.perf_counter()
         end, report, objectives, passes = _take(jax.device_get(program(until)), own)
@@ -398,6 +395,13 @@ class Lanes:
         row, entry = np.nonzero(made)
         self.objectives[lanes[row], before[row] + 1 + entry] = objectives[made]
         self.passes[lanes[row], before[row] + 1 + entry] = passes[made]
+
+    def _is_new(self, program: str, plan: Plan) -> bool:
+        """Whether a program was not called with such data before; from now on it was."""
+        called = program, plan, self.data.x.shape, self.data.x.dtype
+        is_new = called not in CALLED
+        CALLED.add(called)
+        return is_new
 
     def _charge(self, lanes, passes, began) -> None:
         """Books the time since `began` to the lanes by the passes that each made."""

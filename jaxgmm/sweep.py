@@ -313,8 +313,8 @@ def sweep(
       folds: 2 or more also fits every K with each fold of the rows left out, and sums the
         log-likelihood of the rows left out (cross-validation); 0 does not.
       method: how starts are made, as for `initialize`.
-      kernel: "whitened", "natural", or "auto": natural wherever it is safe for all lanes that
-        stand side by side, since they share its features.
+      kernel: "whitened", "natural", or "auto": lanes climb by the natural kernel, whose features
+        they share, and end by the rule of `fit` (without its preference for small n).
       devices: which devices share the lanes; all local ones by default.
       callback: called on the host with a `Progress`, after every step of every group of lanes.
 
