@@ -9,13 +9,19 @@ from .gradient import Gradient
 from .initialize import from_labels, from_responsibilities, initialize
 from .likelihood import complete_log_likelihood, log_likelihood
 from .mixture import Mixture, log_joint, log_prob, responsibilities, sample
+from .overrelaxed import OverrelaxedEM
 from .prior import Prior, log_prior
+from .scale_by_em import scale_by_em
 from .select import aic, best, bic, icl, n_parameters
+from .squarem import SQUAREM
 from .statistics import Statistics, e_step
 from .status import Status
+from .stepwise import StepwiseEM
+from .stochastic import Stochastic
 from .sweep import Progress, Sweep, sweep
 from .tables import Table
 from .textbook import textbook_em
+from .then import GainBelow, SlowerThan, Then
 
 __version__ = "0.1.0"
 
@@ -25,8 +31,9 @@ __all__ = [  # noqa: RUF022
     "log_joint", "log_prob", "responsibilities", "sample",
     "log_likelihood", "complete_log_likelihood", "log_prior",
     "Statistics", "e_step", "m_step",
-    "fit", "Fit", "Status", "Algorithm", "EM", "Gradient", "Relative", "Leaves", "Prior",
-    "textbook_em",
+    "fit", "Fit", "Status", "Prior", "Algorithm",
+    "EM", "SQUAREM", "OverrelaxedEM", "StepwiseEM", "Gradient", "Stochastic",
+    "Then", "SlowerThan", "GainBelow", "Relative", "Leaves", "scale_by_em", "textbook_em",
     "aic", "bic", "icl", "n_parameters", "best",
     "sweep", "Sweep", "Progress", "Table",
 ]  # fmt: skip

@@ -388,6 +388,22 @@ def rounding_of_means(means, covariances, dtype) -> None:
         )
 
 
+def positive(value, name: str) -> None:
+    """A finite real number above 0; tracers pass."""
+    if not traced(value) and not 0 < float(value) < np.inf:
+        raise ValueError(f"{name} is {_shown(value)}: it must be a finite number above 0.")
+
+
+def between(value, name: str, least: float, most: float) -> None:
+    """A real number in [least, most]."""
+    try:
+        inside = least <= float(value) <= most
+    except (TypeError, ValueError):
+        inside = False
+    if not inside:
+        raise ValueError(f"{name} is {_shown(value)}: it must be a number from {least} to {most}.")
+
+
 def at_least_one(value, name: str) -> None:
     """A real number of at least 1; tracers pass."""
     if not traced(value) and not 1 <= float(value) < np.inf:

@@ -18,6 +18,7 @@ from .prior import Prior, log_prior
 from .rows import Rows
 from .statistics import Statistics
 from .status import RUNNING, Status, degenerate, finite
+from .trees import where
 
 
 class Algorithm(Protocol):
@@ -41,7 +42,8 @@ class Algorithm(Protocol):
         with respect to the mixture. Returns the next accepted mixture, the state, the statistics
         *of that mixture*, and how many passes were made.
 
-        `evaluate.em_step` is EM's step from `mixture`, which the stopping rule has computed."""
+        `evaluate.em_step` is EM's step from `mixture`, which the stopping rule has computed (None
+        if it has not). A move that is not taken returns what it was given."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Pass:
 
     rows: Rows
     kernel: str | Choice
-    em_step: Step
+    em_step: Step | None
 
     def __call__(self, mixture: Mixture) -> Statistics:
         """One pass over the rows."""
@@ -62,7 +64,10 @@ def _kl(tolerance, gain, objective, previous):
 
 
 def _relative(tolerance, gain, objective, previous):
-    return jnp.abs(objective - previous) < tolerance * jnp.abs(objective)
+    change = jnp.abs(objective - previous)
+    # A trial that was not taken leaves the objective as it was: no reason to stop before a fixed
+    # point.
+    return (change < tolerance * jnp.abs(objective)) & ((change > 0) | (gain < tolerance))
 
 
 STOPPING = {"kl": _kl, "relative": _relative}
@@ -86,11 +91,6 @@ class Climb(NamedTuple):
 def _like(new, old):
     """`new` with the dtype of `old`, so that a loop's state keeps its type."""
     return new if jnp.asarray(new).dtype == old.dtype else jnp.asarray(new, old.dtype)
-
-
-def where(condition: jax.Array, new, old):
-    """Leaf by leaf, `new` where the condition () holds."""
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -41,6 +41,12 @@ class Relative:
         scaled = jax.tree.map(jnp.divide, offsets, self.scale(base))
         return dataclasses.replace(scaled, logits=base.logits + scaled.logits)
 
+    def offsets(self, base: Mixture, local: Mixture) -> Mixture:
+        """The offsets of a local mixture: what `local` turns into it."""
+        moved = jnp.where(base.present, local.logits - base.logits, 0)
+        moved = dataclasses.replace(local, logits=moved)
+        return jax.tree.map(jnp.multiply, moved, self.scale(base))
+
     def place(self, base: Mixture, local: Mixture) -> Mixture:
         """A local mixture in the data's coordinates."""
         means = base.means + base.covariance.unwhiten(local.means)

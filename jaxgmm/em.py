@@ -35,6 +35,11 @@ class Step(NamedTuple):
     covariance: object
     gain: jax.Array
 
+    @property
+    def local(self) -> Mixture:
+        """The mixture after the step, as seen from the one before it (see `coordinates.py`)."""
+        return Mixture(self.logits, self.means, self.covariance)
+
     def taken_from(self, mixture: Mixture) -> Mixture:
         """The mixture after the step."""
         return Mixture(
@@ -138,7 +143,11 @@ class EM:
 
     def move(self, mixture: Mixture, state: tuple, statistics: Statistics, evaluate, prior):
         """The M-step, then one pass."""
-        step = getattr(evaluate, "em_step", None)  # `fit` knows it already
-        step = m_step_from(mixture, statistics, prior) if step is None else step
-        moved = step.taken_from(mixture)
+        moved = em_step(mixture, statistics, evaluate, prior).taken_from(mixture)
         return moved, state, evaluate(moved), 1
+
+
+def em_step(mixture: Mixture, statistics: Statistics, evaluate, prior: Prior | None) -> Step:
+    """EM's step from `mixture`: the one that `evaluate` brings, where the stopping rule made it."""
+    known = getattr(evaluate, "em_step", None)
+    return m_step_from(mixture, statistics, prior) if known is None else known

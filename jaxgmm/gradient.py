@@ -7,14 +7,16 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from . import checks
 from .coordinates import COORDINATES
-from .likelihood import expected
+from .likelihood import expected, statistics_of_gradient
 from .mixture import Mixture
-from .prior import log_prior
+from .prior import Prior, log_prior
 from .statistics import Statistics
+from .trees import where
 
 
 class _State(NamedTuple):
@@ -22,6 +24,14 @@ class _State(NamedTuple):
     offsets: Mixture
     optimiser: Any
     age: jax.Array
+
+
+class At(NamedTuple):
+    """Where a gradient was taken, for optax transformations that take it as extra argument `at`."""
+
+    mixture: Mixture
+    prior: Prior | None
+    coordinates: str
 
 
 @dataclasses.dataclass(frozen=True, init=False)
@@ -102,6 +112,12 @@ class Gradient:
     def _transformation(self):
         return optax.with_extra_args_support(self._made)
 
+    @property
+    def searches(self) -> bool:
+        """Whether the optimiser searches along a line, so that a step may take several passes."""
+        state = jax.eval_shape(self._transformation.init, {"x": np.zeros(1, np.float32)})
+        return _line_search(state) is not None
+
     def init(self, mixture: Mixture, statistics: Statistics) -> _State:
         """Zero offsets from the start."""
         offsets = jax.tree.map(jnp.zeros_like, mixture)
@@ -115,7 +131,7 @@ class Gradient:
         def mixture_at(offsets):
             return coordinates.place(state.base, coordinates.local(state.base, offsets))
 
-        def loss(offsets):
+        def loss(offsets, at=None):  # optax hands every extra argument to the loss too
             candidate = mixture_at(offsets)
             return -(evaluate(candidate).log_likelihood + log_prior(candidate, prior)) / total
 
@@ -127,8 +143,9 @@ class Gradient:
         value = -(statistics.log_likelihood + log_prior(mixture, prior)) / total
         gradient = jax.grad(known_loss)(state.offsets)
         updates, optimiser = transformation.update(
-            gradient, state.optimiser, state.offsets, value=value, grad=gradient, value_fn=loss
-        )
+            gradient, state.optimiser, state.offsets, value=value, grad=gradient, value_fn=loss,
+            at=At(mixture, prior, self.coordinates),
+        )  # fmt: skip
         # optax makes some arrays in JAX's default dtype, whatever that of the parameters
         optimiser = optax.tree.cast_like(optimiser, state.optimiser)
         offsets = optax.tree.cast_like(optax.apply_updates(state.offsets, updates), state.offsets)
@@ -145,15 +162,12 @@ class Gradient:
             climbed = jax.grad(lambda o: log_prior(mixture_at(o), prior))(offsets)
             slope = jax.tree.map(lambda g, p: -total * g - p, search.gradient, climbed)
             slope = coordinates.local_gradient(state.base, slope)
-            sums = _statistics_of_gradient(local, slope, total)
+            sums = statistics_of_gradient(local, slope, total)
             likelihood = -total * search.value - log_prior(moved, prior)
             sums = dataclasses.replace(sums, log_likelihood=likelihood)
             passes, rejected = search.trials, _worse(search.value, value)
 
-        def keep_if(condition, old, new):
-            return jax.tree.map(lambda a, b: jnp.where(condition, a, b), old, new)
-
-        moved, sums = keep_if(rejected, (mixture, statistics), (moved, sums))
+        moved, sums = where(rejected, (mixture, statistics), (moved, sums))
         age = state.age + 1
         renew = rejected
         if coordinates.follow and self.rebase_every is not None:
@@ -163,7 +177,7 @@ class Gradient:
             search is not None or optax.tree.get(optimiser, "diff_params_memory") is not None
         )
         restarted = transformation.init(fresh) if remembers else optimiser
-        state = keep_if(
+        state = where(
             renew, _State(moved, fresh, restarted, age), _State(state.base, offsets, optimiser, age)
         )
         return moved, state, sums, passes
@@ -188,13 +202,3 @@ def _worse(new: jax.Array, old: jax.Array) -> jax.Array:
     """Whether a line search gave up at a higher loss (optax then takes the last trial); its own
     slack, 1e-6 of the value, is rounding."""
     return ~(new <= old + 1e-6 * jnp.abs(old))
-
-
-def _statistics_of_gradient(local: Mixture, slope: Mixture, total: jax.Array) -> Statistics:
-    """The sums over rows, from the log-likelihood's gradient with respect to a local mixture's
-    leaves: Fisher's identity is a bijection once Σ mass is known."""
-    covariance, d = local.covariance, local.n_features
-    mass = jnp.maximum(slope.logits + total * local.weights, 0)
-    shift = covariance.unwhiten_transposed(slope.means)
-    spread = covariance.spread_from_gradient(slope.covariance, covariance.pool(mass), d)
-    return Statistics(mass, shift, spread, jnp.zeros_like(total))

@@ -58,6 +58,17 @@ def evaluate(mixture: Mixture, rows: Rows, kernel: str | Choice) -> Statistics:
     return dataclasses.replace(sums, log_likelihood=_with_slope(mixture, sums))
 
 
+def statistics_of_gradient(mixture: Mixture, slope: Mixture, total: jax.Array) -> Statistics:
+    """The sums over rows at `mixture`, from the log-likelihood's gradient with respect to its
+    leaves: Fisher's identity is a bijection once total = Σ mass is known. The log-likelihood itself
+    is left 0."""
+    covariance, d = mixture.covariance, mixture.n_features
+    mass = jnp.maximum(slope.logits + total * mixture.weights, 0)
+    shift = covariance.unwhiten_transposed(slope.means)
+    spread = covariance.spread_from_gradient(slope.covariance, covariance.pool(mass), d)
+    return Statistics(mass, shift, spread, jnp.zeros_like(total))
+
+
 @jax.custom_jvp
 def _value(mixture, x, weight):
     centred, rows = about_mixture(mixture, x, weight)

@@ -9,7 +9,7 @@ import pytest
 import jaxgmm
 from jaxgmm import EM, Gradient
 from jaxgmm.coordinates import COORDINATES
-from jaxgmm.gradient import _statistics_of_gradient
+from jaxgmm.likelihood import statistics_of_gradient
 
 LBFGS = Gradient(optax.lbfgs())
 COUNT = []
@@ -46,7 +46,7 @@ def test_statistics_come_back_from_the_gradient(family, iris, x64):
             return coordinates.place(base, coordinates.local(base, o))
 
         slope = jax.jit(jax.grad(lambda o: jaxgmm.log_likelihood(place(o), iris)))(offsets)
-        found = _statistics_of_gradient(
+        found = statistics_of_gradient(
             coordinates.local(base, offsets), coordinates.local_gradient(base, slope),
             jnp.asarray(150.0),
         )  # fmt: skip

@@ -1,0 +1,111 @@
+"""SQUAREM: EM, extrapolated along its own path."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from . import checks
+from .coordinates import Relative
+from .em import em_step
+from .mixture import Mixture
+from .prior import log_prior
+from .statistics import Statistics
+from .trees import where
+
+
+class _State(NamedTuple):
+    """The cycle's first mixture, EM's first step from it (as seen from it), whether the next move
+    extrapolates, and how far it may."""
+
+    origin: Mixture
+    first: Mixture
+    extrapolates: jax.Array
+    longest: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class SQUAREM:
+    """EM accelerated by squared extrapolation (Varadhan & Roland 2008, Scand. J. Statist. 35,
+    scheme S3), with one pass for each move:
+
+    from θ₀, an EM step to θ₁ = M(θ₀); there θ₂ = M(θ₁) is known without another pass, and the next
+    move tries θ' = θ₀ + 2αr + α²v with r = θ₁ − θ₀, v = (θ₂ − θ₁) − r, α = |r|/|v| ≥ 1. If the
+    objective at θ' is not below that at θ₁, θ' is where the next cycle begins; if it is, the fit
+    stays at θ₁ and an EM step is next. So the objective never falls.
+
+    Differences are taken in coordinates relative to θ₀ (see `Relative`), which makes the path
+    independent of the data's units.
+
+    Args:
+      growth: how much farther than before an extrapolation may reach after one that reached as far
+        as was allowed (the first may not: it is two EM steps); after one that failed there, as much
+        less.
+
+    Raises:
+      ValueError: for a growth of less than 1.
+    """
+
+    growth: float = 4.0
+
+    def __post_init__(self):
+        checks.at_least_one(self.growth, "growth")
+        object.__setattr__(self, "growth", float(self.growth))
+
+    def init(self, mixture: Mixture, statistics: Statistics) -> _State:
+        """The first move is an EM step."""
+        still = jax.tree.map(jnp.zeros_like, mixture)
+        return _State(mixture, still, jnp.array(False), jnp.ones((), mixture.dtype))
+
+    def move(self, mixture: Mixture, state: _State, statistics: Statistics, evaluate, prior):
+        """An EM step, or an extrapolation over the last EM step and the one that would be next."""
+        step = em_step(mixture, statistics, evaluate, prior)
+        farther, reach = _extrapolated(state, step.local)
+        tried = where(state.extrapolates, farther, step.taken_from(mixture))
+        sums = evaluate(tried)
+
+        before = statistics.log_likelihood + log_prior(mixture, prior)
+        after = sums.log_likelihood + log_prior(tried, prior)
+        accepted = ~state.extrapolates | not_lower(after, before)
+        state = _State(
+            *where(state.extrapolates, (state.origin, state.first), (mixture, step.local)),
+            ~state.extrapolates,
+            jnp.where(state.extrapolates, self._allowed(reach, accepted, state), state.longest),
+        )
+        moved, sums = where(accepted, (tried, sums), (mixture, statistics))
+        return moved, state, sums, 1
+
+    def _allowed(self, reach, accepted, state):
+        """How far the next extrapolation may reach, after one of `reach`."""
+        at_most = reach >= state.longest
+        shorter = jnp.maximum(state.longest / self.growth, 1)
+        changed = jnp.where(accepted, state.longest * self.growth, shorter)
+        return jnp.where(at_most, changed, state.longest)
+
+
+def _extrapolated(state: _State, second: Mixture) -> tuple[Mixture, jax.Array]:
+    """θ' and α, from EM's second step as seen from the mixture after the first."""
+    first, coordinates = state.first, Relative()
+    after_both = Mixture(
+        second.logits,
+        first.means + first.covariance.unwhiten(second.means),
+        second.covariance.compose(first.covariance),
+    )
+    r = coordinates.offsets(state.origin, first)
+    both = coordinates.offsets(state.origin, after_both)
+    v = jax.tree.map(lambda b, a: b - 2 * a, both, r)
+    alpha = jnp.clip(jnp.sqrt(_square(r) / _square(v)), 1, state.longest)
+    offsets = jax.tree.map(lambda r, v: alpha * (2 * r + alpha * v), r, v)
+    return coordinates.place(state.origin, coordinates.local(state.origin, offsets)), alpha
+
+
+def _square(tree) -> jax.Array:
+    return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree))
+
+
+def not_lower(after: jax.Array, before: jax.Array) -> jax.Array:
+    """Whether an objective did not fall, beyond rounding; False for NaN."""
+    return after >= before - 8 * jnp.finfo(before.dtype).eps * jnp.abs(before)

@@ -1,0 +1,86 @@
+"""Minibatches: an algorithm that moves many times in one pass over the rows."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from . import checks
+from .gradient import Gradient
+from .likelihood import evaluate as evaluate_rows
+from .mixture import Mixture
+from .rows import Rows
+from .statistics import Statistics
+from .stepwise import StepwiseEM
+
+
+@dataclasses.dataclass(frozen=True)
+class Stochastic:
+    """An algorithm run over minibatches: stochastic gradient ascent, or online EM.
+
+    One move is an epoch: the rows in a new random order, a move of the inner algorithm for each
+    minibatch (rows left over when n is not a multiple sit out), and then one pass over all rows, so
+    that objective, stopping rule and history are those of every other algorithm. An epoch counts
+    its share of a pass, and that pass. Objectives may fall, and a step size that does not shrink
+    never meets a tight tolerance: such a fit ends with max_steps.
+
+    Args:
+      algorithm: `Gradient(...)` of an optimiser without a line search, or `StepwiseEM()`.
+      batch_rows: rows in a minibatch.
+      seed: of the random orders.
+
+    Raises:
+      ValueError: for another kind of algorithm, an optimiser with a line search (it would compare
+        objectives of different rows), or numbers that are not whole and positive.
+    """
+
+    algorithm: Gradient | StepwiseEM
+    batch_rows: int = 256
+    seed: int = 0
+
+    def __post_init__(self):
+        checks.whole(self.batch_rows, "batch_rows", 1)
+        checks.whole(self.seed, "seed", 0, 2**31 - 1)
+        searches = isinstance(self.algorithm, Gradient) and self.algorithm.searches
+        if searches or not isinstance(self.algorithm, Gradient | StepwiseEM):
+            raise ValueError(
+                f"{self.algorithm!r} cannot run over minibatches: pass StepwiseEM(), or Gradient "
+                "of an optimiser without a line search, e.g. "
+                "Stochastic(Gradient(optax.adam, learning_rate=0.01))."
+            )
+
+    def init(self, mixture: Mixture, statistics: Statistics) -> tuple[Any, jax.Array]:
+        """The inner algorithm's state, and how many epochs there were."""
+        return self.algorithm.init(mixture, statistics), jnp.int32(0)
+
+    def move(self, mixture: Mixture, state, statistics: Statistics, evaluate, prior):
+        """One epoch, and one pass."""
+        inner, epoch = state
+        rows, total = evaluate.rows, jnp.sum(statistics.mass)
+        n = len(rows.x)
+        size = min(self.batch_rows, n)
+        key = jax.random.fold_in(jax.random.key(self.seed), epoch)
+        order = jax.random.permutation(key, n)
+
+        def batch_statistics(mixture, i):
+            chosen = jax.lax.dynamic_slice_in_dim(order, i * size, size)
+            weight = None if rows.weight is None else rows.weight[chosen]
+            seen = size if weight is None else jnp.sum(weight)
+            sums = evaluate_rows(mixture, Rows(rows.x[chosen], weight, rows.centre), "auto")
+            scale = total / jnp.where(seen > 0, seen, 1)
+            return jax.tree.map(lambda leaf: scale * leaf, sums), seen > 0
+
+        def step(i, carry):
+            mixture, inner = carry
+            sums, any_seen = batch_statistics(mixture, i)
+            # What these algorithms evaluate they hand on, and the next minibatch knows better.
+            moved = self.algorithm.move(mixture, inner, sums, lambda _: sums, prior)[:2]
+            return jax.tree.map(
+                lambda new, old: jnp.where(any_seen, jnp.asarray(new, old.dtype), old), moved, carry
+            )
+
+        moved, inner = jax.lax.fori_loop(0, n // size, step, (mixture, inner))
+        return moved, (inner, epoch + 1), evaluate(moved), 1 + (n // size) * size / n
