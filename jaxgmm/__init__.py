@@ -1,6 +1,9 @@
 """Gaussian mixture models in JAX: one differentiable likelihood, climbed by EM and by gradients."""
 
+from .algorithms import ALGORITHMS
 from .climb import Algorithm
+from .compare import compare
+from .comparison import Comparison, profile
 from .coordinates import Leaves, Relative
 from .em import EM, m_step
 from .families import FAMILIES
@@ -36,4 +39,5 @@ __all__ = [  # noqa: RUF022
     "Then", "SlowerThan", "GainBelow", "Relative", "Leaves", "scale_by_em", "textbook_em",
     "aic", "bic", "icl", "n_parameters", "best",
     "sweep", "Sweep", "Progress", "Table",
+    "compare", "Comparison", "profile", "ALGORITHMS",
 ]  # fmt: skip

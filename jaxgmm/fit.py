@@ -75,6 +75,11 @@ def trimmed(found: Fit, max_steps: int) -> Fit:
     return dataclasses.replace(found, history=history, history_passes=passes)
 
 
+def capacity(max_steps: int) -> int:
+    """Entries of a history that nearby max_steps share, so that they share a program."""
+    return max(LEAST_CAPACITY, 1 << max_steps.bit_length())
+
+
 class History(NamedTuple):
     """The objective after each step, and the passes made up to it."""
 
@@ -86,10 +91,11 @@ class History(NamedTuple):
     jax.jit,
     static_argnames=("default_prior", "algorithm", "kernel", "stopping", "capacity", "callback"),
 )
-def _run(
+def run(
     x, weight, mixture, prior, tolerance, max_steps,
     *, default_prior, algorithm, kernel, stopping, capacity, callback,
 ):  # fmt: skip
+    """The climb as one program: `fit` after its checks, with histories of `capacity` entries."""
     rows = Rows.centred(x, weight)
     prior = priors.default(priors.covariance_of(rows)) if default_prior else prior
     prior = None if prior is None else prior.translate(-rows.centre)
@@ -185,10 +191,9 @@ def fit(
         present = int(np.sum(np.asarray(mixture.logits) > -np.inf))
         checks.enough_distinct_rows(x, weight, present)
 
-    capacity = max(LEAST_CAPACITY, 1 << max_steps.bit_length())
-    found = _run(
+    found = run(
         x, weight, mixture, prior, tolerance, max_steps,
         default_prior=default_prior, algorithm=algorithm, kernel=settled(kernel, len(x)),
-        stopping=stopping, capacity=capacity, callback=callback,
+        stopping=stopping, capacity=capacity(max_steps), callback=callback,
     )  # fmt: skip
     return trimmed(found, max_steps)

@@ -113,6 +113,22 @@ class Gradient:
         return optax.with_extra_args_support(self._made)
 
     @property
+    def name(self) -> str:
+        """How tables call it: a factory's name with its arguments."""
+        if isinstance(self.optimiser, optax.GradientTransformation):
+            return type(self).__name__
+        arguments = ", ".join(f"{name}={value}" for name, value in self.arguments)
+        return self.optimiser.__name__ + (f"({arguments})" if arguments else "")
+
+    def forward_passes(self, steps, passes):
+        """How many of a fit's passes needed the log-likelihood alone: the trials of a line search
+        that keeps no gradient."""
+        state = jax.eval_shape(self._transformation.init, {"x": np.zeros(1, np.float32)})
+        search = _line_search(state)
+        blind = search is not None and search.gradient is None
+        return passes - steps - 1 if blind else 0 * passes
+
+    @property
     def searches(self) -> bool:
         """Whether the optimiser searches along a line, so that a step may take several passes."""
         state = jax.eval_shape(self._transformation.init, {"x": np.zeros(1, np.float32)})

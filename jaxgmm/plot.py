@@ -37,3 +37,44 @@ def sweep(found, axes=None):
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     return axes
+
+
+def comparison(found, axes=None):
+    """Left, the gap to the best known optimum against passes: a thin line for each start, and thick
+    the start whose cost is the median. Right, the performance profile. Returns the two axes."""
+    if axes is None:
+        from matplotlib.figure import Figure
+
+        axes = Figure(figsize=(10, 4), layout="constrained").subplots(1, 2)
+    left, right = axes
+    floor = 1e-9
+    for (name, traces), colour in zip(found.traces.items(), PALETTE * 2, strict=False):
+        median = np.argsort([trace.passes[-1] for trace in traces])[len(traces) // 2]
+        for start, trace in enumerate(traces):
+            chosen = start == median
+            left.plot(
+                trace.passes, np.maximum(trace.gap, floor), color=colour,
+                lw=2.5 if chosen else 0.8, alpha=1 if chosen else 0.35,
+                label=name if chosen else None,
+            )  # fmt: skip
+    left.set(
+        xscale="log", yscale="log", xlabel="passes over the rows", ylim=(floor, None),
+        ylabel="gap to the best known optimum, nats per row",
+    )  # fmt: skip
+    profiles = found.profile()
+    most = max([p.ratio[-1] for p in profiles.values() if len(p.ratio)], default=1) * 1.2
+    for (name, one), colour in zip(profiles.items(), PALETTE * 2, strict=False):
+        ratio = np.concatenate([[1], one.ratio, [most]])
+        last = one.fraction[-1] if len(one.fraction) else 0
+        right.step(
+            ratio, np.concatenate([[0], one.fraction, [last]]), where="post", color=colour, lw=2,
+            label=name,
+        )  # fmt: skip
+    right.set(
+        xscale="log", xlim=(1, most), ylim=(0, 1.02), ylabel="share of starts solved",
+        xlabel="passes, as a multiple of the quickest algorithm's",
+    )  # fmt: skip
+    for one in axes:
+        one.spines[["top", "right"]].set_visible(False)
+    left.legend(frameon=False)
+    return axes

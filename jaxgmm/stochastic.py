@@ -52,6 +52,11 @@ class Stochastic:
                 "Stochastic(Gradient(optax.adam, learning_rate=0.01))."
             )
 
+    @property
+    def name(self) -> str:
+        """How tables call it."""
+        return f"stochastic {getattr(self.algorithm, 'name', type(self.algorithm).__name__)}"
+
     def init(self, mixture: Mixture, statistics: Statistics) -> tuple[Any, jax.Array]:
         """The inner algorithm's state, and how many epochs there were."""
         return self.algorithm.init(mixture, statistics), jnp.int32(0)

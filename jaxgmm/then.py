@@ -84,6 +84,12 @@ class Then:
         if not callable(self.when):
             raise ValueError(f"when is {self.when!r}: pass a rule such as SlowerThan(0.9).")
 
+    @property
+    def name(self) -> str:
+        """How tables call it."""
+        first, second = (getattr(a, "name", type(a).__name__) for a in (self.first, self.second))
+        return f"{first} then {second}"
+
     def init(self, mixture: Mixture, statistics: Statistics) -> _State:
         """Both at their start, the first at work."""
         return _State(

@@ -1,0 +1,117 @@
+"""Which optimum a fit ended at, whatever the order of its components."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .fit import Fit, capacity, run
+from .mixture import Mixture
+from .squarem import SQUAREM
+from .status import Status
+
+# Two mixtures this near, by `distance`, count as the same: far over what D < 1e-9 leaves unsettled
+# where EM's rate is 0.999, far under what lies between optima.
+NEAR = 0.1
+# D at which an optimum counts as known; the gap left is some 100 times this, per row.
+POLISHED = 1e-13
+MOST_STEPS = 20_000
+
+
+class Optimum(NamedTuple):
+    """A place that fits converged to, polished in float64: its objective, and the mixture."""
+
+    objective: float
+    mixture: Mixture
+
+
+class _Parameters(NamedTuple):
+    """A mixture's readable parameters, as NumPy arrays."""
+
+    weights: np.ndarray
+    means: np.ndarray
+    covariances: np.ndarray
+    precisions: np.ndarray
+
+
+@jax.jit
+def _parameters(mixture):
+    return _Parameters(mixture.weights, mixture.means, mixture.covariances, mixture.precisions)
+
+
+def _lane(tree, i: int):
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[i], tree)
+
+
+def distance(a: _Parameters, b: _Parameters) -> float:
+    """How far apart two mixtures are, each component of a paired with the nearest of b: infinite
+    where that is no pairing. In standard deviations that the parameters of a would have if they
+    were estimated from one row of complete data,
+
+    √( Σ_k π_k [|W_k (μ_k − μ'_k)|² + ½ ‖W_k Σ'_k W_kᵀ − I‖²] + Σ_k (π_k − π'_k)² / π_k )."""
+    own, others = np.flatnonzero(a.weights > 0), np.flatnonzero(b.weights > 0)
+    if len(own) != len(others):
+        return np.inf
+    squares = np.array([[_square(a, b, i, j) for j in others] for i in own])
+    partner = squares.argmin(axis=1)
+    if len(set(partner)) < len(partner):
+        return np.inf
+    return float(np.sqrt(squares[np.arange(len(own)), partner].sum()))
+
+
+def _square(a: _Parameters, b: _Parameters, i: int, j: int) -> float:
+    """A pair's share of the squared distance."""
+    moved = a.means[i] - b.means[j]
+    changed = a.precisions[i] @ b.covariances[j] - np.eye(len(moved))
+    inside = moved @ a.precisions[i] @ moved + np.sum(changed * changed.T) / 2
+    return a.weights[i] * inside + (a.weights[i] - b.weights[j]) ** 2 / a.weights[i]
+
+
+def settle(
+    x, weight, prior, fits: dict[str, Fit], objective: dict[str, np.ndarray]
+) -> tuple[list[Optimum], dict[str, np.ndarray]]:
+    """The optima that fits converged to, best first, and for every fit which of them it is near
+    (−1: none). Call it in 64-bit mode, with everything in float64.
+
+    Each optimum is polished from the highest fit that is near it. If no fit converged, the highest
+    end stands for one."""
+    ends = [(name, i) for name, found in fits.items() for i in range(len(found.status))]
+    height = {(name, i): objective[name][i] for name, i in ends}
+    converged = [(name, i) for name, i in ends if fits[name].status[i] == Status.CONVERGED]
+    ends_seen = {(n, i): jax.device_get(_parameters(_lane(fits[n].mixture, i))) for n, i in ends}
+
+    found: list[tuple[Optimum, _Parameters]] = []
+
+    def is_new(parameters):
+        return all(distance(known, parameters) >= NEAR for _, known in found)
+
+    for end in sorted(converged or [max(ends, key=height.get)], key=height.get, reverse=True):
+        if is_new(ends_seen[end]):
+            name, i = end
+            polished = _polish(x, weight, prior, _lane(fits[name].mixture, i))
+            parameters = jax.device_get(_parameters(polished.mixture))
+            if is_new(parameters):
+                found.append((Optimum(float(polished.objective), polished.mixture), parameters))
+    found.sort(key=lambda one: -one[0].objective)
+
+    def nearest(parameters):
+        far = [distance(known, parameters) for _, known in found]
+        return int(np.argmin(far)) if min(far) < NEAR else -1
+
+    near = {
+        name: np.array([nearest(ends_seen[name, i]) for i in range(len(one.status))])
+        for name, one in fits.items()
+    }
+    return [optimum for optimum, _ in found], near
+
+
+def _polish(x, weight, prior, mixture: Mixture) -> Fit:
+    polished = run(
+        x, weight, mixture, prior, jnp.asarray(POLISHED), MOST_STEPS,
+        default_prior=False, algorithm=SQUAREM(), kernel="whitened", stopping="kl",
+        capacity=capacity(MOST_STEPS), callback=None,
+    )  # fmt: skip
+    return jax.device_get(polished)

@@ -1,0 +1,87 @@
+"""The same judgement, in float64, of where every algorithm ended; and the price of a pass."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .coordinates import Relative
+from .em import m_step_from
+from .fit import Fit
+from .likelihood import evaluate, expected, log_likelihood
+from .mixture import Mixture
+from .optima import Optimum, settle
+from .prior import log_prior
+from .rows import Rows
+from .statistics import e_step
+
+TIMED = 5
+
+
+class Verdict(NamedTuple):
+    """By algorithm, with an entry for each start; see `Comparison`."""
+
+    objective: dict[str, np.ndarray]
+    residual: dict[str, np.ndarray]
+    gradient_norm: dict[str, np.ndarray]
+    optimum: dict[str, np.ndarray]
+    optima: list[Optimum]
+
+
+@jax.jit
+def _judged(x, weight, prior, mixtures):
+    """Objective, D, and the norm of the gradient in relative coordinates per unit of weight."""
+    rows = Rows.centred(x, weight)
+    prior = None if prior is None else prior.translate(-rows.centre)
+    coordinates = Relative()
+
+    def judge(mixture):
+        mixture = mixture.translate(-rows.centre)
+        sums = evaluate(mixture, rows, "whitened")
+
+        def near(offsets):
+            moved = coordinates.place(mixture, coordinates.local(mixture, offsets))
+            return expected(moved, mixture, sums) + log_prior(moved, prior)
+
+        slope = jax.grad(near)(jax.tree.map(jnp.zeros_like, mixture))
+        square = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(slope))
+        objective = sums.log_likelihood + log_prior(mixture, prior)
+        gain = m_step_from(mixture, sums, prior).gain
+        return objective, gain, jnp.sqrt(square) / jnp.sum(sums.mass)
+
+    return jax.lax.map(judge, mixtures)
+
+
+def verdict(x, weight, prior, fits: dict[str, Fit]) -> Verdict:
+    """Judges fits (a leading axis of starts, NumPy leaves) by the objective in float64, whatever
+    they were computed in."""
+    with jax.enable_x64(True):
+        x, weight, prior, doubled = jax.tree.map(
+            lambda leaf: np.asarray(leaf, np.float64)
+            if jnp.issubdtype(leaf.dtype, jnp.floating) else np.asarray(leaf),
+            (x, weight, prior, fits),
+        )  # fmt: skip
+        judged = {
+            name: jax.device_get(_judged(x, weight, prior, found.mixture))
+            for name, found in doubled.items()
+        }
+        objective, residual, gradient_norm = (
+            {name: values[i] for name, values in judged.items()} for i in range(3)
+        )
+        optima, near = settle(x, weight, prior, doubled, objective)
+    return Verdict(objective, residual, gradient_norm, near, optima)
+
+
+def forward_price(x, weight, mixture: Mixture) -> float:
+    """What a pass for the log-likelihood alone costs, in passes for all statistics; measured."""
+    alone, whole = [], []
+    for _ in range(TIMED + 1):  # the first compiles
+        for take_pass, times in ((log_likelihood, alone), (e_step, whole)):
+            began = time.perf_counter()
+            jax.block_until_ready(take_pass(mixture, x, weight))
+            times.append(time.perf_counter() - began)
+    return float(np.median(alone[1:]) / np.median(whole[1:]))
