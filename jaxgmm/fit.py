@@ -66,10 +66,10 @@ def trimmed(found: Fit, max_steps: int) -> Fit:
     """The fit with its history cut to the steps made; to max_steps + 1 entries if it is traced."""
     if checks.traced(found):
         history, passes = found.history[: max_steps + 1], found.history_passes[: max_steps + 1]
-    else:  # through NumPy: slicing a JAX array compiles once for every length
+    else:  # by NumPy: slicing a JAX array, and jnp.asarray, compile once for every length
         made = int(found.steps) + 1
         history, passes = (
-            jnp.asarray(np.asarray(values)[:made])
+            jax.device_put(np.asarray(values)[:made])
             for values in (found.history, found.history_passes)
         )
     return dataclasses.replace(found, history=history, history_passes=passes)

@@ -50,7 +50,7 @@ class OverrelaxedEM:
         offsets = coordinates.offsets(mixture, step.local)
         offsets = jax.tree.map(lambda leaf: length * leaf, offsets)
         tried = coordinates.place(mixture, coordinates.local(mixture, offsets))
-        # At η = 1 it is EM's step bit for bit, and always taken.
+        # At η = 1 it is EM's own step, and always taken.
         tried = where(length > 1, tried, step.taken_from(mixture))
         sums = evaluate(tried)
         before = statistics.log_likelihood + log_prior(mixture, prior)
