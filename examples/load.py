@@ -1,4 +1,4 @@
-"""The two data sets beside these examples, read with the csv module alone (see data/LICENCE.md)."""
+"""The data sets beside these examples, read with the csv module alone (see data/LICENCE.md)."""
 
 import csv
 from pathlib import Path
@@ -31,3 +31,22 @@ def penguins() -> tuple[np.ndarray, np.ndarray, list[str]]:
     names. The two penguins that were not measured are left out."""
     columns = ["bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g"]
     return _read("penguins.csv", columns, PENGUIN_SPECIES)
+
+
+# Five of the thirteen measurements, on which the cultivars differ.
+WINE_COLUMNS = ("alcohol", "malic_acid", "flavanoids", "color_intensity", "proline")
+
+
+def wine() -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """x (178, 5), cultivar (178,) as 0, 1, 2, and the features' names."""
+    with open(DATA / "wine.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    x = np.array([[float(row[column]) for column in WINE_COLUMNS] for row in rows])
+    labels = np.array([int(row["cultivar"]) - 1 for row in rows])
+    return x, labels, [column.replace("_", " ") for column in WINE_COLUMNS]
+
+
+def digits() -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """x (1797, 8), scores on principal components of 8×8 images, digit (1797,), and names."""
+    table = np.loadtxt(DATA / "digits_pca.csv", delimiter=",", skiprows=1)
+    return table[:, 1:], table[:, 0].astype(int), [f"component {i + 1}" for i in range(8)]

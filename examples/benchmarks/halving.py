@@ -13,7 +13,6 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from sklearn.datasets import load_wine
 
 import jaxgmm
 
@@ -44,7 +43,7 @@ def like_old_faithful() -> np.ndarray:
 DATA = {
     "iris": lambda: load.iris()[0],
     "penguins": lambda: load.penguins()[0],
-    "wine (5 columns)": lambda: load_wine().data[:, [0, 1, 6, 9, 12]],
+    "wine": lambda: load.wine()[0],
     "like old faithful": like_old_faithful,
     "overlapping, d=2": lambda: clusters(1, 500, 2, 3, 1.0),
     "overlapping, d=3": lambda: clusters(2, 800, 3, 4, 1.0),
