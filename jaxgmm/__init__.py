@@ -1,7 +1,7 @@
 """Gaussian mixture models in JAX: one differentiable likelihood, climbed by EM and by gradients."""
 
 from .climb import Algorithm
-from .coordinates import Leaves, Relative
+from .coordinates import CovarianceCholesky, Leaves, PrecisionCholesky, Relative, SquareRoot
 from .em import EM, m_step
 from .families import FAMILIES
 from .fit import Fit, fit
@@ -25,7 +25,8 @@ __all__ = [  # noqa: RUF022
     "log_joint", "log_prob", "responsibilities", "sample",
     "log_likelihood", "complete_log_likelihood", "log_prior",
     "Statistics", "e_step", "m_step",
-    "fit", "Fit", "Status", "Algorithm", "EM", "Gradient", "Relative", "Leaves", "Prior",
+    "fit", "Fit", "Status", "Algorithm", "EM", "Gradient", "Prior",
+    "Relative", "Leaves", "PrecisionCholesky", "CovarianceCholesky", "SquareRoot",
     "textbook_em",
     "aic", "bic", "icl", "n_parameters", "best",
     "sweep", "Sweep", "Progress", "Table",
