@@ -1,5 +1,6 @@
 """Gaussian mixture models in JAX: one differentiable likelihood, climbed by EM and by gradients."""
 
+from .certificate import Certificate, certificate
 from .climb import Algorithm
 from .coordinates import CovarianceCholesky, Leaves, PrecisionCholesky, Relative, SquareRoot
 from .em import EM, m_step
@@ -27,7 +28,7 @@ __all__ = [  # noqa: RUF022
     "Statistics", "e_step", "m_step",
     "fit", "Fit", "Status", "Algorithm", "EM", "Gradient", "Prior",
     "Relative", "Leaves", "PrecisionCholesky", "CovarianceCholesky", "SquareRoot",
-    "textbook_em",
+    "textbook_em", "certificate", "Certificate",
     "aic", "bic", "icl", "n_parameters", "best",
     "sweep", "Sweep", "Progress", "Table",
 ]  # fmt: skip
