@@ -10,8 +10,10 @@ from .gradient import Gradient
 from .initialize import from_labels, from_responsibilities, initialize
 from .likelihood import complete_log_likelihood, log_likelihood
 from .mixture import Mixture, log_joint, log_prob, responsibilities, sample
+from .overlap import misassignment, overlap, separation
 from .prior import Prior, log_prior
 from .select import aic, best, bic, icl, n_parameters
+from .simulate import Simulation, simulate
 from .statistics import Statistics, e_step
 from .status import Status
 from .sweep import Progress, Sweep, sweep
@@ -30,5 +32,6 @@ __all__ = [  # noqa: RUF022
     "Relative", "Leaves", "PrecisionCholesky", "CovarianceCholesky", "SquareRoot",
     "textbook_em", "certificate", "Certificate",
     "aic", "bic", "icl", "n_parameters", "best",
+    "simulate", "Simulation", "overlap", "misassignment", "separation",
     "sweep", "Sweep", "Progress", "Table",
 ]  # fmt: skip

@@ -23,7 +23,7 @@ WEIGHT = RNG.uniform(0.3, 2.0, N)
 MEAN = WEIGHT @ X / WEIGHT.sum()
 SCATTER = (WEIGHT[:, None] * (X - MEAN)).T @ (X - MEAN) / WEIGHT.sum()
 PRIOR = dict(
-    strength=0.5, scatter=0.5 * SCATTER, concentration=1.4, mean=MEAN + 0.1, mean_strength=0.7
+    strength=25.0, scatter=25.0 * SCATTER, concentration=1.4, mean=MEAN + 0.1, mean_strength=0.7
 )
 # None of the prior but what leaves a maximum of the likelihood where it is, in the same program.
 FLAT = PRIOR | dict(strength=0.0, scatter=np.zeros((D, D)), concentration=1.0, mean_strength=1e-300)
