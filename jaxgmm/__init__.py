@@ -1,10 +1,11 @@
 """Gaussian mixture models in JAX: one differentiable likelihood, climbed by EM and by gradients."""
 
 from .algorithms import ALGORITHMS
+from .certificate import Certificate, certificate
 from .climb import Algorithm
 from .compare import compare
 from .comparison import Comparison, profile
-from .coordinates import Leaves, Relative
+from .coordinates import CovarianceCholesky, Leaves, PrecisionCholesky, Relative, SquareRoot
 from .em import EM, m_step
 from .families import FAMILIES
 from .fit import Fit, fit
@@ -13,9 +14,11 @@ from .initialize import from_labels, from_responsibilities, initialize
 from .likelihood import complete_log_likelihood, log_likelihood
 from .mixture import Mixture, log_joint, log_prob, responsibilities, sample
 from .overrelaxed import OverrelaxedEM
+from .overlap import misassignment, overlap, separation
 from .prior import Prior, log_prior
 from .scale_by_em import scale_by_em
 from .select import aic, best, bic, icl, n_parameters
+from .simulate import Simulation, simulate
 from .squarem import SQUAREM
 from .statistics import Statistics, e_step
 from .status import Status
@@ -36,8 +39,11 @@ __all__ = [  # noqa: RUF022
     "Statistics", "e_step", "m_step",
     "fit", "Fit", "Status", "Prior", "Algorithm",
     "EM", "SQUAREM", "OverrelaxedEM", "StepwiseEM", "Gradient", "Stochastic",
-    "Then", "SlowerThan", "GainBelow", "Relative", "Leaves", "scale_by_em", "textbook_em",
+    "Then", "SlowerThan", "GainBelow", "scale_by_em",
+    "Relative", "Leaves", "PrecisionCholesky", "CovarianceCholesky", "SquareRoot",
+    "textbook_em", "certificate", "Certificate",
     "aic", "bic", "icl", "n_parameters", "best",
+    "simulate", "Simulation", "overlap", "misassignment", "separation",
     "sweep", "Sweep", "Progress", "Table",
     "compare", "Comparison", "profile", "ALGORITHMS",
 ]  # fmt: skip

@@ -404,6 +404,18 @@ def between(value, name: str, least: float, most: float) -> None:
         raise ValueError(f"{name} is {_shown(value)}: it must be a number from {least} to {most}.")
 
 
+def shares(values, name: str, k: int) -> jax.Array:
+    """k positive shares (k,) that sum to 1; tracers pass."""
+    found = array(values, name)
+    if found.shape != (k,):
+        raise ValueError(f"{name} has shape {found.shape}: for {k} components pass ({k},).")
+    if not traced(found):
+        numbers = np.asarray(found, np.float64)
+        if not (numbers > 0).all() or not abs(numbers.sum() - 1) <= 1e-5:
+            raise ValueError(f"{name} are {numbers}: pass positive shares that sum to 1.")
+    return jnp.asarray(found)
+
+
 def at_least_one(value, name: str) -> None:
     """A real number of at least 1; tracers pass."""
     if not traced(value) and not 1 <= float(value) < np.inf:

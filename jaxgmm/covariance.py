@@ -183,6 +183,18 @@ class Covariance(abc.ABC):
 
         A moment that is not positive definite gives non-finite leaves, never an exception."""
 
+    # ---- the numbers themselves ---------------------------------------------------------------
+
+    @abc.abstractmethod
+    def entries(self) -> tuple[jax.Array, jax.Array]:
+        """The leaves as those of a stack of triangular matrices: one matrix for each covariance, or
+        one of 1×1 for each scale. Diagonals (s, m), and strict lower parts (s, m(m−1)/2) row by
+        row."""
+
+    @abc.abstractmethod
+    def holding(self, diagonal: jax.Array, lower: jax.Array) -> Covariance:
+        """A covariance whose `entries` are these numbers, whatever they mean."""
+
     # ---- relative factors and gradients -------------------------------------------------------
 
     @abc.abstractmethod

@@ -127,6 +127,13 @@ class Diagonal(Covariance):
         divergence = share * jnp.sum(excess(variance), axis=-1)
         return cls(-logarithm(variance) / 2), divergence
 
+    def entries(self):
+        diagonal = self.log_diagonal.reshape(-1, 1)
+        return diagonal, jnp.zeros((len(diagonal), 0), diagonal.dtype)
+
+    def holding(self, diagonal, lower):
+        return type(self)(diagonal.reshape(self.log_diagonal.shape))
+
     def compose(self, base):
         return type(self)(self.log_diagonal + base.log_diagonal)
 

@@ -41,8 +41,11 @@ class Gradient:
     Args:
       optimiser: an optax GradientTransformation; or a factory such as `optax.adam`, with its
         arguments as keywords.
-      coordinates: "relative" (default) moves in units of the current components, which makes a
-        step independent of the data's units; "leaves" moves the mixture's leaves as they are.
+      coordinates: what the optimiser moves. "relative" (default): units of the current components,
+        which makes a step independent of the data's units. The others keep the means as they are
+        and move, in the data's units, "leaves": the mixture's leaves; "precision", "covariance":
+        the log-Cholesky factor of Σ⁻¹, of Σ; "square-root": the symmetric root of Σ. See
+        `jaxgmm.coordinates`.
       rebase_every: relative coordinates are taken anew about the current components every so many
         steps; None keeps those of the start. A line search or L-BFGS starts with an empty memory
         then, since it belongs to the old frame; any other optimiser keeps its state, since its
@@ -177,7 +180,7 @@ class Gradient:
             local = coordinates.local(state.base, offsets)
             climbed = jax.grad(lambda o: log_prior(mixture_at(o), prior))(offsets)
             slope = jax.tree.map(lambda g, p: -total * g - p, search.gradient, climbed)
-            slope = coordinates.local_gradient(state.base, slope)
+            slope = coordinates.local_gradient(state.base, offsets, slope)
             sums = statistics_of_gradient(local, slope, total)
             likelihood = -total * search.value - log_prior(moved, prior)
             sums = dataclasses.replace(sums, log_likelihood=likelihood)

@@ -47,7 +47,7 @@ class OverrelaxedEM:
         """One lengthened step."""
         coordinates, length = Relative(), state
         step = em_step(mixture, statistics, evaluate, prior)
-        offsets = coordinates.offsets(mixture, step.local)
+        offsets = coordinates.offsets_of(mixture, step.local)
         offsets = jax.tree.map(lambda leaf: length * leaf, offsets)
         tried = coordinates.place(mixture, coordinates.local(mixture, offsets))
         # At η = 1 it is EM's own step, and always taken.

@@ -94,8 +94,8 @@ def _extrapolated(state: _State, second: Mixture) -> tuple[Mixture, jax.Array]:
         first.means + first.covariance.unwhiten(second.means),
         second.covariance.compose(first.covariance),
     )
-    r = coordinates.offsets(state.origin, first)
-    both = coordinates.offsets(state.origin, after_both)
+    r = coordinates.offsets_of(state.origin, first)
+    both = coordinates.offsets_of(state.origin, after_both)
     v = jax.tree.map(lambda b, a: b - 2 * a, both, r)
     alpha = jnp.clip(jnp.sqrt(_square(r) / _square(v)), 1, state.longest)
     offsets = jax.tree.map(lambda r, v: alpha * (2 * r + alpha * v), r, v)

@@ -230,6 +230,12 @@ class Full(Covariance):
         divergence += jnp.sum(_strict(root, d) ** 2, axis=-1)
         return cls(-logarithm(diagonal), _strict(_inverse(root), d)), divergence
 
+    def entries(self):
+        return self.log_diagonal, self.lower
+
+    def holding(self, diagonal, lower):
+        return type(self)(diagonal, lower)
+
     def compose(self, base):
         lower = _strict(matmul(self.factor, base.factor), self.log_diagonal.shape[-1])
         return type(self)(self.log_diagonal + base.log_diagonal, lower)

@@ -1,10 +1,13 @@
 """Gradient fits: the same optimum as EM, the same count of passes, any optax optimiser."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import reference
 
 import jaxgmm
 from jaxgmm import EM, Gradient
@@ -35,27 +38,87 @@ def test_ends_at_the_optimum_of_em(family, iris, x64):
     np.testing.assert_allclose(climbed.mixture.means, expected.mixture.means, atol=2e-3)
 
 
-def test_statistics_come_back_from_the_gradient(family, iris, x64):
-    """Fisher's identity is a bijection: at any mixture, in both kinds of coordinates."""
-    base = jaxgmm.initialize(jax.random.key(1), iris, 3, family=family)
+def place(coordinates, base, offsets):
+    return coordinates.place(base, coordinates.local(base, offsets))
+
+
+@pytest.mark.parametrize("name", COORDINATES)
+def test_statistics_come_back_from_the_gradient(name, family, iris, x64):
+    """Zero offsets are the base; the gradient is the slope; and Fisher's identity is a bijection: at
+    any mixture, in all coordinates, with an absent component too."""
+    x, coordinates = iris[::5, :3], COORDINATES[name]
+    base = jaxgmm.initialize(jax.random.key(1), x, 3, family=family)
+    base = dataclasses.replace(base, logits=base.logits.at[1].set(-jnp.inf))
     flat, unravel = jax.flatten_util.ravel_pytree(base)
-    offsets = unravel(0.1 * jnp.sin(jnp.arange(flat.size, dtype=flat.dtype)))
-    for coordinates in COORDINATES.values():
+    along = jnp.sin(jnp.arange(flat.size, dtype=flat.dtype))
 
-        def place(o, coordinates=coordinates):
-            return coordinates.place(base, coordinates.local(base, o))
+    @jax.jit
+    def look(size):
+        offsets = unravel(size * along)
+        local = coordinates.local(base, offsets)
+        value, slope = jax.value_and_grad(
+            lambda o: jaxgmm.log_likelihood(place(coordinates, base, o), x)
+        )(offsets)
+        pulled = coordinates.local_gradient(base, offsets, slope)
+        sums = statistics_of_gradient(local, pulled, jnp.asarray(30.0))
+        return coordinates.place(base, local), value, slope, sums
 
-        slope = jax.jit(jax.grad(lambda o: jaxgmm.log_likelihood(place(o), iris)))(offsets)
-        found = statistics_of_gradient(
-            coordinates.local(base, offsets), coordinates.local_gradient(base, slope),
-            jnp.asarray(150.0),
-        )  # fmt: skip
-        expected = jaxgmm.e_step(place(offsets), iris)
-        for a, b in zip(
-            (found.mass, found.shift, found.spread),
-            (expected.mass, expected.shift, expected.spread), strict=True,
-        ):  # fmt: skip
-            np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-8)
+    for a, b in zip(jax.tree.leaves(look(0.0)[0]), jax.tree.leaves(base), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+    mixture, _, slope, found = look(0.1)
+    rise = (look(0.1 + 1e-5)[1] - look(0.1 - 1e-5)[1]) / 2e-5
+    slope = jax.flatten_util.ravel_pytree(slope)[0]
+    np.testing.assert_allclose(slope @ along, rise, rtol=1e-6, atol=1e-7)
+    expected = jaxgmm.e_step(mixture, x)
+    for a, b in zip(
+        (found.mass, found.shift, found.spread),
+        (expected.mass, expected.shift, expected.spread), strict=True,
+    ):  # fmt: skip
+        np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-8)
+
+
+def test_coordinates_are_what_they_say(family, x64):
+    """The numbers that describe a mixture, against NumPy's factors of its dense covariances."""
+    parameters = reference.random_mixture(5, 3, 3, family)
+    mixture = jaxgmm.Mixture.from_parameters(*parameters, family=family)
+    sigma, precision = np.asarray(mixture.covariances), np.asarray(mixture.precisions)
+    values, vectors = np.linalg.eigh(sigma)
+    root = vectors @ (np.sqrt(values)[..., None] * np.swapaxes(vectors, 1, 2))
+    for name, dense in (
+        ("covariance", np.linalg.cholesky(sigma)),
+        ("precision", np.linalg.cholesky(precision)),
+        ("square-root", root),
+    ):
+        diagonal, lower = COORDINATES[name].numbers(mixture).covariance.entries()
+        diagonal = diagonal if name == "square-root" else np.exp(diagonal)
+        expected = np.diagonal(dense, axis1=1, axis2=2)
+        held = 1 if family == "tied" else 3
+        scales = expected[:, :1] if family == "spherical" else expected
+        np.testing.assert_allclose(np.ravel(diagonal), np.ravel(scales[:held]), rtol=1e-12)
+        if lower.size:
+            rows, columns = np.tril_indices(3, -1)
+            np.testing.assert_allclose(lower, dense[:held, rows, columns], atol=1e-12)
+
+
+def test_a_square_root_need_not_be_positive(x64):
+    """Beyond a singular S the covariance S² is a covariance again, with its own gradient."""
+    root, coordinates = np.array([[[1.0, 0.4], [0.4, -2.0]]]), COORDINATES["square-root"]
+    base = jaxgmm.Mixture.from_parameters([1.0], np.zeros((1, 2)), np.eye(2)[None])
+    target = base.covariance.holding(jnp.array([[1.0, -2.0]]), jnp.array([[0.4]]))
+    offsets = jax.tree.map(
+        lambda to, a: to - a,
+        dataclasses.replace(base, covariance=target),
+        coordinates.numbers(base),
+    )
+    np.testing.assert_allclose(
+        place(coordinates, base, offsets).covariances, root @ root, rtol=1e-12
+    )
+    x = np.random.default_rng(0).normal(size=(20, 2))
+    slope = jax.grad(lambda o: jaxgmm.log_likelihood(place(coordinates, base, o), x))(offsets)
+    found = coordinates.local_gradient(base, offsets, slope)
+    expected = jax.grad(jaxgmm.log_likelihood)(place(coordinates, base, offsets), x)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -93,13 +156,29 @@ def test_the_recovered_end_is_the_real_one(family, iris, x64):
     np.testing.assert_allclose(fit.residual, again.residual, rtol=1e-4, atol=1e-14)
 
 
-def test_coordinates_agree_on_the_optimum(iris, x64):
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("leaves", "full"),
+        ("precision", "tied"),
+        ("covariance", "diagonal"),
+        ("square-root", "full"),
+    ],
+)
+def test_coordinates_agree_on_the_optimum(name, family, iris, x64, monkeypatch):
+    """In all coordinates L-BFGS ends where EM does, and says how many passes that took."""
+    monkeypatch.setattr("jaxgmm.likelihood.statistics", counted(jaxgmm.likelihood.statistics))
     x = (iris - iris.mean(axis=0)) / iris.std(axis=0)
-    mixture = jaxgmm.initialize(jax.random.key(0), x, 2)
-    leaves = Gradient(optax.lbfgs(), coordinates="leaves")
-    ends = [jaxgmm.fit(x, mixture, algorithm, tolerance=1e-9) for algorithm in (LBFGS, leaves)]
-    assert all(end.converged for end in ends)
-    np.testing.assert_allclose(ends[0].objective, ends[1].objective, atol=1e-4)
+    start = jaxgmm.initialize(jax.random.key(0), x, 2, family=family)
+    expected = jaxgmm.fit(x, start, tolerance=1e-11)
+    jax.effects_barrier()
+    COUNT.clear()
+    found = jaxgmm.fit(x, start, Gradient(optax.lbfgs(), coordinates=name), tolerance=1e-10)
+    jax.block_until_ready(found)
+    jax.effects_barrier()
+    assert found.converged and expected.converged
+    assert len(COUNT) == int(found.passes)
+    np.testing.assert_allclose(found.objective, expected.objective, atol=1e-6 * len(x))
 
 
 def test_leaves_are_moved_as_they_are(iris, x64):
