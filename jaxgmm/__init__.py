@@ -13,8 +13,8 @@ from .gradient import Gradient
 from .initialize import from_labels, from_responsibilities, initialize
 from .likelihood import complete_log_likelihood, log_likelihood
 from .mixture import Mixture, log_joint, log_prob, responsibilities, sample
-from .overrelaxed import OverrelaxedEM
 from .overlap import misassignment, overlap, separation
+from .overrelaxed import OverrelaxedEM
 from .prior import Prior, log_prior
 from .scale_by_em import scale_by_em
 from .select import aic, best, bic, icl, n_parameters
