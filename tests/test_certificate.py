@@ -177,7 +177,9 @@ def test_units_do_not_matter(family, x64):
         family=family,
     )
     prior = PRIOR | dict(scatter=scale**2 * PRIOR["scatter"], mean=scale * PRIOR["mean"] + offset)
-    plain, other = look(mixture), look(moved, prior, scale * X + offset)
+    plain, compiled = look(mixture), _certify._cache_size()
+    other = look(moved, prior, scale * X + offset)
+    assert _certify._cache_size() == compiled  # once for each shape
     for name in ("gradient_norm", "residual", "smallest_eigenvalue", "largest_eigenvalue", "rate"):
         np.testing.assert_allclose(getattr(plain, name), getattr(other, name), rtol=1e-6)
 
