@@ -201,7 +201,9 @@ def _certify(mixture, x, weight, prior, tolerance, *, default_prior=False):
     """The certificate, and the Hessian (p, p) in relative coordinates, leaf after leaf."""
     covariance = priors.covariance_of(Rows.centred(x, weight))
     prior = priors.default(covariance) if default_prior else prior
-    sums = statistics(*about_mixture(mixture, x, weight))
+    # One kernel, the safe one: choosing inside the program would compile both.
+    take_pass = lambda at: statistics(*about_mixture(at, x, weight), "whitened")
+    sums = take_pass(mixture)
     total, step = jnp.sum(sums.mass), m_step_from(mixture, sums, prior)
     zero, unravel = jax.flatten_util.ravel_pytree(jax.tree.map(jnp.zeros_like, mixture))
 
@@ -217,7 +219,7 @@ def _certify(mixture, x, weight, prior, tolerance, *, default_prior=False):
     def slope_and_step(offsets):
         """The gradient, and where EM's step leads: one pass."""
         here = at(offsets)
-        sums = statistics(*about_mixture(here, x, weight))
+        sums = take_pass(here)
         after = RELATIVE.offsets(mixture, m_step_from(here, sums, prior).taken_from(here))
         return slope(offsets, sums), jax.flatten_util.ravel_pytree(after)[0]
 

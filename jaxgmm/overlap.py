@@ -64,8 +64,9 @@ def misassignment(mixture: Mixture) -> tuple[jax.Array, jax.Array]:
     or two with exact probabilities under the χ distribution (Deák 1980, Numer. Math. 35), and over
     equally spaced directions v: exact in one dimension, in relative terms too, and to about 1e-7 in
     two. For d ≥ 3 the characteristic function of the quadratic function is inverted by the
-    trapezoidal rule (Davies 1973, Biometrika 60): to about 1e-6 (1e-5 in float32) as a rule, and
-    less where components of few dimensions differ in a single direction, which the bound shows.
+    trapezoidal rule (Davies 1973, Biometrika 60): to about 1e-6 as a rule, and 1e-5 in float32. The
+    bound is far from tight: for covariances that differ in one direction of three it is 0.01, and
+    the error 6e-6.
 
     Returns:
       ω_j|i as (k, k) with i along rows, and the bounds (k, k), 0 for d ≤ 2; diagonals are 0, as are
