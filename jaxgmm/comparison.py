@@ -80,7 +80,7 @@ class Comparison:
         return f"Comparison({', '.join(self.fits)}; {self.restarts} starts)"
 
     def __str__(self) -> str:
-        common = self.common_starts
+        common = self.common_starts()
         lines = [
             f"{self.restarts} starts; the best known optimum has objective {self.best_known:.4f}.",
             f"From {len(common)} all algorithms ended at the same optimum; over these, 'passes to "
@@ -102,10 +102,10 @@ class Comparison:
         ends = [np.nanmax(values, initial=-np.inf) for values in self.objective.values()]
         return float(max([optimum.objective for optimum in self.optima[:1]] + ends))
 
-    @property
-    def common_starts(self) -> np.ndarray:
-        """The starts from which every algorithm ended at the same optimum."""
-        ends = np.stack(list(self.optimum.values()))
+    def common_starts(self, *names: str) -> np.ndarray:
+        """Indices of the starts from which all algorithms (or those named) ended at the same
+        optimum."""
+        ends = np.stack([self.optimum[name] for name in names or self.fits])
         return np.flatnonzero((ends == ends[0]).all(axis=0) & (ends[0] >= 0))
 
     def cost(self, name: str, *, gap: float = GAP, clock: str = "passes") -> np.ndarray:
@@ -130,7 +130,7 @@ class Comparison:
         nats per row; "at best" counts the ends within 1e-3 nats of it; "same end" the starts from
         which it converged to the optimum that the first algorithm did, and "differ by" the largest
         difference of the two objectives there, in nats per row. steps, passes, seconds, D and
-        gradient are medians over the starts. "passes to 1e-6" is the median over `common_starts`.
+        gradient are medians over the starts. "passes to 1e-6" is the median over `common_starts()`.
         "priced" are passes with those for the log-likelihood alone at their measured price.
         """
         first = next(iter(self.fits))
@@ -154,7 +154,7 @@ class Comparison:
                 "steps": _median(fits.steps),
                 "passes": _median(fits.passes),
                 "priced": _median(fits.passes + cheaper),
-                "passes to 1e-6": _median(self.cost(name)[self.common_starts]),
+                "passes to 1e-6": _median(self.cost(name)[self.common_starts()]),
                 "seconds": _median(self.seconds[name]),
                 "compile": float(self.compile_seconds[name]),
                 "D": _median(self.residual[name]),

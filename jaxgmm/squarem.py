@@ -41,9 +41,9 @@ class SQUAREM:
     independent of the data's units.
 
     Args:
-      growth: how much farther than before an extrapolation may reach after one that reached as far
-        as was allowed (the first may not: it is two EM steps); after one that failed there, as much
-        less.
+      growth: an extrapolation that goes as far as is allowed and is taken lets the next α be so
+        many times larger (the first is allowed α = 1, two EM steps); one that is refused keeps the
+        next to so many times less than its own, since a path may be long, straight and wrong.
 
     Raises:
       ValueError: for a growth of less than 1.
@@ -80,10 +80,8 @@ class SQUAREM:
 
     def _allowed(self, reach, accepted, state):
         """How far the next extrapolation may reach, after one of `reach`."""
-        at_most = reach >= state.longest
-        shorter = jnp.maximum(state.longest / self.growth, 1)
-        changed = jnp.where(accepted, state.longest * self.growth, shorter)
-        return jnp.where(at_most, changed, state.longest)
+        farther = jnp.where(reach >= state.longest, state.longest * self.growth, state.longest)
+        return jnp.where(accepted, farther, jnp.maximum(reach / self.growth, 1))
 
 
 def _extrapolated(state: _State, second: Mixture) -> tuple[Mixture, jax.Array]:
