@@ -41,6 +41,7 @@ SCRIPTS = {
     for path in sorted((ROOT / "examples").glob("*.py"))
     if "def main" in path.read_text("utf-8")
 } | {"README": [str(ROOT / "tests" / "readme.py")]}
+SCRIPTS["em_versus_gradient"].append("--quick")
 RUNNING = {}
 
 
