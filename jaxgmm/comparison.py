@@ -57,8 +57,8 @@ class Comparison:
       forward_passes: (r,) passes that needed the log-likelihood alone.
       forward_price: what such a pass costs, measured in passes that make all statistics; NaN where
         there were none.
-      optimum: (r,) index into `optima` of where each fit ended; −1 for a fit that did not come near
-        any.
+      optimum: (r,) index into `optima`: the one that a fit that converged is polished to, or that
+        one that did not converge came within 1e-6 nats per row of; −1 for others.
       optima: `Optimum`s that fits converged to, best first.
       total_weight: Σ w.
     """

@@ -13,9 +13,10 @@ from .mixture import Mixture
 from .squarem import SQUAREM
 from .status import Status
 
-# Two mixtures this near, by `distance`, count as the same: far over what D < 1e-9 leaves unsettled
-# where EM's rate is 0.999, far under what lies between optima.
+# Two mixtures this near, by `distance`, with objectives this alike, per row, count as the same.
+# Optima can lie near each other, at other heights.
 NEAR = 0.1
+ALIKE = 1e-6
 # D at which an optimum counts as known; the gap left is some 100 times this, per row.
 POLISHED = 1e-13
 MOST_STEPS = 20_000
@@ -73,39 +74,46 @@ def _square(a: _Parameters, b: _Parameters, i: int, j: int) -> float:
 def settle(
     x, weight, prior, fits: dict[str, Fit], objective: dict[str, np.ndarray]
 ) -> tuple[list[Optimum], dict[str, np.ndarray]]:
-    """The optima that fits converged to, best first, and for every fit which of them it is near
+    """The optima that fits converged to, best first, and for every fit which of them it ended at
     (−1: none). Call it in 64-bit mode, with everything in float64.
 
-    Each optimum is polished from the highest fit that is near it. If no fit converged, the highest
-    end stands for one."""
+    A fit that converged belongs to the optimum that it is polished to. That is known without
+    polishing for one that is the same as an optimum already found; so must be one that did not
+    converge. If none converged, the highest end stands for an optimum."""
+    total = len(x) if weight is None else float(np.sum(weight))
     ends = [(name, i) for name, found in fits.items() for i in range(len(found.status))]
-    height = {(name, i): objective[name][i] for name, i in ends}
+    ends.sort(key=lambda end: -objective[end[0]][end[1]])
     converged = [(name, i) for name, i in ends if fits[name].status[i] == Status.CONVERGED]
-    ends_seen = {(n, i): jax.device_get(_parameters(_lane(fits[n].mixture, i))) for n, i in ends}
-
     found: list[tuple[Optimum, _Parameters]] = []
 
-    def is_new(parameters):
-        return all(distance(known, parameters) >= NEAR for _, known in found)
+    def which(height, parameters) -> int:
+        for i, (optimum, known) in enumerate(found):
+            alike = abs(optimum.objective - height) < ALIKE * total
+            if alike and distance(known, parameters) < NEAR:
+                return i
+        return -1
 
-    for end in sorted(converged or [max(ends, key=height.get)], key=height.get, reverse=True):
-        if is_new(ends_seen[end]):
-            name, i = end
-            polished = _polish(x, weight, prior, _lane(fits[name].mixture, i))
+    def end_at(name, i) -> int:
+        mixture = _lane(fits[name].mixture, i)
+        near = which(objective[name][i], jax.device_get(_parameters(mixture)))
+        if near < 0 and (name, i) in (converged or ends[:1]):
+            polished = _polish(x, weight, prior, mixture)
+            height = float(polished.objective)
             parameters = jax.device_get(_parameters(polished.mixture))
-            if is_new(parameters):
-                found.append((Optimum(float(polished.objective), polished.mixture), parameters))
-    found.sort(key=lambda one: -one[0].objective)
+            near = which(height, parameters)
+            if near < 0:
+                found.append((Optimum(height, polished.mixture), parameters))
+                near = len(found) - 1
+        return near
 
-    def nearest(parameters):
-        far = [distance(known, parameters) for _, known in found]
-        return int(np.argmin(far)) if min(far) < NEAR else -1
-
+    label = {end: end_at(*end) for end in ends}
+    order = sorted(range(len(found)), key=lambda i: -found[i][0].objective)
+    rank = {i: place for place, i in enumerate(order)} | {-1: -1}
     near = {
-        name: np.array([nearest(ends_seen[name, i]) for i in range(len(one.status))])
+        name: np.array([rank[label[name, i]] for i in range(len(one.status))])
         for name, one in fits.items()
     }
-    return [optimum for optimum, _ in found], near
+    return [found[i][0] for i in order], near
 
 
 def _polish(x, weight, prior, mixture: Mixture) -> Fit:
