@@ -35,6 +35,13 @@ class Step(NamedTuple):
     covariance: object
     gain: jax.Array
 
+    @classmethod
+    def nowhere(cls, mixture: Mixture) -> Step:
+        """The step that leads back to the mixture: W is turned by the identity."""
+        covariance = jax.tree.map(jnp.zeros_like, mixture.covariance)
+        gain = jnp.full((), jnp.inf, mixture.dtype)
+        return cls(mixture.logits, jnp.zeros_like(mixture.means), covariance, gain)
+
     def taken_from(self, mixture: Mixture) -> Mixture:
         """The mixture after the step."""
         return Mixture(

@@ -121,7 +121,7 @@ class Lanes:
         They climb by the natural kernel even where its rounding shows, until a step gains less than
         that; those that it may have misled go to their end without it."""
         if steps is not None:
-            self._run(lanes, self.climb.steps[lanes] + steps, CLIMBING_ROUNDING)
+            self._run(lanes, np.maximum(self.climb.steps[lanes], 0) + steps, CLIMBING_ROUNDING)
             return
         everything = np.full(len(lanes), int(self.data.max_steps))
         if self.plan.kernel == "auto":
@@ -146,7 +146,7 @@ class Lanes:
             leave = plan.size // 2 if len(waiting) > plan.size else 0
             if leave == 0 and plan is not self.small and len(waiting) > self.small.size:
                 leave = self.small.size
-            made = self.climb.steps[group]
+            made = np.maximum(self.climb.steps[group], 0)  # −1 before the first pass
             at_once = 1 if self.on_progress else np.clip(3 * made, 16, MOST_STEPS_IN_A_CALL)
             until = np.minimum(goal[group], made + at_once)
             self._advance(plan, group, until, leave // plan.mesh.size, limit)
@@ -198,7 +198,8 @@ class Lanes:
     def _charge(self, lanes, passes, began) -> None:
         """Books the time since `began` to the lanes by the passes that each made."""
         seconds = time.perf_counter() - began
-        self.seconds[lanes] += seconds * passes / max(passes.sum(), 1)
+        share = passes if passes.any() else np.ones(len(lanes))
+        self.seconds[lanes] += seconds * share / share.sum()
 
 
 def _dealt(lanes: np.ndarray, plan: Plan) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,7 @@ from jax.sharding import PartitionSpec as P
 from . import prior as priors
 from .climb import Algorithm, Ascent, Climb, where
 from .covariance import Covariance
+from .em import EM
 from .initialize import split, start
 from .kernels import Choice, rounding
 from .prior import Prior
@@ -153,8 +154,8 @@ def _on_devices(plan: Plan, function, n_shared: int, n_lanes: int):
 
 @functools.partial(jax.jit, static_argnums=0)
 def begin(plan: Plan, data: Data, task: Task, splits) -> tuple[Frame, Climb, jax.Array]:
-    """Starts a group of lanes, and takes the first pass. All lanes start by their restart's key, or
-    if `splits` from their parents.
+    """Starts a group of lanes: all by their restart's key, or if `splits` from their parents. Takes
+    the first pass, unless they climb by EM: then they are one step short of it.
 
     Returns the frame, the climbs, and each one's `rounding`."""
     # One pass is not worth compiling two kernels.
@@ -178,7 +179,9 @@ def begin(plan: Plan, data: Data, task: Task, splits) -> tuple[Frame, Climb, jax
             mixture = jax.lax.cond(splits, jax.vmap(halved), jax.vmap(drawn), task)
         else:
             mixture = jax.vmap(drawn)(task)
-        climb = jax.vmap(lambda mixture, fold: ascent(fold).begin(mixture))(mixture, task.fold)
+        # EM's first pass is left to `advance`, which has one compiled; a subclass may look at it.
+        begun = Ascent.before if type(plan.algorithm) is EM else Ascent.begin
+        climb = jax.vmap(lambda mixture, fold: begun(ascent(fold), mixture))(mixture, task.fold)
         return climb, jax.vmap(rounding)(mixture)
 
     frame = _frame(plan, data)

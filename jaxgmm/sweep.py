@@ -167,12 +167,14 @@ def _run(plan: Plan, data: Data, ks: tuple[int, ...], strategy: str, callback) -
     ]  # fmt: skip
     STRATEGIES[strategy](lanes, cells, splits)
 
-    climb, report_, longest = lanes.climb, lanes.report, int(lanes.climb.steps.max()) + 1
+    climb, report_ = lanes.climb, lanes.report
+    steps = np.maximum(climb.steps, 0)  # −1 where the first pass led to what is not finite
+    longest = int(steps.max()) + 1
     means = climb.mixture.means + np.asarray(lanes.frame.centre)
-    beyond = np.arange(longest)[None] > climb.steps[:, None]
+    beyond = np.arange(longest)[None] > steps[:, None]
     fits = Fit(
         dataclasses.replace(climb.mixture, means=means),
-        climb.sums.log_likelihood, climb.objective, climb.steps, climb.passes, climb.status,
+        climb.sums.log_likelihood, climb.objective, steps, climb.passes, climb.status,
         climb.em_step.gain,
         np.where(beyond, climb.objective[:, None], lanes.objectives[:, :longest]),
         np.where(beyond, climb.passes[:, None], lanes.passes[:, :longest]),
