@@ -107,22 +107,22 @@ def from_labels(
 def _draw(key, chance: jax.Array) -> jax.Array:
     """An index with probability ∝ chance (n,), from one random number: first a block of about √n,
     then a place in it. (A number for each row costs more than all else that k-means++ does.)"""
-    n = len(chance)
-    size = int(np.ceil(np.sqrt(n)))
-    blocks = jnp.pad(chance, (0, -n % size)).reshape(-1, size)
+    size = int(np.ceil(np.sqrt(len(chance))))
+    blocks = jnp.pad(chance, (0, size**2 - len(chance))).reshape(size, size)
+    totals = jnp.sum(blocks, axis=1)
 
-    def pick(chances, at):
+    def pick(level, drawn):
         """The place in which the running sum passes `at`, and what is left of `at` there."""
+        block, at = drawn
+        chances = jnp.where(level == 0, totals, blocks[block])
         sums = jnp.cumsum(chances)
-        place = jnp.minimum(jnp.sum((sums <= at).astype(jnp.int32)), len(chances) - 1)
+        place = jnp.minimum(jnp.sum((sums <= at).astype(jnp.int32)), size - 1)
         # Rounding can lead past the last place, or to one of no chance.
         place = jnp.where(chances[place] > 0, place, jnp.argmax(chances)).astype(jnp.int32)
-        return place, at - (sums - chances)[place]
+        return block * size + place, at - (sums - chances)[place]
 
-    totals = jnp.sum(blocks, axis=1)
     at = jax.random.uniform(key, dtype=chance.dtype) * jnp.sum(totals)
-    block, rest = pick(totals, at)
-    return block * size + pick(blocks[block], rest)[0]
+    return jax.lax.fori_loop(0, 2, pick, (jnp.int32(0), at))[0]
 
 
 def _spread_rows(key, rows: Rows, k: int, wanted, covariance, odds):

@@ -35,15 +35,27 @@ def _pairs(d: int):
     return first, second, place
 
 
+@functools.cache
+def _placing(d: int, transposed: bool):
+    """Ones that place [diagonal, strict lower part] in a (d, d) factor laid out flat."""
+    layout = _layout(d)[2]
+    layout = layout.T if transposed else layout
+    return np.eye(d * (d + 1) // 2 + 1)[:-1, layout.ravel()]
+
+
 def _strict(matrix, d: int):
     rows, columns, _ = _layout(d)
     return matrix[..., rows, columns]
 
 
 def _matrix(diagonal: jax.Array, lower: jax.Array, transposed: bool = False) -> jax.Array:
-    zero = jnp.zeros((*diagonal.shape[:-1], 1), diagonal.dtype)
-    entries = jnp.concatenate([diagonal, lower, zero], axis=-1)
-    layout = _layout(diagonal.shape[-1])[2]
+    d = diagonal.shape[-1]
+    entries = jnp.concatenate([diagonal, lower], axis=-1)
+    if d <= LOOPED:  # a product with ones: XLA's CPU code gathers stacks of small matrices slowly
+        flat = matmul(entries, _placing(d, transposed).astype(entries.dtype))
+        return flat.reshape(*entries.shape[:-1], d, d)
+    entries = jnp.concatenate([entries, jnp.zeros_like(diagonal[..., :1])], axis=-1)
+    layout = _layout(d)[2]
     return entries[..., layout.T if transposed else layout]
 
 
@@ -55,11 +67,11 @@ def _transpose(matrix: jax.Array) -> jax.Array:
     return jnp.swapaxes(matrix, -1, -2)
 
 
-def _inverse(factor: jax.Array) -> jax.Array:
-    """L⁻¹ of lower-triangular factors (c, d, d)."""
+def _inverse(factor: jax.Array, often: bool = True) -> jax.Array:
+    """L⁻¹ of lower-triangular factors (c, d, d). What is not asked for `often` is compiled soon."""
     d = factor.shape[-1]
     eye = jnp.broadcast_to(jnp.eye(d, dtype=factor.dtype), factor.shape)
-    if d > LOOPED:
+    if d > LOOPED or not often:
         return jax.lax.linalg.triangular_solve(factor, eye, left_side=True, lower=True)
 
     def eliminate(j, inverse):
@@ -161,7 +173,7 @@ class Full(Covariance):
         return -self.log_diagonal
 
     def amplification(self, means):
-        inverse = self.inverse_factor
+        inverse = _inverse(self.factor, often=False)
         reach = jnp.abs(means) + jnp.sqrt(jnp.sum(inverse**2, axis=-1))
         precision = jnp.abs(self.dense_precision(means.shape[-1]))
         return jnp.sum(matmul(precision, reach[..., None])[..., 0] * reach, axis=-1)
