@@ -14,10 +14,8 @@ import jax
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
-from .climb import Climb
 from .kernels import SAFE_ROUNDING
-from .mixture import Mixture
-from .programs import MOST_STEPS_IN_A_CALL, Data, Plan, Report, Task, advance, begin
+from .programs import MOST_STEPS_IN_A_CALL, Data, Plan, Report, Task, advance, begin, climb_of
 from .status import RUNNING, Status
 
 MOST_LANES = 64
@@ -27,8 +25,10 @@ ROW_BYTES = 1 << 30
 # A second, smaller group is worth compiling where a step of the larger one computes this much.
 WORTH_COMPILING = 1e8
 # While lanes climb, the natural kernel may add this much rounding to a log-density; to its end each
-# goes under SAFE_ROUNDING.
+# goes under SAFE_ROUNDING. Where a step of a group on one device computes less than this, neither
+# kernel is the faster one, and all go under SAFE_ROUNDING.
 CLIMBING_ROUNDING = 5e-2
+WORTH_ROUNDING = 1e6
 CALLED: set = set()  # programs that were called before: compiling is timed apart
 
 
@@ -58,15 +58,16 @@ class Lanes:
         most = min(MOST_LANES, room, -(-len(fold) // plan.mesh.size))
         few = max(1, most // 8)
         self.large = self.small = dataclasses.replace(plan, lanes=most)
-        if self.large.size * n * plan.k * d * (d + 1) >= WORTH_COMPILING:
+        work = most * n * plan.k * d * (d + 1)
+        if plan.mesh.size * work >= WORTH_COMPILING:
             self.small = dataclasses.replace(plan, lanes=few)
+        shared = plan.kernel == "auto" and work >= WORTH_ROUNDING
+        self.climbing = CLIMBING_ROUNDING if shared else self.safe
 
         dtype = np.dtype(data.x.dtype)
         empty = lambda leaf: np.zeros((len(fold), *leaf.shape), leaf.dtype)
-        mixture = Mixture(np.zeros(plan.k, dtype), np.zeros((plan.k, d), dtype), None)
-        covariance = jax.eval_shape(lambda: plan.family.identity(plan.k, d, dtype))
-        mixture = jax.tree.map(empty, dataclasses.replace(mixture, covariance=covariance))
-        self.climb = Climb(mixture, *[None] * (len(Climb._fields) - 1))
+        self.climb = jax.tree.map(empty, climb_of(plan, d, dtype))
+        self.climb.status[:], self.climb.objective[:] = Status.DROPPED, -np.inf
         zeros = np.zeros(len(fold), dtype)
         self.report = Report(zeros, zeros > 0, zeros.copy(), zeros.copy())
         self.objectives = np.zeros((len(fold), MOST_STEPS_IN_A_CALL), dtype)
@@ -98,10 +99,6 @@ class Lanes:
             )  # fmt: skip
             self.frame, *made = begin(plan, self.data, task, splits)
             climb, around = _take(jax.device_get(made), own)
-            if self.climb.status is None:
-                full = lambda leaf: np.zeros((len(self.fold), *leaf.shape[1:]), leaf.dtype)
-                self.climb = jax.tree.map(full, climb)
-                self.climb.status[:], self.climb.objective[:] = Status.DROPPED, -np.inf
             _put(self.climb, chosen[own], climb)
             self.report.rounding[chosen[own]] = around
             self.objectives[chosen[own], 0] = climb.objective
@@ -121,11 +118,11 @@ class Lanes:
         They climb by the natural kernel even where its rounding shows, until a step gains less than
         that; those that it may have misled go to their end without it."""
         if steps is not None:
-            self._run(lanes, np.maximum(self.climb.steps[lanes], 0) + steps, CLIMBING_ROUNDING)
+            self._run(lanes, np.maximum(self.climb.steps[lanes], 0) + steps, self.climbing)
             return
         everything = np.full(len(lanes), int(self.data.max_steps))
-        if self.plan.kernel == "auto":
-            self._run(lanes, everything - 1, CLIMBING_ROUNDING)
+        if self.climbing > self.safe:
+            self._run(lanes, everything - 1, self.climbing)
             misled = (self.report.rounding > self.safe) & (self.climb.status == Status.CONVERGED)
             misled &= self.climb.steps < everything[0]
             self.climb.status[lanes[misled[lanes]]] = RUNNING
@@ -162,7 +159,7 @@ class Lanes:
         until = np.where(np.isin(np.arange(plan.size), own), until[group], -1).astype(np.int32)
         around = self.report.rounding[chosen]
         # Below this gain, steps by a kernel of such rounding wander.
-        shown = (around / 10) ** 2 if limit == CLIMBING_ROUNDING else 0 * around
+        shown = (around / 10) ** 2 if limit > self.safe else 0 * around
         tolerance = np.maximum(self.tolerance, shown).astype(around.dtype)
         program = functools.partial(
             advance, plan, self.data, self.frame, bool(around.max() <= limit), np.int32(leave),

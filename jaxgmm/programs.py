@@ -22,6 +22,7 @@ from .covariance import Covariance
 from .em import EM
 from .initialize import split, start
 from .kernels import Choice, rounding
+from .mixture import Mixture
 from .prior import Prior
 from .rows import Rows
 from .select import entropy
@@ -142,6 +143,21 @@ def _report(data: Data, frame: Frame, kernel: Choice, climb: Climb, fold) -> Rep
         )
 
     return jax.vmap(one)(climb, fold)
+
+
+@functools.lru_cache
+def climb_of(plan: Plan, d: int, dtype) -> Climb:
+    """The shapes of a climb."""
+
+    def begin():
+        x = jnp.zeros((2, d), dtype)
+        ascent = Ascent(
+            Rows(x, None, x[0]), None, x[0], x[0, 0], 0, plan.algorithm, plan.stopping, "whitened"
+        )
+        unit = plan.family.identity(plan.k, d, dtype)
+        return ascent.begin(Mixture(jnp.zeros(plan.k, dtype), jnp.zeros((plan.k, d), dtype), unit))
+
+    return jax.eval_shape(begin)
 
 
 def _on_devices(plan: Plan, function, n_shared: int, n_lanes: int):
