@@ -232,12 +232,13 @@ def split(mixture: Mixture, component: jax.Array) -> Mixture:
     axes = jax.lax.fori_loop(0, 10, towards_longest, axes)
     length = jnp.sqrt(jnp.sum(covariance.whiten(axes) ** 2, axis=-1, keepdims=True))
     apart = (axes / length)[component]
-    both = mixture.logits[component] - np.log(2)
-    means = mixture.means.at[slot].set(mixture.means[component] + apart / 2)
+    places = jnp.arange(mixture.n_components)
+    one, other = places == component, places == slot
+    aside = (other.astype(apart.dtype) - one.astype(apart.dtype))[:, None] * apart[None] / 2
+    source = jnp.where(other, component, places)
+    halved = jnp.where(one | other, np.log(2).astype(apart.dtype), 0)
     return Mixture(
-        mixture.logits.at[slot].set(both).at[component].set(both),
-        means.at[component].add(-apart / 2),
-        covariance.copied(component, slot),
+        mixture.logits[source] - halved, mixture.means[source] + aside, covariance.taken(source)
     )
 
 

@@ -302,5 +302,5 @@ class Tied(Full):
     def pool(values):
         return jnp.sum(values, axis=0, keepdims=True)
 
-    def copied(self, source, target):
+    def taken(self, sources):
         return self
