@@ -25,10 +25,12 @@ ROW_BYTES = 1 << 30
 # A second, smaller group is worth compiling where a step of the larger one computes this much.
 WORTH_COMPILING = 1e8
 # While lanes climb, the natural kernel may add this much rounding to a log-density; to its end each
-# goes under SAFE_ROUNDING. Where a step of a group on one device computes less than this, neither
-# kernel is the faster one, and all go under SAFE_ROUNDING.
+# goes under SAFE_ROUNDING.
 CLIMBING_ROUNDING = 5e-2
-WORTH_ROUNDING = 1e6
+# A step of MOST_LANES that computes less than this takes its time to call small functions, whatever
+# they compute. Beyond, the natural kernel is the faster one, and on CPUs half as many lanes are as
+# fast, and wait less for the last of them.
+LITTLE_WORK = 1e6
 CALLED: set = set()  # programs that were called before: compiling is timed apart
 
 
@@ -54,14 +56,15 @@ class Lanes:
         self.frame = None
         self.seconds, self.compile_seconds = np.zeros(len(fold)), 0.0
 
+        of_a_lane = n * plan.k * d * (d + 1)  # what a step computes, about
+        much = MOST_LANES * of_a_lane >= LITTLE_WORK
+        halved = much and plan.mesh.devices.flat[0].platform == "cpu"
         room = max(1, ROW_BYTES // (n * 4 * data.x.dtype.itemsize))
-        most = min(MOST_LANES, room, -(-len(fold) // plan.mesh.size))
-        few = max(1, most // 8)
+        most = min(MOST_LANES // (2 if halved else 1), room, -(-len(fold) // plan.mesh.size))
         self.large = self.small = dataclasses.replace(plan, lanes=most)
-        work = most * n * plan.k * d * (d + 1)
-        if plan.mesh.size * work >= WORTH_COMPILING:
-            self.small = dataclasses.replace(plan, lanes=few)
-        shared = plan.kernel == "auto" and work >= WORTH_ROUNDING
+        if self.large.size * of_a_lane >= WORTH_COMPILING:
+            self.small = dataclasses.replace(plan, lanes=max(1, most // 8))
+        shared = much and plan.kernel == "auto"
         self.climbing = CLIMBING_ROUNDING if shared else self.safe
 
         dtype = np.dtype(data.x.dtype)

@@ -72,7 +72,8 @@ def sweep(
         log-likelihood of the rows left out (cross-validation); 0 does not.
       method: how starts are made, as for `initialize`.
       kernel: "whitened", "natural", or "auto": lanes climb by the natural kernel, whose features
-        they share, and end by the rule of `fit` (without its preference for small n).
+        they share, wherever a step is much work, and end by the rule of `fit` (without its
+        preference for small n).
       devices: which devices share the lanes; all local ones by default.
       callback: called on the host with a `Progress`, after every step of every group of lanes.
 

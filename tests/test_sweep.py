@@ -224,7 +224,7 @@ def test_two_programs_then_none(iris):
 
 def test_the_shared_kernel_leads_to_the_same_ends(iris, monkeypatch):
     """In float32 lanes climb by the natural kernel beyond where it is safe, and end without it."""
-    monkeypatch.setattr(lanes, "WORTH_ROUNDING", 0)
+    monkeypatch.setattr(lanes, "LITTLE_WORK", 0)
     x = iris.astype(np.float32)
     run = lambda kernel: jaxgmm.sweep(KEY, x, (2, 3), restarts=6, strategy="full", kernel=kernel)
     shared, careful = run("auto").fits["full"], run("whitened").fits["full"]
