@@ -120,9 +120,11 @@ class Ascent:
         """One step short of `begin`, for EM: its next step leads nowhere but through the first
         pass. (So that the loop's pass serves, where compiling another costs more.)"""
         blank = jax.tree.map(jnp.zeros_like, jax.eval_shape(self.begin, mixture))
+        unknown = jnp.full_like(blank.objective, -jnp.inf)
         return blank._replace(
             mixture=mixture, em_step=Step.nowhere(mixture), steps=jnp.int32(-1),
-            objective=jnp.full_like(blank.objective, -jnp.inf), status=jnp.int32(RUNNING),
+            sums=dataclasses.replace(blank.sums, log_likelihood=unknown),
+            objective=unknown, status=jnp.int32(RUNNING),
         )  # fmt: skip
 
     def step(self, climb: Climb) -> tuple[Climb, jax.Array]:

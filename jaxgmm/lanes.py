@@ -105,7 +105,7 @@ class Lanes:
             _put(self.climb, chosen[own], climb)
             self.report.rounding[chosen[own]] = around
             self.objectives[chosen[own], 0] = climb.objective
-            self.passes[chosen[own], 0] = climb.passes
+            self.passes[chosen[own], 0] = 1
             if self._is_new("begin", plan):  # nearly all of it compiling
                 self.compile_seconds += time.perf_counter() - began
             else:

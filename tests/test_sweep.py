@@ -300,6 +300,18 @@ def test_when_every_fit_fails(x64):
         assert found.best().status == Status.DEGENERATE
 
 
+def test_a_start_that_is_not_finite(iris, x64):
+    prior = jaxgmm.Prior(strength=1.0, scatter=1e308 * np.eye(4))  # overflows
+    found = jaxgmm.sweep(KEY, iris, 2, restarts=2, prior=prior, strategy="full")
+    fits, table = found.fits["full"], found.table()
+    assert (fits.status == Status.NONFINITE).all() and table[0]["failed"] == 2
+    assert (fits.steps == 0).all() and (fits.passes == 1).all()
+    assert np.isfinite(fits.mixture.means).all() and (fits.objective == -np.inf).all()
+    with pytest.warns(UserWarning, match="every fit failed"):
+        best = found.best()
+    assert best.history.tolist() == [-np.inf] and best.history_passes.tolist() == [1]
+
+
 def test_progress_and_interrupts(iris):
     seen = []
     run = lambda callback: jaxgmm.sweep(
