@@ -35,14 +35,6 @@ def _pairs(d: int):
     return first, second, place
 
 
-@functools.cache
-def _placing(d: int, transposed: bool):
-    """Ones that place [diagonal, strict lower part] in a (d, d) factor laid out flat."""
-    layout = _layout(d)[2]
-    layout = layout.T if transposed else layout
-    return np.eye(d * (d + 1) // 2 + 1)[:-1, layout.ravel()]
-
-
 def _strict(matrix, d: int):
     rows, columns, _ = _layout(d)
     return matrix[..., rows, columns]
@@ -50,13 +42,13 @@ def _strict(matrix, d: int):
 
 def _matrix(diagonal: jax.Array, lower: jax.Array, transposed: bool = False) -> jax.Array:
     d = diagonal.shape[-1]
+    layout = _layout(d)[2].T if transposed else _layout(d)[2]
     entries = jnp.concatenate([diagonal, lower], axis=-1)
     if d <= LOOPED:  # a product with ones: XLA's CPU code gathers stacks of small matrices slowly
-        flat = matmul(entries, _placing(d, transposed).astype(entries.dtype))
-        return flat.reshape(*entries.shape[:-1], d, d)
+        places = np.eye(entries.shape[-1] + 1, dtype=entries.dtype)[:-1, layout.ravel()]
+        return matmul(entries, places).reshape(*entries.shape[:-1], d, d)
     entries = jnp.concatenate([entries, jnp.zeros_like(diagonal[..., :1])], axis=-1)
-    layout = _layout(d)[2]
-    return entries[..., layout.T if transposed else layout]
+    return entries[..., layout]
 
 
 def _diagonal(matrix: jax.Array) -> jax.Array:
@@ -68,7 +60,7 @@ def _transpose(matrix: jax.Array) -> jax.Array:
 
 
 def _inverse(factor: jax.Array, often: bool = True) -> jax.Array:
-    """L⁻¹ of lower-triangular factors (c, d, d). What is not asked for `often` is compiled soon."""
+    """L⁻¹ of lower-triangular factors (c, d, d); unless `often`, by what compiles fastest."""
     d = factor.shape[-1]
     eye = jnp.broadcast_to(jnp.eye(d, dtype=factor.dtype), factor.shape)
     if d > LOOPED or not often:
