@@ -10,6 +10,7 @@ from .em import EM, m_step
 from .families import FAMILIES
 from .fit import Fit, fit
 from .gradient import Gradient
+from .grid import Sweep
 from .initialize import from_labels, from_responsibilities, initialize
 from .likelihood import complete_log_likelihood, log_likelihood
 from .mixture import Mixture, log_joint, log_prob, responsibilities, sample
@@ -24,7 +25,7 @@ from .statistics import Statistics, e_step
 from .status import Status
 from .stepwise import StepwiseEM
 from .stochastic import Stochastic
-from .sweep import Progress, Sweep, sweep
+from .sweep import Progress, sweep
 from .tables import Table
 from .textbook import textbook_em
 from .then import GainBelow, SlowerThan, Then

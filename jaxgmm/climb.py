@@ -116,6 +116,17 @@ class Ascent:
         state = self.algorithm.init(mixture, sums)
         return Climb(mixture, state, sums, step, objective, status, jnp.int32(0), jnp.float32(1))
 
+    def before(self, mixture: Mixture) -> Climb:
+        """One step short of `begin`, for EM: its next step leads nowhere but through the first
+        pass. (So that the loop's pass serves, where compiling another costs more.)"""
+        blank = jax.tree.map(jnp.zeros_like, jax.eval_shape(self.begin, mixture))
+        unknown = jnp.full_like(blank.objective, -jnp.inf)
+        return blank._replace(
+            mixture=mixture, em_step=Step.nowhere(mixture), steps=jnp.int32(-1),
+            sums=dataclasses.replace(blank.sums, log_likelihood=unknown),
+            objective=unknown, status=jnp.int32(RUNNING),
+        )  # fmt: skip
+
     def step(self, climb: Climb) -> tuple[Climb, jax.Array]:
         """One move, and the objective it led to; a move to what is not finite is not taken."""
         take_pass = Pass(self.rows, self.kernel, climb.em_step)

@@ -147,9 +147,9 @@ class Covariance(abc.ABC):
         """Mass (k,), first moments (k, d) and second moments, one per component, out of the
         summed features (k, f)."""
 
-    def copied(self, source: jax.Array, target: jax.Array) -> Covariance:
-        """The covariances with that of component `source` in the place of `target`."""
-        return jax.tree.map(lambda leaf: leaf.at[target].set(leaf[source]), self)
+    def taken(self, sources: jax.Array) -> Covariance:
+        """The covariances of components `sources` (k,), in the places of 0 … k − 1."""
+        return jax.tree.map(lambda leaf: leaf[sources], self)
 
     # ---- second moments -----------------------------------------------------------------------
 

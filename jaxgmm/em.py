@@ -35,6 +35,13 @@ class Step(NamedTuple):
     covariance: object
     gain: jax.Array
 
+    @classmethod
+    def nowhere(cls, mixture: Mixture) -> Step:
+        """The step that leads back to the mixture: W is turned by the identity."""
+        covariance = jax.tree.map(jnp.zeros_like, mixture.covariance)
+        gain = jnp.full((), jnp.inf, mixture.dtype)
+        return cls(mixture.logits, jnp.zeros_like(mixture.means), covariance, gain)
+
     @property
     def local(self) -> Mixture:
         """The mixture after the step, as seen from the one before it (see `coordinates.py`)."""

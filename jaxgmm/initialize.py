@@ -107,22 +107,22 @@ def from_labels(
 def _draw(key, chance: jax.Array) -> jax.Array:
     """An index with probability ∝ chance (n,), from one random number: first a block of about √n,
     then a place in it. (A number for each row costs more than all else that k-means++ does.)"""
-    n = len(chance)
-    size = int(np.ceil(np.sqrt(n)))
-    blocks = jnp.pad(chance, (0, -n % size)).reshape(-1, size)
+    size = int(np.ceil(np.sqrt(len(chance))))
+    blocks = jnp.pad(chance, (0, size**2 - len(chance))).reshape(size, size)
+    totals = jnp.sum(blocks, axis=1)
 
-    def pick(chances, at):
+    def pick(level, drawn):
         """The place in which the running sum passes `at`, and what is left of `at` there."""
+        block, at = drawn
+        chances = jnp.where(level == 0, totals, blocks[block])
         sums = jnp.cumsum(chances)
-        place = jnp.minimum(jnp.sum((sums <= at).astype(jnp.int32)), len(chances) - 1)
+        place = jnp.minimum(jnp.sum((sums <= at).astype(jnp.int32)), size - 1)
         # Rounding can lead past the last place, or to one of no chance.
         place = jnp.where(chances[place] > 0, place, jnp.argmax(chances)).astype(jnp.int32)
-        return place, at - (sums - chances)[place]
+        return block * size + place, at - (sums - chances)[place]
 
-    totals = jnp.sum(blocks, axis=1)
     at = jax.random.uniform(key, dtype=chance.dtype) * jnp.sum(totals)
-    block, rest = pick(totals, at)
-    return block * size + pick(blocks[block], rest)[0]
+    return jax.lax.fori_loop(0, 2, pick, (jnp.int32(0), at))[0]
 
 
 def _spread_rows(key, rows: Rows, k: int, wanted, covariance, odds):
@@ -232,12 +232,13 @@ def split(mixture: Mixture, component: jax.Array) -> Mixture:
     axes = jax.lax.fori_loop(0, 10, towards_longest, axes)
     length = jnp.sqrt(jnp.sum(covariance.whiten(axes) ** 2, axis=-1, keepdims=True))
     apart = (axes / length)[component]
-    both = mixture.logits[component] - np.log(2)
-    means = mixture.means.at[slot].set(mixture.means[component] + apart / 2)
+    places = jnp.arange(mixture.n_components)
+    one, other = places == component, places == slot
+    aside = (other.astype(apart.dtype) - one.astype(apart.dtype))[:, None] * apart[None] / 2
+    source = jnp.where(other, component, places)
+    halved = jnp.where(one | other, np.log(2).astype(apart.dtype), 0)
     return Mixture(
-        mixture.logits.at[slot].set(both).at[component].set(both),
-        means.at[component].add(-apart / 2),
-        covariance.copied(component, slot),
+        mixture.logits[source] - halved, mixture.means[source] + aside, covariance.taken(source)
     )
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from . import checks
 from .covariance import Covariance
 from .fit import Fit
-from .likelihood import expected
 from .mixture import Mixture, admit
 from .statistics import Statistics, about_mixture, statistics
 from .status import Status
@@ -33,7 +32,11 @@ def n_parameters(mixture: Mixture) -> jax.Array | int:
 
 def entropy(mixture: Mixture, sums: Statistics) -> jax.Array:
     """−Σ w r log r of the responsibilities, from the statistics at `mixture`."""
-    return jnp.maximum(sums.log_likelihood - expected(mixture, mixture, sums), 0)
+    # Q(θ | θ), where residuals stand in their own frame
+    unit = jax.tree.map(jnp.zeros_like, mixture.covariance)
+    square = jnp.sum(unit.quadratic(sums.spread))
+    constants = jnp.where(mixture.present, mixture.log_constants, 0)
+    return jnp.maximum(sums.log_likelihood - jnp.sum(sums.mass * constants) + square / 2, 0)
 
 
 @jax.jit

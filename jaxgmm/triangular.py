@@ -41,10 +41,14 @@ def _strict(matrix, d: int):
 
 
 def _matrix(diagonal: jax.Array, lower: jax.Array, transposed: bool = False) -> jax.Array:
-    zero = jnp.zeros((*diagonal.shape[:-1], 1), diagonal.dtype)
-    entries = jnp.concatenate([diagonal, lower, zero], axis=-1)
-    layout = _layout(diagonal.shape[-1])[2]
-    return entries[..., layout.T if transposed else layout]
+    d = diagonal.shape[-1]
+    layout = _layout(d)[2].T if transposed else _layout(d)[2]
+    entries = jnp.concatenate([diagonal, lower], axis=-1)
+    if d <= LOOPED:  # a product with ones: XLA's CPU code gathers stacks of small matrices slowly
+        places = np.eye(entries.shape[-1] + 1, dtype=entries.dtype)[:-1, layout.ravel()]
+        return matmul(entries, places).reshape(*entries.shape[:-1], d, d)
+    entries = jnp.concatenate([entries, jnp.zeros_like(diagonal[..., :1])], axis=-1)
+    return entries[..., layout]
 
 
 def _diagonal(matrix: jax.Array) -> jax.Array:
@@ -55,11 +59,11 @@ def _transpose(matrix: jax.Array) -> jax.Array:
     return jnp.swapaxes(matrix, -1, -2)
 
 
-def _inverse(factor: jax.Array) -> jax.Array:
-    """L⁻¹ of lower-triangular factors (c, d, d)."""
+def _inverse(factor: jax.Array, often: bool = True) -> jax.Array:
+    """L⁻¹ of lower-triangular factors (c, d, d); unless `often`, by what compiles fastest."""
     d = factor.shape[-1]
     eye = jnp.broadcast_to(jnp.eye(d, dtype=factor.dtype), factor.shape)
-    if d > LOOPED:
+    if d > LOOPED or not often:
         return jax.lax.linalg.triangular_solve(factor, eye, left_side=True, lower=True)
 
     def eliminate(j, inverse):
@@ -161,7 +165,7 @@ class Full(Covariance):
         return -self.log_diagonal
 
     def amplification(self, means):
-        inverse = self.inverse_factor
+        inverse = _inverse(self.factor, often=False)
         reach = jnp.abs(means) + jnp.sqrt(jnp.sum(inverse**2, axis=-1))
         precision = jnp.abs(self.dense_precision(means.shape[-1]))
         return jnp.sum(matmul(precision, reach[..., None])[..., 0] * reach, axis=-1)
@@ -296,5 +300,5 @@ class Tied(Full):
     def pool(values):
         return jnp.sum(values, axis=0, keepdims=True)
 
-    def copied(self, source, target):
+    def taken(self, sources):
         return self

@@ -9,8 +9,9 @@ import optax
 import pytest
 
 import jaxgmm
-from jaxgmm import EM, Status
+from jaxgmm import EM, Status, lanes
 from jaxgmm.initialize import METHODS, split
+from jaxgmm.status import spurious
 
 KEY = jax.random.key(0)
 KS = (1, 2, 3, 4)
@@ -38,6 +39,57 @@ def test_a_lane_is_a_fit_of_its_own(full, k, restart, iris, x64):
     assert found.steps == alone.steps == len(found.history) - 1
     np.testing.assert_allclose(found.history, alone.history, rtol=1e-9)
     np.testing.assert_allclose(found.history_passes, alone.history_passes)
+
+
+def test_lanes_in_several_groups_are_fits_of_their_own(iris, monkeypatch, x64):
+    """Eleven lanes, two on each device at a time, some of them longer than a history's first room."""
+    monkeypatch.setattr(lanes, "MOST_LANES", 2)
+    found = jaxgmm.sweep(KEY, iris, 4, restarts=11, strategy="full")
+    steps = found.fits["full"].steps[0]
+    assert steps.min() < 32 and steps.max() > lanes.MOST_STEPS_IN_A_CALL
+    for restart in (int(np.argmin(steps)), int(np.argmax(steps)), 10):
+        start = jaxgmm.initialize(jax.random.split(KEY, 11)[restart], iris, 4)
+        alone, beside = jaxgmm.fit(iris, start), found.fit("full", 4, restart)
+        assert beside.steps == alone.steps == len(beside.history) - 1
+        np.testing.assert_allclose(beside.history, alone.history, rtol=1e-9)
+        np.testing.assert_allclose(beside.history_passes, alone.history_passes)
+
+
+def test_the_small_group_leads_to_the_same_ends(full, iris, monkeypatch, x64):
+    monkeypatch.setattr(lanes, "WORTH_COMPILING", 0)
+    again = jaxgmm.sweep(KEY, iris, KS, restarts=5, strategy="full")
+    sizes = {plan.lanes for _, plan, shape, _ in lanes.CALLED if shape == iris.shape}
+    assert {1, 10} <= sizes  # an eighth of 20 lanes on 2 devices
+    for name in ("objective", "steps", "passes", "status", "history"):
+        a, b = (getattr(found.fits["full"], name) for found in (again, full))
+        np.testing.assert_allclose(a, b, rtol=1e-10, err_msg=name)
+
+
+def test_spurious_is_a_component_on_hardly_any_rows(full, iris, x64):
+    fits, doubtful = full.fits["full"], full.spurious["full"]
+    assert (fits.status == Status.CONVERGED).all()
+    for at in np.ndindex(doubtful.shape):
+        mixture = lane(fits.mixture, *at)
+        mass = np.sum(jaxgmm.responsibilities(mixture, iris), axis=0)[mixture.present]
+        assert doubtful[at] == (mass.min() < 4 + 2)
+    assert 0 < doubtful.sum() < doubtful.size
+    assert [row["spurious"] for row in full.table()] == list(doubtful.sum(axis=1))
+
+    mixture, data = full.best(n_components=2).mixture, jnp.cov(iris.T)
+    sums = jaxgmm.e_step(mixture, iris)
+    for smallest, wider, expected in ((5.99, 1, True), (6.01, 1, False), (6.01, 1e6, True)):
+        scaled = dataclasses.replace(sums, mass=sums.mass * smallest / sums.mass.min())
+        assert spurious(mixture, scaled, wider * data) == expected
+
+
+def test_a_spurious_fit_is_best_only_among_its_like(full):
+    objective = full.fits["full"].objective[3]  # five local maxima
+    order = np.argsort(-objective)
+    for n_doubtful, expected in ((0, order[0]), (1, order[1]), (4, order[4]), (5, order[0])):
+        doubtful = np.zeros_like(full.spurious["full"])
+        doubtful[3, order[:n_doubtful]] = True
+        marked = dataclasses.replace(full, spurious={"full": doubtful})
+        assert marked.best(n_components=4).objective == objective[expected]
 
 
 @pytest.mark.parametrize(
@@ -170,8 +222,9 @@ def test_two_programs_then_none(iris):
     assert not made
 
 
-def test_the_shared_kernel_leads_to_the_same_ends(iris):
+def test_the_shared_kernel_leads_to_the_same_ends(iris, monkeypatch):
     """In float32 lanes climb by the natural kernel beyond where it is safe, and end without it."""
+    monkeypatch.setattr(lanes, "LITTLE_WORK", 0)
     x = iris.astype(np.float32)
     run = lambda kernel: jaxgmm.sweep(KEY, x, (2, 3), restarts=6, strategy="full", kernel=kernel)
     shared, careful = run("auto").fits["full"], run("whitened").fits["full"]
@@ -245,6 +298,18 @@ def test_when_every_fit_fails(x64):
     assert found.table()[0]["failed"] == 2
     with pytest.warns(UserWarning, match="every fit failed"):
         assert found.best().status == Status.DEGENERATE
+
+
+def test_a_start_that_is_not_finite(iris, x64):
+    prior = jaxgmm.Prior(strength=1.0, scatter=1e308 * np.eye(4))  # overflows
+    found = jaxgmm.sweep(KEY, iris, 2, restarts=2, prior=prior, strategy="full")
+    fits, table = found.fits["full"], found.table()
+    assert (fits.status == Status.NONFINITE).all() and table[0]["failed"] == 2
+    assert (fits.steps == 0).all() and (fits.passes == 1).all()
+    assert np.isfinite(fits.mixture.means).all() and (fits.objective == -np.inf).all()
+    with pytest.warns(UserWarning, match="every fit failed"):
+        best = found.best()
+    assert best.history.tolist() == [-np.inf] and best.history_passes.tolist() == [1]
 
 
 def test_progress_and_interrupts(iris):

@@ -1,0 +1,192 @@
+"""`Sweep`: every fit of a sweep, as a table and by questions."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import numpy as np
+
+from . import checks
+from .families import family_class, family_name
+from .fit import Fit
+from .select import best_lane, free_parameters, warn_that_all_failed
+from .status import Status
+from .tables import Table
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, repr=False)
+class Sweep:
+    """Every fit of a `sweep`. Dicts have a key for each family. NumPy arrays lead with (K, lanes):
+    K as `n_components` lists them; the lanes of a K are its restarts, in the order of
+    `jax.random.split(key, restarts)`, then those that began by splitting the best fit of K − 1.
+
+    Attributes:
+      fits: a batched `Fit` for each family; components beyond K are absent. `DROPPED` lanes were
+        stopped early. A lane that was never begun has objective −inf.
+      entropy: −Σ w r log r of each fit.
+      spurious: which fits have a component on hardly any rows, or nearly singular (see
+        `jaxgmm.status.spurious`); `best` leaves them out while others exist.
+      held_out: (K,) log-likelihood of rows left out, summed over the folds; empty without folds.
+      seconds: time of each fit, that of lanes side by side shared by passes.
+      compile_seconds: () for each family; 0 where the programs were compiled before.
+      total_weight: () Σ w.
+      n_components, restarts: what was asked for.
+      impossible: numbers of components for which the data have too few distinct rows.
+    """
+
+    fits: dict[str, Fit]
+    entropy: dict[str, jax.Array]
+    spurious: dict[str, jax.Array]
+    held_out: dict[str, jax.Array]
+    seconds: dict[str, jax.Array]
+    compile_seconds: dict[str, jax.Array]
+    total_weight: jax.Array
+    n_components: tuple[int, ...] = dataclasses.field(metadata=dict(static=True))
+    restarts: int = dataclasses.field(metadata=dict(static=True))
+    impossible: tuple[int, ...] = dataclasses.field(metadata=dict(static=True))
+
+    def __repr__(self) -> str:
+        ks = ", ".join(map(str, self.n_components))
+        return f"Sweep({', '.join(self.fits)}; K = {ks}; {self.restarts} restarts)"
+
+    def table(self) -> Table:
+        """A row for each family and K, as plain dicts; printed, an aligned table.
+
+        log-likelihood and median are of the best lane and over the lanes that ended; AIC, BIC and
+        ICL (lower is better) are of the best lane; "at best" counts the lanes whose objective is
+        within 1e-3 nats (or its rounding) of the best; passes and seconds are those of all lanes.
+        """
+        rows = Table()
+        for family, fits in self.fits.items():
+            for k in (*self.n_components, *self.impossible):
+                row = {"family": family, "K": k}
+                rows.append(
+                    row | (_blank() if k in self.impossible else self._row(family, fits, k))
+                )
+        if not any(len(values) for values in self.held_out.values()):
+            for row in rows:
+                del row["held-out"]
+        return Table(sorted(rows, key=lambda row: (list(self.fits).index(row["family"]), row["K"])))
+
+    def _row(self, family: str, fits: Fit, k: int) -> dict:
+        at = self.n_components.index(k)
+        status, objective = np.asarray(fits.status[at]), np.asarray(fits.objective[at], np.float64)
+        index, usable = self._best_lane(family, k)
+        likelihood = np.asarray(fits.log_likelihood[at], np.float64)
+        ended = usable & (status != Status.DROPPED)
+        finite = objective[np.isfinite(objective)]
+        close = max(1e-3, 8 * np.finfo(fits.objective.dtype).eps * abs(objective[index]))
+        reached = int(np.sum(usable & (objective >= objective[index] - close)))
+        scores = self._scores(family, k)
+        begun = np.asarray(fits.passes[at]) > 0
+        count = lambda *wanted: int(np.sum(begun & np.isin(status, wanted)))
+        return {
+            "log-likelihood": float(likelihood[index]),
+            "median": float(np.median(likelihood[ended])) if ended.any() else float("nan"),
+            **scores,
+            "at best": f"{reached} of {int(np.sum(begun))}" if len(finite) else "0",
+            "converged": count(Status.CONVERGED),
+            "max steps": count(Status.MAX_STEPS),
+            "dropped": count(Status.DROPPED),
+            "failed": count(Status.NONFINITE, Status.DEGENERATE),
+            "spurious": int(np.sum(begun & np.asarray(self.spurious[family][at]))),
+            "passes": int(np.sum(np.asarray(fits.passes[at]))),
+            "seconds": float(np.sum(np.asarray(self.seconds[family][at]))),
+        }
+
+    def _best_lane(self, family: str, k: int) -> tuple[int, np.ndarray]:
+        at, fits = self.n_components.index(k), self.fits[family]
+        return best_lane(
+            np.asarray(fits.status[at]), np.asarray(fits.objective[at]),
+            np.asarray(self.spurious[family][at]),
+        )  # fmt: skip
+
+    def _scores(self, family: str, k: int) -> dict[str, float]:
+        at, fits = self.n_components.index(k), self.fits[family]
+        index, _ = self._best_lane(family, k)
+        likelihood = float(fits.log_likelihood[at, index])
+        uncertainty = float(self.entropy[family][at, index])
+        p = free_parameters(family_class(family), k, fits.mixture.means.shape[-1])
+        bic = p * float(np.log(self.total_weight)) - 2 * likelihood
+        held_out = self.held_out[family]
+        return {
+            "AIC": 2 * p - 2 * likelihood,
+            "BIC": bic,
+            "ICL": bic + 2 * uncertainty,
+            "held-out": float(held_out[at]) if len(held_out) else float("nan"),
+        }
+
+    def best(
+        self, criterion: str = "bic", *, family: str | None = None, n_components: int | None = None
+    ) -> Fit:
+        """The best fit over all families and K (or of those named) by "bic", "aic", "icl" (lowest),
+        or "held-out" (highest; for a sweep with folds), without absent components.
+
+        For each family and K that is the fit of highest objective among those that did not fail and
+        are not spurious, if there are any.
+
+        Raises:
+          ValueError: for an unknown criterion, or a family or K that the sweep does not have.
+        """
+        checks.choice(criterion, "criterion", ("bic", "aic", "icl", "held-out"))
+        families = list(self.fits) if family is None else [self._family(family)]
+        ks = self.n_components if n_components is None else [self._k(n_components)]
+        if criterion == "held-out" and not all(len(values) for values in self.held_out.values()):
+            raise ValueError("this sweep left no rows out: call sweep(..., folds=5).")
+        held_out = criterion == "held-out"
+
+        def score(family, k):
+            value = self._scores(family, k)[criterion if held_out else criterion.upper()]
+            return np.inf if np.isnan(value) else -value if held_out else value
+
+        _, found, k = min((score(family, k), family, k) for family in families for k in ks)
+        if not self._best_lane(found, k)[1].any():
+            warn_that_all_failed()
+        return self.fit(found, k)
+
+    def fit(self, family: str, n_components: int, lane: int | None = None) -> Fit:
+        """One fit, without absent components: of the lane given, or of the best. Raises ValueError
+        for a family, K or lane that the sweep does not have."""
+        family, at = self._family(family), self.n_components.index(self._k(n_components))
+        if lane is not None:
+            checks.whole(lane, "lane", 0, self.fits[family].status.shape[1] - 1)
+        index = self._best_lane(family, n_components)[0] if lane is None else lane
+        one = jax.tree.map(lambda leaf: np.asarray(leaf)[at, index], self.fits[family])
+        steps = int(one.steps) + 1
+        one = dataclasses.replace(
+            one,
+            mixture=jax.tree.map(lambda leaf: leaf[:n_components], one.mixture),
+            history=one.history[:steps],
+            history_passes=one.history_passes[:steps],
+        )
+        return jax.device_put(one)
+
+    def _family(self, name: str) -> str:
+        name = family_name(family_class(name))
+        checks.choice(name, "family of this sweep", tuple(self.fits))
+        return name
+
+    def _k(self, n_components: int) -> int:
+        if n_components not in self.n_components:
+            raise ValueError(
+                f"this sweep has no K = {n_components!r}: choose one of {list(self.n_components)}."
+            )
+        return n_components
+
+    def plot(self, axes=None):
+        """BIC and ICL against K, a colour for each family, with every restart's BIC behind; returns
+        the matplotlib axes. Raises ImportError without matplotlib."""
+        from . import plot
+
+        return plot.sweep(self, axes)
+
+
+def _blank() -> dict:
+    names = ("log-likelihood", "median", "AIC", "BIC", "ICL", "held-out")
+    counts = ("converged", "max steps", "dropped", "failed", "spurious", "passes")
+    return (
+        dict.fromkeys(names, float("nan")) | {"at best": "too few distinct rows"}
+        | dict.fromkeys(counts, 0) | {"seconds": 0.0}
+    )  # fmt: skip

@@ -1,0 +1,246 @@
+"""`begin` and `advance`: many climbs over the same rows, side by side on the devices.
+
+Both take a *group* of lanes: as many as stand side by side on each device, vmapped inside one loop,
+so that the natural kernel's features serve all of them. Their shapes are fixed by a `Plan`, so that
+whatever K and fold a lane has, the same two programs serve it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from . import prior as priors
+from .climb import Algorithm, Ascent, Climb
+from .covariance import Covariance
+from .em import EM
+from .initialize import split, start
+from .kernels import Choice, rounding
+from .mixture import Mixture
+from .prior import Prior
+from .rows import Rows
+from .select import entropy
+from .statistics import statistics
+from .status import RUNNING, spurious
+from .trees import where
+
+DEVICES = "devices"
+MOST_STEPS_IN_A_CALL = 64  # so that an interrupt is heard
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What the programs are compiled for: `k` places for components, `lanes` on each device."""
+
+    algorithm: Algorithm
+    family: type[Covariance]
+    k: int
+    restarts: int
+    method: str
+    kernel: str
+    stopping: str
+    default_prior: bool
+    folds: int
+    splits: bool
+    mesh: Mesh
+    lanes: int = 0
+
+    @property
+    def size(self) -> int:
+        """Lanes in a group, over all devices."""
+        return self.lanes * self.mesh.size
+
+
+class Data(NamedTuple):
+    """What all lanes share. fold (n,) is the fold that leaves a row out, from 1; or None."""
+
+    x: jax.Array
+    weight: jax.Array | None
+    fold: jax.Array | None
+    prior: Prior | None
+    tolerance: jax.Array
+    max_steps: jax.Array
+    key: jax.Array
+
+
+class Frame(NamedTuple):
+    """What the first program finds out about the data. `covariance` and `prior` have a leading axis
+    of folds; fold 0 leaves nothing out."""
+
+    centre: jax.Array
+    resolution: jax.Array
+    covariance: jax.Array
+    prior: Prior | None
+
+
+class Task(NamedTuple):
+    """Where lanes start: from a restart's key, or from a parent with a component split."""
+
+    n_components: Any
+    restart: Any
+    fold: Any
+    parent: Any
+    component: Any
+
+
+class Report(NamedTuple):
+    """What is asked of each lane beside its climb: the entropy of the responsibilities, whether a
+    component is spurious, the log-likelihood of the rows that its fold leaves out, and the rounding
+    of the natural kernel there."""
+
+    entropy: jax.Array
+    spurious: jax.Array
+    held_out: jax.Array
+    rounding: jax.Array
+
+
+def _weights(data: Data, fold, left_out: bool = False):
+    """The rows' weights for a lane: 0 for those its fold leaves out, or for all but those."""
+    if data.fold is None:
+        return data.weight
+    weight = jnp.ones(len(data.x), data.x.dtype) if data.weight is None else data.weight
+    return jnp.where((data.fold == fold) == left_out, weight, 0)
+
+
+def _frame(plan: Plan, data: Data) -> Frame:
+    rows = Rows.centred(data.x, data.weight)
+    folds = jnp.arange(plan.folds + 1)
+    of_fold = lambda fold: priors.covariance_of(Rows(data.x, _weights(data, fold), rows.centre))
+    covariance = jax.lax.map(of_fold, folds) if plan.folds else priors.covariance_of(rows)[None]
+    prior = data.prior
+    if plan.default_prior:
+        prior = jax.vmap(priors.default)(covariance)
+    elif prior is not None:
+        repeat = lambda leaf: jnp.broadcast_to(leaf, (len(folds), *jnp.shape(leaf)))
+        prior = jax.tree.map(repeat, prior.translate(-rows.centre))
+    return Frame(rows.centre, rows.magnitude(), covariance, prior)
+
+
+def _ascent(plan: Plan, data: Data, frame: Frame, kernel: Choice, fold, tolerance) -> Ascent:
+    fold = 0 if data.fold is None else fold  # unbatched: what lanes share is computed once
+    return Ascent(
+        Rows(data.x, _weights(data, fold), frame.centre),
+        jax.tree.map(lambda leaf: leaf[fold], frame.prior),
+        frame.resolution, tolerance, data.max_steps, plan.algorithm, plan.stopping, kernel,
+    )  # fmt: skip
+
+
+def _report(data: Data, frame: Frame, kernel: Choice, climb: Climb, fold) -> Report:
+    def one(climb, fold):
+        if data.fold is None:
+            held_out = jnp.zeros_like(climb.objective)
+        else:
+            rows = Rows(data.x, _weights(data, fold, left_out=True), frame.centre)
+            held_out = statistics(climb.mixture, rows, kernel).log_likelihood
+        doubtful = spurious(climb.mixture, climb.sums, frame.covariance[0])
+        return Report(
+            entropy(climb.mixture, climb.sums), doubtful, held_out, rounding(climb.mixture)
+        )
+
+    return jax.vmap(one)(climb, fold)
+
+
+@functools.lru_cache
+def climb_of(plan: Plan, d: int, dtype) -> Climb:
+    """The shapes of a climb."""
+
+    def begin():
+        x = jnp.zeros((2, d), dtype)
+        ascent = Ascent(
+            Rows(x, None, x[0]), None, x[0], x[0, 0], 0, plan.algorithm, plan.stopping, "whitened"
+        )
+        unit = plan.family.identity(plan.k, d, dtype)
+        return ascent.begin(Mixture(jnp.zeros(plan.k, dtype), jnp.zeros((plan.k, d), dtype), unit))
+
+    return jax.eval_shape(begin)
+
+
+def _on_devices(plan: Plan, function, n_shared: int, n_lanes: int):
+    """function(*shared, *of lanes), each device taking its own lanes and waiting for no other."""
+    specs = (P(),) * n_shared + (P(DEVICES),) * n_lanes
+    return jax.shard_map(
+        function, mesh=plan.mesh, in_specs=specs, out_specs=P(DEVICES), check_vma=False
+    )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def begin(plan: Plan, data: Data, task: Task, splits) -> tuple[Frame, Climb, jax.Array]:
+    """Starts a group of lanes: all by their restart's key, or if `splits` from their parents. Takes
+    the first pass, unless they climb by EM: then they are one step short of it.
+
+    Returns the frame, the climbs, and each one's `rounding`."""
+    # One pass is not worth compiling two kernels.
+    kernel = Choice("whitened" if plan.kernel == "auto" else plan.kernel, plan.lanes)
+
+    def group(data, frame, task):
+        ascent = lambda fold: _ascent(plan, data, frame, kernel, fold, data.tolerance)
+        keys = jax.random.split(data.key, plan.restarts)
+
+        def drawn(task):
+            fold = 0 if data.fold is None else task.fold
+            return start(
+                keys[task.restart], ascent(fold).rows, frame.covariance[fold], plan.k,
+                task.n_components, plan.family, plan.method, plan.lanes,
+            )  # fmt: skip
+
+        def halved(task):
+            return split(task.parent, task.component)
+
+        if plan.splits:
+            mixture = jax.lax.cond(splits, jax.vmap(halved), jax.vmap(drawn), task)
+        else:
+            mixture = jax.vmap(drawn)(task)
+        # EM's first pass is left to `advance`, which has one compiled; a subclass may look at it.
+        begun = Ascent.before if type(plan.algorithm) is EM else Ascent.begin
+        climb = jax.vmap(lambda mixture, fold: begun(ascent(fold), mixture))(mixture, task.fold)
+        return climb, jax.vmap(rounding)(mixture)
+
+    frame = _frame(plan, data)
+    return frame, *_on_devices(plan, group, 2, 1)(data, frame, task)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def advance(
+    plan: Plan, data: Data, frame: Frame, natural, leave, climb: Climb, fold, tolerance, limit
+):
+    """Moves a group of lanes on, each up to `limit` (lanes,) steps in all, as long as more than
+    `leave` of them climb on their device. `natural` says which kernel all of them take.
+
+    Returns the climbs, their reports, and the objectives and passes after each step of this call
+    (lanes, MOST_STEPS_IN_A_CALL)."""
+
+    def group(data, frame, natural, leave, climb, fold, tolerance, limit):
+        kernel = Choice(plan.kernel, plan.lanes, natural if plan.kernel == "auto" else None)
+        before, lane = climb.steps, jnp.arange(len(limit))
+
+        def active(climb):
+            return (climb.status == RUNNING) & (climb.steps < limit)
+
+        def step(climb, fold, tolerance):
+            return _ascent(plan, data, frame, kernel, fold, tolerance).step(climb)
+
+        def body(carry):
+            climb, objectives, passes = carry
+            moving = active(climb)
+            moved, objective = jax.vmap(step)(climb, fold, tolerance)
+            entry = jnp.where(moving, climb.steps - before, MOST_STEPS_IN_A_CALL)
+            objectives = objectives.at[lane, entry].set(objective, mode="drop")
+            passes = passes.at[lane, entry].set(moved.passes, mode="drop")
+            return jax.vmap(where)(moving, moved, climb), objectives, passes
+
+        trace = jnp.zeros((len(limit), MOST_STEPS_IN_A_CALL), climb.objective.dtype)
+        end, objectives, passes = jax.lax.while_loop(
+            lambda carry: jnp.sum(active(carry[0])) > leave, body,
+            (climb, trace, trace.astype(climb.passes.dtype)),
+        )  # fmt: skip
+        return end, _report(data, frame, kernel, end, fold), objectives, passes
+
+    return _on_devices(plan, group, 4, 4)(
+        data, frame, natural, leave, climb, fold, tolerance, limit
+    )
