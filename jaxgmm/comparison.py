@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from . import checks
 from .fit import Fit
 from .mixture import Mixture
 from .optima import Optimum
@@ -108,11 +109,24 @@ class Comparison:
         ends = np.stack([self.optimum[name] for name in names or self.fits])
         return np.flatnonzero((ends == ends[0]).all(axis=0) & (ends[0] >= 0))
 
-    def cost(self, name: str, *, gap: float = GAP, clock: str = "passes") -> np.ndarray:
-        """(r,) passes (or seconds) of one algorithm until its objective came within `gap` nats per
-        unit of row weight of the best optimum that any algorithm reached *from the same start*;
-        infinite where it did not."""
-        ends = np.stack([self.optimum[other] for other in self.fits])
+    def cost(
+        self, name: str, *, to: str = "best", gap: float = GAP, clock: str = "passes"
+    ) -> np.ndarray:
+        """(r,) what one algorithm paid until its objective came within `gap` of an optimum, in nats
+        per unit of row weight; infinite where it did not.
+
+        Args:
+          to: "best", the best optimum that any algorithm reached *from the same start*; or "own",
+            the one it ended at itself.
+          clock: "passes" or "seconds".
+
+        Raises:
+          ValueError: for another name, optimum or clock.
+        """
+        checks.choice(name, "algorithm of this comparison", tuple(self.fits))
+        checks.choice(to, "optimum", ("best", "own"))
+        checks.choice(clock, "clock", ("passes", "seconds"))
+        ends = np.stack([self.optimum[other] for other in (self.fits if to == "best" else [name])])
         reached = np.where(ends >= 0, ends, len(self.optima)).min(axis=0)
         heights = np.array([optimum.objective for optimum in self.optima] + [np.inf])
         costs = np.full(self.restarts, np.inf)
@@ -212,8 +226,6 @@ def profile(
     comparisons: Sequence[Comparison], *, gap: float = GAP, clock: str = "passes"
 ) -> dict[str, Profile]:
     """As `Comparison.profile`, over the starts of all comparisons."""
-    if clock not in ("passes", "seconds"):
-        raise ValueError(f"unknown clock {clock!r}: choose 'passes' or 'seconds'.")
     names = list(comparisons[0].fits)
     if any(list(other.fits) != names for other in comparisons):
         raise ValueError("comparisons of different algorithms have no common profile.")

@@ -118,7 +118,7 @@ def checked(prior: Prior | None, d: int, dtype) -> Prior | None:
     if "concentration" in given:
         checks.at_least_one(given["concentration"], "prior.concentration")
     pulled = given["mean_strength"]
-    if not checks.traced(pulled) and ("mean" in given) != (pulled > 0):
+    if not checks.traced(pulled) and ("mean" in given) != (float(pulled) > 0):
         raise ValueError(
             "prior.mean and prior.mean_strength go together: give the mean, and how many "
             "pseudo-rows lie there."
