@@ -225,7 +225,9 @@ class Comparison:
 def profile(
     comparisons: Sequence[Comparison], *, gap: float = GAP, clock: str = "passes"
 ) -> dict[str, Profile]:
-    """As `Comparison.profile`, over the starts of all comparisons."""
+    """`Comparison.profile` over the starts of several comparisons: a `Profile` for each algorithm.
+
+    Raises ValueError for another clock, or comparisons of different algorithms."""
     names = list(comparisons[0].fits)
     if any(list(other.fits) != names for other in comparisons):
         raise ValueError("comparisons of different algorithms have no common profile.")
