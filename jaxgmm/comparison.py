@@ -126,16 +126,22 @@ class Comparison:
         checks.choice(name, "algorithm of this comparison", tuple(self.fits))
         checks.choice(to, "optimum", ("best", "own"))
         checks.choice(clock, "clock", ("passes", "seconds"))
-        ends = np.stack([self.optimum[other] for other in (self.fits if to == "best" else [name])])
-        reached = np.where(ends >= 0, ends, len(self.optima)).min(axis=0)
-        heights = np.array([optimum.objective for optimum in self.optima] + [np.inf])
+        below = self.shortfall(*([] if to == "best" else [name]))
         costs = np.full(self.restarts, np.inf)
         for start, trace in enumerate(self.traces[name]):
-            short = self.best_known - heights[reached[start]]  # of the best known optimum
-            there = np.flatnonzero(trace.gap <= gap + short / self.total_weight)
+            there = np.flatnonzero(trace.gap <= gap + below[start])
             if len(there):
                 costs[start] = getattr(trace, clock)[there[0]]
         return costs
+
+    def shortfall(self, *names: str) -> np.ndarray:
+        """(r,) how far the best optimum that any algorithm (or one of those named) reached from
+        each start lies below the best known, in nats per unit of row weight; −inf where none was
+        reached."""
+        ends = np.stack([self.optimum[name] for name in names or self.fits])
+        best = np.where(ends >= 0, ends, len(self.optima)).min(axis=0)
+        heights = np.array([optimum.objective for optimum in self.optima] + [np.inf])
+        return (self.best_known - heights[best]) / self.total_weight
 
     def table(self) -> Table:
         """A row for each algorithm, as plain dicts; printed, an aligned table.
@@ -214,9 +220,9 @@ class Comparison:
         return profile([self, *others], gap=gap, clock=clock)
 
     def plot(self, axes=None):
-        """Gaps against passes, a thin line for each start and the median one thick, and the
-        performance profile; returns the two matplotlib axes. Raises ImportError without
-        matplotlib."""
+        """Gaps to the best optimum reached from the same start, against passes, a thin line for
+        each start and the median one thick; and the performance profile. Returns the two matplotlib
+        axes. Raises ImportError without matplotlib."""
         from . import plot
 
         return plot.comparison(self, axes)

@@ -40,26 +40,27 @@ def sweep(found, axes=None):
 
 
 def comparison(found, axes=None):
-    """Left, the gap to the best known optimum against passes: a thin line for each start, and thick
-    the start whose cost is the median. Right, the performance profile. Returns the two axes."""
+    """Left, the gap to the best optimum that any algorithm reached from the same start, against
+    passes: a thin line for each start, a thick one for the start of median cost. Right, the
+    performance profile. Returns the two axes."""
     if axes is None:
         from matplotlib.figure import Figure
 
         axes = Figure(figsize=(10, 4), layout="constrained").subplots(1, 2)
     left, right = axes
-    floor = 1e-9
+    floor, below = 1e-9, np.maximum(found.shortfall(), 0)
     for (name, traces), colour in zip(found.traces.items(), PALETTE * 2, strict=False):
-        median = np.argsort([trace.passes[-1] for trace in traces])[len(traces) // 2]
+        order = np.argsort(found.cost(name), kind="stable")
         for start, trace in enumerate(traces):
-            chosen = start == median
+            median = start == order[(len(traces) - 1) // 2]
             left.plot(
-                trace.passes, np.maximum(trace.gap, floor), color=colour,
-                lw=2.5 if chosen else 0.8, alpha=1 if chosen else 0.35,
-                label=name if chosen else None,
+                trace.passes, np.maximum(trace.gap - below[start], floor), color=colour,
+                lw=2.5 if median else 0.8, alpha=1 if median else 0.3, zorder=3 if median else 2,
+                label=name if median else None,
             )  # fmt: skip
     left.set(
         xscale="log", yscale="log", xlabel="passes over the rows", ylim=(floor, None),
-        ylabel="gap to the best known optimum, nats per row",
+        ylabel="gap to the start's best optimum, nats per row",
     )  # fmt: skip
     profiles = found.profile()
     most = max([p.ratio[-1] for p in profiles.values() if len(p.ratio)], default=1) * 1.2

@@ -203,6 +203,35 @@ def test_where_nothing_converged(iris, x64):
     assert found.table()[0]["gap"] > 0
 
 
+def test_what_overlap_decides(x64):
+    """EM's extrapolation costs next to nothing where EM is quick, and halves the passes where
+    clusters overlap, as L-BFGS does; on separated clusters no gradient beats EM."""
+    contenders = ["em", "squarem", "lbfgs"]
+    medians = {}
+    for separation in (0.5, 4.0):
+        costs = []
+        for seed in range(10):
+            made = jaxgmm.simulate(
+                jax.random.key(seed), 600, 2, 3, separation=separation, eccentricity=4.0
+            )
+            found = jaxgmm.compare(
+                jax.random.key(seed), made.x, 3, contenders, restarts=1,
+                tolerance=1e-11, max_steps=4000,
+            )  # fmt: skip
+            fits = found.fits
+            if len(found.common_starts("em", "squarem")):
+                assert fits["squarem"].passes[0] <= 1.1 * fits["em"].passes[0] + 3
+            if len(found.common_starts()):
+                costs.append([found.cost(name)[0] for name in contenders])
+        assert len(costs) >= 5
+        medians[separation] = np.median(costs, axis=0)
+    em, squarem, lbfgs = medians[0.5]
+    assert max(squarem, lbfgs) <= em / 2
+    em, squarem, lbfgs = medians[4.0]
+    assert em <= lbfgs
+    assert squarem <= em + 2
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
