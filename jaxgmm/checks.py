@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .rows import Source
+
 ROWS_AT_A_TIME = 1 << 16
 
 
@@ -102,6 +104,8 @@ def data(x, *, like=None) -> jax.Array:
 
     Raises ValueError for anything else; warns where float64 numbers lose accuracy in float32.
     """
+    if isinstance(x, Source):
+        raise ValueError(f"x is {type(x).__name__}(…), and this needs an array (n, d).")
     found = array(x, "x")
     if found.ndim == 1:
         raise ValueError(

@@ -18,7 +18,7 @@ import numpy as np
 
 from . import checks, row_checks
 from .mixture import Mixture
-from .rows import Rows
+from .rows import Rows, Source
 from .shards import Shards, local_mesh, sharded
 from .stream import Stream, StreamData
 
@@ -53,7 +53,7 @@ class Data(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class Blocks:
+class Blocks(Source):
     """An array (n, d) whose sums are made in blocks of so many rows, instead of the number that
     fits a core's cache (or fills a GPU)."""
 
@@ -154,7 +154,7 @@ def sampled(key: jax.Array, x, weight):
     without replacement (all, if there are no more), each with its weight; an array as it is."""
     if isinstance(x, Blocks):
         return x.array, weight
-    if not isinstance(x, Stream | Shards):
+    if not isinstance(x, Source):
         return x, weight
     row_checks.on_host(key)
     data = opened(x, weight)

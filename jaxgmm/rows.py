@@ -22,6 +22,10 @@ def compensated(total: jax.Array, lost: jax.Array, value: jax.Array) -> tuple[ja
     return grown, (grown - total) - value
 
 
+class Source:
+    """Rows that are given otherwise than as an array: see `data.py`."""
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Rows:

@@ -15,14 +15,14 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from . import checks, row_checks
-from .rows import Rows
+from .rows import Rows, Source
 
 AXIS = "rows"
 PIECE_ROWS = 1 << 16
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Shards:
+class Shards(Source):
     """Rows spread over the devices of a mesh.
 
     Args:
@@ -134,15 +134,19 @@ class ShardData:
         x, weight = self.compute(_rows_at, index.astype(np.int32))
         return np.asarray(x), None if self.weight is None else np.asarray(weight)
 
+    @property
+    def _rows(self) -> Rows:
+        rows = Rows.of(self.x, self.weight)
+        return dataclasses.replace(rows, axis=self.axis, n_rows=self.n)
+
+    def _program(self, function: Callable[..., Any], static: dict[str, Any]) -> Callable[..., Any]:
+        layout = self.mesh, self.axis, self.weight is not None
+        return _program(*layout, function, *sorted(static.items()))
+
     def compute(self, function: Callable[..., Any], *operands: Any, **static: Any) -> Any:
         """function(rows, *operands, **static) as one program on every device of the mesh, each with
         its share of the rows."""
-        rows = Rows.of(self.x, self.weight)
-        rows = dataclasses.replace(rows, axis=self.axis, n_rows=self.n)
-        run = _program(
-            self.mesh, self.axis, self.weight is not None, function, *sorted(static.items())
-        )
-        found = run(rows, operands)
+        found = self._program(function, static)(self._rows, operands)
         if checks.traced(found):
             return found
         # By NumPy: results that lie on no device in particular go with any array.

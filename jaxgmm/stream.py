@@ -15,14 +15,14 @@ import numpy as np
 from . import checks, row_checks
 from .drive import Request, closed, total_p
 from .kernels import SMALL
-from .rows import Rows, compensated
+from .rows import Rows, Source, compensated
 
 CHUNK_BYTES = 1 << 23  # read ahead by one chunk: two are held, and what the source itself holds
 LEAST_CHUNK = 1 << 12
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Stream:
+class Stream(Source):
     """Rows in blocks from wherever they are, read anew on every pass.
 
     Args:
