@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import checks
+from . import checks, row_checks
 from . import prior as priors
+from .checkpoint import resumable
 from .climb import STOPPING, Algorithm
 from .course import Course, Frame, Plan, advanced, begun, framed
 from .data import opened
@@ -99,6 +101,9 @@ def as_fit(course: Course, frame: Frame) -> Fit:
     )  # fmt: skip
 
 
+_as_fit = jax.jit(as_fit)
+
+
 def fit(
     x,
     mixture: Mixture,
@@ -112,6 +117,8 @@ def fit(
     stopping: str = "kl",
     callback: Callable | None = None,
     devices: Sequence | None = None,
+    checkpoint: str | os.PathLike | None = None,
+    checkpoint_every: int = 100,
 ) -> Fit:
     """Climbs ℓ(θ) + log prior(θ) from `mixture` until the stopping rule is met.
 
@@ -131,14 +138,20 @@ def fit(
       callback: called on the host after each step with (step, objective, D); the same function
         object does not compile again. Under vmap it is called for every lane.
       devices: which devices share an array of many rows; all local ones by default.
+      checkpoint: a file (.npz) that keeps mixture, state and history, written every
+        `checkpoint_every` steps. Where it exists the fit goes on from it, to the same result as if
+        it had not been broken off; max_steps may have grown. With several processes all must see
+        it, and one writes.
+      checkpoint_every: steps between two checkpoints.
 
     Returns:
       A `Fit`, in the dtype of x (float16: float32; whole numbers: that of the mixture). Under
       differentiation it is forward-mode only, as every `lax.while_loop` is.
 
     Raises:
-      ValueError: for anything above that is not as said; for more components than distinct rows.
-        Inside the loop nothing raises: see `Fit.status`.
+      ValueError: for anything above that is not as said; for more components than distinct rows;
+        for a checkpoint of other rows, another start or other settings. Inside the loop nothing
+        raises: see `Fit.status`.
     """
     checks.one_mixture(mixture)
     data = opened(
@@ -166,5 +179,12 @@ def fit(
     plan = Plan(
         algorithm, stopping, settled(kernel, data.n), default_prior, capacity(max_steps), callback
     )
-    found = data.compute(run, mixture, prior, tolerance, max_steps, plan=plan)
+    if checkpoint is None:
+        found = data.compute(run, mixture, prior, tolerance, max_steps, plan=plan)
+    else:
+        row_checks.untraced_checkpoint(data, mixture, prior, tolerance)
+        every = checks.whole(checkpoint_every, "checkpoint_every", 1)
+        found = _as_fit(
+            *resumable(data, mixture, prior, tolerance, max_steps, plan, checkpoint, every)
+        )
     return trimmed(found, max_steps)

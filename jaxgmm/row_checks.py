@@ -132,3 +132,9 @@ def in_memory(rows) -> None:
             "Stochastic draws minibatches from rows in memory, and a stream has none there: use "
             "another algorithm, or an array or Shards."
         )
+
+
+def untraced_checkpoint(*given) -> None:
+    """No tracers: the host is to write."""
+    if checks.traced(given):
+        raise ValueError("a checkpoint is written by the host: call this outside jit and vmap.")

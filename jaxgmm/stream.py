@@ -211,7 +211,12 @@ class StreamData:
         piece, shape = _program(
             function, tree, shapes, tuple(sorted(static.items())), jax.config.jax_enable_x64
         )
-        return jax.tree.unflatten(shape, piece(self._read, *leaves))
+        # What a program returns may be a constant of it, a plain number.
+        arrays = [
+            found if isinstance(found, jax.Array) else jax.device_put(np.asarray(found, like.dtype))
+            for found, like in zip(piece(self._read, *leaves), jax.tree.leaves(shape), strict=True)
+        ]
+        return jax.tree.unflatten(jax.tree.structure(shape), arrays)
 
     def _read(self, request: Request, centre: jax.Array, *constants: jax.Array) -> list[jax.Array]:
         """One pass: the sums that a program asks for. The next chunk is read meanwhile."""
@@ -256,12 +261,12 @@ def _add_chunk(request: Request, constants, centre, x, weight, total, lost):
 
 @functools.lru_cache(maxsize=64)
 def _program(function, tree, shapes, static, x64):
-    """The traced function for the host to walk, and the structure of what it returns. Made once for
-    the same function, shapes and static arguments."""
+    """The traced function for the host to walk, and the form of what it returns. Made once for the
+    same function, shapes and static arguments."""
 
     def call(*leaves):
         rows, operands = jax.tree.unflatten(tree, leaves)
         return function(rows, *operands, **dict(static))
 
     traced, shape = jax.make_jaxpr(call, return_shape=True)(*shapes)
-    return closed(traced), jax.tree.structure(shape)
+    return closed(traced), shape
