@@ -19,7 +19,7 @@ import numpy as np
 from . import checks, row_checks
 from .mixture import Mixture
 from .rows import Rows, Source
-from .shards import Shards, local_mesh, sharded
+from .shards import Shards, row_of, sharded
 from .stream import Stream, StreamData
 
 # An array of fewer rows stays on one device: what a pass takes is less than what devices tell each
@@ -134,7 +134,8 @@ def opened(
     if isinstance(x, Blocks):
         x, rows_per_block = x.array, checks.whole(x.block_rows, "block_rows", 1)
     elif _to_spread(x, weight, devices, beside):
-        return sharded(Shards(x, local_mesh(devices)), weight, like)
+        local = jax.local_devices() if devices is None else devices
+        return sharded(Shards(x, row_of(local)), weight, like)
     x = checks.data(x, like=like)
     return ArrayData(x, checks.weights_of_rows(weight, len(x), x.dtype), rows_per_block)
 

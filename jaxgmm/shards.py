@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -30,7 +30,7 @@ class Shards(Source):
         divide by the devices. Or a function that takes slices (of rows, of columns), as
         `jax.make_array_from_callback` calls it, so that each device (and each process) reads its
         own rows alone.
-      mesh: a `jax.sharding.Mesh`; all local devices by default.
+      mesh: a `jax.sharding.Mesh`; all devices, of all processes, by default.
       axis: the mesh axis that the rows are spread over; the first by default.
       shape: (n, d), for a function.
       dtype: for a function.
@@ -47,9 +47,9 @@ class Shards(Source):
     dtype: Any = np.float32
 
 
-def local_mesh(devices=None) -> Mesh:
-    """These devices, or all local ones, in a row."""
-    return Mesh(np.array(jax.local_devices() if devices is None else list(devices)), (AXIS,))
+def row_of(devices: Sequence) -> Mesh:
+    """A mesh of these devices."""
+    return Mesh(np.array(list(devices)), (AXIS,))
 
 
 def use_all_cores(devices: int | None = None) -> int:
@@ -146,6 +146,8 @@ class ShardData:
     def compute(self, function: Callable[..., Any], *operands: Any, **static: Any) -> Any:
         """function(rows, *operands, **static) as one program on every device of the mesh, each with
         its share of the rows."""
+        if not self.x.is_fully_addressable:  # what every process has alike goes as plain numbers
+            operands = jax.tree.map(np.asarray, operands)
         found = self._program(function, static)(self._rows, operands)
         if checks.traced(found):
             return found
@@ -184,7 +186,7 @@ def _program(mesh: Mesh, axis: str, weighted: bool, function, *static):
 
 def sharded(given: Shards, weight, like=None) -> ShardData:
     """The rows of `given` on its mesh, checked."""
-    mesh = local_mesh() if given.mesh is None else given.mesh
+    mesh = row_of(jax.devices()) if given.mesh is None else given.mesh
     axis = mesh.axis_names[0] if given.axis is None else given.axis
     checks.choice(axis, "axis", mesh.axis_names)
     if callable(given.source):
