@@ -19,12 +19,9 @@ import numpy as np
 from . import checks, row_checks
 from .mixture import Mixture
 from .rows import Rows, Source
-from .shards import Shards, row_of, sharded
+from .shards import Shards, sharded, spread_over
 from .stream import Stream, StreamData
 
-# An array of fewer rows stays on one device: what a pass takes is less than what devices tell each
-# other at every step.
-SPREAD_ROWS = 1 << 15
 # Rows that stand for all of them where a start is made from a sample.
 SAMPLE_ROWS = 1 << 16
 
@@ -123,31 +120,31 @@ def opened(
 
     Whole numbers take the dtype `like`, or JAX's default. Raises ValueError for what are not finite
     rows with weights."""
+    row_checks.devices(devices)
     if isinstance(x, Stream):
         survey = x.survey
         dtype = checks.float_dtype(survey.dtype, like)
         weight = checks.weights_of_rows(weight, survey.n, dtype)
-        return StreamData(x, None if weight is None else np.asarray(weight), dtype)
+        weight = None if weight is None else np.asarray(weight)
+        return StreamData(x, weight, dtype, spread_over(devices, survey.n))
     if isinstance(x, Shards):
         return sharded(x, weight, like)
-    rows_per_block = None
+    rows_per_block, mesh = None, None
     if isinstance(x, Blocks):
         x, rows_per_block = x.array, checks.whole(x.block_rows, "block_rows", 1)
-    elif _to_spread(x, weight, devices, beside):
-        local = jax.local_devices() if devices is None else devices
-        return sharded(Shards(x, row_of(local)), weight, like)
+    elif _may_spread(x, weight, beside):
+        mesh = spread_over(devices, len(x))
+    if mesh is not None:
+        return sharded(Shards(x, mesh), weight, like)
     x = checks.data(x, like=like)
     return ArrayData(x, checks.weights_of_rows(weight, len(x), x.dtype), rows_per_block)
 
 
-def _to_spread(x, weight, devices, beside) -> bool:
-    row_checks.devices(devices)
-    shape = getattr(x, "shape", ())
-    if checks.traced(x, weight, beside) or len(shape) != 2 or shape[0] < SPREAD_ROWS:
+def _may_spread(x, weight, beside) -> bool:
+    """Whether x is an array that is not traced, and that nobody put on a device."""
+    if checks.traced(x, weight, beside) or len(getattr(x, "shape", ())) != 2:
         return False
-    if any(isinstance(array, jax.Array) and array.committed for array in (x, weight)):
-        return False
-    return len(jax.local_devices() if devices is None else devices) > 1
+    return not any(isinstance(array, jax.Array) and array.committed for array in (x, weight))
 
 
 def sampled(key: jax.Array, x, weight):

@@ -17,6 +17,9 @@ from jax.sharding import PartitionSpec as P
 from . import checks, row_checks
 from .rows import Rows, Source
 
+# Fewer rows than this stay on one device: what a pass takes is less than what devices tell each
+# other at every step.
+SPREAD_ROWS = 1 << 15
 AXIS = "rows"
 PIECE_ROWS = 1 << 16
 
@@ -50,6 +53,13 @@ class Shards(Source):
 def row_of(devices: Sequence) -> Mesh:
     """A mesh of these devices."""
     return Mesh(np.array(list(devices)), (AXIS,))
+
+
+def spread_over(devices: Sequence | None, n: int) -> Mesh | None:
+    """The mesh that n rows are spread over by themselves: that of these devices, or of all local
+    ones; None to stay on one device."""
+    found = jax.local_devices() if devices is None else devices
+    return row_of(found) if len(found) > 1 and n >= SPREAD_ROWS else None
 
 
 def use_all_cores(devices: int | None = None) -> int:

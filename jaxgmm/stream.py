@@ -11,11 +11,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from . import checks, row_checks
 from .drive import Request, closed, total_p
 from .kernels import SMALL
 from .rows import Rows, Source, compensated
+from .shards import AXIS
 
 CHUNK_BYTES = 1 << 23  # read ahead by one chunk: two are held, and what the source itself holds
 LEAST_CHUNK = 1 << 12
@@ -105,7 +108,7 @@ class StreamRows:
       mean, largest: (d,) of the rows, known beforehand.
       centre: (d,), where coordinates start.
       n: the number of rows as far as a program depends on it, so that streams share programs.
-      chunk_rows: how many rows are computed on at a time.
+      chunk_rows: how many rows a device computes on at a time.
     """
 
     mean: jax.Array
@@ -147,11 +150,13 @@ class StreamRows:
 
 @dataclasses.dataclass(frozen=True)
 class StreamData:
-    """A stream with its row weights, in one dtype: what `compute` runs programs on."""
+    """A stream with its row weights, in one dtype: what `compute` runs programs on. The devices of
+    `mesh`, if it is given, share every chunk."""
 
     stream: Stream
     weight: np.ndarray | None
     dtype: np.dtype
+    mesh: Mesh | None = None
 
     @property
     def n(self) -> int:
@@ -193,7 +198,12 @@ class StreamData:
     def _chunk_rows(self) -> int:
         row_bytes = self.n_features * self.dtype.itemsize
         most = max(LEAST_CHUNK, 1 << (CHUNK_BYTES // row_bytes).bit_length() - 1)
-        return min(most, 1 << (self.n - 1).bit_length())
+        size = min(most, 1 << (self.n - 1).bit_length())
+        return -(-size // self._shares) * self._shares
+
+    @property
+    def _shares(self) -> int:
+        return 1 if self.mesh is None else self.mesh.size
 
     def compute(self, function: Callable[..., Any], *operands: Any, **static: Any) -> Any:
         """function(rows, *operands, **static), as a program that the host walks."""
@@ -202,9 +212,8 @@ class StreamData:
         put = lambda values: jax.device_put(values.astype(self.dtype))
         largest = np.maximum(np.abs(survey.low), np.abs(survey.high))
         mean = put(survey.mean)
-        rows = StreamRows(
-            mean, put(largest), jnp.zeros_like(mean), min(self.n, SMALL + 1), self._chunk_rows
-        )
+        share = self._chunk_rows // self._shares
+        rows = StreamRows(mean, put(largest), jnp.zeros_like(mean), min(self.n, SMALL + 1), share)
         leaves, tree = jax.tree.flatten((rows, operands))
         leaves = [leaf if isinstance(leaf, jax.Array) else np.asarray(leaf) for leaf in leaves]
         shapes = tuple(jax.typeof(leaf) for leaf in leaves)
@@ -221,14 +230,18 @@ class StreamData:
     def _read(self, request: Request, centre: jax.Array, *constants: jax.Array) -> list[jax.Array]:
         """One pass: the sums that a program asks for. The next chunk is read meanwhile."""
         total = lost = [np.zeros(shape.shape, shape.dtype) for shape in request.shapes]
-        chunks = self._chunks()
+        chunks, layout = self._chunks(), None
+        if self.mesh is not None:
+            layout = NamedSharding(self.mesh, P(AXIS))
+            constants, centre = jax.tree.map(np.asarray, (constants, centre))
         with concurrent.futures.ThreadPoolExecutor(1) as reader:
             coming = reader.submit(next, chunks, None)
             while (chunk := coming.result()) is not None:
                 coming = reader.submit(next, chunks, None)
                 jax.block_until_ready(total)  # or chunks would pile up before the device
-                total, lost = _add_chunk(request, constants, centre, *chunk, total, lost)
-        return total
+                chunk = jax.device_put(chunk, layout)
+                total, lost = _add_chunk(request, self.mesh, constants, centre, *chunk, total, lost)
+        return total if layout is None else jax.device_put(list(map(np.asarray, total)))
 
     def _chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """(x, weight) of chunk_rows rows each, the last one filled up with rows of weight 0."""
@@ -251,12 +264,20 @@ class StreamData:
             yield x, weights
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _add_chunk(request: Request, constants, centre, x, weight, total, lost):
-    block = lambda x, weight: list(request(constants, x, weight))
-    values = Rows(x, weight, centre).total(block, request.block_rows)
-    pairs = [compensated(*triple) for triple in zip(total, lost, values, strict=True)]
-    return [grown for grown, _ in pairs], [lost for _, lost in pairs]
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _add_chunk(request: Request, mesh: Mesh | None, constants, centre, x, weight, total, lost):
+    axis = None if mesh is None else AXIS
+
+    def add(constants, centre, x, weight, total, lost):
+        block = lambda x, weight: list(request(constants, x, weight))
+        values = Rows(x, weight, centre, axis=axis).total(block, request.block_rows)
+        pairs = [compensated(*triple) for triple in zip(total, lost, values, strict=True)]
+        return [grown for grown, _ in pairs], [lost for _, lost in pairs]
+
+    if mesh is not None:
+        specs = P(), P(), P(AXIS), P(AXIS), P(), P()
+        add = jax.shard_map(add, mesh=mesh, in_specs=specs, out_specs=P(), check_vma=False)
+    return add(constants, centre, x, weight, total, lost)
 
 
 @functools.lru_cache(maxsize=64)

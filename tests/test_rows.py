@@ -15,6 +15,7 @@ from conftest import ROOT
 import jaxgmm
 from jaxgmm import EM, SQUAREM, Blocks, Gradient, Shards, Stream
 from jaxgmm import data as jaxgmm_data
+from jaxgmm import shards as jaxgmm_shards
 from jaxgmm import stream as jaxgmm_stream
 from jaxgmm.shards import ShardData
 
@@ -44,6 +45,7 @@ KINDS = {
     "stream of a function": lambda: Stream(pieces),
     "stream of a list": lambda: Stream(list(pieces(rows=33))),
     "stream of slices": lambda: Stream(Sliced(), block_rows=100),
+    "stream over devices": lambda: Stream(pieces),
 }
 
 
@@ -62,10 +64,13 @@ def same(found, expected, tolerance=1e-10):
 def test_every_kind_has_the_same_sums(kind, weight, start, monkeypatch):
     monkeypatch.setattr(jaxgmm_stream, "LEAST_CHUNK", 64)
     monkeypatch.setattr(jaxgmm_stream, "CHUNK_BYTES", 64 * 3 * 8)  # so that chunks are many
+    if kind == "stream over devices":
+        monkeypatch.setattr(jaxgmm_shards, "SPREAD_ROWS", 100)
     rows = KINDS[kind]()
-    same(jaxgmm.e_step(start, rows, weight), jaxgmm.e_step(start, X, weight))
+    one = jax.devices()[:1]
+    same(jaxgmm.e_step(start, rows, weight), jaxgmm.e_step(start, X, weight, devices=one))
     for function in (jaxgmm.log_likelihood, jaxgmm.icl):
-        same(function(start, rows, weight), function(start, X, weight))
+        same(function(start, rows, weight), function(start, X, weight, devices=one))
     same(jaxgmm.Prior.from_data(rows, weight), jaxgmm.Prior.from_data(X, weight))
 
 
@@ -164,7 +169,7 @@ def test_a_step_has_one_all_reduce(start, monkeypatch):
 
 
 def test_many_rows_are_spread_by_themselves(start, monkeypatch):
-    monkeypatch.setattr(jaxgmm_data, "SPREAD_ROWS", 100)
+    monkeypatch.setattr(jaxgmm_shards, "SPREAD_ROWS", 100)
     run = functools.partial(jaxgmm.fit, X, start, max_steps=3)
     spread, compute = [], ShardData.compute
     spy = lambda *a, **k: (spread.append(1), compute(*a, **k))[1]
@@ -176,6 +181,7 @@ def test_many_rows_are_spread_by_themselves(start, monkeypatch):
     on_one = jaxgmm.log_likelihood(start, X, devices=jax.devices()[:1])
     same(jaxgmm.log_likelihood(start, X), on_one)
     assert len(spread) == 2
+    assert jaxgmm_data.opened(Stream(pieces)).mesh.size == len(jax.devices())
     jax.jit(jaxgmm.log_likelihood)(start, X)
     jaxgmm.fit(jax.device_put(X, jax.devices()[0]), start, max_steps=3)
     assert len(spread) == 2  # never where there are tracers, or someone chose a device
@@ -213,7 +219,7 @@ def test_a_stream_needs_little_memory(start, monkeypatch):
     add_chunk, calls = jaxgmm_stream._add_chunk, []
     monkeypatch.setattr(jaxgmm_stream, "_add_chunk", lambda *a: (calls.append(a), add_chunk(*a))[1])
     x = np.tile(X, (200, 1))
-    jaxgmm.e_step(start, Stream(lambda: pieces(x, 5000)))
+    jaxgmm.e_step(start, Stream(lambda: pieces(x, 5000)), devices=jax.devices()[:1])
     assert len(calls) == 1 + (len(x) - 1) // (1 << 17)
     memory = add_chunk.lower(*calls[0]).compile().memory_analysis()
     assert memory.temp_size_in_bytes < (1 << 17) * K * 8 / 2
