@@ -6,6 +6,7 @@ from .climb import Algorithm
 from .compare import compare
 from .comparison import Comparison, profile
 from .coordinates import CovarianceCholesky, Leaves, PrecisionCholesky, Relative, SquareRoot
+from .data import Blocks
 from .em import EM, m_step
 from .families import FAMILIES
 from .fit import Fit, fit
@@ -19,12 +20,14 @@ from .overrelaxed import OverrelaxedEM
 from .prior import Prior, log_prior
 from .scale_by_em import scale_by_em
 from .select import aic, best, bic, icl, n_parameters
+from .shards import Shards, use_all_cores
 from .simulate import Simulation, simulate
 from .squarem import SQUAREM
 from .statistics import Statistics, e_step
 from .status import Status
 from .stepwise import StepwiseEM
 from .stochastic import Stochastic
+from .stream import Stream
 from .sweep import Progress, sweep
 from .tables import Table
 from .textbook import textbook_em
@@ -44,6 +47,7 @@ __all__ = [  # noqa: RUF022
     "Relative", "Leaves", "PrecisionCholesky", "CovarianceCholesky", "SquareRoot",
     "textbook_em", "certificate", "Certificate",
     "aic", "bic", "icl", "n_parameters", "best",
+    "Blocks", "Shards", "Stream", "use_all_cores",
     "simulate", "Simulation", "overlap", "misassignment", "separation",
     "sweep", "Sweep", "Progress", "Table",
     "compare", "Comparison", "profile", "ALGORITHMS",

@@ -202,7 +202,7 @@ def _certify(mixture, x, weight, prior, tolerance, *, default_prior=False):
     covariance = priors.covariance_of(Rows.centred(x, weight))
     prior = priors.default(covariance) if default_prior else prior
     # One kernel, the safe one: choosing inside the program would compile both.
-    take_pass = lambda at: statistics(*about_mixture(at, x, weight), "whitened")
+    take_pass = lambda at: statistics(*about_mixture(at, Rows.of(x, weight)), "whitened")
     sums = take_pass(mixture)
     total, step = jnp.sum(sums.mass), m_step_from(mixture, sums, prior)
     zero, unravel = jax.flatten_util.ravel_pytree(jax.tree.map(jnp.zeros_like, mixture))

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .rows import Source
+
 ROWS_AT_A_TIME = 1 << 16
 
 
@@ -102,6 +104,8 @@ def data(x, *, like=None) -> jax.Array:
 
     Raises ValueError for anything else; warns where float64 numbers lose accuracy in float32.
     """
+    if isinstance(x, Source):
+        raise ValueError(f"x is {type(x).__name__}(…), and this needs an array (n, d).")
     found = array(x, "x")
     if found.ndim == 1:
         raise ValueError(
@@ -148,19 +152,22 @@ def weights_of_rows(weight, n: int, dtype) -> jax.Array | None:
 
 def squares_fit(x: jax.Array) -> None:
     """The numbers in x are of a size whose squares, summed, stay in the range of their dtype."""
-    if traced(x):
-        return
-    limits = np.finfo(x.dtype)
+    if not traced(x):
+        values = np.asarray(x)  # NumPy: inside a trace a jnp call would give a tracer
+        extent_fits(values.min(axis=0), values.max(axis=0))
+
+
+def extent_fits(low: np.ndarray, high: np.ndarray) -> None:
+    """Features that run from `low` to `high` (d,) have squares in the range of their dtype."""
+    limits = np.finfo(low.dtype)
     most, least = float(limits.max) ** 0.5 * 1e-3, float(limits.tiny) ** 0.5 * 1e3
-    values = np.asarray(x)  # NumPy: inside a trace a jnp call would give a tracer
-    low, high = values.min(axis=0), values.max(axis=0)
     extent = high.astype(np.float64) - low
     bad = (np.maximum(-low, high) > most) | ((extent > 0) & (extent < least))
     if bad.any():
         column = int(np.argmax(bad))
         raise ValueError(
             f"column {column} of x runs from {low[column]:.3g} to {high[column]:.3g}: its squares "
-            f"leave the range of {x.dtype}. Rescale it."
+            f"leave the range of {low.dtype}. Rescale it."
         )
 
 
@@ -255,33 +262,46 @@ def one_mixture(mixture) -> None:
         )
 
 
-def same_features(mixture_features: int, x: jax.Array) -> None:
+def same_features(mixture_features: int, columns: int) -> None:
     """x has as many columns as the mixture has features."""
-    if x.shape[1] != mixture_features:
+    if columns != mixture_features:
         raise ValueError(
-            f"x has {x.shape[1]} columns and the mixture {mixture_features} features: pass the "
+            f"x has {columns} columns and the mixture {mixture_features} features: pass the "
             "features that the mixture was made for, in their order."
         )
 
 
-def distinct_rows(x: jax.Array, weight, most: int) -> int:
-    """How many distinct rows of positive weight there are, up to `most`; looks no further than it
-    must."""
-    rows = np.asarray(x)
-    if weight is not None:
-        rows = rows[np.asarray(weight) > 0]
-    seen, start, size = rows[:0], 0, 4 * most
-    while start < len(rows) and len(seen) < most:
-        seen = np.unique(np.concatenate([seen, rows[start : start + size]]), axis=0)
-        start, size = start + size, 4 * size
-    return min(len(seen), most)
+def distinct_rows(x, weight, most: int) -> int:
+    """How many distinct rows of positive weight there are, up to `most`."""
+    return distinct_in([(x, weight)], most)
+
+
+def distinct_in(pieces, most: int) -> int:
+    """How many distinct rows of positive weight there are in pieces (x, weight), up to `most`;
+    looks no further than it must."""
+    seen = None
+    for x, weight in pieces:
+        rows = np.asarray(x)
+        if weight is not None:
+            rows = rows[np.asarray(weight) > 0]
+        seen, start, size = rows[:0] if seen is None else seen, 0, 4 * most
+        while start < len(rows) and len(seen) < most:
+            seen = np.unique(np.concatenate([seen, rows[start : start + size]]), axis=0)
+            start, size = start + size, 4 * size
+        if len(seen) >= most:
+            return most
+    return len(seen)
 
 
 def enough_distinct_rows(x: jax.Array, weight, k: int) -> None:
     """At least k distinct rows of positive weight."""
-    if traced(x, weight):
-        return
-    found = distinct_rows(x, weight, k)
+    if not traced(x, weight):
+        enough_distinct_in([(x, weight)], k)
+
+
+def enough_distinct_in(pieces, k: int) -> None:
+    """At least k distinct rows of positive weight in pieces (x, weight)."""
+    found = distinct_in(pieces, k)
     if found < k:
         raise ValueError(
             f"{k} components need {k} distinct rows, and x has {found} (of positive weight): use "

@@ -3,7 +3,6 @@ one clock."""
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -16,6 +15,8 @@ from . import prior as priors
 from .algorithms import named
 from .climb import STOPPING, Algorithm
 from .comparison import Comparison
+from .course import Plan
+from .data import ArrayData
 from .families import family_class
 from .fit import MOST_STEPS, Fit, capacity, run, trimmed
 from .initialize import METHODS, initialize
@@ -92,10 +93,7 @@ def compare(
     checks.squares_fit(x)
     checks.enough_distinct_rows(x, weight, k)
 
-    climb = functools.partial(
-        run, default_prior=False, kernel=settled(kernel, len(x)), stopping=stopping,
-        capacity=capacity(max_steps), callback=None,
-    )  # fmt: skip
+    data, kernel = ArrayData(x, weight), settled(kernel, len(x))
     starts = [
         initialize(each, x, k, family=family, method=method, weight=weight)
         for each in jax.random.split(key, restarts)
@@ -103,9 +101,10 @@ def compare(
     clock = _together if side_by_side else _one_by_one
     fits, seconds, compile_seconds = {}, {}, {}
     for name, algorithm in contenders.items():
+        plan = Plan(algorithm, stopping, kernel, False, capacity(max_steps), None)
 
-        def climb_from(start, most, algorithm=algorithm):
-            return climb(x, weight, start, prior, tolerance, most, algorithm=algorithm)
+        def climb_from(start, most, plan=plan):
+            return data.compute(run, start, prior, tolerance, most, plan=plan)
 
         found, seconds[name], compile_seconds[name] = clock(climb_from, starts, max_steps)
         for start, one in enumerate(found):

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable
-from typing import NamedTuple
+import os
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import checks
+from . import checks, row_checks
 from . import prior as priors
-from .climb import STOPPING, Algorithm, Ascent, Climb
+from .checkpoint import resumable
+from .climb import STOPPING, Algorithm
+from .course import Course, Frame, Plan, advanced, begun, framed
+from .data import opened
 from .em import EM
 from .kernels import KERNELS, settled
-from .mixture import Mixture, admit
+from .mixture import Mixture
 from .prior import Prior
 from .rows import Rows
-from .status import RUNNING, Status
+from .status import Status
 
 LEAST_CAPACITY = 1024
 MOST_STEPS = 10_000_000  # the history takes eight bytes for each
@@ -80,57 +82,26 @@ def capacity(max_steps: int) -> int:
     return max(LEAST_CAPACITY, 1 << max_steps.bit_length())
 
 
-class History(NamedTuple):
-    """The objective after each step, and the passes made up to it."""
-
-    objective: jax.Array
-    passes: jax.Array
-
-
-@functools.partial(
-    jax.jit,
-    static_argnames=("default_prior", "algorithm", "kernel", "stopping", "capacity", "callback"),
-)
-def run(
-    x, weight, mixture, prior, tolerance, max_steps,
-    *, default_prior, algorithm, kernel, stopping, capacity, callback,
-):  # fmt: skip
-    """The climb as one program: `fit` after its checks, with histories of `capacity` entries."""
-    rows = Rows.centred(x, weight)
-    prior = priors.default(priors.covariance_of(rows)) if default_prior else prior
-    prior = None if prior is None else prior.translate(-rows.centre)
-    ascent = Ascent(
-        rows, prior, rows.magnitude(), tolerance, max_steps, algorithm, stopping, kernel
-    )
-
-    def step(loop):
-        climb, history = loop
-        steps = climb.steps + 1
-        climb, objective = ascent.step(climb)
-        if callback is not None:
-            jax.debug.callback(callback, steps, objective, climb.em_step.gain)
-        # An entry of a step that was not taken is beyond climb.steps, and never shown.
-        return climb, History(
-            history.objective.at[steps].set(objective), history.passes.at[steps].set(climb.passes)
-        )
-
-    start = ascent.begin(mixture.translate(-rows.centre))
-    history = History(jnp.full((capacity,), start.objective), jnp.full((capacity,), start.passes))
-    end, history = jax.lax.while_loop(
-        lambda loop: loop[0].status == RUNNING, step, (start, history)
-    )
-    return as_fit(end, rows, history)
+def run(rows: Rows, mixture: Mixture, prior, tolerance, max_steps, *, plan: Plan) -> Fit:
+    """The climb as one program: `fit` after its checks."""
+    rows, frame = framed(rows, prior, plan)
+    course = begun(rows, frame, mixture, tolerance, max_steps, plan)
+    return as_fit(advanced(rows, frame, course, tolerance, max_steps, plan), frame)
 
 
-def as_fit(end: Climb, rows: Rows, history: History) -> Fit:
+def as_fit(course: Course, frame: Frame) -> Fit:
     """The result of a climb, in the data's coordinates."""
+    end, history = course
     beyond = jnp.arange(len(history.passes)) > end.steps
     return Fit(
-        end.mixture.translate(rows.centre), end.sums.log_likelihood, end.objective, end.steps,
+        end.mixture.translate(frame.centre), end.sums.log_likelihood, end.objective, end.steps,
         end.passes, end.status, end.em_step.gain,
         jnp.where(beyond, end.objective, history.objective),
         jnp.where(beyond, end.passes, history.passes),
     )  # fmt: skip
+
+
+_as_fit = jax.jit(as_fit)
 
 
 def fit(
@@ -145,11 +116,15 @@ def fit(
     kernel: str = "auto",
     stopping: str = "kl",
     callback: Callable | None = None,
+    devices: Sequence | None = None,
+    checkpoint: str | os.PathLike | None = None,
+    checkpoint_every: int = 100,
 ) -> Fit:
     """Climbs ℓ(θ) + log prior(θ) from `mixture` until the stopping rule is met.
 
     Args:
-      x: (n, d) rows, finite; any array, list or table of real numbers.
+      x: (n, d) rows, finite; any array, list or table of real numbers, or `Blocks`, `Shards` or a
+        `Stream`.
       mixture: the start.
       algorithm: `EM()`, `Gradient(optimiser)`, or anything that keeps `Algorithm`.
       weight: (n,) row weights, or None for ones. A row of weight 0 is padding.
@@ -162,38 +137,54 @@ def fit(
         parametrisation); "relative" when the objective changes by less than tolerance times itself.
       callback: called on the host after each step with (step, objective, D); the same function
         object does not compile again. Under vmap it is called for every lane.
+      devices: which devices share an array of many rows; all local ones by default.
+      checkpoint: a file (.npz) that keeps mixture, state and history, written every
+        `checkpoint_every` steps. Where it exists the fit goes on from it, to the same result as if
+        it had not been broken off; max_steps may have grown. With several processes all must see
+        it, and one writes.
+      checkpoint_every: steps between two checkpoints.
 
     Returns:
       A `Fit`, in the dtype of x (float16: float32; whole numbers: that of the mixture). Under
       differentiation it is forward-mode only, as every `lax.while_loop` is.
 
     Raises:
-      ValueError: for anything above that is not as said; for more components than distinct rows.
-        Inside the loop nothing raises: see `Fit.status`.
+      ValueError: for anything above that is not as said; for more components than distinct rows;
+        for a checkpoint of other rows, another start or other settings. Inside the loop nothing
+        raises: see `Fit.status`.
     """
     checks.one_mixture(mixture)
-    dtype = checks.float_dtype(checks.array(x, "x").dtype, mixture.dtype)
-    mixture, x, weight = admit(
-        jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), mixture), x, weight
+    data = opened(
+        x, weight, like=mixture.dtype, devices=devices, beside=(mixture, prior, tolerance)
     )
+    checks.same_features(mixture.n_features, data.n_features)
+    mixture = jax.tree.map(lambda leaf: jnp.asarray(leaf, data.dtype), mixture)
     default_prior = isinstance(prior, str)
     if default_prior:
         checks.choice(prior, "prior", ("default",))
-    prior = priors.checked(None if default_prior else prior, mixture.n_features, x.dtype)
-    tolerance = jnp.asarray(checks.not_negative(tolerance, "tolerance"), x.dtype)
+    prior = priors.checked(None if default_prior else prior, mixture.n_features, data.dtype)
+    tolerance = jnp.asarray(checks.not_negative(tolerance, "tolerance"), data.dtype)
     max_steps = checks.whole(max_steps, "max_steps", 0, MOST_STEPS)
     checks.callback(callback)
     checks.choice(kernel, "kernel", ("auto", *KERNELS))
     checks.choice(stopping, "stopping", STOPPING)
     checks.algorithm(algorithm)
-    checks.squares_fit(x)
-    if not checks.traced(mixture):
+    traced = checks.traced(data)
+    if not traced:
+        checks.extent_fits(*data.extent())
+    if not traced and not checks.traced(mixture):
         present = int(np.sum(np.asarray(mixture.logits) > -np.inf))
-        checks.enough_distinct_rows(x, weight, present)
+        checks.enough_distinct_in(data.pieces(), present)
 
-    found = run(
-        x, weight, mixture, prior, tolerance, max_steps,
-        default_prior=default_prior, algorithm=algorithm, kernel=settled(kernel, len(x)),
-        stopping=stopping, capacity=capacity(max_steps), callback=callback,
-    )  # fmt: skip
+    plan = Plan(
+        algorithm, stopping, settled(kernel, data.n), default_prior, capacity(max_steps), callback
+    )
+    if checkpoint is None:
+        found = data.compute(run, mixture, prior, tolerance, max_steps, plan=plan)
+    else:
+        row_checks.untraced_checkpoint(data, mixture, prior, tolerance)
+        every = checks.whole(checkpoint_every, "checkpoint_every", 1)
+        found = _as_fit(
+            *resumable(data, mixture, prior, tolerance, max_steps, plan, checkpoint, every)
+        )
     return trimmed(found, max_steps)

@@ -11,6 +11,7 @@ import numpy as np
 from . import checks
 from . import prior as priors
 from .covariance import Covariance, matmul
+from .data import sampled
 from .em import m_step_from
 from .families import family_class
 from .kernels import MOST_ROWS, Whitened, block_rows
@@ -257,7 +258,9 @@ def initialize(
 
     Args:
       key: a JAX random key.
-      x: (n, d) rows.
+      x: (n, d) rows: an array or `Blocks`; or `Shards` or a `Stream`, of which 65536 rows, drawn
+        without replacement and with their weights, stand for all (all of them, if there are no
+        more).
       n_components: k, a plain whole number.
       family: a name in `FAMILIES`.
       method: "k-means++" draws k rows far apart, features brought to unit variance, and makes one
@@ -280,6 +283,7 @@ def initialize(
     checks.choice(method, "method", METHODS)
     kind = family_class(family)
     k = checks.whole(n_components, "n_components", 1)
+    x, weight = sampled(key, x, weight)
     x = checks.data(x)
     weight = checks.weights_of_rows(weight, len(x), x.dtype)
     checks.squares_fit(x)

@@ -13,16 +13,18 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 from . import checks
+from .data import ArrayData, Data, admitted
 from .kernels import Choice, block_rows, posterior, with_kernel
 from .mixture import Mixture, admit, over_rows, row_log_joint, row_log_prob
 from .rows import Rows
-from .statistics import Statistics, about_mixture, statistics
+from .statistics import Statistics, about_mixture, statistics, statistics_at
 
 
 def expected(mixture: Mixture, at: Mixture, sums: Statistics) -> jax.Array:
@@ -69,9 +71,8 @@ def statistics_of_gradient(mixture: Mixture, slope: Mixture, total: jax.Array) -
     return Statistics(mass, shift, spread, jnp.zeros_like(total))
 
 
-@jax.custom_jvp
-def _value(mixture, x, weight):
-    centred, rows = about_mixture(mixture, x, weight)
+def _value_of_rows(rows, mixture):
+    centred, rows = about_mixture(mixture, rows)
 
     def run(kernel, lanes):
         def block(x, weight):
@@ -79,14 +80,19 @@ def _value(mixture, x, weight):
 
         return rows.total(block, block_rows(kernel, lanes))
 
-    return with_kernel("auto", centred, len(x), run)
+    return with_kernel("auto", centred, rows.n, run)
+
+
+@jax.custom_jvp
+def _value(mixture, x, weight):
+    return _value_of_rows(Rows.of(x, weight), mixture)
 
 
 @functools.partial(_value.defjvp, symbolic_zeros=True)
 def _value_jvp(primals, tangents):
     mixture, x, weight = primals
     along_mixture, along_x, along_weight = tangents
-    sums = statistics(*about_mixture(mixture, x, weight))
+    sums = statistics_at(Rows.of(x, weight), mixture)
     slope = jnp.zeros_like(sums.log_likelihood)
 
     if not all(_is_zero(leaf) for leaf in jax.tree.leaves(along_mixture, is_leaf=_is_zero)):
@@ -112,18 +118,34 @@ def _instantiate(tangent):
 _jitted_value = jax.jit(_value)
 
 
-def log_likelihood(mixture: Mixture, x, weight=None) -> jax.Array:
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _value_of_data(mixture: Mixture, data: Data) -> jax.Array:
+    """The log-likelihood of rows that are not one array, with its gradient by the mixture."""
+    return data.compute(_value_of_rows, mixture)
+
+
+@_value_of_data.defjvp
+def _value_of_data_jvp(data, primals, tangents):
+    sums = data.compute(statistics_at, *primals)
+    return sums.log_likelihood, jax.jvp(lambda m: expected(m, *primals, sums), primals, tangents)[1]
+
+
+def log_likelihood(
+    mixture: Mixture, x, weight=None, *, devices: Sequence | None = None
+) -> jax.Array:
     """The incomplete-data log-likelihood ℓ = Σ_n w_n log Σ_k π_k N(x_n; μ_k, Σ_k).
 
     Args:
       mixture: the mixture θ.
-      x: (n, d) rows.
+      x: (n, d) rows: an array, or `Blocks`, `Shards` or a `Stream`.
       weight: (n,) row weights, or None for ones.
+      devices: which devices share an array of many rows; all local ones by default.
 
     Returns:
-      () in nats, in the wider dtype of mixture and x. Its first and second derivatives with respect
-      to the mixture's leaves, x and weight are exact (forward, reverse, and mixed), and finite at
-      zero weights, absent components and rows far away. A gradient costs about one E-step.
+      () in nats, in the wider dtype of mixture and x. Of an array, its first and second derivatives
+      with respect to the mixture's leaves, x and weight are exact (forward, reverse, and mixed),
+      and finite at zero weights, absent components and rows far away. Of other kinds of rows it has
+      its gradient with respect to the mixture. A gradient costs about one E-step.
 
     Raises:
       ValueError: for x that is not a finite (n, d) array of the mixture's features, and for weights
@@ -131,7 +153,10 @@ def log_likelihood(mixture: Mixture, x, weight=None) -> jax.Array:
 
     Fisher's identity is in Dempster, Laird & Rubin 1977, sec. 3, eq. 3.13.
     """
-    return _jitted_value(*admit(mixture, x, weight))
+    mixture, data = admitted(mixture, x, weight, devices)
+    if isinstance(data, ArrayData) and data.rows_per_block is None:
+        return _jitted_value(mixture, data.x, data.weight)
+    return _value_of_data(mixture, data)
 
 
 @jax.jit

@@ -164,7 +164,7 @@ def admit(mixture: Mixture, x, weight=None) -> tuple[Mixture, jax.Array, jax.Arr
     """Checked (mixture, x, weight) in one dtype, the wider of the mixture's and the data's."""
     checks.one_mixture(mixture)
     x = checks.data(x, like=mixture.dtype)
-    checks.same_features(mixture.n_features, x)
+    checks.same_features(mixture.n_features, x.shape[1])
     dtype = jnp.promote_types(x.dtype, mixture.dtype)
     weight = checks.weights_of_rows(weight, len(x), dtype)
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), mixture), x.astype(dtype), weight

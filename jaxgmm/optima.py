@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .course import Plan
+from .data import ArrayData
 from .fit import Fit, capacity, run
 from .mixture import Mixture
 from .squarem import SQUAREM
@@ -117,9 +119,8 @@ def settle(
 
 
 def _polish(x, weight, prior, mixture: Mixture) -> Fit:
-    polished = run(
-        x, weight, mixture, prior, jnp.asarray(POLISHED), MOST_STEPS,
-        default_prior=False, algorithm=SQUAREM(), kernel="whitened", stopping="kl",
-        capacity=capacity(MOST_STEPS), callback=None,
-    )  # fmt: skip
+    plan = Plan(SQUAREM(), "kl", "whitened", False, capacity(MOST_STEPS), None)
+    polished = ArrayData(x, weight).compute(
+        run, mixture, prior, jnp.asarray(POLISHED), MOST_STEPS, plan=plan
+    )
     return jax.device_get(polished)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import numpy as np
 
 from . import checks
 from .covariance import matmul
+from .data import opened
 from .mixture import Mixture
 from .rows import Rows
 
@@ -44,23 +46,26 @@ class Prior:
     mean_strength: jax.Array | float = 0.0
 
     @classmethod
-    def from_data(cls, x, weight=None, strength: float = 0.01) -> Prior:
+    def from_data(
+        cls, x, weight=None, strength: float = 0.01, *, devices: Sequence | None = None
+    ) -> Prior:
         """The default prior: `strength` pseudo-rows with the data's own covariance.
 
         It bounds the likelihood, follows any affine map of the data, and does not depend on k
         (Hosseini & Sra 2020, Math. Programming 181, sec. 3.4, in the spirit of).
 
         Args:
-          x: (n, d) rows.
+          x: (n, d) rows: an array, or `Blocks`, `Shards` or a `Stream`.
           weight: (n,) row weights, or None for ones.
           strength: pseudo-rows, not negative.
+          devices: which devices share an array of many rows; all local ones by default.
 
         Raises:
           ValueError: for x, weight or strength that is not as said.
         """
-        x = checks.data(x)
-        weight = checks.weights_of_rows(weight, len(x), x.dtype)
-        return _from_data(x, weight, checks.not_negative(strength, "strength"))
+        strength = checks.not_negative(strength, "strength")
+        data = opened(x, weight, devices=devices, beside=strength)
+        return data.compute(_from_rows, jnp.asarray(strength, data.dtype))
 
     def translate(self, offset: jax.Array) -> Prior:
         """The prior for data moved by `offset` (d,)."""
@@ -85,9 +90,8 @@ def default(covariance: jax.Array, strength=0.01) -> Prior:
     return Prior(strength=strength, scatter=strength * covariance)
 
 
-@jax.jit
-def _from_data(x, weight, strength):
-    return default(covariance_of(Rows.centred(x, weight)), jnp.asarray(strength, x.dtype))
+def _from_rows(rows: Rows, strength) -> Prior:
+    return default(covariance_of(rows.about_mean()), strength)
 
 
 def checked(prior: Prior | None, d: int, dtype) -> Prior | None:

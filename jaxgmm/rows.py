@@ -1,4 +1,9 @@
-"""`Rows`: the data as something that a function can be summed over, block by block."""
+"""`Rows`: the data as something that a function can be summed over, block by block.
+
+Every kind of data gives a program the same few things: `n`, `about(centre)`, `about_mean()`,
+`magnitude()`, and above all `total(function)`. `Rows` are those of an array in memory, or of one
+device's share of it; `StreamRows` (see `stream.py`) are those of blocks that the host reads.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +15,15 @@ import jax
 import jax.numpy as jnp
 
 
-def _add(total: jax.Array, lost: jax.Array, value: jax.Array) -> tuple[jax.Array, jax.Array]:
+def compensated(total: jax.Array, lost: jax.Array, value: jax.Array) -> tuple[jax.Array, jax.Array]:
     """total + value, and what rounding has lost so far (Kahan 1965, doi 10.1145/363707.363723)."""
     value = value - lost
     grown = total + value
     return grown, (grown - total) - value
+
+
+class Source:
+    """Rows that are given otherwise than as an array: see `data.py`."""
 
 
 @jax.tree_util.register_dataclass
@@ -27,26 +36,67 @@ class Rows:
       weight: (n,), or None where every row counts once. A padding row has weight 0.
       centre: (d,), subtracted from each block as it is read: near the data, so that float32 keeps
         its digits, without a second copy of x.
+      rows_per_block: rows in a block, whatever a sum asks for; None for what it asks for.
+      axis: the mesh axis whose devices each hold a share of the rows (inside `jax.shard_map`, where
+        x is this device's share), or None. Sums are then over all shares.
+      n_rows: how many rows all shares have together; None for those of x.
     """
 
     x: jax.Array
     weight: jax.Array | None
     centre: jax.Array
+    rows_per_block: int | None = dataclasses.field(default=None, metadata={"static": True})
+    axis: str | None = dataclasses.field(default=None, metadata={"static": True})
+    n_rows: int | None = dataclasses.field(default=None, metadata={"static": True})
+
+    @classmethod
+    def of(cls, x: jax.Array, weight: jax.Array | None, rows_per_block=None) -> Rows:
+        """The rows of an array, in its own coordinates."""
+        return cls(x, weight, jnp.zeros(x.shape[1], x.dtype), rows_per_block)
 
     @classmethod
     def centred(cls, x: jax.Array, weight: jax.Array | None) -> Rows:
-        """The rows about (nearly) their weighted mean."""
-        about = jnp.mean(x, axis=0) if weight is None else x[jnp.argmax(weight > 0)]
-        rows = cls(x, weight, about)
+        """The rows of an array about (nearly) their weighted mean."""
+        return cls.of(x, weight).about_mean()
+
+    @property
+    def n(self) -> int:
+        """How many rows there are."""
+        return len(self.x) if self.n_rows is None else self.n_rows
+
+    @property
+    def shares(self) -> int:
+        """How many devices hold a share."""
+        return 1 if self.axis is None else jax.lax.axis_size(self.axis)
+
+    def about(self, centre: jax.Array) -> Rows:
+        """The same rows in coordinates that start at `centre` (d,)."""
+        return dataclasses.replace(self, centre=centre)
+
+    def about_mean(self) -> Rows:
+        """The same rows about (nearly) their weighted mean."""
+        if self.weight is None:
+            near, counts = jnp.mean(self.x, axis=0), jnp.ones((), self.x.dtype)
+        else:  # some row that counts, of each share that has one
+            first = jnp.argmax(self.weight > 0)
+            near, counts = self.x[first], (self.weight[first] > 0).astype(self.x.dtype)
+        near, counts = self._sum((counts * near, counts))
+        rows = self.about(near / counts)
         mass, moved = rows.total(lambda x, w: (jnp.sum(w), jnp.sum(w[None] * x, axis=1)), 1 << 16)
-        return dataclasses.replace(rows, centre=about + moved / mass)
+        return self.about(rows.centre + moved / mass)
+
+    def taken(self, index: jax.Array) -> Rows:
+        """The rows at these places, of each share: a minibatch."""
+        weight = None if self.weight is None else self.weight[index]
+        return dataclasses.replace(self, x=self.x[index], weight=weight, n_rows=None)
 
     def total(self, function: Callable[..., Any], block_rows: int, *beside: jax.Array) -> Any:
         """Σ over blocks of function(x (d, b), w (b,), *block of each array beside), a pytree.
 
         Arrays beside x have a leading axis of rows. The last block overlaps the one before it, with
-        weight 0 where it does, so that x is read where it lies; sums are compensated."""
-        n = len(self.x)
+        weight 0 where it does, so that x is read where it lies; sums are compensated. Shares are
+        added up by one all-reduce."""
+        n, block_rows = len(self.x), self.rows_per_block or block_rows
 
         def block(start, fresh_from, size):
             cut = lambda array: jax.lax.dynamic_slice_in_dim(array, start, size)
@@ -56,19 +106,19 @@ class Rows:
             return function(x.T, weight, *map(cut, beside))
 
         if n <= block_rows:
-            return block(0, 0, n)
+            return self._sum(block(0, 0, n))
 
         def step(carry, i):
             total, lost = carry
             start = i * block_rows
             value = block(jnp.minimum(start, n - block_rows), start, block_rows)
-            pairs = jax.tree.map(_add, total, lost, value)
+            pairs = jax.tree.map(compensated, total, lost, value)
             return jax.tree.transpose(jax.tree.structure(value), None, pairs), None
 
         shapes = jax.eval_shape(lambda: block(0, 0, block_rows))
         zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         steps = jnp.arange(-(-n // block_rows))
-        return jax.lax.scan(step, (zeros, zeros), steps)[0][0]
+        return self._sum(jax.lax.scan(step, (zeros, zeros), steps)[0][0])
 
     def magnitude(self) -> jax.Array:
         """(d,) largest |x| per feature among rows of positive weight, in the data's own origin:
@@ -76,4 +126,19 @@ class Rows:
         size = jnp.abs(self.x)
         if self.weight is not None:
             size = jnp.where(self.weight[:, None] > 0, size, 0)
-        return jnp.max(size, axis=0)
+        largest = jnp.max(size, axis=0)
+        return largest if self.axis is None else jax.lax.pmax(largest, self.axis)
+
+    def on_one_device(self, action: Callable[[], None]) -> None:
+        """Does what is done once, not once on each device: calling the host."""
+        if self.axis is None:
+            action()
+        else:
+            jax.lax.cond(jax.lax.axis_index(self.axis) == 0, action, lambda: None)
+
+    def _sum(self, shares: Any) -> Any:
+        """The sum over shares, as one all-reduce of one vector."""
+        if self.axis is None:
+            return shares
+        flat, unravel = jax.flatten_util.ravel_pytree(shares)
+        return unravel(jax.lax.psum(flat, self.axis))

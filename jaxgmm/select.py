@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +11,9 @@ import numpy as np
 
 from . import checks
 from .covariance import Covariance
+from .data import admitted
 from .fit import Fit
-from .mixture import Mixture, admit
+from .mixture import Mixture
 from .statistics import Statistics, about_mixture, statistics
 from .status import Status
 
@@ -39,36 +41,40 @@ def entropy(mixture: Mixture, sums: Statistics) -> jax.Array:
     return jnp.maximum(sums.log_likelihood - jnp.sum(sums.mass * constants) + square / 2, 0)
 
 
-@jax.jit
-def _fit_and_certainty(mixture, x, weight):
-    """ℓ, the entropy of the responsibilities, and Σ w, in one pass."""
-    at, rows = about_mixture(mixture, x, weight)
+def _of_rows(rows, mixture):
+    at, rows = about_mixture(mixture, rows)
     sums = statistics(at, rows)
-    n = jnp.asarray(len(x), x.dtype) if weight is None else jnp.sum(weight)
-    return sums.log_likelihood, entropy(at, sums), n
+    return sums.log_likelihood, entropy(at, sums), jnp.sum(sums.mass)
 
 
-def aic(mixture: Mixture, x, weight=None) -> jax.Array:
+def _fit_and_certainty(mixture, x, weight, devices):
+    """ℓ, the entropy of the responsibilities, and Σ w, in one pass."""
+    mixture, data = admitted(mixture, x, weight, devices)
+    return data.compute(_of_rows, mixture)
+
+
+def aic(mixture: Mixture, x, weight=None, *, devices: Sequence | None = None) -> jax.Array:
     """Akaike's criterion −2ℓ + 2p as (); lower is better (scikit-learn's sign).
 
-    x is (n, d), weight (n,) or None. Raises ValueError as `log_likelihood`. (Akaike 1974, IEEE
-    Trans. Automatic Control 19, eq. 6.)"""
-    likelihood, _, _ = _fit_and_certainty(*admit(mixture, x, weight))
+    x is (n, d): an array, or `Blocks`, `Shards` or a `Stream`; weight (n,) or None; `devices` share
+    an array of many rows, all local ones by default. Raises ValueError as `log_likelihood`. (Akaike
+    1974, IEEE Trans. Automatic Control 19, eq. 6.)"""
+    likelihood, _, _ = _fit_and_certainty(mixture, x, weight, devices)
     return 2 * n_parameters(mixture) - 2 * likelihood
 
 
-def bic(mixture: Mixture, x, weight=None) -> jax.Array:
+def bic(mixture: Mixture, x, weight=None, *, devices: Sequence | None = None) -> jax.Array:
     """Bayesian information criterion −2ℓ + p log Σw as (); lower is better (scikit-learn's sign;
     mclust prints its negative). Arguments and errors as `aic`. (Schwarz 1978, Ann. Statist. 6.)"""
-    likelihood, _, n = _fit_and_certainty(*admit(mixture, x, weight))
+    likelihood, _, n = _fit_and_certainty(mixture, x, weight, devices)
     return n_parameters(mixture) * jnp.log(n) - 2 * likelihood
 
 
-def icl(mixture: Mixture, x, weight=None) -> jax.Array:
+def icl(mixture: Mixture, x, weight=None, *, devices: Sequence | None = None) -> jax.Array:
     """Integrated completed likelihood BIC + 2 E as (), E = −Σ w r log r the entropy of the
     responsibilities; lower is better. Arguments and errors as `aic`. (Biernacki, Celeux & Govaert
     2000, IEEE PAMI 22, with responsibilities for labels: McLachlan & Peel 2000, sec. 6.10.)"""
-    likelihood, uncertainty, n = _fit_and_certainty(*admit(mixture, x, weight))
+    likelihood, uncertainty, n = _fit_and_certainty(mixture, x, weight, devices)
     return n_parameters(mixture) * jnp.log(n) - 2 * likelihood + 2 * uncertainty
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 
 from .covariance import matmul
+from .data import admitted
 from .kernels import Choice, block_rows, posterior, with_kernel
-from .mixture import Mixture, admit
+from .mixture import Mixture
 from .rows import Rows
 
 
@@ -50,27 +52,29 @@ def statistics(mixture: Mixture, rows: Rows, kernel: str | Choice = "auto") -> S
         sums, log_likelihood = rows.total(block, block_rows(kernel, lanes))
         return Statistics(*kernel.statistics(sums), log_likelihood)
 
-    return with_kernel(kernel, mixture, len(rows.x), run)
+    return with_kernel(kernel, mixture, rows.n, run)
 
 
-def about_mixture(mixture: Mixture, x: jax.Array, weight) -> tuple[Mixture, Rows]:
+def about_mixture(mixture: Mixture, rows: Rows) -> tuple[Mixture, Rows]:
     """The mixture and the rows in coordinates that start at the mixture's own mean: a centre that
     costs no pass over the data."""
     share = jnp.where(mixture.present, mixture.weights, 0)[:, None]
     centre = jax.lax.stop_gradient(jnp.sum(share * mixture.means, axis=0))
-    return mixture.translate(-centre), Rows(x, weight, centre)
+    return mixture.translate(-centre), rows.about(centre)
 
 
-@jax.jit
-def _e_step(mixture, x, weight):
-    return statistics(*about_mixture(mixture, x, weight))
+def statistics_at(rows: Rows, mixture: Mixture) -> Statistics:
+    """One pass at a mixture given in the data's own coordinates."""
+    return statistics(*about_mixture(mixture, rows))
 
 
-def e_step(mixture: Mixture, x, weight=None) -> Statistics:
+def e_step(mixture: Mixture, x, weight=None, *, devices: Sequence | None = None) -> Statistics:
     """The E-step: `Statistics` of x (n, d) with row weights (n,) at `mixture`.
 
-    Holds no n×k array. Raises ValueError for x that is not a finite (n, d) array of the mixture's
-    features, and for weights that are negative, not finite, or not (n,).
+    Holds no n×k array. x is an array, or `Blocks`, `Shards` or a `Stream`; `devices` share an array
+    of many rows, all local ones by default. Raises ValueError for x that is not finite (n, d) rows
+    of the mixture's features, and for weights that are negative, not finite, or not (n,).
     (Dempster, Laird & Rubin 1977, sec. 2; Bishop 2006, eq. 9.23.)
     """
-    return _e_step(*admit(mixture, x, weight))
+    mixture, data = admitted(mixture, x, weight, devices)
+    return data.compute(statistics_at, mixture)

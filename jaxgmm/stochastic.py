@@ -8,11 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from . import checks
+from . import checks, row_checks
 from .gradient import Gradient
 from .likelihood import evaluate as evaluate_rows
 from .mixture import Mixture
-from .rows import Rows
 from .statistics import Statistics
 from .stepwise import StepwiseEM
 
@@ -29,7 +28,7 @@ class Stochastic:
 
     Args:
       algorithm: `Gradient(...)` of an optimiser without a line search, or `StepwiseEM()`.
-      batch_rows: rows in a minibatch.
+      batch_rows: rows in a minibatch; of `Shards`, the devices give even parts of it.
       seed: of the random orders.
 
     Raises:
@@ -65,16 +64,16 @@ class Stochastic:
         """One epoch, and one pass."""
         inner, epoch = state
         rows, total = evaluate.rows, jnp.sum(statistics.mass)
+        row_checks.in_memory(rows)
         n = len(rows.x)
-        size = min(self.batch_rows, n)
+        size = min(max(self.batch_rows // rows.shares, 1), n)
         key = jax.random.fold_in(jax.random.key(self.seed), epoch)
         order = jax.random.permutation(key, n)
 
         def batch_statistics(mixture, i):
             chosen = jax.lax.dynamic_slice_in_dim(order, i * size, size)
-            weight = None if rows.weight is None else rows.weight[chosen]
-            seen = size if weight is None else jnp.sum(weight)
-            sums = evaluate_rows(mixture, Rows(rows.x[chosen], weight, rows.centre), "auto")
+            sums = evaluate_rows(mixture, rows.taken(chosen), "auto")
+            seen = jnp.sum(sums.mass)
             scale = total / jnp.where(seen > 0, seen, 1)
             return jax.tree.map(lambda leaf: scale * leaf, sums), seen > 0
 

@@ -1,0 +1,98 @@
+"""The loop: a climb from its first pass to its end, in one piece or in several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from . import prior as priors
+from .climb import Algorithm, Ascent, Climb
+from .mixture import Mixture
+from .prior import Prior
+from .rows import Rows
+from .status import RUNNING
+
+
+class Plan(NamedTuple):
+    """What a program is made for: everything about a fit that is no array."""
+
+    algorithm: Algorithm
+    stopping: str
+    kernel: str
+    default_prior: bool
+    capacity: int
+    callback: Callable | None
+
+
+class Frame(NamedTuple):
+    """What is computed once from the rows: where coordinates start, the prior there, and the
+    largest |x| of each feature."""
+
+    centre: jax.Array
+    prior: Prior | None
+    resolution: jax.Array
+
+
+class History(NamedTuple):
+    """The objective after each step, and the passes made up to it."""
+
+    objective: jax.Array
+    passes: jax.Array
+
+
+class Course(NamedTuple):
+    """A climb and how it came there: with a `Frame`, all that is needed to go on."""
+
+    climb: Climb
+    history: History
+
+
+def framed(rows: Rows, prior: Prior | None, plan: Plan) -> tuple[Rows, Frame]:
+    """The rows about their mean, and their frame."""
+    rows = rows.about_mean()
+    prior = priors.default(priors.covariance_of(rows)) if plan.default_prior else prior
+    prior = None if prior is None else prior.translate(-rows.centre)
+    return rows, Frame(rows.centre, prior, rows.magnitude())
+
+
+def begun(rows: Rows, frame: Frame, mixture: Mixture, tolerance, max_steps, plan: Plan) -> Course:
+    """The first pass; histories have room for plan.capacity entries."""
+    ascent = _ascent(rows, frame, tolerance, max_steps, plan)
+    start = ascent.begin(mixture.translate(-frame.centre))
+    full = lambda value: jnp.full((plan.capacity,), value)
+    return Course(start, History(full(start.objective), full(start.passes)))
+
+
+def advanced(
+    rows: Rows, frame: Frame, course: Course, tolerance, max_steps, plan: Plan, until=None
+) -> Course:
+    """The climb to its end, or to so many steps."""
+    ascent = _ascent(rows, frame, tolerance, max_steps, plan)
+
+    def goes_on(course: Course):
+        running = course.climb.status == RUNNING
+        return running if until is None else running & (course.climb.steps < until)
+
+    def step(course: Course) -> Course:
+        climb, history = course
+        steps = climb.steps + 1
+        climb, objective = ascent.step(climb)
+        if plan.callback is not None:
+            tell = lambda: jax.debug.callback(plan.callback, steps, objective, climb.em_step.gain)
+            rows.on_one_device(tell)
+        # An entry of a step that was not taken is beyond climb.steps, and never shown.
+        return Course(climb, History(
+            history.objective.at[steps].set(objective), history.passes.at[steps].set(climb.passes)
+        ))  # fmt: skip
+
+    return jax.lax.while_loop(goes_on, step, course)
+
+
+def _ascent(rows: Rows, frame: Frame, tolerance, max_steps, plan: Plan) -> Ascent:
+    return Ascent(
+        rows, frame.prior, frame.resolution, tolerance, max_steps,
+        plan.algorithm, plan.stopping, plan.kernel,
+    )  # fmt: skip

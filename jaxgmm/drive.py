@@ -1,0 +1,171 @@
+"""Runs a traced program whose sums over rows only the host can make.
+
+A program on the device cannot wait for a disk, and a callback in its midst that calls JAX again may
+wait for itself. So the host walks the program instead: a loop or a branch that asks for rows is
+taken by Python, one round after another, and all that lies between two requests is compiled. The
+program is the one that an array would get: no algorithm knows where its rows come from.
+
+A request is the primitive `total_p`: operands the centre (d,) and what `function` closes over,
+parameters the traced `function` and the block it was traced for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core
+
+total_p = core.Primitive("total_over_stream")
+total_p.multiple_results = True
+total_p.def_abstract_eval(
+    lambda *operands, function, block_rows: [v.aval for v in function.outvars]
+)
+
+# read(request's parameters, *operands) -> the sums: see `stream.py`.
+Read = Callable[..., Sequence[jax.Array]]
+# A piece of the program: (read, *values) -> values.
+Piece = Callable[..., Sequence[Any]]
+
+
+def _asks_for_rows(jaxpr) -> bool:
+    return any(_asks(eqn) for eqn in jaxpr.eqns)
+
+
+def _asks(eqn) -> bool:
+    if eqn.primitive is total_p:
+        return True
+    return any(map(_asks_for_rows, core.jaxprs_in_params(eqn.params)))
+
+
+def driven(jaxpr) -> Piece:
+    """The equations as a piece that the host runs; what it compiles is kept for the next run."""
+    arguments = [*jaxpr.constvars, *jaxpr.invars]
+    if not _asks_for_rows(jaxpr):
+        return _compiled(arguments, jaxpr.outvars, jaxpr.eqns)
+    groups: list[list] = []  # requests alone, and what lies between them together
+    for eqn in jaxpr.eqns:
+        if not groups or _asks(eqn) or _asks(groups[-1][-1]):
+            groups.append([])
+        groups[-1].append(eqn)
+
+    pieces, wanted = [], set(_variables(jaxpr.outvars))
+    for group in reversed(groups):
+        made = dict.fromkeys(v for eqn in group for v in eqn.outvars)
+        outputs = [v for v in made if v in wanted]
+        inputs = list(dict.fromkeys(v for eqn in group for v in _variables(eqn.invars)))
+        inputs = [v for v in inputs if v not in made]
+        wanted |= set(inputs)
+        if _asks(group[0]):
+            (eqn,) = group
+            pieces.append((_by_host(eqn), eqn.invars, eqn.outvars))
+        elif outputs or any(eqn.effects for eqn in group):
+            pieces.append((_compiled(inputs, outputs, group), inputs, outputs))
+
+    def run(read, *values):
+        known = dict(zip(arguments, values, strict=True))
+        value_of = lambda v: v.val if isinstance(v, core.Literal) else known[v]
+        for piece, inputs, outputs in reversed(pieces):
+            known.update(zip(outputs, piece(read, *map(value_of, inputs)), strict=True))
+        return [value_of(v) for v in jaxpr.outvars]
+
+    return run
+
+
+def _variables(atoms) -> list:
+    return [v for v in atoms if not isinstance(v, core.Literal)]
+
+
+def _compiled(inputs, outputs, eqns) -> Piece:
+    """Equations in a row as one program."""
+
+    @jax.jit
+    def run(*values):
+        known = dict(zip(inputs, values, strict=True))
+        value_of = lambda v: v.val if isinstance(v, core.Literal) else known[v]
+        for eqn in eqns:
+            params = eqn.primitive.get_bind_params(eqn.params)
+            found = eqn.primitive.bind(*map(value_of, eqn.invars), **params)
+            found = found if eqn.primitive.multiple_results else [found]
+            known.update(zip(eqn.outvars, found, strict=True))
+        return [value_of(v) for v in outputs]
+
+    return lambda read, *values: run(*values)
+
+
+def closed(program) -> Piece:
+    """A traced program with its constants, as a piece for the host to run."""
+    piece, constants = driven(program.jaxpr), program.consts
+    return lambda read, *values: piece(read, *constants, *values)
+
+
+def _by_host(eqn) -> Piece:
+    """An equation that asks for rows, or has a program within that does."""
+    name = eqn.primitive.name
+    if eqn.primitive is total_p:
+        request = Request(**eqn.params)
+        return lambda read, *operands: read(request, *operands)
+    if name in HOST:
+        return HOST[name](**eqn.params)
+    for program in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
+        if program in eqn.params:  # a call
+            return closed(eqn.params[program])
+    raise NotImplementedError(f"a stream cannot be summed inside {name!r}: use an array there.")
+
+
+class Request:
+    """A function to be summed over all rows, from within a program."""
+
+    def __init__(self, function, block_rows: int):
+        self.block_rows = block_rows
+        self.shapes = [v.aval for v in function.outvars]
+        self._piece = driven(function)
+
+    def __call__(self, constants, x, weight):
+        """The function of a block."""
+        return self._piece(None, *constants, x, weight)
+
+
+def _while(cond_jaxpr, body_jaxpr, cond_nconsts, body_nconsts, **_) -> Piece:
+    condition, body = closed(cond_jaxpr), closed(body_jaxpr)
+
+    def run(read, *values):
+        of_condition, values = values[:cond_nconsts], values[cond_nconsts:]
+        of_body, carry = values[:body_nconsts], values[body_nconsts:]
+        while condition(read, *of_condition, *carry)[0]:
+            carry = body(read, *of_body, *carry)
+        return carry
+
+    return run
+
+
+def _cond(branches, **_) -> Piece:
+    pieces = [closed(branch) for branch in branches]
+
+    def run(read, index, *values):
+        return pieces[int(np.clip(int(index), 0, len(pieces) - 1))](read, *values)
+
+    return run
+
+
+def _scan(jaxpr, num_consts, num_carry, length, reverse, **_) -> Piece:
+    body, last = closed(jaxpr), num_consts + num_carry
+    at = jax.jit(lambda arrays, i: [array[i] for array in arrays])
+
+    def run(read, *values):
+        constants, carry, arrays = values[:num_consts], values[num_consts:last], values[last:]
+        rounds = []
+        for i in reversed(range(length)) if reverse else range(length):
+            found = body(read, *constants, *carry, *at(arrays, i))
+            carry = found[:num_carry]
+            rounds.append(found[num_carry:])
+        rounds = rounds[::-1] if reverse else rounds
+        return [*carry, *map(jnp.stack, zip(*rounds, strict=True))]
+
+    return run
+
+
+HOST = {"while": _while, "cond": _cond, "scan": _scan}

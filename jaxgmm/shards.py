@@ -1,0 +1,254 @@
+"""`Shards`: rows spread over devices, on this machine or on many; each sums its own share."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from . import checks, row_checks
+from .rows import Rows, Source
+
+# Fewer rows than this stay on one device: what a pass takes is less than what devices tell each
+# other at every step.
+SPREAD_ROWS = 1 << 15
+AXIS = "rows"
+PIECE_ROWS = 1 << 16
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Shards(Source):
+    """Rows spread over the devices of a mesh.
+
+    Args:
+      source: an array (n, d); a `jax.Array` that is spread already stays where it is, if its rows
+        divide by the devices. Or a function that takes slices (of rows, of columns), as
+        `jax.make_array_from_callback` calls it, so that each device (and each process) reads its
+        own rows alone.
+      mesh: a `jax.sharding.Mesh`; all devices, of all processes, by default.
+      axis: the mesh axis that the rows are spread over; the first by default.
+      shape: (n, d), for a function.
+      dtype: for a function.
+
+    Each device needs n/devices rows; the last are filled up with rows of weight 0. A pass ends in
+    one all-reduce of the sums. With several processes (`jax.distributed`) every process makes the
+    same calls, and each gets the whole result.
+    """
+
+    source: Any
+    mesh: Mesh | None = None
+    axis: str | None = None
+    shape: tuple[int, int] | None = None
+    dtype: Any = np.float32
+
+
+def row_of(devices: Sequence) -> Mesh:
+    """A mesh of these devices."""
+    return Mesh(np.array(list(devices)), (AXIS,))
+
+
+def spread_over(devices: Sequence | None, n: int) -> Mesh | None:
+    """The mesh that n rows are spread over by themselves: that of these devices, or of all local
+    ones; None to stay on one device."""
+    found = jax.local_devices() if devices is None else devices
+    return row_of(found) if len(found) > 1 and n >= SPREAD_ROWS else None
+
+
+def use_all_cores(devices: int | None = None) -> int:
+    """Makes a CPU device of every core, or so many; call it before anything else in JAX.
+
+    One CPU device passes over the rows on one core. With several, an array given to `fit`,
+    `log_likelihood`, `e_step`, `bic` and their kin is spread over all of them by itself, and
+    `sweep` shares its lanes among them. The environment variable JAX_NUM_CPU_DEVICES does the same.
+
+    Returns the number of devices. Raises ValueError after JAX's first computation, when the number
+    of devices is settled, unless it is this one.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    wanted = cores if devices is None else checks.whole(devices, "devices", 1)
+    try:
+        jax.config.update("jax_num_cpu_devices", wanted)
+    except RuntimeError:
+        found = len(jax.local_devices(backend="cpu"))
+        if found != wanted:
+            raise ValueError(
+                f"JAX already runs with {found} CPU devices: call use_all_cores() before the first "
+                f"computation, or set JAX_NUM_CPU_DEVICES={wanted} in the environment."
+            ) from None
+    return wanted
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ShardData:
+    """Rows on a mesh: what `compute` runs programs on.
+
+    Attributes:
+      x, weight: arrays spread over the mesh axis, with padding rows; weight None if no row is
+        padding and every row counts once.
+      n: rows without the padding.
+    """
+
+    x: jax.Array
+    weight: jax.Array | None
+    n: int
+    mesh: Mesh
+    axis: str
+
+    @property
+    def n_features(self) -> int:
+        """d."""
+        return self.x.shape[1]
+
+    @property
+    def dtype(self):
+        """The dtype that is computed in."""
+        return self.x.dtype
+
+    def astype(self, dtype) -> ShardData:
+        """The same rows in another dtype."""
+        if dtype == self.dtype:
+            return self
+        cast = lambda array: None if array is None else array.astype(dtype)
+        return dataclasses.replace(self, x=cast(self.x), weight=cast(self.weight))
+
+    def extent(self) -> tuple[np.ndarray, np.ndarray]:
+        """The smallest and the largest value of each feature, in this process's shares."""
+        shares = [np.asarray(shard.data) for shard in self.x.addressable_shards]
+        low, high = ([end(x, axis=0) for x in shares] for end in (np.min, np.max))
+        return np.min(low, axis=0), np.max(high, axis=0)
+
+    def pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        """The rows with their weights, a part at a time; the same in every process."""
+        if not self.x.is_fully_addressable:
+            for start in range(0, self.n, PIECE_ROWS):
+                yield self.rows_at(np.arange(start, min(start + PIECE_ROWS, self.n)))
+            return
+        weights, seen = None if self.weight is None else self.weight.addressable_shards, set()
+        for i, shard in enumerate(self.x.addressable_shards):
+            start = shard.index[0].start or 0
+            x = np.asarray(shard.data)[: max(self.n - start, 0)]
+            if len(x) and start not in seen:
+                yield x, None if weights is None else np.asarray(weights[i].data)[: len(x)]
+            seen.add(start)
+
+    def rows_at(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """(x, weight) of these rows, in every process."""
+        x, weight = self.compute(_rows_at, index.astype(np.int32))
+        return np.asarray(x), None if self.weight is None else np.asarray(weight)
+
+    @property
+    def _rows(self) -> Rows:
+        rows = Rows.of(self.x, self.weight)
+        return dataclasses.replace(rows, axis=self.axis, n_rows=self.n)
+
+    def _program(self, function: Callable[..., Any], static: dict[str, Any]) -> Callable[..., Any]:
+        layout = self.mesh, self.axis, self.weight is not None
+        return _program(*layout, function, *sorted(static.items()))
+
+    def compute(self, function: Callable[..., Any], *operands: Any, **static: Any) -> Any:
+        """function(rows, *operands, **static) as one program on every device of the mesh, each with
+        its share of the rows."""
+        if not self.x.is_fully_addressable:  # what every process has alike goes as plain numbers
+            operands = jax.tree.map(np.asarray, operands)
+        found = self._program(function, static)(self._rows, operands)
+        if checks.traced(found):
+            return found
+        # By NumPy: results that lie on no device in particular go with any array.
+        local = lambda leaf: jax.device_put(np.asarray(leaf.addressable_data(0)))
+        return jax.tree.map(local, found)
+
+
+def _rows_at(rows: Rows, index: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Rows by their place among all: each device gives those that it has."""
+    size = len(rows.x)
+    here = index - size * jax.lax.axis_index(rows.axis)
+    mine = (here >= 0) & (here < size)
+    found = rows.taken(jnp.clip(here, 0, size - 1))
+    weight = mine.astype(found.x.dtype) if found.weight is None else found.weight * mine
+    return jax.lax.psum((jnp.where(mine[:, None], found.x, 0), weight), rows.axis)
+
+
+@functools.lru_cache(maxsize=256)
+def _program(mesh: Mesh, axis: str, weighted: bool, function, *static):
+    """The program for a mesh; jit keeps it for each shape."""
+    spread = Rows(P(axis), P(axis) if weighted else None, P(), None, axis)
+
+    def call(rows, operands):
+        specs = dataclasses.replace(spread, n_rows=rows.n_rows)
+        return jax.shard_map(
+            lambda rows, operands: function(rows, *operands, **dict(static)),
+            mesh=mesh, in_specs=(specs, P()), out_specs=P(), check_vma=False,
+        )(rows, operands)  # fmt: skip
+
+    return jax.jit(call)
+
+
+# ---- how rows come to lie on a mesh ------------------------------------------------------------
+
+
+def sharded(given: Shards, weight, like=None) -> ShardData:
+    """The rows of `given` on its mesh, checked."""
+    mesh = row_of(jax.devices()) if given.mesh is None else given.mesh
+    axis = mesh.axis_names[0] if given.axis is None else given.axis
+    checks.choice(axis, "axis", mesh.axis_names)
+    if callable(given.source):
+        shape, dtype = row_checks.shape_of_rows(given.shape), checks.float_dtype(given.dtype, like)
+        read = lambda rows: np.asarray(given.source((rows, slice(None))), dtype)
+    elif isinstance(given.source, jax.Array) and not given.source.is_fully_addressable:
+        found = given.source
+        shape, dtype, read = found.shape, found.dtype, None
+    else:
+        found = checks.data(given.source, like=like)
+        shape, dtype = found.shape, found.dtype
+        read = lambda rows: np.asarray(found)[rows]
+    n, d = shape
+    parts = mesh.shape[axis]
+    size = -(-n // parts)
+    layout = NamedSharding(mesh, P(axis))
+    if read is None or (isinstance(given.source, jax.Array) and _lies_on(given.source, layout)):
+        row_checks.divides(n, parts)
+        x = given.source.astype(dtype)
+    else:
+        x = jax.make_array_from_callback(
+            (size * parts, d),
+            layout,
+            lambda index: _padded(read, index[0], n, d, size * parts, dtype),
+        )
+    data = ShardData(x, _weights(weight, layout, n, size * parts, dtype), n, mesh, axis)
+    for shard in x.addressable_shards:
+        row_checks.finite_share(np.asarray(shard.data), shard.index[0].start or 0)
+    return data
+
+
+def _lies_on(x: jax.Array, layout: NamedSharding) -> bool:
+    return x.shape[0] % layout.num_devices == 0 and x.sharding.is_equivalent_to(layout, x.ndim)
+
+
+def _padded(read, rows: slice, n: int, d: int, padded: int, dtype) -> np.ndarray:
+    """Rows of a share, padding rows at the end."""
+    start, stop, _ = rows.indices(padded)
+    kept = max(min(stop, n) - start, 0)
+    found = row_checks.share(read(slice(start, start + kept)), kept, d)
+    if kept == stop - start:
+        return found
+    filling = np.zeros((stop - start - kept, d), dtype) if kept == 0 else found[:1]
+    return np.concatenate([found, np.broadcast_to(filling, (stop - start - kept, d))])
+
+
+def _weights(weight, layout, n: int, padded: int, dtype) -> jax.Array | None:
+    if isinstance(weight, jax.Array) and not weight.is_fully_addressable:
+        return weight.astype(dtype)
+    weight = checks.weights_of_rows(weight, n, dtype)
+    if weight is None and padded == n:
+        return None
+    values = np.zeros(padded, dtype)
+    values[:n] = 1 if weight is None else np.asarray(weight)
+    return jax.make_array_from_callback((padded,), layout, lambda index: values[index])

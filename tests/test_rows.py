@@ -1,0 +1,275 @@
+"""Every kind of rows gives the same sums and the same fit; and what is refused, in which words."""
+
+import functools
+import os
+import re
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import optax
+import pytest
+from conftest import ROOT
+
+import jaxgmm
+from jaxgmm import EM, SQUAREM, Blocks, Gradient, Shards, Stream
+from jaxgmm import data as jaxgmm_data
+from jaxgmm import shards as jaxgmm_shards
+from jaxgmm import stream as jaxgmm_stream
+from jaxgmm.shards import ShardData
+
+N, D, K = 501, 3, 3  # does not divide by the devices, nor by a block
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=(N, D)) + 4 * RANDOM.integers(0, 3, N)[:, None]
+WEIGHT = RANDOM.uniform(0.5, 2, N)
+
+
+def pieces(x=X, rows=70):
+    return (x[i : i + rows] for i in range(0, len(x), rows))
+
+
+class Sliced:
+    """As a memory map, a Zarr or an HDF5 array: a shape, and slices."""
+
+    shape = X.shape
+
+    def __getitem__(self, rows):
+        return X[rows]
+
+
+KINDS = {
+    "blocks": lambda: Blocks(X, 64),
+    "shards": lambda: Shards(X),
+    "shards of a callback": lambda: Shards(lambda i: X[i], shape=X.shape, dtype=np.float64),
+    "stream of a function": lambda: Stream(pieces),
+    "stream of a list": lambda: Stream(list(pieces(rows=33))),
+    "stream of slices": lambda: Stream(Sliced(), block_rows=100),
+    "stream over devices": lambda: Stream(pieces),
+}
+
+
+@pytest.fixture
+def start(x64):
+    return jaxgmm.initialize(jax.random.key(0), X, K)
+
+
+def same(found, expected, tolerance=1e-10):
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("weight", [None, WEIGHT], ids=["even", "weighted"])
+def test_every_kind_has_the_same_sums(kind, weight, start, monkeypatch):
+    monkeypatch.setattr(jaxgmm_stream, "LEAST_CHUNK", 64)
+    monkeypatch.setattr(jaxgmm_stream, "CHUNK_BYTES", 64 * 3 * 8)  # so that chunks are many
+    if kind == "stream over devices":
+        monkeypatch.setattr(jaxgmm_shards, "SPREAD_ROWS", 100)
+    rows = KINDS[kind]()
+    one = jax.devices()[:1]
+    same(jaxgmm.e_step(start, rows, weight), jaxgmm.e_step(start, X, weight, devices=one))
+    for function in (jaxgmm.log_likelihood, jaxgmm.icl):
+        same(function(start, rows, weight), function(start, X, weight, devices=one))
+    same(jaxgmm.Prior.from_data(rows, weight), jaxgmm.Prior.from_data(X, weight))
+
+
+@pytest.mark.parametrize("kind", ["blocks", "shards", "stream of a function"])
+def test_every_kind_has_the_same_fit(kind, start):
+    run = functools.partial(jaxgmm.fit, mixture=start, max_steps=7, weight=WEIGHT)
+    same(run(KINDS[kind]()), run(X))
+
+
+@pytest.mark.parametrize("kind", ["blocks", "shards", "stream of a function"])
+def test_every_kind_has_the_same_gradient_and_start(kind, start):
+    slope = jax.grad(jaxgmm.log_likelihood)
+    same(slope(start, KINDS[kind](), WEIGHT), slope(start, X, WEIGHT), 1e-8)
+    key = jax.random.key(5)
+    found = jaxgmm.initialize(key, KINDS[kind](), K, weight=WEIGHT)
+    same(found, jaxgmm.initialize(key, X, K, weight=WEIGHT))
+
+
+@pytest.mark.parametrize("kind", ["shards", "stream of a function"])
+@pytest.mark.parametrize("algorithm", [SQUAREM(), Gradient(optax.lbfgs)], ids=["squarem", "lbfgs"])
+def test_every_algorithm_climbs_every_kind(kind, algorithm, start):
+    run = functools.partial(
+        jaxgmm.fit, mixture=start, algorithm=algorithm, max_steps=6, tolerance=0
+    )
+    found, expected = run(KINDS[kind]()), run(X)
+    assert found.passes == expected.passes
+    same(found.history, expected.history)
+    same(found.mixture, expected.mixture, 1e-7)
+
+
+def test_minibatches_of_shards(start):
+    algorithm = jaxgmm.Stochastic(jaxgmm.StepwiseEM(), batch_rows=100)
+    fit = jaxgmm.fit(Shards(X), start, algorithm, max_steps=3, tolerance=0)
+    assert float(fit.objective) > float(fit.history[0])
+    with pytest.raises(ValueError, match="minibatches from rows in memory"):
+        jaxgmm.fit(Stream(pieces), start, algorithm)
+
+
+def test_a_start_from_a_sample(start, monkeypatch):
+    """Beyond SAMPLE_ROWS, shards and streams draw the same rows, with their weights."""
+    monkeypatch.setattr(jaxgmm_data, "SAMPLE_ROWS", 200)
+    key = jax.random.key(1)
+    x, weight = jaxgmm_data.sampled(key, Stream(pieces), WEIGHT)
+    index = [int(np.flatnonzero((row == X).all(axis=1))[0]) for row in x]
+    assert len(set(index)) == 200
+    np.testing.assert_array_equal(weight, WEIGHT[index])
+    same(jaxgmm_data.sampled(key, Shards(X), WEIGHT), (x, weight))
+
+
+def test_a_stream_is_read_once_for_each_pass(start):
+    reads = []
+
+    def read():
+        reads.append(1)
+        return pieces()
+
+    rows = Stream(read)
+    fit = jaxgmm.fit(rows, start, max_steps=4, tolerance=0)
+    # beside the fit's passes: the survey, as many blocks as hold K distinct rows, the prior's
+    assert len(reads) == fit.passes + 3
+    jaxgmm.bic(fit.mixture, rows)
+    assert len(reads) == fit.passes + 4  # surveyed once
+
+
+@pytest.mark.parametrize("kind", ["shards", "stream of a function"])
+def test_the_host_calls_back_once(kind, start):
+    seen = []
+    record = lambda step, *_: seen.append(int(step))
+    jaxgmm.fit(KINDS[kind](), start, max_steps=3, tolerance=0, callback=record)
+    jax.effects_barrier()
+    assert seen == [1, 2, 3]
+
+
+# ---- many devices ------------------------------------------------------------------------------
+
+
+def test_a_step_has_one_all_reduce(start, monkeypatch):
+    """In the compiled loop: one all-reduce, and no array of rows is gathered."""
+    programs, compute = [], ShardData.compute
+
+    def spy(self, function, *operands, **static):
+        program = self._program(function, static).lower(self._rows, operands)
+        programs.append(program.compile().as_text())
+        return compute(self, function, *operands, **static)
+
+    monkeypatch.setattr(ShardData, "compute", spy)
+    jaxgmm.e_step(start, Shards(X))
+    jaxgmm.fit(Shards(X), start, max_steps=2)
+    reduces = lambda text: len(re.findall(r" all-reduce(?:-start)?\(", text))
+    assert reduces(programs[0]) == 1
+    bodies = set(re.findall(r"body=%?([\w.-]+)", programs[1]))
+    loops = [part for part in programs[1].split("\n\n") if part.lstrip("%").split(" ")[0] in bodies]
+    assert len(loops) == len(bodies)
+    assert sum(map(reduces, loops)) == 1
+    assert not any("all-gather" in text for text in programs)
+
+
+def test_many_rows_are_spread_by_themselves(start, monkeypatch):
+    monkeypatch.setattr(jaxgmm_shards, "SPREAD_ROWS", 100)
+    run = functools.partial(jaxgmm.fit, X, start, max_steps=3)
+    spread, compute = [], ShardData.compute
+    spy = lambda *a, **k: (spread.append(1), compute(*a, **k))[1]
+    monkeypatch.setattr(ShardData, "compute", spy)
+    on_all = run()
+    assert len(spread) == 1
+    same(run(devices=jax.devices()[:1]), on_all)
+    assert len(spread) == 1
+    on_one = jaxgmm.log_likelihood(start, X, devices=jax.devices()[:1])
+    same(jaxgmm.log_likelihood(start, X), on_one)
+    assert len(spread) == 2
+    assert jaxgmm_data.opened(Stream(pieces)).mesh.size == len(jax.devices())
+    jax.jit(jaxgmm.log_likelihood)(start, X)
+    jaxgmm.fit(jax.device_put(X, jax.devices()[0]), start, max_steps=3)
+    assert len(spread) == 2  # never where there are tracers, or someone chose a device
+
+
+EIGHT = """
+import jaxgmm
+assert jaxgmm.use_all_cores(8) == 8
+import jax, numpy as np
+x = np.random.default_rng(0).normal(size=(1003, 2)).astype(np.float32)
+start = jaxgmm.initialize(jax.random.key(0), x, 2)
+found, expected = (jaxgmm.fit(rows, start, max_steps=5) for rows in (jaxgmm.Shards(x), x))
+np.testing.assert_allclose(found.objective, expected.objective, rtol=1e-6)
+assert jaxgmm.use_all_cores(8) == 8
+try:
+    jaxgmm.use_all_cores(3)
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_eight_devices():
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", EIGHT], capture_output=True, text=True, check=False, env=environment
+    )
+    assert "already runs with 8 CPU devices" in done.stdout, done.stderr[-2000:]
+
+
+# ---- memory ------------------------------------------------------------------------------------
+
+
+def test_a_stream_needs_little_memory(start, monkeypatch):
+    """What is compiled for a chunk holds a block beside the chunk, not n×k."""
+    add_chunk, calls = jaxgmm_stream._add_chunk, []
+    monkeypatch.setattr(jaxgmm_stream, "_add_chunk", lambda *a: (calls.append(a), add_chunk(*a))[1])
+    x = np.tile(X, (200, 1))
+    jaxgmm.e_step(start, Stream(lambda: pieces(x, 5000)), devices=jax.devices()[:1])
+    assert len(calls) == 1 + (len(x) - 1) // (1 << 17)
+    memory = add_chunk.lower(*calls[0]).compile().memory_analysis()
+    assert memory.temp_size_in_bytes < (1 << 17) * K * 8 / 2
+
+
+# ---- what is refused ---------------------------------------------------------------------------
+
+
+def spoiled():
+    found = [np.array(block) for block in pieces(rows=20)]
+    found[17][3, 1] = np.nan
+    return found
+
+
+EXHAUSTED = pieces()
+REFUSED = {
+    "NaN": (lambda: Stream(spoiled()), r"row 3 of block 17 of the stream \(row 343 of all\)"),
+    "generator": (lambda: Stream(pieces()), "can be read only once"),
+    "exhausted": (lambda: Stream(lambda: EXHAUSTED), "gave 0 rows on this pass and 501"),
+    "no block": (lambda: Stream([]), "no rows"),
+    "empty block": (lambda: Stream([X, X[:0]]), "block 1 of the stream has shape .* empty"),
+    "ragged block": (lambda: Stream([X, [[1.0, 2.0], [3.0]]]), "block 1 .* rectangular"),
+    "other columns": (lambda: Stream([X, X[:, :2]]), "block 1 of the stream has 2 columns"),
+    "one row": (lambda: Stream([X[0]]), r"block 0 of the stream has shape \(3,\)"),
+    "not numbers": (lambda: Stream([X.astype(str)]), "block 0 of the stream holds values"),
+    "not iterable": (lambda: Stream(lambda: 3), "gave a int"),
+    "features": (lambda: Stream([X[:, :2]]), "x has 2 columns and the mixture 3"),
+    "rows per block": (lambda: Blocks(X, 0), "block_rows is 0"),
+    "NaN in a share": (lambda: Shards(np.where(X[400] == X, np.nan, X)), "row 400 of x"),
+    "no shape": (lambda: Shards(lambda index: X[index]), "shape=\\(n, d\\)"),
+    "another shape": (lambda: Shards(lambda i: X[i][:, :2], shape=(N, D)), r"asked for \(251, 3\)"),
+    "no such axis": (lambda: Shards(X, axis="columns"), "unknown axis 'columns'"),
+    "too few rows": (lambda: Stream([X[:2]]), "3 distinct rows, and x has 2"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_rows(case, start):
+    make, words = REFUSED[case]
+    with pytest.raises(ValueError, match=words):
+        jaxgmm.fit(make(), start, EM(), max_steps=1)
+
+
+def test_bad_calls(start):
+    rows = Stream(pieces)
+    with pytest.raises(ValueError, match="outside jit and vmap"):
+        jax.jit(lambda mixture: jaxgmm.log_likelihood(mixture, rows))(start)
+    with pytest.raises(ValueError, match="weight has shape"):
+        jaxgmm.fit(rows, start, weight=WEIGHT[:5])
+    with pytest.raises(ValueError, match="devices is empty"):
+        jaxgmm.fit(X, start, devices=[])
+    with pytest.raises(ValueError, match="needs an array"):
+        jaxgmm.log_prob(start, rows)
