@@ -11,6 +11,7 @@ from .families import FAMILIES
 from .fit import Fit, fit
 from .gradient import Gradient
 from .initialize import from_labels, from_responsibilities, initialize
+from .keep import load, save
 from .likelihood import complete_log_likelihood, log_likelihood
 from .mixture import Mixture, log_joint, log_prob, responsibilities, sample
 from .overlap import misassignment, overlap, separation
@@ -45,5 +46,6 @@ __all__ = [  # noqa: RUF022
     "aic", "bic", "icl", "n_parameters", "best",
     "simulate", "Simulation", "overlap", "misassignment", "separation",
     "sweep", "Sweep", "Progress", "Table",
+    "save", "load",
     "compare", "Comparison", "profile", "ALGORITHMS",
 ]  # fmt: skip
