@@ -25,6 +25,7 @@ from .statistics import Statistics, e_step
 from .status import Status
 from .stepwise import StepwiseEM
 from .stochastic import Stochastic
+from .summary import summary
 from .sweep import Progress, Sweep, sweep
 from .tables import Table
 from .textbook import textbook_em
@@ -46,6 +47,6 @@ __all__ = [  # noqa: RUF022
     "aic", "bic", "icl", "n_parameters", "best",
     "simulate", "Simulation", "overlap", "misassignment", "separation",
     "sweep", "Sweep", "Progress", "Table",
-    "save", "load",
+    "summary", "save", "load",
     "compare", "Comparison", "profile", "ALGORITHMS",
 ]  # fmt: skip
