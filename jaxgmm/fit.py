@@ -180,7 +180,8 @@ def fit(
       kernel: "whitened", "natural", or "auto" (see `jaxgmm.kernels.with_kernel`).
       stopping: "kl" stops when D(θ) < tolerance, D being what one EM step would gain in the
         expected complete-data objective per unit of weight (the same for every algorithm and
-        parametrisation); "relative" when the objective changes by less than tolerance times itself.
+        parametrisation); "relative" when the objective changes by less than tolerance times itself;
+        "absolute" when it changes by less than tolerance, in nats.
       callback: called on the host after each step with (step, objective, D); the same function
         object does not compile again. Under vmap it is called for every lane.
 
