@@ -17,6 +17,7 @@ from .mixture import Mixture, log_joint, log_prob, responsibilities, sample
 from .overlap import misassignment, overlap, separation
 from .overrelaxed import OverrelaxedEM
 from .prior import Prior, log_prior
+from .progress import progress
 from .scale_by_em import scale_by_em
 from .select import aic, best, bic, icl, n_parameters
 from .simulate import Simulation, simulate
@@ -47,6 +48,6 @@ __all__ = [  # noqa: RUF022
     "aic", "bic", "icl", "n_parameters", "best",
     "simulate", "Simulation", "overlap", "misassignment", "separation",
     "sweep", "Sweep", "Progress", "Table",
-    "summary", "save", "load",
+    "summary", "save", "load", "progress",
     "compare", "Comparison", "profile", "ALGORITHMS",
 ]  # fmt: skip
