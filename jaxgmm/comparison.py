@@ -199,13 +199,13 @@ class Comparison:
         """
         return profile([self, *others], gap=gap, clock=clock)
 
-    def plot(self, axes=None):
+    def plot(self, ax=None):
         """Gaps against passes, a thin line for each start and the median one thick, and the
         performance profile; returns the two matplotlib axes. Raises ImportError without
         matplotlib."""
         from . import plot
 
-        return plot.comparison(self, axes)
+        return plot.comparison(self, ax)
 
 
 def profile(
