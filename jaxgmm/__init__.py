@@ -13,11 +13,13 @@ from .fit import Fit, fit
 from .gradient import Gradient
 from .grid import Sweep
 from .initialize import from_labels, from_responsibilities, initialize
+from .keep import load, save
 from .likelihood import complete_log_likelihood, log_likelihood
 from .mixture import Mixture, log_joint, log_prob, responsibilities, sample
 from .overlap import misassignment, overlap, separation
 from .overrelaxed import OverrelaxedEM
 from .prior import Prior, log_prior
+from .progress import progress
 from .scale_by_em import scale_by_em
 from .select import aic, best, bic, icl, n_parameters
 from .shards import Shards, use_all_cores
@@ -28,6 +30,7 @@ from .status import Status
 from .stepwise import StepwiseEM
 from .stochastic import Stochastic
 from .stream import Stream
+from .summary import summary
 from .sweep import Progress, sweep
 from .tables import Table
 from .textbook import textbook_em
@@ -50,5 +53,6 @@ __all__ = [  # noqa: RUF022
     "Blocks", "Shards", "Stream", "use_all_cores",
     "simulate", "Simulation", "overlap", "misassignment", "separation",
     "sweep", "Sweep", "Progress", "Table",
+    "summary", "save", "load", "progress",
     "compare", "Comparison", "profile", "ALGORITHMS",
 ]  # fmt: skip

@@ -63,14 +63,19 @@ def _kl(tolerance, gain, objective, previous):
     return gain < tolerance
 
 
-def _relative(tolerance, gain, objective, previous):
+def _absolute(tolerance, gain, objective, previous):
     change = jnp.abs(objective - previous)
     # A trial that was not taken leaves the objective as it was: no reason to stop before a fixed
     # point.
-    return (change < tolerance * jnp.abs(objective)) & ((change > 0) | (gain < tolerance))
+    return (change < tolerance) & ((change > 0) | (gain < tolerance))
 
 
-STOPPING = {"kl": _kl, "relative": _relative}
+def _relative(tolerance, gain, objective, previous):
+    change, scale = jnp.abs(objective - previous), jnp.abs(objective)
+    return (change < tolerance * scale) & ((change > 0) | (gain < tolerance))
+
+
+STOPPING = {"kl": _kl, "relative": _relative, "absolute": _absolute}
 
 
 class Climb(NamedTuple):
@@ -111,7 +116,7 @@ class Ascent:
         sums = evaluate(mixture, self.rows, self.kernel)
         step = m_step_from(mixture, sums, self.prior)
         objective = sums.log_likelihood + log_prior(mixture, self.prior)
-        # No step yet: under "relative" nothing stops it.
+        # No step yet: under "relative" and "absolute" nothing stops it.
         status = self._status(mixture, sums, step, objective, jnp.inf, 0)
         state = self.algorithm.init(mixture, sums)
         return Climb(mixture, state, sums, step, objective, status, jnp.int32(0), jnp.float32(1))

@@ -219,13 +219,13 @@ class Comparison:
         """
         return profile([self, *others], gap=gap, clock=clock)
 
-    def plot(self, axes=None):
+    def plot(self, ax=None):
         """Gaps to the best optimum reached from the same start, against passes, a thin line for
         each start and the median one thick; and the performance profile. Returns the two matplotlib
         axes. Raises ImportError without matplotlib."""
         from . import plot
 
-        return plot.comparison(self, axes)
+        return plot.comparison(self, ax)
 
 
 def profile(

@@ -28,7 +28,7 @@ MOST_STEPS = 10_000_000  # the history takes eight bytes for each
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Fit:
     """The result of `fit`; under vmap every field has a leading axis of lanes.
 
@@ -62,6 +62,27 @@ class Fit:
     def converged(self) -> jax.Array:
         """() boolean: the stopping rule was met."""
         return self.status == Status.CONVERGED
+
+    @property
+    def _readable(self) -> bool:
+        """Whether the leaves are values: not tracers, nor the axes or names of a tree like this."""
+        return hasattr(self.status, "dtype") and not checks.traced(self)
+
+    def __repr__(self) -> str:
+        if jnp.ndim(self.status) or not self._readable:
+            return f"Fit({self.mixture!r})"
+        ended, objective = Status(int(self.status)).name, float(self.objective)
+        return f"Fit({self.mixture!r}: {ended}, objective {objective:.2f})"
+
+    def __str__(self) -> str:
+        return self.summary() if self._readable else repr(self)
+
+    def summary(self, x=None, weight=None, *, features=None) -> str:
+        """The fit as text; with the rows x, also what they are needed for: n, BIC, ICL and the
+        components' sizes. See `jaxgmm.summary`."""
+        from .summary import summary
+
+        return summary(self, x, weight, features=features)
 
 
 def trimmed(found: Fit, max_steps: int) -> Fit:
@@ -134,9 +155,11 @@ def fit(
       kernel: "whitened", "natural", or "auto" (see `jaxgmm.kernels.with_kernel`).
       stopping: "kl" stops when D(θ) < tolerance, D being what one EM step would gain in the
         expected complete-data objective per unit of weight (the same for every algorithm and
-        parametrisation); "relative" when the objective changes by less than tolerance times itself.
-      callback: called on the host after each step with (step, objective, D); the same function
-        object does not compile again. Under vmap it is called for every lane.
+        parametrisation); "relative" when the objective changes by less than tolerance times itself;
+        "absolute" when it changes by less than tolerance, in nats.
+      callback: called on the host after each step with (step, objective, D), e.g. `progress()`;
+        every so many steps if it has an attribute `every`. The same function object does not
+        compile again. Under vmap it is called for every lane, at every step.
       devices: which devices share an array of many rows; all local ones by default.
       checkpoint: a file (.npz) that keeps mixture, state and history, written every
         `checkpoint_every` steps. Where it exists the fit goes on from it, to the same result as if

@@ -175,12 +175,12 @@ class Sweep:
             )
         return n_components
 
-    def plot(self, axes=None):
+    def plot(self, ax=None):
         """BIC and ICL against K, a colour for each family, with every restart's BIC behind; returns
         the matplotlib axes. Raises ImportError without matplotlib."""
         from . import plot
 
-        return plot.sweep(self, axes)
+        return plot.bic_curve(self, ax)
 
 
 def _blank() -> dict:

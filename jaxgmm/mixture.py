@@ -17,7 +17,7 @@ ROWS_PER_STEP = 4096
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Mixture:
     """A mixture of k Gaussians in d dimensions.
 
@@ -33,6 +33,15 @@ class Mixture:
     logits: jax.Array
     means: jax.Array
     covariance: Covariance
+
+    def __repr__(self) -> str:
+        """In one line; of a tree of something else than arrays (axes, names), what it holds."""
+        kind, shape = type(self.covariance).__name__.lower(), getattr(self.means, "shape", ())
+        if len(shape) < 2:
+            return f"Mixture({self.logits!r}, {self.means!r}, {self.covariance!r})"
+        *batch, k, d = shape
+        lanes = f"; batch of {' × '.join(map(str, batch))}" if batch else ""
+        return f"Mixture({kind}, K = {k}, d = {d}, {self.means.dtype}{lanes})"
 
     @classmethod
     def from_parameters(cls, weights, means, covariances, family: str = "full") -> Mixture:

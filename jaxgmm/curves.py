@@ -1,0 +1,115 @@
+"""Figures of searches and climbs; `jaxgmm.plot` has them all. Needs matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from .figures import PALETTE, dashes, fresh, tidy
+from .fit import Fit
+from .status import Status
+
+
+def bic_curve(found, ax=None):
+    """BIC (line) and ICL (dashed) of the best fit of each K in a `Sweep`, a colour for each family,
+    over the BIC of every lane that ended; the lowest BIC of all is ringed. Returns the axes."""
+    ax = fresh(6, 4) if ax is None else ax
+    rows = [row for row in found.table() if row["passes"]]
+    for family, colour in zip(found.fits, PALETTE, strict=False):
+        own = [row for row in rows if row["family"] == family]
+        ks = [row["K"] for row in own]
+        for at, row in enumerate(own):
+            fits = found.fits[family]
+            ended = np.isin(fits.status[at], (Status.CONVERGED, Status.MAX_STEPS))
+            penalty = row["BIC"] + 2 * row["log-likelihood"]
+            bic = penalty - 2 * np.asarray(fits.log_likelihood[at][ended], float)
+            ax.plot(np.full(len(bic), row["K"]), bic, ".", color=colour, alpha=0.25, ms=6)
+        ax.plot(ks, [row["BIC"] for row in own], "o-", color=colour, lw=2, label=f"BIC, {family}")
+        ax.plot(ks, [row["ICL"] for row in own], "--", color=colour, lw=1.5, label=f"ICL, {family}")
+    lowest = min(rows, key=lambda row: row["BIC"])
+    ax.plot(lowest["K"], lowest["BIC"], "o", ms=14, mfc="none", mec="black", mew=1.5)
+    ax.set(xlabel="components K", ylabel="lower is better", xticks=sorted({r["K"] for r in rows}))
+    ax.legend(frameon=False)
+    return tidy(ax)
+
+
+def traces(fits: Fit | Mapping[str, Fit], ax=None):
+    """How far below the best of them each fit was, in nats, after so many passes over the rows.
+
+    `fits` is a `Fit`, single or batched, or several by name: a colour for each name, a thin line
+    for each lane, the best lane thick. Gaps under the objective's rounding are drawn at it. Returns
+    the axes."""
+    ax = fresh() if ax is None else ax
+    named = dict(fits) if isinstance(fits, Mapping) else {"": fits}
+    lanes = {name: _lanes(fit) for name, fit in named.items()}
+    tops = [lane[0].max() for own in lanes.values() for lane in own if len(lane[0])]
+    top = max(tops, default=0.0)
+    dtype = max((fit.history.dtype for fit in named.values()), key=lambda one: np.finfo(one).eps)
+    floor = 8 * np.finfo(dtype).eps * max(abs(top), 1e-3)
+    for i, (name, own) in enumerate(lanes.items()):
+        ends = [lane[0][-1] if len(lane[0]) else -np.inf for lane in own]
+        best = int(np.argmax(ends)) if ends else -1
+        for j, (height, passes) in enumerate(own):
+            ax.plot(
+                passes, np.maximum(top - height, floor), dashes(i),
+                color=PALETTE[i % len(PALETTE)], lw=2.2 if j == best else 0.8,
+                alpha=1 if j == best else 0.35, label=name if j == best and name else None,
+            )  # fmt: skip
+    ax.set(
+        yscale="log", xlabel="passes over the rows",
+        ylabel="objective below the best, nats",
+    )  # fmt: skip
+    if any(named):
+        ax.legend(frameon=False)
+    return tidy(ax)
+
+
+def _lanes(fit: Fit) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(objective, passes) up to the end of each lane that was begun."""
+    steps = np.ravel(np.asarray(fit.steps))
+    begun = np.ravel(np.asarray(fit.passes)) > 0
+    history = np.asarray(fit.history, np.float64).reshape(len(steps), -1)
+    passes = np.asarray(fit.history_passes, np.float64).reshape(len(steps), -1)
+    cut = [(h[: s + 1], p[: s + 1]) for h, p, s in zip(history, passes, steps, strict=True)]
+    cut = [(h[np.isfinite(h)], p[np.isfinite(h)]) for h, p in cut]
+    return [lane for lane, was in zip(cut, begun, strict=True) if was]
+
+
+def comparison(found, ax=None):
+    """Of a `Comparison`. Left, the gap to the best optimum that any algorithm reached from the same
+    start, against passes: a thin line for each start, a thick one for the start of median cost.
+    Right, the performance profile. `ax` is two axes, and so is what is returned."""
+    ax = fresh(10, 4, ncols=2) if ax is None else ax
+    left, right = ax
+    floor, below = 1e-9, np.maximum(found.shortfall(), 0)
+    for (name, own), colour in zip(found.traces.items(), PALETTE * 2, strict=False):
+        order = np.argsort(found.cost(name), kind="stable")
+        for start, trace in enumerate(own):
+            median = start == order[(len(own) - 1) // 2]
+            left.plot(
+                trace.passes, np.maximum(trace.gap - below[start], floor), color=colour,
+                lw=2.5 if median else 0.8, alpha=1 if median else 0.3, zorder=3 if median else 2,
+                label=name if median else None,
+            )  # fmt: skip
+    left.set(
+        xscale="log", yscale="log", xlabel="passes over the rows", ylim=(floor, None),
+        ylabel="gap to the start's best optimum, nats per row",
+    )  # fmt: skip
+    profiles = found.profile()
+    most = max([p.ratio[-1] for p in profiles.values() if len(p.ratio)], default=1) * 1.2
+    for (name, one), colour in zip(profiles.items(), PALETTE * 2, strict=False):
+        ratio = np.concatenate([[1], one.ratio, [most]])
+        last = one.fraction[-1] if len(one.fraction) else 0
+        right.step(
+            ratio, np.concatenate([[0], one.fraction, [last]]), where="post", color=colour, lw=2,
+            label=name,
+        )  # fmt: skip
+    right.set(
+        xscale="log", xlim=(1, most), ylim=(0, 1.02), ylabel="share of starts solved",
+        xlabel="passes, as a multiple of the quickest algorithm's",
+    )  # fmt: skip
+    left.legend(frameon=False)
+    for one in ax:
+        tidy(one)
+    return ax

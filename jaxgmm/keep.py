@@ -1,0 +1,114 @@
+"""`save` and `load`: a mixture or a fit in one .npz file, exact to the bit.
+
+The file holds an array for each leaf, under the names of the fields that lead to it
+(`mixture.covariance.log_diagonal`), and a description as JSON: format, kind and family. NumPy alone
+reads it; nothing in it is ever executed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .families import FAMILIES
+from .files import replacing
+from .fit import Fit
+from .mixture import Mixture
+
+FORMAT = 1  # what a later version of this file must still read, or refuse by name
+DESCRIPTION = "jaxgmm"
+
+
+def _blank(kind: str, family: str) -> Mixture | Fit:
+    """A tree of the kind and family, to read names and shapes off."""
+    mixture = Mixture(np.zeros(1), np.zeros((1, 1)), FAMILIES[family].identity(1, 1, np.float32))
+    return mixture if kind == "mixture" else Fit(mixture, *np.zeros(8))
+
+
+def _named_leaves(tree) -> tuple[dict, jax.tree_util.PyTreeDef]:
+    paths, structure = jax.tree_util.tree_flatten_with_path(tree)
+    name = lambda path: jax.tree_util.keystr(path, simple=True, separator=".")
+    return {name(path): leaf for path, leaf in paths}, structure
+
+
+def save(path: str | os.PathLike, what: Mixture | Fit) -> None:
+    """Writes a mixture or a fit, single or batched, to `path` (no suffix is added), all at once: an
+    older file stays whole until the new one is.
+
+    Raises:
+      ValueError: for anything but a `Mixture` or a `Fit`, and under jit or vmap.
+      OSError: where the file cannot be written.
+    """
+    kind = {Mixture: "mixture", Fit: "fit"}.get(type(what))
+    if kind is None:
+        raise ValueError(f"save keeps a Mixture or a Fit, and this is a {type(what).__name__}.")
+    leaves, _ = _named_leaves(what)
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves.values()):
+        raise ValueError("save writes a file: call it outside jit and vmap.")
+    family = (what if kind == "mixture" else what.mixture).family
+    about = json.dumps({"format": FORMAT, "kind": kind, "family": family})
+    with replacing(path) as file:
+        np.savez(file, **{DESCRIPTION: np.array(about)}, **leaves)
+
+
+def load(path: str | os.PathLike) -> Mixture | Fit:
+    """What `save` wrote: the same kind, family, dtypes and bits.
+
+    Raises:
+      ValueError: for a file that `save` did not write, or wrote in a later format, or that is
+        damaged; for float64 numbers while JAX's 64-bit mode is off.
+      OSError: where there is no file that can be read.
+    """
+    shown = os.fspath(path)
+    with open(path, "rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                found = {name: archive[name] for name in archive.files}
+            about = json.loads(str(found.pop(DESCRIPTION)))
+            number, kind, family = about["format"], about["kind"], about["family"]
+        except Exception:  # whatever strange bytes can lead to
+            raise ValueError(
+                f"{shown} is not a file that jaxgmm.save wrote, or it is damaged."
+            ) from None
+    if number != FORMAT:
+        raise ValueError(
+            f"{shown} has format {number!r}, and this version of jaxgmm reads format {FORMAT}: "
+            "use the version that wrote it."
+        )
+    if kind not in ("mixture", "fit") or family not in FAMILIES:
+        raise ValueError(
+            f"{shown} holds a {kind!r} of family {family!r}, which this version of jaxgmm does not "
+            "know: use the version that wrote it."
+        )
+    names, structure = _named_leaves(_blank(kind, family))
+    if set(found) != set(names) or not _consistent(found, kind, family):
+        raise ValueError(f"{shown} is damaged: its arrays do not make a {kind}.")
+    if any(jax.dtypes.canonicalize_dtype(leaf.dtype) != leaf.dtype for leaf in found.values()):
+        raise ValueError(
+            f"{shown} holds float64 numbers, and JAX's 64-bit mode is off: load it, and use it, "
+            "under `with jax.enable_x64(True):`."
+        )
+    return jax.tree.unflatten(structure, [jnp.asarray(found[name]) for name in names])
+
+
+def _consistent(found: dict[str, np.ndarray], kind: str, family: str) -> bool:
+    """Whether shapes and dtypes belong together; a batch has the same leading axes everywhere."""
+    start = "mixture." if kind == "fit" else ""
+    means = found[start + "means"]
+    if means.ndim < 2 or 0 in means.shape or means.dtype not in (np.float32, np.float64):
+        return False
+    *batch, k, d = means.shape
+    identity = FAMILIES[family].identity(k, d, np.float32)
+    own, _ = _named_leaves(Mixture(np.zeros(k), np.zeros((k, d)), identity))
+    wanted = {start + name: (*batch, *leaf.shape) for name, leaf in own.items()}
+    for name, leaf in found.items():
+        if name in wanted:
+            if leaf.shape != wanted[name] or leaf.dtype != means.dtype:
+                return False
+        elif leaf.dtype.kind not in "fiu" or leaf.shape[: len(batch)] != tuple(batch):
+            return False
+    return True
