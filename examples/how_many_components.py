@@ -3,8 +3,8 @@ held-out likelihood beside the information criteria.
 
     .venv/bin/python examples/how_many_components.py
 
-Prints a table; writes `how_many_components.png` beside this file where matplotlib is installed. A
-progress bar is shown where tqdm is.
+Prints a table; writes `how_many_components.png` beside this file where matplotlib is installed. How
+far it has come is shown by a bar where tqdm is installed, else by lines.
 """
 
 # %%
@@ -21,31 +21,14 @@ FIGURE = Path(__file__).resolve().with_name("how_many_components.png")
 FAMILIES = ("full", "tied", "diagonal")
 
 
-# %% Lanes are the fits that run side by side; the callback hears how many still climb.
-def bar():
-    """A callback that moves a tqdm bar, or None."""
-    if not importlib.util.find_spec("tqdm"):
-        return None
-    from tqdm import tqdm
-
-    shown = {}
-
-    def move(progress: jaxgmm.Progress) -> None:
-        if progress.family not in shown:
-            shown[progress.family] = tqdm(total=progress.lanes, desc=progress.family, unit="fit")
-        one = shown[progress.family]
-        one.update(max(0, progress.lanes - progress.climbing - one.n))
-
-    return move
-
-
 # %%
 def main() -> None:
     x, _, _ = load.penguins()
-    found = jaxgmm.sweep(
-        jax.random.key(0), x.astype(np.float32), range(1, 7), restarts=12, families=FAMILIES,
-        folds=3, callback=bar(),
-    )  # fmt: skip
+    with jaxgmm.progress() as report:
+        found = jaxgmm.sweep(
+            jax.random.key(0), x.astype(np.float32), range(1, 7), restarts=12, families=FAMILIES,
+            folds=3, callback=report,
+        )  # fmt: skip
     print("Penguins: K = 1 … 6, three families, 12 starts each, three folds.\n")
     columns = ("family", "K", "log-likelihood", "BIC", "ICL", "held-out", "at best", "spurious")
     print(jaxgmm.Table({name: row[name] for name in columns} for row in found.table()))

@@ -11,6 +11,8 @@ import jax
 
 from . import checks
 
+REDRAWN, LINE = 0.1, 2.0  # seconds between two reports of a sweep: of a bar, and of lines
+
 
 def progress(every: int = 50) -> Report:
     """A callback for `fit` and `sweep` that shows how far they have come, on stderr: a tqdm bar
@@ -23,7 +25,7 @@ def progress(every: int = 50) -> Report:
     Args:
       every: steps of a fit between two reports. Asking the host costs more than a step on few rows;
         so a fit asks only then (under vmap at every step). A sweep tells ten times a second at the
-        most.
+        most, or every two seconds in lines.
 
     Returns:
       The same object for the same `every`, so that using it again does not compile again.
@@ -75,7 +77,7 @@ class Report:
     def _sweep(self, told) -> None:
         done, now = told.lanes - told.climbing, time.monotonic()
         self._on(told.family, told.lanes)
-        if now < self._told + 0.1 and told.climbing:
+        if now < self._told + (LINE if self._bar is None else REDRAWN) and told.climbing:
             return
         self._told = now
         text = f"{told.passes:.0f} passes"

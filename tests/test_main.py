@@ -1,0 +1,178 @@
+"""The command line: what it computes is the library's; what it refuses, it refuses in one line."""
+
+import csv
+import io
+import os
+
+import jax
+import numpy as np
+import pytest
+
+import jaxgmm
+from jaxgmm.__main__ import main, whole_numbers
+from jaxgmm.tabular import read
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Rows in every kind of file, and a model of them."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(0, 1, (30, 2)), rng.normal(6, 1, (30, 2))])
+    np.save(folder / "rows.npy", x)
+    lines = [f"{a!r},{b!r},{i % 2 + 1}" for i, (a, b) in enumerate(x.tolist())]
+    (folder / "rows.csv").write_text("width,height,count\n" + "\n".join(lines) + "\n")
+    (folder / "bare.csv").write_text("\n".join(f"{a!r};{b!r}" for a, b in x.tolist()))
+    with jax.enable_x64(True):
+        start = jaxgmm.initialize(jax.random.key(0), x, 2)
+        jaxgmm.save(folder / "model.npz", jaxgmm.fit(x, start, max_steps=20))
+    return folder
+
+
+@pytest.fixture
+def run(folder, monkeypatch, capsys):
+    """A command in the folder: status, stdout, stderr."""
+    monkeypatch.chdir(folder)
+
+    def command(line, stdin=""):
+        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        status = main(line.split())
+        return status, *capsys.readouterr()
+
+    return command
+
+
+def test_fit_tells_keeps_and_draws_the_best(run, folder, tmp_path):
+    pytest.importorskip("matplotlib")
+    out, plot = tmp_path / "best.npz", tmp_path / "best.png"
+    line = f"fit rows.csv --columns width,height --k 1:2 --restarts 2 --out {out} --plot {plot}"
+    status, told, _ = run(line)
+    assert status == 0 and "component 2" in told and "width" in told and "BIC" in told
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    x = np.load(folder / "rows.npy")
+    with jax.enable_x64(True):
+        kept = jaxgmm.load(out)
+        assert kept.mixture.n_components == 2
+        assert f"{float(jaxgmm.bic(kept.mixture, x)):.2f}" in told
+    assert sorted(os.listdir(tmp_path)) == ["best.npz", "best.png"]
+    assert run(f"fit rows.csv --columns 1,2 --weight count --k 2 --restarts 2 --out {out}")[0] == 0
+    assert "  90 " in run(f"fit rows.csv --weight count --k 2 --restarts 2 --out {out}")[1]
+
+
+def test_score_gives_what_the_functions_give(run, folder, tmp_path):
+    status, told, said = run("score model.npz rows.csv --columns width,height")
+    assert status == 0
+    x = np.load(folder / "rows.npy")
+    lines = list(csv.DictReader(io.StringIO(told)))
+    with jax.enable_x64(True):
+        mixture = jaxgmm.load(folder / "model.npz").mixture
+        expected = np.asarray(jaxgmm.log_prob(mixture, x))
+        shares = np.asarray(jaxgmm.responsibilities(mixture, x))
+    np.testing.assert_allclose([float(line["log_prob"]) for line in lines], expected, rtol=1e-9)
+    assert [int(line["component"]) for line in lines] == list(shares.argmax(axis=1) + 1)
+    assert f"{expected.sum():.4f} of 60 rows" in said
+    for same in ("rows.npy", "bare.csv"):
+        assert run(f"score model.npz {same}")[1] == told
+    text = (folder / "bare.csv").read_text()
+    assert run("score model.npz -", stdin=text)[1] == told
+    assert run(f"score model.npz rows.npy --out {tmp_path / 'scores.csv'}")[1] == ""
+    assert (tmp_path / "scores.csv").read_text() == told
+
+
+def test_sample_is_reproducible_and_can_be_fitted_again(run):
+    status, told, _ = run("sample model.npz --n 7 --seed 3")
+    assert status == 0 and told == run("sample model.npz --n 7 --seed 3")[1]
+    assert told != run("sample model.npz --n 7 --seed 4")[1]
+    assert told.splitlines()[0] == "feature_1,feature_2,component" and len(told.splitlines()) == 8
+    assert run("score model.npz - --columns feature_1,feature_2", stdin=told)[0] == 0
+
+
+def test_compare_has_a_line_for_each_algorithm(run):
+    status, told, _ = run("compare rows.npy --k 2 --algorithms em --restarts 2")
+    assert status == 0 and [line.split()[0] for line in told.splitlines()] == ["algorithm", "em"]
+
+
+BAD = {
+    "nowhere.csv": (None, "nowhere.csv: No such file"),
+    "empty.csv": ("", "empty.csv is empty"),
+    "header.csv": ("a,b\n", "header.csv has no rows"),
+    "ragged.csv": ("a,b\n1,2\n\n1,2,3\n", "line 4 has 3 fields, and the first line 2"),
+    "text.csv": ("a,b\n1,2\n3,blue\n", "column 'b' holds text ('blue' in line 3)"),
+    "missing.csv": ("a,b\n1,2\n3,NA\n,2\n", "no finite number in line 3 (incomplete rows: 2)"),
+    "infinite.csv": ("a,b\n1,inf\n3,4\n", "column 'b' has no finite number in line 2"),
+    "three.csv": ("a,b,c\n1,2,3\n4,5,6\n", "x has 3 columns and the mixture 2 features"),
+    "bytes.csv": (b"\xff\xfe\x00a", "not a text file in UTF-8"),
+    "bad.npy": (b"nothing", "bad.npy is not a NumPy file"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files_give_one_line_and_status_2(run, name, tmp_path):
+    content, says = BAD[name]
+    if content is not None:
+        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    before = sorted(os.listdir(tmp_path))
+    out = tmp_path / "scores.csv"
+    status, told, said = run(f"score model.npz {tmp_path / name} --out {out}")
+    assert status == 2 and not told
+    assert said.count("\n") == 1 and says in said and said.startswith("jaxgmm: error: ")
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("fit rows.csv --columns width,depth", "has no column 'depth': it has width, height"),
+        ("fit rows.csv --columns width,1", "column 'width' is chosen twice"),
+        ("fit rows.csv --k 0:3", "n_components is 0"),
+        ("fit rows.csv --k one", "--k is 'one'"),
+        ("fit rows.csv --family cubic", "unknown family 'cubic'"),
+        ("fit rows.csv --algorithm newton", "unknown algorithm 'newton'"),
+        ("fit rows.csv --out nowhere/model.npz", "there is no folder nowhere"),
+        ("fit rows.csv --plot figure.xyz", "figure.xyz: figures are of a kind among"),
+        ("fit rows.csv --criterion luck", "invalid choice"),
+        ("fit", "the following arguments are required: data"),
+        ("score rows.npy rows.npy", "rows.npy is not a file that jaxgmm"),
+        ("sample model.npz --n -1", "n is -1"),
+        ("compare rows.npy", "required: --k"),
+        ("", "required: fit|score|sample|compare"),
+    ],
+)
+def test_bad_arguments_give_one_line_and_status_2(run, folder, line, says):
+    before = sorted(os.listdir(folder))
+    status, told, said = run(line)
+    assert status == 2 and not told
+    assert said.count("\n") == 1 and says in said
+    assert sorted(os.listdir(folder)) == before
+
+
+def test_incomplete_rows_can_be_left_out(run):
+    text = "a,b\n1,2\n3,NA\n,4\n5,6\n"
+    status, told, said = run("score model.npz - --drop-missing", stdin=text)
+    assert status == 0 and len(told.splitlines()) == 3
+    assert said.splitlines()[0] == "jaxgmm: 2 incomplete rows left out, 2 kept"
+
+
+def test_numbers_of_components():
+    assert whole_numbers("3") == [3]
+    assert whole_numbers("1:4") == [1, 2, 3, 4]
+    assert whole_numbers("1,4:5") == [1, 4, 5]
+
+
+def test_parquet(folder, tmp_path):
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(
+        pyarrow.table({"a": [1.5, None, 3.0], "b": [1, 2, 3]}), tmp_path / "t.parquet"
+    )
+    rows = read(str(tmp_path / "t.parquet"), drop=True)
+    np.testing.assert_array_equal(rows.x, [[1.5, 1], [3, 3]])
+    assert rows.names == ["a", "b"] and rows.dropped == 1
+    (tmp_path / "bad.parquet").write_text("no")
+    with pytest.raises(ValueError, match="not a Parquet file"):
+        read(str(tmp_path / "bad.parquet"))
+
+
+def test_parquet_without_pyarrow_says_so(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    with pytest.raises(ImportError, match="needs pyarrow"):
+        read("rows.parquet")
