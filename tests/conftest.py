@@ -55,24 +55,35 @@ def _run(command):
     return done.returncode, done.stdout, done.stderr
 
 
-def pytest_collection_modifyitems(items):
-    """The scripts' results are asked for last, when they are there."""
-    items.sort(key=lambda item: "printed" in item.fixturenames)
+def _is_worker(config) -> bool:
+    """Whether pytest-xdist shares the tests out (`-n auto --dist loadfile`)."""
+    return hasattr(config, "workerinput")
+
+
+def pytest_collection_modifyitems(config, items):
+    """The scripts' results are asked for last, when they are there; by workers first, since they
+    are the longest work of one worker."""
+    last = not _is_worker(config)
+    items.sort(key=lambda item: ("printed" in item.fixturenames) is last)
 
 
 def pytest_collection_finish(session):
     """Starts the scripts that will be asked for, beside the tests: they take a core of their own."""
+    if session.config.option.collectonly or _is_worker(session.config):
+        return
     asked = {
         item.callspec.params["script"] for item in session.items if "script" in item.fixturenames
     }
-    if asked and not session.config.option.collectonly:
-        pool = concurrent.futures.ThreadPoolExecutor(1)
-        RUNNING.update((name, pool.submit(_run, SCRIPTS[name])) for name in sorted(asked))
+    pool = concurrent.futures.ThreadPoolExecutor(1)
+    RUNNING.update((name, pool.submit(_run, SCRIPTS[name])) for name in sorted(asked))
 
 
 @pytest.fixture
 def printed(script):
     """What the script printed; it must have ended well."""
+    if script not in RUNNING:
+        RUNNING[script] = concurrent.futures.Future()
+        RUNNING[script].set_result(_run(SCRIPTS[script]))
     code, out, error = RUNNING[script].result()
     assert code == 0, out[-3000:] + error[-3000:]
     return out

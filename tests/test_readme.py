@@ -12,7 +12,7 @@ def test_commands():
     commands = re.findall(r"^python3 -m venv \.venv && .*$", README, re.M)
     assert len(commands) == 2
     assert commands[0].endswith("examples/quickstart.py")
-    assert commands[1].endswith("-m pytest -q")
+    assert commands[1].endswith("-m pytest -q -n auto --dist loadfile")
 
 
 def test_every_public_name_and_family_is_in_the_readme():
