@@ -14,6 +14,7 @@ import numpy as np
 
 from .course import Course, Frame, Plan, advanced, begun, framed
 from .data import Data
+from .files import replacing
 from .mixture import Mixture
 from .prior import Prior
 from .rows import Rows
@@ -83,12 +84,8 @@ def _write(path: str, label: dict, mixture: Mixture, frame: Frame, course: Cours
         return
     made = int(course.climb.steps) + 1
     course = course._replace(history=jax.tree.map(lambda a: np.asarray(a)[:made], course.history))
-    unfinished = f"{path}.{os.getpid()}.unfinished"
-    with open(unfinished, "wb") as file:
+    with replacing(path) as file:
         np.savez(file, *_leaves(mixture, frame, course), label=json.dumps(label))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)
 
 
 def _resumed(
