@@ -181,6 +181,8 @@ class StreamData:
         """The rows with their weights, a block at a time."""
         start = 0
         for block in self.stream.blocks():
+            if start + len(block) > self.n:
+                row_checks.same_rows_again(start + len(block), self.n)
             weight = None if self.weight is None else self.weight[start : start + len(block)]
             yield block.astype(self.dtype, copy=False), weight
             start += len(block)

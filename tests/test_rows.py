@@ -242,6 +242,10 @@ REFUSED = {
     "NaN": (lambda: Stream(spoiled()), r"row 3 of block 17 of the stream \(row 343 of all\)"),
     "generator": (lambda: Stream(pieces()), "can be read only once"),
     "exhausted": (lambda: Stream(lambda: EXHAUSTED), "gave 0 rows on this pass and 501"),
+    "more rows": (
+        lambda: Stream(iter([[X], [X], [X, X]]).__next__),
+        "gave 1002 rows on this pass and 501",
+    ),
     "no block": (lambda: Stream([]), "no rows"),
     "empty block": (lambda: Stream([X, X[:0]]), "block 1 of the stream has shape .* empty"),
     "ragged block": (lambda: Stream([X, [[1.0, 2.0], [3.0]]]), "block 1 .* rectangular"),
