@@ -1,7 +1,7 @@
 """A fit of rows that stay on disk, broken off and resumed.
 
 The file here is small; one of any size needs no more memory, since every pass reads it block by
-block: two chunks of 8 MB are held at a time. Parquet is as short,
+block: three chunks of 8 MB are held at a time. Parquet is as short,
 
     jaxgmm.Stream(lambda: pyarrow.dataset.dataset("rows/").to_batches())
 

@@ -75,7 +75,9 @@ def start_two() -> None:
 
 def join(address=None, processes=None, rank=None) -> None:
     if address is not None:  # without a cluster's environment variables: told by the launcher
-        jax.distributed.initialize(address, int(processes), int(rank), initialization_timeout=60)
+        # If one process dies, the others end within these seconds (by default, minutes).
+        patience = dict(heartbeat_timeout_seconds=10, shutdown_timeout_seconds=10)
+        jax.distributed.initialize(address, int(processes), int(rank), **patience)
     else:
         jax.distributed.initialize()
     main()

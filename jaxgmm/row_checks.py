@@ -64,7 +64,7 @@ def finite_block(found: np.ndarray, number: int, first: int) -> None:
 
 
 def same_rows_again(found: int, n: int) -> None:
-    """A pass gave as many rows as the first."""
+    """A pass gave as many rows as the first one."""
     if found != n:
         raise ValueError(
             f"the stream gave {found} rows on this pass and {n} on the first: its source must give "

@@ -40,7 +40,8 @@ class Shards(Source):
 
     Each device needs n/devices rows; the last are filled up with rows of weight 0. A pass ends in
     one all-reduce of the sums. With several processes (`jax.distributed`) every process makes the
-    same calls, and each gets the whole result.
+    same calls, and each gets the whole result; if one dies, the others end with JAX's error, after
+    the timeouts given to `jax.distributed.initialize`.
     """
 
     source: Any

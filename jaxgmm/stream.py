@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -20,7 +20,8 @@ from .kernels import SMALL
 from .rows import Rows, Source, compensated
 from .shards import AXIS
 
-CHUNK_BYTES = 1 << 23  # read ahead by one chunk: two are held, and what the source itself holds
+# One chunk is read, one waits and one is computed on: three are held, and what the source holds.
+CHUNK_BYTES = 1 << 23
 LEAST_CHUNK = 1 << 12
 
 
@@ -180,6 +181,8 @@ class StreamData:
         """The rows with their weights, a block at a time."""
         start = 0
         for block in self.stream.blocks():
+            if start + len(block) > self.n:
+                row_checks.same_rows_again(start + len(block), self.n)
             weight = None if self.weight is None else self.weight[start : start + len(block)]
             yield block.astype(self.dtype, copy=False), weight
             start += len(block)
@@ -220,27 +223,28 @@ class StreamData:
         piece, shape = _program(
             function, tree, shapes, tuple(sorted(static.items())), jax.config.jax_enable_x64
         )
+        with ThreadPoolExecutor(1) as reader:
+            found = piece(functools.partial(self._read, reader), *leaves)
         # What a program returns may be a constant of it, a plain number.
         arrays = [
-            found if isinstance(found, jax.Array) else jax.device_put(np.asarray(found, like.dtype))
-            for found, like in zip(piece(self._read, *leaves), jax.tree.leaves(shape), strict=True)
+            leaf if isinstance(leaf, jax.Array) else jax.device_put(np.asarray(leaf, like.dtype))
+            for leaf, like in zip(found, jax.tree.leaves(shape), strict=True)
         ]
         return jax.tree.unflatten(jax.tree.structure(shape), arrays)
 
-    def _read(self, request: Request, centre: jax.Array, *constants: jax.Array) -> list[jax.Array]:
+    def _read(self, reader: Executor, request: Request, centre, *constants) -> list[jax.Array]:
         """One pass: the sums that a program asks for. The next chunk is read meanwhile."""
         total = lost = [np.zeros(shape.shape, shape.dtype) for shape in request.shapes]
-        chunks, layout = self._chunks(), None
+        chunks, layout, earlier = self._chunks(), None, total
         if self.mesh is not None:
             layout = NamedSharding(self.mesh, P(AXIS))
             constants, centre = jax.tree.map(np.asarray, (constants, centre))
-        with concurrent.futures.ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, chunks, None)
+        while (chunk := coming.result()) is not None:
             coming = reader.submit(next, chunks, None)
-            while (chunk := coming.result()) is not None:
-                coming = reader.submit(next, chunks, None)
-                jax.block_until_ready(total)  # or chunks would pile up before the device
-                chunk = jax.device_put(chunk, layout)
-                total, lost = _add_chunk(request, self.mesh, constants, centre, *chunk, total, lost)
+            jax.block_until_ready(earlier)  # or chunks would pile up before the device
+            chunk, earlier = jax.device_put(chunk, layout), total
+            total, lost = _add_chunk(request, self.mesh, constants, centre, *chunk, total, lost)
         return total if layout is None else jax.device_put(list(map(np.asarray, total)))
 
     def _chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -8,7 +8,7 @@ import optax
 import pytest
 
 import jaxgmm
-from jaxgmm import EM, SQUAREM, Gradient, Status, Stream
+from jaxgmm import EM, SQUAREM, Gradient, Status, Stream, checkpoint
 
 
 @pytest.fixture
@@ -30,30 +30,25 @@ class Killed(Exception):
 def test_a_resumed_fit_is_the_unbroken_one(algorithm, run, tmp_path, monkeypatch):
     run = functools.partial(run, algorithm=algorithm, checkpoint_every=4, max_steps=25)
     unbroken = run(checkpoint=tmp_path / "unbroken.npz")
-    plain = run()
-    np.testing.assert_allclose(unbroken.objective, plain.objective, rtol=1e-12)
-    assert unbroken.steps == plain.steps > 8
+    assert unbroken.steps > 8
     assert len(unbroken.history) == unbroken.steps + 1
+    if algorithm == EM():
+        np.testing.assert_allclose(unbroken.objective, run().objective, rtol=1e-12)
 
-    import jaxgmm.checkpoint as checkpoint
+    write, written = checkpoint._write, []
 
-    write, writes = checkpoint._write, []
-
-    def killed(*arguments):
-        writes.append(1)
-        if len(writes) == 3:
+    def killed_at_the_third(*arguments):
+        written.append(int(arguments[-1].climb.steps))
+        if len(written) == 3:
             raise Killed
         write(*arguments)
 
+    monkeypatch.setattr(checkpoint, "_write", killed_at_the_third)
     path = tmp_path / "broken.npz"
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "_write", killed)
-        with pytest.raises(Killed):
-            run(checkpoint=path)
-    seen = []
-    resumed = run(checkpoint=path, callback=lambda step, *_: seen.append(int(step)))
-    jax.effects_barrier()
-    assert seen == list(range(5, int(unbroken.steps) + 1))
+    with pytest.raises(Killed):
+        run(checkpoint=path)
+    resumed = run(checkpoint=path)
+    assert written[:4] == [0, 4, 8, 8]  # what was not written is done again
     equal(resumed, unbroken)
     equal(run(checkpoint=path), unbroken)  # ended: nothing is left to do
     assert sorted(p.name for p in tmp_path.iterdir()) == ["broken.npz", "unbroken.npz"]
