@@ -6,12 +6,15 @@ import jax
 import numpy as np
 from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.utils import check_random_state
+from threadpoolctl import threadpool_limits  # scikit-learn needs it too
 
 from .families import family_class
 from .initialize import from_responsibilities
 from .mixture import Mixture
 from .prior import Prior
 from .sklearn_convert import attributes
+
+FEW = 1_000_000  # numbers to compare, under which k-means takes one thread
 
 
 def starts_of(estimator, x, weight, prior: Prior | None, weighted: bool) -> list[Mixture]:
@@ -28,22 +31,25 @@ def starts_of(estimator, x, weight, prior: Prior | None, weighted: bool) -> list
     if "covariances_" in given:
         given["covariances_"] = _covariances(given["covariances_"], kind)
     random_state, starts = check_random_state(estimator.random_state), []
-    for _ in range(estimator.n_init):
-        start = None
-        if len(given) < 3:
-            drawn = _responsibilities(estimator, x, weight if weighted else None, random_state)
-            resp = np.zeros((size(len(x)), estimator.n_components), x.dtype)
-            resp[: len(x)] = drawn
-            start = from_responsibilities(
-                padded(x), resp, family=kind, weight=padded_weight(weight), prior=prior
-            )
-        if given:
-            parts = ({} if start is None else attributes(start)) | given
-            start = Mixture.from_parameters(
-                parts["weights_"].astype(np.float64), parts["means_"].astype(x.dtype),
-                parts["covariances_"], kind,
-            )  # fmt: skip
-        starts.append(jax.device_get(start))
+    few = x.size * estimator.n_components < FEW
+    # On few rows threads only wait for each other: seconds on a busy machine, not hundredths.
+    with threadpool_limits(1 if few else None):
+        for _ in range(estimator.n_init):
+            start = None
+            if len(given) < 3:
+                drawn = _responsibilities(estimator, x, weight if weighted else None, random_state)
+                resp = np.zeros((size(len(x)), estimator.n_components), x.dtype)
+                resp[: len(x)] = drawn
+                start = from_responsibilities(
+                    padded(x), resp, family=kind, weight=padded_weight(weight), prior=prior
+                )
+            if given:
+                parts = ({} if start is None else attributes(start)) | given
+                start = Mixture.from_parameters(
+                    parts["weights_"].astype(np.float64), parts["means_"].astype(x.dtype),
+                    parts["covariances_"], kind,
+                )  # fmt: skip
+            starts.append(jax.device_get(start))
     return starts
 
 
