@@ -22,7 +22,7 @@ import jaxgmm
 from . import checks
 from .families import family_class
 from .files import replacing
-from .tabular import Rows, read
+from .tabular import Records, read
 
 SHOWN = ("family", "K", "log-likelihood", "AIC", "BIC", "ICL", "at best", "failed", "spurious")
 COMPARED = (
@@ -105,7 +105,7 @@ def compare(given) -> int:
 # ---- what they share ---------------------------------------------------------------------------
 
 
-def table(given) -> Rows:
+def table(given) -> Records:
     columns = None if given.columns is None else [c.strip() for c in given.columns.split(",")]
     rows = read(given.data, columns, given.weight, given.drop_missing)
     if rows.dropped:

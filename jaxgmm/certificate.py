@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +29,7 @@ from .mixture import Mixture, admit
 from .prior import Prior, log_prior
 from .rows import Rows
 from .spectrum import columns_of, extremes, project, spectral_radius, start_like
-from .statistics import about_mixture, statistics
+from .statistics import Statistics, about_mixture, statistics
 from .status import doubts
 
 # The Hessian takes some three passes for each parameter, up to this many.
@@ -196,6 +197,13 @@ def certificate(
     return _certify(mixture, x, weight, prior, tolerance, default_prior=default_prior)[0]
 
 
+def slope_of(at: Callable, offsets, sums: Statistics, prior: Prior | None):
+    """The objective's gradient by offsets that mean the mixture at(offsets), from the statistics
+    there: Fisher's identity."""
+    here = at(offsets)
+    return jax.grad(lambda o: expected(at(o), here, sums) + log_prior(at(o), prior))(offsets)
+
+
 @functools.partial(jax.jit, static_argnames="default_prior")
 def _certify(mixture, x, weight, prior, tolerance, *, default_prior=False):
     """The certificate, and the Hessian (p, p) in relative coordinates, leaf after leaf."""
@@ -211,10 +219,7 @@ def _certify(mixture, x, weight, prior, tolerance, *, default_prior=False):
         return RELATIVE.place(mixture, RELATIVE.local(mixture, unravel(offsets)))
 
     def slope(offsets, sums):
-        """The objective's gradient per unit of weight, by Fisher's identity."""
-        here = at(offsets)
-        climbed = lambda o: expected(at(o), here, sums) + log_prior(at(o), prior)
-        return jax.grad(climbed)(offsets) / total
+        return slope_of(at, offsets, sums, prior) / total
 
     def slope_and_step(offsets):
         """The gradient, and where EM's step leads: one pass."""

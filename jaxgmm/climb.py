@@ -18,7 +18,7 @@ from .prior import Prior, log_prior
 from .rows import Rows
 from .statistics import Statistics
 from .status import RUNNING, Status, degenerate, finite
-from .trees import where
+from .trees import cast_like, where
 
 
 class Algorithm(Protocol):
@@ -93,11 +93,6 @@ class Climb(NamedTuple):
     passes: jax.Array
 
 
-def _like(new, old):
-    """`new` with the dtype of `old`, so that a loop's state keeps its type."""
-    return new if jnp.asarray(new).dtype == old.dtype else jnp.asarray(new, old.dtype)
-
-
 @dataclasses.dataclass(frozen=True)
 class Ascent:
     """What is climbed, by which algorithm, until when."""
@@ -138,7 +133,7 @@ class Ascent:
         mixture, state, sums, passes = self.algorithm.move(
             climb.mixture, climb.state, climb.sums, take_pass, self.prior
         )
-        state = jax.tree.map(_like, state, climb.state)
+        state = cast_like(state, climb.state)
         step = m_step_from(mixture, sums, self.prior)
         objective = sums.log_likelihood + log_prior(mixture, self.prior)
         status = self._status(mixture, sums, step, objective, climb.objective, climb.steps + 1)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import checks
+from . import checks, row_checks
 from . import prior as priors
 from .algorithms import named
 from .climb import STOPPING, Algorithm
@@ -76,10 +76,10 @@ def compare(
     k = checks.whole(n_components, "n_components", 1)
     contenders = named(algorithms)
     restarts = checks.whole(restarts, "restarts", 1)
-    x = checks.data(x)
+    x = row_checks.data(x)
     if checks.traced(x, weight):
         raise ValueError("compare runs a loop on the host: call it outside jit and vmap.")
-    weight = checks.weights_of_rows(weight, len(x), x.dtype)
+    weight = row_checks.weights_of_rows(weight, len(x), x.dtype)
     if isinstance(prior, str):
         checks.choice(prior, "prior", ("default",))
         prior = Prior.from_data(x, weight)
@@ -90,8 +90,8 @@ def compare(
     checks.choice(kernel, "kernel", ("auto", *KERNELS))
     checks.choice(stopping, "stopping", STOPPING)
     checks.callback(callback)
-    checks.squares_fit(x)
-    checks.enough_distinct_rows(x, weight, k)
+    row_checks.squares_fit(x)
+    row_checks.enough_distinct_rows(x, weight, k)
 
     data, kernel = ArrayData(x, weight), settled(kernel, len(x))
     starts = [

@@ -16,9 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import checks, row_checks
+from . import checks, row_checks, source_checks
 from .mixture import Mixture
-from .rows import Rows, Source
+from .rows import Held, Rows, Source
 from .shards import Shards, sharded, spread_over
 from .stream import Stream, StreamData
 
@@ -60,7 +60,7 @@ class Blocks(Source):
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class ArrayData:
+class ArrayData(Held):
     """An array, possibly traced."""
 
     x: jax.Array
@@ -71,21 +71,6 @@ class ArrayData:
     def n(self) -> int:
         """How many rows there are."""
         return len(self.x)
-
-    @property
-    def n_features(self) -> int:
-        """d."""
-        return self.x.shape[1]
-
-    @property
-    def dtype(self):
-        """The dtype that is computed in."""
-        return self.x.dtype
-
-    def astype(self, dtype) -> ArrayData:
-        """The same rows in another dtype."""
-        weight = None if self.weight is None else self.weight.astype(dtype)
-        return dataclasses.replace(self, x=self.x.astype(dtype), weight=weight)
 
     def extent(self) -> tuple[np.ndarray, np.ndarray]:
         """The smallest and the largest value of each feature."""
@@ -120,11 +105,11 @@ def opened(
 
     Whole numbers take the dtype `like`, or JAX's default. Raises ValueError for what are not finite
     rows with weights."""
-    row_checks.devices(devices)
+    source_checks.devices(devices)
     if isinstance(x, Stream):
         survey = x.survey
         dtype = checks.float_dtype(survey.dtype, like)
-        weight = checks.weights_of_rows(weight, survey.n, dtype)
+        weight = row_checks.weights_of_rows(weight, survey.n, dtype)
         weight = None if weight is None else np.asarray(weight)
         return StreamData(x, weight, dtype, spread_over(devices, survey.n))
     if isinstance(x, Shards):
@@ -136,8 +121,8 @@ def opened(
         mesh = spread_over(devices, len(x))
     if mesh is not None:
         return sharded(Shards(x, mesh), weight, like)
-    x = checks.data(x, like=like)
-    return ArrayData(x, checks.weights_of_rows(weight, len(x), x.dtype), rows_per_block)
+    x = row_checks.data(x, like=like)
+    return ArrayData(x, row_checks.weights_of_rows(weight, len(x), x.dtype), rows_per_block)
 
 
 def _may_spread(x, weight, beside) -> bool:
@@ -154,7 +139,7 @@ def sampled(key: jax.Array, x, weight):
         return x.array, weight
     if not isinstance(x, Source):
         return x, weight
-    row_checks.on_host(key)
+    source_checks.on_host(key)
     data = opened(x, weight)
     if data.n <= SAMPLE_ROWS:
         index = np.arange(data.n)
@@ -168,6 +153,6 @@ def admitted(mixture: Mixture, x, weight=None, devices=None) -> tuple[Mixture, D
     """A checked mixture and checked rows in one dtype, the wider of the two."""
     checks.one_mixture(mixture)
     data = opened(x, weight, like=mixture.dtype, devices=devices, beside=mixture)
-    checks.same_features(mixture.n_features, data.n_features)
+    row_checks.same_features(mixture.n_features, data.n_features)
     dtype = jnp.promote_types(data.dtype, mixture.dtype)
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), mixture), data.astype(dtype)

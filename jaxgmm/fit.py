@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import checks, row_checks
+from . import checks, row_checks, source_checks
 from . import prior as priors
 from .checkpoint import resumable
 from .climb import STOPPING, Algorithm
@@ -180,7 +180,7 @@ def fit(
     data = opened(
         x, weight, like=mixture.dtype, devices=devices, beside=(mixture, prior, tolerance)
     )
-    checks.same_features(mixture.n_features, data.n_features)
+    row_checks.same_features(mixture.n_features, data.n_features)
     mixture = jax.tree.map(lambda leaf: jnp.asarray(leaf, data.dtype), mixture)
     default_prior = isinstance(prior, str)
     if default_prior:
@@ -194,10 +194,10 @@ def fit(
     checks.algorithm(algorithm)
     traced = checks.traced(data)
     if not traced:
-        checks.extent_fits(*data.extent())
+        row_checks.extent_fits(*data.extent())
     if not traced and not checks.traced(mixture):
         present = int(np.sum(np.asarray(mixture.logits) > -np.inf))
-        checks.enough_distinct_in(data.pieces(), present)
+        row_checks.enough_distinct_in(data.pieces(), present)
 
     plan = Plan(
         algorithm, stopping, settled(kernel, data.n), default_prior, capacity(max_steps), callback
@@ -205,7 +205,7 @@ def fit(
     if checkpoint is None:
         found = data.compute(run, mixture, prior, tolerance, max_steps, plan=plan)
     else:
-        row_checks.untraced_checkpoint(data, mixture, prior, tolerance)
+        source_checks.untraced_checkpoint(data, mixture, prior, tolerance)
         every = checks.whole(checkpoint_every, "checkpoint_every", 1)
         found = _as_fit(
             *resumable(data, mixture, prior, tolerance, max_steps, plan, checkpoint, every)

@@ -126,16 +126,20 @@ class Gradient:
     def forward_passes(self, steps, passes):
         """How many of a fit's passes needed the log-likelihood alone: the trials of a line search
         that keeps no gradient."""
-        state = jax.eval_shape(self._transformation.init, {"x": np.zeros(1, np.float32)})
-        search = _line_search(state)
+        search = self._search
         blind = search is not None and search.gradient is None
         return passes - steps - 1 if blind else 0 * passes
 
     @property
     def searches(self) -> bool:
         """Whether the optimiser searches along a line, so that a step may take several passes."""
+        return self._search is not None
+
+    @property
+    def _search(self) -> _LineSearch | None:
+        """What the optimiser's state has of a line search, as shapes."""
         state = jax.eval_shape(self._transformation.init, {"x": np.zeros(1, np.float32)})
-        return _line_search(state) is not None
+        return _line_search(state)
 
     def init(self, mixture: Mixture, statistics: Statistics) -> _State:
         """Zero offsets from the start."""

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import checks
+from . import checks, row_checks
 from . import prior as priors
 from .covariance import Covariance, matmul
 from .data import sampled
@@ -85,10 +85,10 @@ def from_responsibilities(
 
     (Bishop 2006, eqs. 9.24–9.26.)
     """
-    x = checks.data(x)
-    weight = checks.weights_of_rows(weight, len(x), x.dtype)
-    resp = checks.responsibilities_of_rows(resp, len(x), x.dtype)
-    checks.squares_fit(x)
+    x = row_checks.data(x)
+    weight = row_checks.weights_of_rows(weight, len(x), x.dtype)
+    resp = row_checks.responsibilities_of_rows(resp, len(x), x.dtype)
+    row_checks.squares_fit(x)
     prior = priors.checked(prior, x.shape[1], x.dtype)
     return _from_responsibilities(x, resp, weight, prior, family_class(family))
 
@@ -99,8 +99,8 @@ def from_labels(
 ) -> Mixture:  # fmt: skip
     """`from_responsibilities` for labels (n,), whole numbers 0 … n_components − 1 (default: the
     largest label + 1). Raises ValueError for labels that are not."""
-    x = checks.data(x)
-    labels, k = checks.labels_of_rows(labels, len(x), n_components)
+    x = row_checks.data(x)
+    labels, k = row_checks.labels_of_rows(labels, len(x), n_components)
     resp = jax.nn.one_hot(labels, k, dtype=x.dtype)
     return from_responsibilities(x, resp, family=family, weight=weight, prior=prior)
 
@@ -284,8 +284,8 @@ def initialize(
     kind = family_class(family)
     k = checks.whole(n_components, "n_components", 1)
     x, weight = sampled(key, x, weight)
-    x = checks.data(x)
-    weight = checks.weights_of_rows(weight, len(x), x.dtype)
-    checks.squares_fit(x)
-    checks.enough_distinct_rows(x, weight, k)
+    x = row_checks.data(x)
+    weight = row_checks.weights_of_rows(weight, len(x), x.dtype)
+    row_checks.squares_fit(x)
+    row_checks.enough_distinct_rows(x, weight, k)
     return _initialize(key, x, weight, k, kind, method)

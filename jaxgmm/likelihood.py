@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
-from . import checks
+from . import row_checks
 from .data import ArrayData, Data, admitted
 from .kernels import Choice, block_rows, posterior, with_kernel
 from .mixture import Mixture, admit, over_rows, row_log_joint, row_log_prob
@@ -187,6 +187,6 @@ def complete_log_likelihood(mixture: Mixture, x, resp, weight=None) -> jax.Array
     (Dempster, Laird & Rubin 1977, eq. 2.17; Bishop 2006, eq. 9.40.)
     """
     mixture, x, weight = admit(mixture, x, weight)
-    resp = checks.responsibilities_of_rows(resp, len(x), x.dtype)
-    checks.same_components(mixture.n_components, resp)
+    resp = row_checks.responsibilities_of_rows(resp, len(x), x.dtype)
+    row_checks.same_components(mixture.n_components, resp)
     return _complete(mixture, x, resp, weight)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import checks
+from . import checks, parameter_checks, row_checks
 from .covariance import Covariance
 from .families import family_class, family_name
 
@@ -88,9 +88,9 @@ class Mixture:
             covariances = kind.own(covariances)
         if not traced:
             dense = given if given.ndim == 3 else kind.expand(given, k, d, np)
-            checks.mixture_parameters(weights, means, dense)
-            checks.held_by_family(dense, kind.expand(covariances, k, d, np), family, own)
-            checks.rounding_of_means(means, dense, dtype)
+            parameter_checks.mixture_parameters(weights, means, dense)
+            parameter_checks.held_by_family(dense, kind.expand(covariances, k, d, np), family, own)
+            parameter_checks.rounding_of_means(means, dense, dtype)
         with np.errstate(divide="ignore"):
             logits = xp.log(weights)
         made = cls(logits, means, kind.from_own(covariances, xp))
@@ -172,10 +172,10 @@ def _dense_precisions(mixture: Mixture) -> jax.Array:
 def admit(mixture: Mixture, x, weight=None) -> tuple[Mixture, jax.Array, jax.Array | None]:
     """Checked (mixture, x, weight) in one dtype, the wider of the mixture's and the data's."""
     checks.one_mixture(mixture)
-    x = checks.data(x, like=mixture.dtype)
-    checks.same_features(mixture.n_features, x.shape[1])
+    x = row_checks.data(x, like=mixture.dtype)
+    row_checks.same_features(mixture.n_features, x.shape[1])
     dtype = jnp.promote_types(x.dtype, mixture.dtype)
-    weight = checks.weights_of_rows(weight, len(x), dtype)
+    weight = row_checks.weights_of_rows(weight, len(x), dtype)
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), mixture), x.astype(dtype), weight
 
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import checks
+from . import checks, parameter_checks
 from .covariance import matmul
 from .data import opened
 from .mixture import Mixture
@@ -118,7 +118,7 @@ def checked(prior: Prior | None, d: int, dtype) -> Prior | None:
     checks.not_negative(given["strength"], "prior.strength")
     checks.not_negative(given["mean_strength"], "prior.mean_strength")
     if "scatter" in given:
-        checks.prior_scatter(given["scatter"])
+        parameter_checks.prior_scatter(given["scatter"])
     if "concentration" in given:
         checks.at_least_one(given["concentration"], "prior.concentration")
     pulled = given["mean_strength"]

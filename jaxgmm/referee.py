@@ -9,15 +9,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .certificate import slope_of
 from .coordinates import Relative
 from .em import m_step_from
 from .fit import Fit
-from .likelihood import evaluate, expected, log_likelihood
+from .likelihood import log_likelihood
 from .mixture import Mixture
 from .optima import Optimum, settle
 from .prior import log_prior
 from .rows import Rows
-from .statistics import e_step
+from .statistics import e_step, statistics
 
 TIMED = 5
 
@@ -41,13 +42,10 @@ def _judged(x, weight, prior, mixtures):
 
     def judge(mixture):
         mixture = mixture.translate(-rows.centre)
-        sums = evaluate(mixture, rows, "whitened")
+        sums = statistics(mixture, rows, "whitened")
 
-        def near(offsets):
-            moved = coordinates.place(mixture, coordinates.local(mixture, offsets))
-            return expected(moved, mixture, sums) + log_prior(moved, prior)
-
-        slope = jax.grad(near)(jax.tree.map(jnp.zeros_like, mixture))
+        at = lambda offsets: coordinates.place(mixture, coordinates.local(mixture, offsets))
+        slope = slope_of(at, jax.tree.map(jnp.zeros_like, mixture), sums, prior)
         square = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(slope))
         objective = sums.log_likelihood + log_prior(mixture, prior)
         gain = m_step_from(mixture, sums, prior).gain

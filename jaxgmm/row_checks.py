@@ -1,140 +1,217 @@
-"""The front door for rows in blocks, on devices, or from disk: continues `checks.py`."""
+"""The front door for rows, and for what comes with each of them: continues `checks.py`."""
 
 from __future__ import annotations
 
+import warnings
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from . import checks
+from .rows import Source
+
+ROWS_AT_A_TIME = 1 << 16
 
 
-def iterable(given) -> None:
-    """What a stream's source gave can be iterated over."""
-    if not hasattr(given, "__iter__"):
+def _warn_if_rounding_costs(x: np.ndarray, dtype) -> None:
+    """Warns if rounding x to a narrower dtype moves a number by 1e-4 of its column's spread."""
+    if np.can_cast(x.dtype, dtype):
+        return
+    for column, values in enumerate(x.T):
+        with np.errstate(over="ignore", invalid="ignore"):
+            moved = np.max(np.abs(values - values.astype(dtype)))
+            spread = np.std(values, dtype=np.float64)
+        if np.isfinite(moved) and moved > 1e-4 * spread:
+            warnings.warn(
+                f"x is {x.dtype} and is computed in {dtype} because JAX's 64-bit mode is off; "
+                f"column {column} lies so far from zero against its spread that rounding costs "
+                "accuracy. Subtract its mean first, or compute in float64 under `with "
+                "jax.enable_x64(True):`.",
+                UserWarning,
+                stacklevel=5,
+            )
+            return
+
+
+def first_bad_row(x: np.ndarray | jax.Array) -> int | None:
+    """The first row with a NaN or an infinity, or None."""
+    x = np.asarray(x)
+    for start in range(0, len(x), ROWS_AT_A_TIME):
+        good = np.isfinite(x[start : start + ROWS_AT_A_TIME]).all(axis=1)
+        if not good.all():
+            return start + int(np.argmin(good))
+    return None
+
+
+def data(x, *, like=None) -> jax.Array:
+    """x as a finite (n, d) array in the dtype it is computed in.
+
+    Raises ValueError for anything else; warns where float64 numbers lose accuracy in float32.
+    """
+    if isinstance(x, Source):
+        raise ValueError(f"x is {type(x).__name__}(…), and this needs an array (n, d).")
+    found = checks.array(x, "x")
+    if found.ndim == 1:
         raise ValueError(
-            f"the stream's source gave a {type(given).__name__}: it must give an iterable of "
-            "blocks (n_i, d)."
+            f"x has shape {found.shape}: rows and columns are needed. For one feature pass "
+            "x[:, None], for one row x[None, :]."
         )
-
-
-def stream(source, block_rows) -> None:
-    """A source that can be read more than once."""
-    checks.whole(block_rows, "block_rows", 1)
-    if iter_once(source):
-        raise ValueError(
-            "the stream's source is an iterator, which can be read only once, and a fit makes many "
-            "passes: pass the function that makes it, e.g. Stream(read_blocks) and not "
-            "Stream(read_blocks())."
-        )
-    if not callable(source) and not hasattr(source, "shape"):
-        iterable(source)
-
-
-def iter_once(source) -> bool:
-    """Whether a source is an iterator, such as a generator."""
-    return hasattr(source, "__next__")
-
-
-def block(found: np.ndarray, number: int, d: int | None) -> None:
-    """A block (n_i, d) of a stream."""
     if found.ndim != 2:
-        raise ValueError(
-            f"block {number} of the stream has shape {found.shape}: pass (n_i, d), rows of d "
-            "features."
-        )
+        raise ValueError(f"x has shape {found.shape}: pass (n, d), n rows of d features.")
     if 0 in found.shape:
+        what = "rows" if found.shape[0] == 0 else "columns"
+        raise ValueError(f"x has shape {found.shape}: it has no {what}.")
+    dtype = checks.float_dtype(found.dtype, like)
+    if not checks.traced(found):
+        if jnp.issubdtype(found.dtype, jnp.floating):
+            bad = first_bad_row(found)
+            if bad is not None:
+                raise ValueError(
+                    f"row {bad} of x holds NaN or infinity: drop or fill such rows (missing values "
+                    "are not supported yet)."
+                )
+        if isinstance(found, np.ndarray):
+            _warn_if_rounding_costs(found, dtype)
+    return checks.cast(found, "x", dtype)
+
+
+def weights_of_rows(weight, n: int, dtype) -> jax.Array | None:
+    """Row weights as (n,), or None for all ones. Raises ValueError for anything else."""
+    if weight is None:
+        return None
+    found = checks.array(weight, "weight")
+    if found.shape != (n,):
+        raise ValueError(f"weight has shape {found.shape}: x has {n} rows, so pass shape ({n},).")
+    if not checks.traced(found):
+        values = np.asarray(found)
+        if not np.isfinite(values).all() or (values < 0).any():
+            bad = int(np.argmax(~(np.isfinite(values) & (values >= 0))))
+            raise ValueError(
+                f"weight[{bad}] is {values[bad]}: row weights are finite and not negative."
+            )
+        if not values.any():
+            raise ValueError("all row weights are zero: give some row a positive weight.")
+    return checks.cast(found, "weight", dtype)
+
+
+def squares_fit(x: jax.Array) -> None:
+    """The numbers in x are of a size whose squares, summed, stay in the range of their dtype."""
+    if not checks.traced(x):
+        values = np.asarray(x)  # NumPy: inside a trace a jnp call would give a tracer
+        extent_fits(values.min(axis=0), values.max(axis=0))
+
+
+def folds(value, n: int) -> int:
+    """A number of folds that n rows can be dealt to; 0 for none."""
+    value = checks.whole(value, "folds", 0)
+    if value == 1 or value > n:
+        raise ValueError(f"folds is {value}: give 0, or 2 to {n} (the number of rows).")
+    return value
+
+
+def same_features(mixture_features: int, columns: int) -> None:
+    """x has as many columns as the mixture has features."""
+    if columns != mixture_features:
         raise ValueError(
-            f"block {number} of the stream has shape {found.shape}: it is empty. Leave such blocks "
-            "out."
-        )
-    if found.shape[1] != d:
-        raise ValueError(
-            f"block {number} of the stream has {found.shape[1]} columns, those before it {d}: give "
-            "every block the same features."
-        )
-
-
-def finite_block(found: np.ndarray, number: int, first: int) -> None:
-    """A block of numbers; `first` is its first row's place in the stream."""
-    bad = checks.first_bad_row(found)
-    if bad is not None:
-        raise ValueError(
-            f"row {bad} of block {number} of the stream (row {first + bad} of all) holds NaN or "
-            "infinity: drop or fill such rows (missing values are not supported yet)."
-        )
-
-
-def same_rows_again(found: int, n: int) -> None:
-    """A pass gave as many rows as the first one."""
-    if found != n:
-        raise ValueError(
-            f"the stream gave {found} rows on this pass and {n} on the first: its source must give "
-            "the same rows every time. One that returns the same generator again is exhausted: "
-            "make a new one in each call."
-        )
-
-
-def on_host(operands) -> None:
-    """No tracers: the host is to read."""
-    if checks.traced(operands):
-        raise ValueError(
-            "a stream is read by the host, pass after pass: call this outside jit and vmap."
-        )
-
-
-def shape_of_rows(shape) -> tuple[int, int]:
-    """(n, d), as a function that reads rows needs it beside itself."""
-    if shape is None or len(shape) != 2:
-        raise ValueError(
-            f"shape is {shape}: a function that reads rows needs Shards(…, shape=(n, d))."
-        )
-    return checks.whole(shape[0], "shape[0]", 1), checks.whole(shape[1], "shape[1]", 1)
-
-
-def share(found: np.ndarray, n: int, d: int) -> np.ndarray:
-    """What a function that reads rows returned for n of them."""
-    if found.shape != (n, d):
-        raise ValueError(
-            f"the function that reads rows returned shape {found.shape}: it was asked for "
-            f"({n}, {d})."
-        )
-    return found
-
-
-def divides(n: int, parts: int) -> None:
-    """Rows that are spread already divide by the devices."""
-    if n % parts:
-        raise ValueError(
-            f"{n} rows do not divide by {parts} devices: pad them with rows of weight 0, or pass a "
-            "function that reads rows."
+            f"x has {columns} columns and the mixture {mixture_features} features: pass the "
+            "features that the mixture was made for, in their order."
         )
 
 
-def finite_share(found: np.ndarray, first: int) -> None:
-    """A device's share of x; `first` is its first row's place in x."""
-    bad = checks.first_bad_row(found)
-    if bad is not None:
+def distinct_rows(x, weight, most: int) -> int:
+    """How many distinct rows of positive weight there are, up to `most`."""
+    return distinct_in([(x, weight)], most)
+
+
+def enough_distinct_rows(x: jax.Array, weight, k: int) -> None:
+    """At least k distinct rows of positive weight."""
+    if not checks.traced(x, weight):
+        enough_distinct_in([(x, weight)], k)
+
+
+def responsibilities_of_rows(resp, n: int, dtype) -> jax.Array:
+    """Responsibilities as (n, k): finite, not negative. Raises ValueError for anything else."""
+    found = checks.array(resp, "resp")
+    if found.ndim != 2 or found.shape[0] != n or found.shape[1] < 1:
         raise ValueError(
-            f"row {first + bad} of x holds NaN or infinity: drop or fill such rows (missing values "
-            "are not supported yet)."
+            f"resp has shape {found.shape}: pass (n, k), here {n} rows and a column per component."
+        )
+    if not checks.traced(found):
+        values = np.asarray(found)
+        good = np.isfinite(values).all(axis=1) & (values >= 0).all(axis=1)
+        if not good.all():
+            raise ValueError(
+                f"row {int(np.argmin(good))} of resp holds a negative number, NaN or infinity: "
+                "responsibilities are shares between 0 and 1."
+            )
+    return checks.cast(found, "resp", dtype)
+
+
+def same_components(k: int, resp: jax.Array) -> None:
+    """resp has a column for each of the mixture's k components."""
+    if resp.shape[1] != k:
+        raise ValueError(f"resp has {resp.shape[1]} columns and the mixture {k} components.")
+
+
+def labels_of_rows(labels, n: int, n_components: int | None) -> tuple[jax.Array, int]:
+    """Labels 0 … k−1 as (n,) integers, and k. Raises ValueError for anything else."""
+    found = checks.array(labels, "labels")
+    if found.shape != (n,):
+        raise ValueError(f"labels has shape {found.shape}: x has {n} rows, so pass shape ({n},).")
+    if n_components is None:
+        if checks.traced(found):
+            raise ValueError("n_components is needed where labels are traced.")
+        n_components = max(int(np.max(np.asarray(found))) + 1, 1)
+    k = checks.whole(n_components, "n_components", 1)
+    if not checks.traced(found):
+        values = np.asarray(found)
+        bad = ~((values == np.floor(values)) & (values >= 0) & (values < k))
+        if bad.any():
+            first = int(np.argmax(bad))
+            raise ValueError(
+                f"labels[{first}] is {values[first]}: with {k} components, labels are the whole "
+                f"numbers 0 to {k - 1}."
+            )
+    return jnp.asarray(found).astype(jnp.int32), k
+
+
+def extent_fits(low: np.ndarray, high: np.ndarray) -> None:
+    """Features that run from `low` to `high` (d,) have squares in the range of their dtype."""
+    limits = np.finfo(low.dtype)
+    most, least = float(limits.max) ** 0.5 * 1e-3, float(limits.tiny) ** 0.5 * 1e3
+    extent = high.astype(np.float64) - low
+    bad = (np.maximum(-low, high) > most) | ((extent > 0) & (extent < least))
+    if bad.any():
+        column = int(np.argmax(bad))
+        raise ValueError(
+            f"column {column} of x runs from {low[column]:.3g} to {high[column]:.3g}: its squares "
+            f"leave the range of {low.dtype}. Rescale it."
         )
 
 
-def devices(given) -> None:
-    """Some devices, or None."""
-    if given is not None and not len(given):
-        raise ValueError("devices is empty: give at least one, or None for all local ones.")
+def distinct_in(pieces, most: int) -> int:
+    """How many distinct rows of positive weight there are in pieces (x, weight), up to `most`;
+    looks no further than it must."""
+    seen = None
+    for x, weight in pieces:
+        rows = np.asarray(x)
+        if weight is not None:
+            rows = rows[np.asarray(weight) > 0]
+        seen, start, size = rows[:0] if seen is None else seen, 0, 4 * most
+        while start < len(rows) and len(seen) < most:
+            seen = np.unique(np.concatenate([seen, rows[start : start + size]]), axis=0)
+            start, size = start + size, 4 * size
+        if len(seen) >= most:
+            return most
+    return len(seen)
 
 
-def in_memory(rows) -> None:
-    """Rows that minibatches can be drawn from."""
-    if not hasattr(rows, "x"):
+def enough_distinct_in(pieces, k: int) -> None:
+    """At least k distinct rows of positive weight in pieces (x, weight)."""
+    found = distinct_in(pieces, k)
+    if found < k:
         raise ValueError(
-            "Stochastic draws minibatches from rows in memory, and a stream has none there: use "
-            "another algorithm, or an array or Shards."
+            f"{k} components need {k} distinct rows, and x has {found} (of positive weight): use "
+            "fewer components."
         )
-
-
-def untraced_checkpoint(*given) -> None:
-    """No tracers: the host is to write."""
-    if checks.traced(given):
-        raise ValueError("a checkpoint is written by the host: call this outside jit and vmap.")

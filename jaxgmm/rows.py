@@ -26,6 +26,27 @@ class Source:
     """Rows that are given otherwise than as an array: see `data.py`."""
 
 
+class Held:
+    """Rows that are held as arrays: a dataclass with x (n, d) and weight (n,) or None."""
+
+    @property
+    def n_features(self) -> int:
+        """d."""
+        return self.x.shape[1]
+
+    @property
+    def dtype(self):
+        """The dtype that is computed in."""
+        return self.x.dtype
+
+    def astype(self, dtype):
+        """The same rows in another dtype."""
+        if dtype == self.dtype:
+            return self
+        weight = None if self.weight is None else self.weight.astype(dtype)
+        return dataclasses.replace(self, x=self.x.astype(dtype), weight=weight)
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Rows:

@@ -14,8 +14,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from . import checks, row_checks
-from .rows import Rows, Source
+from . import checks, row_checks, source_checks
+from .rows import Held, Rows, Source
 
 # Fewer rows than this stay on one device: what a pass takes is less than what devices tell each
 # other at every step.
@@ -88,7 +88,7 @@ def use_all_cores(devices: int | None = None) -> int:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class ShardData:
+class ShardData(Held):
     """Rows on a mesh: what `compute` runs programs on.
 
     Attributes:
@@ -102,23 +102,6 @@ class ShardData:
     n: int
     mesh: Mesh
     axis: str
-
-    @property
-    def n_features(self) -> int:
-        """d."""
-        return self.x.shape[1]
-
-    @property
-    def dtype(self):
-        """The dtype that is computed in."""
-        return self.x.dtype
-
-    def astype(self, dtype) -> ShardData:
-        """The same rows in another dtype."""
-        if dtype == self.dtype:
-            return self
-        cast = lambda array: None if array is None else array.astype(dtype)
-        return dataclasses.replace(self, x=cast(self.x), weight=cast(self.weight))
 
     def extent(self) -> tuple[np.ndarray, np.ndarray]:
         """The smallest and the largest value of each feature, in this process's shares."""
@@ -201,13 +184,14 @@ def sharded(given: Shards, weight, like=None) -> ShardData:
     axis = mesh.axis_names[0] if given.axis is None else given.axis
     checks.choice(axis, "axis", mesh.axis_names)
     if callable(given.source):
-        shape, dtype = row_checks.shape_of_rows(given.shape), checks.float_dtype(given.dtype, like)
+        shape = source_checks.shape_of_rows(given.shape)
+        dtype = checks.float_dtype(given.dtype, like)
         read = lambda rows: np.asarray(given.source((rows, slice(None))), dtype)
     elif isinstance(given.source, jax.Array) and not given.source.is_fully_addressable:
         found = given.source
         shape, dtype, read = found.shape, found.dtype, None
     else:
-        found = checks.data(given.source, like=like)
+        found = row_checks.data(given.source, like=like)
         shape, dtype = found.shape, found.dtype
         read = lambda rows: np.asarray(found)[rows]
     n, d = shape
@@ -215,7 +199,7 @@ def sharded(given: Shards, weight, like=None) -> ShardData:
     size = -(-n // parts)
     layout = NamedSharding(mesh, P(axis))
     if read is None or (isinstance(given.source, jax.Array) and _lies_on(given.source, layout)):
-        row_checks.divides(n, parts)
+        source_checks.divides(n, parts)
         x = given.source.astype(dtype)
     else:
         x = jax.make_array_from_callback(
@@ -225,7 +209,7 @@ def sharded(given: Shards, weight, like=None) -> ShardData:
         )
     data = ShardData(x, _weights(weight, layout, n, size * parts, dtype), n, mesh, axis)
     for shard in x.addressable_shards:
-        row_checks.finite_share(np.asarray(shard.data), shard.index[0].start or 0)
+        source_checks.finite_share(np.asarray(shard.data), shard.index[0].start or 0)
     return data
 
 
@@ -237,7 +221,7 @@ def _padded(read, rows: slice, n: int, d: int, padded: int, dtype) -> np.ndarray
     """Rows of a share, padding rows at the end."""
     start, stop, _ = rows.indices(padded)
     kept = max(min(stop, n) - start, 0)
-    found = row_checks.share(read(slice(start, start + kept)), kept, d)
+    found = source_checks.share(read(slice(start, start + kept)), kept, d)
     if kept == stop - start:
         return found
     filling = np.zeros((stop - start - kept, d), dtype) if kept == 0 else found[:1]
@@ -247,7 +231,7 @@ def _padded(read, rows: slice, n: int, d: int, padded: int, dtype) -> np.ndarray
 def _weights(weight, layout, n: int, padded: int, dtype) -> jax.Array | None:
     if isinstance(weight, jax.Array) and not weight.is_fully_addressable:
         return weight.astype(dtype)
-    weight = checks.weights_of_rows(weight, n, dtype)
+    weight = row_checks.weights_of_rows(weight, n, dtype)
     if weight is None and padded == n:
         return None
     values = np.zeros(padded, dtype)

@@ -7,7 +7,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from . import checks
+from . import checks, parameter_checks
 from .covariance import matmul
 from .families import FAMILIES
 from .mixture import Mixture, sample
@@ -75,7 +75,8 @@ def simulate(
     checks.not_negative(separation, "separation")
     checks.at_least_one(eccentricity, "eccentricity")
     dtype = checks.float_dtype(jnp.int32)
-    weights = None if weights is None else checks.shares(weights, "weights", k).astype(dtype)
+    if weights is not None:
+        weights = parameter_checks.shares(weights, "weights", k).astype(dtype)
     separation, eccentricity = jnp.asarray(separation, dtype), jnp.asarray(eccentricity, dtype)
     mixture_key, row_key = jax.random.split(key)
     mixture = _draw(mixture_key, separation, eccentricity, weights, d=d, k=k)

@@ -8,12 +8,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from . import checks, row_checks
+from . import checks, source_checks
 from .gradient import Gradient
 from .likelihood import evaluate as evaluate_rows
 from .mixture import Mixture
 from .statistics import Statistics
 from .stepwise import StepwiseEM
+from .trees import cast_like, where
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Stochastic:
         """One epoch, and one pass."""
         inner, epoch = state
         rows, total = evaluate.rows, jnp.sum(statistics.mass)
-        row_checks.in_memory(rows)
+        source_checks.in_memory(rows)
         n = len(rows.x)
         size = min(max(self.batch_rows // rows.shares, 1), n)
         key = jax.random.fold_in(jax.random.key(self.seed), epoch)
@@ -82,9 +83,7 @@ class Stochastic:
             sums, any_seen = batch_statistics(mixture, i)
             # What these algorithms evaluate they hand on, and the next minibatch knows better.
             moved = self.algorithm.move(mixture, inner, sums, lambda _: sums, prior)[:2]
-            return jax.tree.map(
-                lambda new, old: jnp.where(any_seen, jnp.asarray(new, old.dtype), old), moved, carry
-            )
+            return where(any_seen, cast_like(moved, carry), carry)
 
         moved, inner = jax.lax.fori_loop(0, n // size, step, (mixture, inner))
         return moved, (inner, epoch + 1), evaluate(moved), 1 + (n // size) * size / n

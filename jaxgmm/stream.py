@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from . import checks, row_checks
+from . import checks, source_checks
 from .drive import Request, closed, total_p
 from .kernels import SMALL
 from .rows import Rows, Source, compensated
@@ -52,7 +52,7 @@ class Stream(Source):
         for number, block in enumerate(self._given()):
             block = np.asarray(checks.array(block, f"block {number} of the stream"))
             d = block.shape[1] if d is None and block.ndim == 2 else d
-            row_checks.block(block, number, d)
+            source_checks.block(block, number, d)
             dtype = block.dtype if dtype is None else dtype
             yield block.astype(np.promote_types(dtype, block.dtype), copy=False)
 
@@ -61,13 +61,13 @@ class Stream(Source):
             starts = range(0, self.source.shape[0], self.block_rows)
             return (self.source[start : start + self.block_rows] for start in starts)
         given = self.source() if callable(self.source) else self.source
-        row_checks.iterable(given)
+        source_checks.iterable(given)
         return given
 
     @functools.cached_property
     def survey(self) -> Survey:
         """What one pass tells before any fit. Made once."""
-        row_checks.stream(self.source, self.block_rows)
+        source_checks.stream(self.source, self.block_rows)
         return _survey(self.blocks())
 
 
@@ -87,7 +87,7 @@ def _survey(blocks: Iterable[np.ndarray]) -> Survey:
     low, high = np.inf, -np.inf
     for number, block in enumerate(blocks):
         if np.issubdtype(block.dtype, np.floating):
-            row_checks.finite_block(block, number, n)
+            source_checks.finite_block(block, number, n)
         n += len(block)
         dtype = block.dtype if dtype is None else np.promote_types(dtype, block.dtype)
         mean += (np.mean(block, axis=0, dtype=np.float64) - mean) * (len(block) / n)
@@ -182,11 +182,11 @@ class StreamData:
         start = 0
         for block in self.stream.blocks():
             if start + len(block) > self.n:
-                row_checks.same_rows_again(start + len(block), self.n)
+                source_checks.same_rows_again(start + len(block), self.n)
             weight = None if self.weight is None else self.weight[start : start + len(block)]
             yield block.astype(self.dtype, copy=False), weight
             start += len(block)
-        row_checks.same_rows_again(start, self.n)
+        source_checks.same_rows_again(start, self.n)
 
     def rows_at(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """(x, weight) of these rows, in rising order: one pass."""
@@ -210,7 +210,7 @@ class StreamData:
 
     def compute(self, function: Callable[..., Any], *operands: Any, **static: Any) -> Any:
         """function(rows, *operands, **static), as a program that the host walks."""
-        row_checks.on_host(operands)
+        source_checks.on_host(operands)
         survey = self.stream.survey
         put = lambda values: jax.device_put(values.astype(self.dtype))
         largest = np.maximum(np.abs(survey.low), np.abs(survey.high))

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from . import checks
+from . import checks, row_checks
 from . import prior as priors
 from .climb import STOPPING, Algorithm
 from .em import EM
@@ -91,11 +91,11 @@ def sweep(
     families = [families] if isinstance(families, str) else list(families)
     kinds = [family_class(family) for family in families]
     checks.not_repeated([family_name(kind) for kind in kinds], "families")
-    x = checks.data(x)
+    x = row_checks.data(x)
     if checks.traced(x, weight):
         raise ValueError("sweep runs a loop on the host: call it outside jit and vmap.")
-    weight = checks.weights_of_rows(weight, len(x), x.dtype)
-    checks.squares_fit(x)
+    weight = row_checks.weights_of_rows(weight, len(x), x.dtype)
+    row_checks.squares_fit(x)
     default_prior = isinstance(prior, str)
     if default_prior:
         checks.choice(prior, "prior", ("default",))
@@ -106,17 +106,17 @@ def sweep(
     checks.choice(stopping, "stopping", STOPPING)
     checks.algorithm(algorithm)
     checks.callback(callback)
-    folds = checks.folds(folds, len(x))
+    folds = row_checks.folds(folds, len(x))
     tolerance = np.asarray(checks.not_negative(tolerance, "tolerance"), x.dtype)
     max_steps = np.int32(checks.whole(max_steps, "max_steps", 0, MOST_STEPS))
     if devices is not None and not len(devices):
         raise ValueError("devices is empty: give at least one, or None for all local ones.")
     mesh = Mesh(np.array(devices if devices is not None else jax.local_devices()), (DEVICES,))
 
-    distinct = checks.distinct_rows(x, weight, max(wanted))
+    distinct = row_checks.distinct_rows(x, weight, max(wanted))
     possible = tuple(k for k in wanted if k <= distinct)
     if not possible:
-        checks.enough_distinct_rows(x, weight, min(wanted))
+        row_checks.enough_distinct_rows(x, weight, min(wanted))
     fold_of_row = None if folds == 0 else 1 + np.arange(len(x), dtype=np.int32) % folds
     if folds:
         shuffle = np.random.default_rng(np.asarray(jax.random.key_data(key))).permutation

@@ -14,7 +14,7 @@ import numpy as np
 MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}
 
 
-class Rows(NamedTuple):
+class Records(NamedTuple):
     """Numbers (n, d) in float64, the names of their columns, the row weights (n,) or None, and how
     many incomplete rows were left out."""
 
@@ -26,7 +26,7 @@ class Rows(NamedTuple):
 
 def read(
     path: str, columns: list[str] | None = None, weight: str | None = None, drop: bool = False
-) -> Rows:
+) -> Records:
     """The rows of a file, "-" being CSV on stdin.
 
     Args:
@@ -70,7 +70,7 @@ def read(
         raise ValueError(f"{shown} has no complete rows.")
     features = x if by_weight is None else x[:, :-1]
     weights = None if by_weight is None else x[:, -1]
-    return Rows(features, [names[i] for i in places], weights, int(np.sum(~good)))
+    return Records(features, [names[i] for i in places], weights, int(np.sum(~good)))
 
 
 def _place(column: str, names: list[str], shown: str) -> int:

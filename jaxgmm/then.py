@@ -13,7 +13,7 @@ from .climb import Algorithm
 from .em import em_step
 from .mixture import Mixture
 from .statistics import Statistics
-from .trees import where
+from .trees import cast_like, where
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,16 +106,13 @@ class Then:
         second_state = where(begins, fresh, state.second)
         switched = state.switched | begins
 
-        def like(new, old):
-            return jax.tree.map(lambda a, b: jnp.asarray(a, b.dtype), new, old)
-
         def take(algorithm, own, other, order):
             moved, own_after, sums, passes = algorithm.move(
                 mixture, own, statistics, evaluate, prior
             )
-            states = order(like(own_after, own), other)
-            sums = jax.tree.map(lambda a, b: jnp.asarray(a, b.dtype), sums, statistics)
-            return like(moved, mixture), states, sums, jnp.asarray(passes, jnp.float32)
+            states = order(cast_like(own_after, own), other)
+            moved, sums = cast_like((moved, sums), (mixture, statistics))
+            return moved, states, sums, jnp.asarray(passes, jnp.float32)
 
         moved, (first, second), sums, passes = jax.lax.cond(
             switched,

@@ -100,6 +100,19 @@ def kernel(request):
 
 
 @pytest.fixture
+def passes_taken(monkeypatch):
+    """A list that grows each time a compiled program takes a pass (of those traced from now on)."""
+    taken, take_pass = [], jaxgmm.likelihood.statistics
+
+    def counted(*arguments):
+        jax.debug.callback(lambda: taken.append(1))
+        return take_pass(*arguments)
+
+    monkeypatch.setattr("jaxgmm.likelihood.statistics", counted)
+    return taken
+
+
+@pytest.fixture
 def x64():
     with jax.enable_x64(True):
         yield

@@ -1,0 +1,140 @@
+"""The front door for rows in blocks, on devices, or from disk: continues `checks.py`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import checks, row_checks
+
+
+def iterable(given) -> None:
+    """What a stream's source gave can be iterated over."""
+    if not hasattr(given, "__iter__"):
+        raise ValueError(
+            f"the stream's source gave a {type(given).__name__}: it must give an iterable of "
+            "blocks (n_i, d)."
+        )
+
+
+def stream(source, block_rows) -> None:
+    """A source that can be read more than once."""
+    checks.whole(block_rows, "block_rows", 1)
+    if iter_once(source):
+        raise ValueError(
+            "the stream's source is an iterator, which can be read only once, and a fit makes many "
+            "passes: pass the function that makes it, e.g. Stream(read_blocks) and not "
+            "Stream(read_blocks())."
+        )
+    if not callable(source) and not hasattr(source, "shape"):
+        iterable(source)
+
+
+def iter_once(source) -> bool:
+    """Whether a source is an iterator, such as a generator."""
+    return hasattr(source, "__next__")
+
+
+def block(found: np.ndarray, number: int, d: int | None) -> None:
+    """A block (n_i, d) of a stream."""
+    if found.ndim != 2:
+        raise ValueError(
+            f"block {number} of the stream has shape {found.shape}: pass (n_i, d), rows of d "
+            "features."
+        )
+    if 0 in found.shape:
+        raise ValueError(
+            f"block {number} of the stream has shape {found.shape}: it is empty. Leave such blocks "
+            "out."
+        )
+    if found.shape[1] != d:
+        raise ValueError(
+            f"block {number} of the stream has {found.shape[1]} columns, those before it {d}: give "
+            "every block the same features."
+        )
+
+
+def finite_block(found: np.ndarray, number: int, first: int) -> None:
+    """A block of numbers; `first` is its first row's place in the stream."""
+    bad = row_checks.first_bad_row(found)
+    if bad is not None:
+        raise ValueError(
+            f"row {bad} of block {number} of the stream (row {first + bad} of all) holds NaN or "
+            "infinity: drop or fill such rows (missing values are not supported yet)."
+        )
+
+
+def same_rows_again(found: int, n: int) -> None:
+    """A pass gave as many rows as the first one."""
+    if found != n:
+        raise ValueError(
+            f"the stream gave {found} rows on this pass and {n} on the first: its source must give "
+            "the same rows every time. One that returns the same generator again is exhausted: "
+            "make a new one in each call."
+        )
+
+
+def on_host(operands) -> None:
+    """No tracers: the host is to read."""
+    if checks.traced(operands):
+        raise ValueError(
+            "a stream is read by the host, pass after pass: call this outside jit and vmap."
+        )
+
+
+def shape_of_rows(shape) -> tuple[int, int]:
+    """(n, d), as a function that reads rows needs it beside itself."""
+    if shape is None or len(shape) != 2:
+        raise ValueError(
+            f"shape is {shape}: a function that reads rows needs Shards(…, shape=(n, d))."
+        )
+    return checks.whole(shape[0], "shape[0]", 1), checks.whole(shape[1], "shape[1]", 1)
+
+
+def share(found: np.ndarray, n: int, d: int) -> np.ndarray:
+    """What a function that reads rows returned for n of them."""
+    if found.shape != (n, d):
+        raise ValueError(
+            f"the function that reads rows returned shape {found.shape}: it was asked for "
+            f"({n}, {d})."
+        )
+    return found
+
+
+def divides(n: int, parts: int) -> None:
+    """Rows that are spread already divide by the devices."""
+    if n % parts:
+        raise ValueError(
+            f"{n} rows do not divide by {parts} devices: pad them with rows of weight 0, or pass a "
+            "function that reads rows."
+        )
+
+
+def finite_share(found: np.ndarray, first: int) -> None:
+    """A device's share of x; `first` is its first row's place in x."""
+    bad = row_checks.first_bad_row(found)
+    if bad is not None:
+        raise ValueError(
+            f"row {first + bad} of x holds NaN or infinity: drop or fill such rows (missing values "
+            "are not supported yet)."
+        )
+
+
+def devices(given) -> None:
+    """Some devices, or None."""
+    if given is not None and not len(given):
+        raise ValueError("devices is empty: give at least one, or None for all local ones.")
+
+
+def in_memory(rows) -> None:
+    """Rows that minibatches can be drawn from."""
+    if not hasattr(rows, "x"):
+        raise ValueError(
+            "Stochastic draws minibatches from rows in memory, and a stream has none there: use "
+            "another algorithm, or an array or Shards."
+        )
+
+
+def untraced_checkpoint(*given) -> None:
+    """No tracers: the host is to write."""
+    if checks.traced(given):
+        raise ValueError("a checkpoint is written by the host: call this outside jit and vmap.")
