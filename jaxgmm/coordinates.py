@@ -25,10 +25,10 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from .covariance import matmul
 from .mixture import Mixture
+from .triangles import inverse, parts, transpose, triangle
 
 # Components lighter than this share of an even weight are scaled as if they had it.
 LEAST_SHARE = 1e-3
@@ -138,21 +138,21 @@ class _Factored(_Absolute):
 
     def _matrix(self, numbers: Mixture) -> jax.Array:
         diagonal, lower = numbers.covariance.entries()
-        return _triangle(jnp.exp(diagonal) if self.logarithmic else diagonal, lower)
+        return triangle(jnp.exp(diagonal) if self.logarithmic else diagonal, lower)
 
     def numbers(self, mixture, near=None):
         diagonal, lower = mixture.covariance.entries()
         factor = self.describe(
-            _triangle(jnp.exp(diagonal), lower), None if near is None else self._matrix(near)
+            triangle(jnp.exp(diagonal), lower), None if near is None else self._matrix(near)
         )
-        diagonal, lower = _parts(factor)
+        diagonal, lower = parts(factor)
         held = mixture.covariance.holding(
             jnp.log(diagonal) if self.logarithmic else diagonal, lower
         )
         return dataclasses.replace(mixture, covariance=held)
 
     def mixture(self, numbers):
-        diagonal, lower = _parts(self.whitening(self._matrix(numbers)))
+        diagonal, lower = parts(self.whitening(self._matrix(numbers)))
         held = numbers.covariance.holding(jnp.log(diagonal), lower)
         return dataclasses.replace(numbers, covariance=held)
 
@@ -166,7 +166,7 @@ class PrecisionCholesky(_Factored):
 
     def whitening(self, factor):
         # WᵀW = RRᵀ; with the features in reverse order, Wᵀ is the Cholesky factor.
-        return _reverse(_lower_root(_reverse(_transpose(factor)))).swapaxes(-1, -2)
+        return _reverse(_lower_root(_reverse(transpose(factor)))).swapaxes(-1, -2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,10 +175,10 @@ class CovarianceCholesky(_Factored):
     (Pinheiro & Bates 1996, Statistics and Computing 6, sec. 2.2)."""
 
     def describe(self, whitening, near):
-        return _inverse(whitening)
+        return inverse(whitening, often=False)
 
     def whitening(self, factor):
-        return _inverse(factor)
+        return inverse(factor, often=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,15 +191,15 @@ class SquareRoot(_Factored):
     logarithmic: ClassVar[bool] = False
 
     def describe(self, whitening, near):
-        factor = _inverse(whitening)
+        factor = inverse(whitening, often=False)
         if near is not None:
             near = _mirrored(near)
-            return _root_near(matmul(factor, _transpose(factor)), near)
+            return _root_near(matmul(factor, transpose(factor)), near)
         left, scale, _ = jnp.linalg.svd(factor)
-        return matmul(left * scale[..., None, :], _transpose(left))
+        return matmul(left * scale[..., None, :], transpose(left))
 
     def whitening(self, factor):
-        return _inverse(_lower_root(_mirrored(factor)))
+        return inverse(_lower_root(_mirrored(factor)), often=False)
 
 
 COORDINATES = {
@@ -214,42 +214,20 @@ COORDINATES = {
 # ---- stacks of small matrices (s, m, m) -------------------------------------------------------
 
 
-def _triangle(diagonal: jax.Array, lower: jax.Array) -> jax.Array:
-    """Lower-triangular matrices from their diagonals and strict lower parts, row by row."""
-    rows, columns = np.tril_indices(diagonal.shape[-1], -1)
-    matrix = diagonal[..., None] * jnp.eye(diagonal.shape[-1], dtype=diagonal.dtype)[None]
-    return matrix.at[:, rows, columns].set(lower)
-
-
-def _parts(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Diagonals and strict lower parts."""
-    rows, columns = np.tril_indices(matrix.shape[-1], -1)
-    return jnp.diagonal(matrix, axis1=-2, axis2=-1), matrix[:, rows, columns]
-
-
-def _transpose(matrix: jax.Array) -> jax.Array:
-    return matrix.swapaxes(-1, -2)
-
-
 def _reverse(matrix: jax.Array) -> jax.Array:
     return matrix[:, ::-1, ::-1]
 
 
 def _mirrored(lower: jax.Array) -> jax.Array:
     """Symmetric matrices from their lower triangles."""
-    return lower + _transpose(jnp.tril(lower, -1))
-
-
-def _inverse(lower: jax.Array) -> jax.Array:
-    eye = jnp.broadcast_to(jnp.eye(lower.shape[-1], dtype=lower.dtype), lower.shape)
-    return jax.lax.linalg.triangular_solve(lower, eye, left_side=True, lower=True)
+    return lower + transpose(jnp.tril(lower, -1))
 
 
 def _lower_root(matrix: jax.Array) -> jax.Array:
     """The Cholesky factor of AᵀA, without forming it (which would cost half the digits)."""
     upper = jnp.linalg.qr(matrix, mode="r")
     sign = jnp.where(jnp.diagonal(upper, axis1=-2, axis2=-1) < 0, -1, 1).astype(upper.dtype)
-    return _transpose(sign[..., None] * upper)
+    return transpose(sign[..., None] * upper)
 
 
 @jax.custom_jvp
@@ -262,6 +240,6 @@ def _root_near(square: jax.Array, root: jax.Array) -> jax.Array:
 def _root_near_jvp(primals, tangents):
     root, (along, _) = primals[1], tangents
     values, vectors = jnp.linalg.eigh(root)
-    inside = matmul(matmul(_transpose(vectors), along), vectors)
+    inside = matmul(matmul(transpose(vectors), along), vectors)
     inside = inside / (values[..., :, None] + values[..., None, :])
-    return root, matmul(matmul(vectors, inside), _transpose(vectors))
+    return root, matmul(matmul(vectors, inside), transpose(vectors))

@@ -26,6 +26,8 @@ SMALL_MATRIX = 6
 
 def matmul(a: jax.Array, b: jax.Array) -> jax.Array:
     """Matrix product in full precision: the default on recent accelerators rounds to 10 bits."""
+    if b.ndim == 3 and len(b) == 1:  # one matrix for a whole stack is one product
+        b = b[0]
     small = a.ndim > 2 and b.ndim > 2 and max(*a.shape[-2:], b.shape[-1]) <= SMALL_MATRIX
     return _stacked(a, b) if small else jnp.matmul(a, b, precision=HIGHEST)
 
@@ -76,6 +78,12 @@ class Covariance(abc.ABC):
     @abc.abstractmethod
     def from_own(cls, covariances, xp) -> Covariance:
         """The factors of covariances in the family's own shape; xp is numpy or jax.numpy."""
+
+    @classmethod
+    @abc.abstractmethod
+    def of_scales(cls, scales: jax.Array, k: int) -> Covariance:
+        """k uncorrelated covariances with these standard deviations (d,) of the features; with
+        their root mean square, if spherical."""
 
     @abc.abstractmethod
     def dense(self, d: int) -> jax.Array:
@@ -162,6 +170,11 @@ class Covariance(abc.ABC):
     @abc.abstractmethod
     def reduce(matrix: jax.Array) -> jax.Array:
         """A dense second moment (d, d) as the family keeps it, with a leading axis of one."""
+
+    @staticmethod
+    @abc.abstractmethod
+    def trace(moment: jax.Array) -> jax.Array:
+        """tr M of a second moment M as the family keeps it, as (c,)."""
 
     @staticmethod
     def pool(values: jax.Array) -> jax.Array:

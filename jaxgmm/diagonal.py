@@ -39,6 +39,11 @@ class Diagonal(Covariance):
     def from_own(cls, covariances, xp):
         return cls(-xp.log(covariances) / 2)
 
+    @classmethod
+    def of_scales(cls, scales, k):
+        variance = cls.fold(scales**2) / cls.features_per_scale(len(scales))
+        return cls(jnp.broadcast_to(-jnp.log(variance) / 2, (k, len(variance))))
+
     @staticmethod
     def fold(values: jax.Array) -> jax.Array:
         """Values (..., d), one for each feature, summed into one for each scale."""
@@ -114,11 +119,15 @@ class Diagonal(Covariance):
     def reduce(cls, matrix):
         return cls.fold(jnp.diagonal(matrix)[None])
 
+    @staticmethod
+    def trace(moment):
+        return jnp.sum(moment, axis=-1)
+
     def whiten_second(self, moment):
         return jnp.exp(2 * self.log_diagonal) * moment
 
     def quadratic(self, moment):
-        return jnp.sum(self.whiten_second(moment), axis=-1)
+        return self.trace(self.whiten_second(moment))
 
     @classmethod
     def maximise(cls, moment, mass, d):

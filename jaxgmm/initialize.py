@@ -24,11 +24,8 @@ from .statistics import Statistics
 def _scale(family: type[Covariance], covariance: jax.Array, k: int) -> Covariance:
     """Factors that bring each feature (or all, if spherical) of data with this covariance to unit
     variance; a constant feature keeps its unit."""
-    d, variance = len(covariance), jnp.diagonal(covariance)
-    matrix = jnp.diag(jnp.where(variance > 0, variance, 1))
-    factor, _ = family.maximise(family.reduce(matrix), jnp.ones(1, matrix.dtype), d)
-    shaped = family.identity(k, d, matrix.dtype)
-    return jax.tree.map(lambda leaf, like: jnp.broadcast_to(leaf, like.shape), factor, shaped)
+    variance = jnp.diagonal(covariance)
+    return family.of_scales(jnp.sqrt(jnp.where(variance > 0, variance, 1)), k)
 
 
 def _given_shares(

@@ -6,8 +6,8 @@ that a lane that has ended costs nothing, whatever K and whichever fold it has.
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
-import functools
 import time
 
 import jax
@@ -31,7 +31,7 @@ CLIMBING_ROUNDING = 5e-2
 # they compute. Beyond, the natural kernel is the faster one, and on CPUs half as many lanes are as
 # fast, and wait less for the last of them.
 LITTLE_WORK = 1e6
-CALLED: set = set()  # programs that were called before: compiling is timed apart
+COMPILED: set = set()  # (plan, shape, dtype) of the programs that there are
 
 
 class Lanes:
@@ -43,7 +43,7 @@ class Lanes:
       frame: the `Frame` of the data.
       objectives, passes: (lanes, steps) the histories.
       seconds: (lanes,) time of each lane; that of lanes side by side is shared by passes.
-      compile_seconds: what the programs took to compile (with the first run of `begin`).
+      compile_seconds: what the programs took to compile.
     """
 
     def __init__(self, plan: Plan, data: Data, n_components, restart, fold, on_progress=None):
@@ -100,16 +100,16 @@ class Lanes:
                 self.n_components[chosen], self.restart[chosen], self.fold[chosen],
                 _take(self.climb.mixture, parent[group]), component[group].astype(np.int32),
             )  # fmt: skip
-            self.frame, *made = begin(plan, self.data, task, splits)
-            climb, around = _take(jax.device_get(made), own)
+            if self._is_new(plan):
+                self._compile(plan, task, splits)
+                began = time.perf_counter()
+            self.frame, *made = jax.device_get(begin(plan, self.data, task, splits))
+            climb, around = _take(made, own)
             _put(self.climb, chosen[own], climb)
             self.report.rounding[chosen[own]] = around
             self.objectives[chosen[own], 0] = climb.objective
             self.passes[chosen[own], 0] = 1
-            if self._is_new("begin", plan):  # nearly all of it compiling
-                self.compile_seconds += time.perf_counter() - began
-            else:
-                self._charge(chosen[own], climb.passes, began)
+            self._charge(chosen[own], climb.passes, began)
         ended = lanes[~self.running[lanes]]  # where they began, without a report
         for first in range(0, len(ended), plan.size):
             part = ended[first : first + plan.size]
@@ -164,16 +164,16 @@ class Lanes:
         # Below this gain, steps by a kernel of such rounding wander.
         shown = (around / 10) ** 2 if limit > self.safe else 0 * around
         tolerance = np.maximum(self.tolerance, shown).astype(around.dtype)
-        program = functools.partial(
-            advance, plan, self.data, self.frame, bool(around.max() <= limit), np.int32(leave),
-            before, self.fold[chosen], tolerance,
+        given = (
+            plan, self.data, self.frame, bool(around.max() <= limit), np.int32(leave),
+            before, self.fold[chosen], tolerance, until,
         )  # fmt: skip
         began = time.perf_counter()
-        if self._is_new("advance", plan):  # apart, by a call that moves nothing
-            jax.block_until_ready(program(np.full_like(until, -1)))
+        if self._is_new(plan):  # the small one, whose lanes have begun
+            advance.lower(*given).compile()
             self.compile_seconds += time.perf_counter() - began
             began = time.perf_counter()
-        end, report, objectives, passes = _take(jax.device_get(program(until)), own)
+        end, report, objectives, passes = _take(jax.device_get(advance(*given)), own)
         _put((self.climb, self.report), chosen[own], (end, report))
         self._record(chosen[own], before.steps[own], end.steps, objectives, passes)
         self._charge(chosen[own], end.passes - before.passes[own], began)
@@ -188,12 +188,27 @@ class Lanes:
         self.objectives[lanes[row], before[row] + 1 + entry] = objectives[made]
         self.passes[lanes[row], before[row] + 1 + entry] = passes[made]
 
-    def _is_new(self, program: str, plan: Plan) -> bool:
-        """Whether a program was not called with such data before; from now on it was."""
-        called = program, plan, self.data.x.shape, self.data.x.dtype
-        is_new = called not in CALLED
-        CALLED.add(called)
+    def _is_new(self, plan: Plan) -> bool:
+        """Whether the plan's programs were not compiled for such data before; from now on they
+        are."""
+        compiled = plan, self.data.x.shape, self.data.x.dtype
+        is_new = compiled not in COMPILED
+        COMPILED.add(compiled)
         return is_new
+
+    def _compile(self, plan: Plan, task: Task, splits: bool) -> None:
+        """Compiles both programs at once: XLA uses one core for half of its time."""
+        began = time.perf_counter()
+        first = begin.lower(plan, self.data, task, splits)
+        frame, climb, around = first.out_info
+        lanes = np.zeros(plan.size, np.int32)
+        with concurrent.futures.ThreadPoolExecutor(1) as aside:
+            compiled = aside.submit(first.compile)
+            advance.lower(
+                plan, self.data, frame, True, np.int32(0), climb, lanes, around, lanes
+            ).compile()
+            compiled.result()
+        self.compile_seconds += time.perf_counter() - began
 
     def _charge(self, lanes, passes, began) -> None:
         """Books the time since `began` to the lanes by the passes that each made."""

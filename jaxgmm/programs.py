@@ -217,7 +217,7 @@ def advance(
 
     def group(data, frame, natural, leave, climb, fold, tolerance, limit):
         kernel = Choice(plan.kernel, plan.lanes, natural if plan.kernel == "auto" else None)
-        before, lane = climb.steps, jnp.arange(len(limit))
+        before, entries = climb.steps, jnp.arange(MOST_STEPS_IN_A_CALL)
 
         def active(climb):
             return (climb.status == RUNNING) & (climb.steps < limit)
@@ -229,9 +229,9 @@ def advance(
             climb, objectives, passes = carry
             moving = active(climb)
             moved, objective = jax.vmap(step)(climb, fold, tolerance)
-            entry = jnp.where(moving, climb.steps - before, MOST_STEPS_IN_A_CALL)
-            objectives = objectives.at[lane, entry].set(objective, mode="drop")
-            passes = passes.at[lane, entry].set(moved.passes, mode="drop")
+            made = moving[:, None] & (entries[None] == (climb.steps - before)[:, None])
+            objectives = jnp.where(made, objective[:, None], objectives)
+            passes = jnp.where(made, moved.passes[:, None], passes)
             return jax.vmap(where)(moving, moved, climb), objectives, passes
 
         trace = jnp.zeros((len(limit), MOST_STEPS_IN_A_CALL), climb.objective.dtype)

@@ -115,9 +115,11 @@ class Rows:
         """Σ over blocks of function(x (d, b), w (b,), *block of each array beside), a pytree.
 
         Arrays beside x have a leading axis of rows. The last block overlaps the one before it, with
-        weight 0 where it does, so that x is read where it lies; sums are compensated. Shares are
-        added up by one all-reduce."""
-        n, block_rows = len(self.x), self.rows_per_block or block_rows
+        weight 0 where it does, so that x is read where it lies; sums are compensated. Fewer rows
+        than two blocks are one: less work than two that overlap. Shares are added up by one
+        all-reduce."""
+        n = len(self.x)
+        block_rows = self.rows_per_block or (n if n < 2 * block_rows else block_rows)
 
         def block(start, fresh_from, size):
             cut = lambda array: jax.lax.dynamic_slice_in_dim(array, start, size)

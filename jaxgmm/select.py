@@ -35,8 +35,7 @@ def n_parameters(mixture: Mixture) -> jax.Array | int:
 def entropy(mixture: Mixture, sums: Statistics) -> jax.Array:
     """−Σ w r log r of the responsibilities, from the statistics at `mixture`."""
     # Q(θ | θ), where residuals stand in their own frame
-    unit = jax.tree.map(jnp.zeros_like, mixture.covariance)
-    square = jnp.sum(unit.quadratic(sums.spread))
+    square = jnp.sum(mixture.covariance.trace(sums.spread))
     constants = jnp.where(mixture.present, mixture.log_constants, 0)
     return jnp.maximum(sums.log_likelihood - jnp.sum(sums.mass * constants) + square / 2, 0)
 
