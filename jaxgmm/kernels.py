@@ -20,12 +20,11 @@ from .mixture import Mixture
 
 # Rounding that the natural kernel may add to a log-density, relative to its own size.
 SAFE_ROUNDING = {"float32": 1e-4, "float64": 1e-10}
-# What a block holds, on a CPU: about a quarter of a core's cache, since products repack what they
-# read. Where fewer than LEAST_ROWS would fit, adding up the blocks' sums costs more than the cache
-# saves, and a block has ROWS_OUT_OF_CACHE.
-BLOCK_BYTES = 1 << 18
-LEAST_ROWS, ROWS_OUT_OF_CACHE, MOST_ROWS = 128, 256, 2048
-GPU_BLOCK_BYTES, GPU_MOST_ROWS = 1 << 27, 1 << 16
+# A block on a CPU: a quarter of a core's own cache, since products repack what they read. Where so
+# few rows fit that adding up the blocks' sums costs more, what fits the cache that cores share.
+CORE_BYTES, MOST_ROWS = 1 << 18, 2048
+SHARED_BYTES, LEAST_ROWS = 1 << 23, 128
+GPU_BYTES, GPU_MOST_ROWS = 1 << 27, 1 << 16
 SMALL = 4096
 
 
@@ -132,12 +131,13 @@ class Choice(NamedTuple):
 def block_rows(kernel: Whitened | Natural) -> int:
     """Rows in a block, a power of two: as many as keep what is held for them in a core's cache (or
     fill a GPU)."""
-    row_bytes = kernel.held * kernel.mixture.dtype.itemsize
-    if jax.default_backend() == "cpu":
-        fit = BLOCK_BYTES // row_bytes
-        rows = min(fit, MOST_ROWS) if fit >= LEAST_ROWS else ROWS_OUT_OF_CACHE
+    fit = lambda size: size // (kernel.held * kernel.mixture.dtype.itemsize)
+    if jax.default_backend() != "cpu":
+        rows = min(max(fit(GPU_BYTES), LEAST_ROWS), GPU_MOST_ROWS)
+    elif fit(CORE_BYTES) >= LEAST_ROWS:
+        rows = min(fit(CORE_BYTES), MOST_ROWS)
     else:
-        rows = min(max(GPU_BLOCK_BYTES // row_bytes, LEAST_ROWS), GPU_MOST_ROWS)
+        rows = min(max(fit(SHARED_BYTES), LEAST_ROWS), MOST_ROWS // 4)
     return 1 << rows.bit_length() - 1
 
 

@@ -10,20 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .covariance import Covariance, excess, logarithm, matmul
-
-# Up to this many features a loop over columns, of all matrices at once, is faster than a call of
-# LAPACK for each (150 µs against 550 for 512 inverses of 8×8).
-LOOPED = 8
-
-
-@functools.cache
-def _layout(d: int):
-    """Where each entry of a (d, d) factor lies in [diagonal, strict lower part, 0]."""
-    rows, columns = (index.astype(np.int32) for index in np.tril_indices(d, -1))
-    layout = np.full((d, d), d + len(rows), np.int32)
-    layout[np.arange(d), np.arange(d)] = np.arange(d)
-    layout[rows, columns] = d + np.arange(len(rows))
-    return rows, columns, layout
+from .factors import assembled, inverse, solve, strict, symmetric, transpose
 
 
 @functools.cache
@@ -33,61 +20,6 @@ def _pairs(d: int):
     place = np.zeros((d + 1, d + 1), np.int32)
     place[first, second] = place[second, first] = np.arange(len(first))
     return first, second, place
-
-
-def _strict(matrix, d: int):
-    rows, columns, _ = _layout(d)
-    return matrix[..., rows, columns]
-
-
-def _matrix(diagonal: jax.Array, lower: jax.Array, transposed: bool = False) -> jax.Array:
-    d = diagonal.shape[-1]
-    layout = _layout(d)[2].T if transposed else _layout(d)[2]
-    entries = jnp.concatenate([diagonal, lower], axis=-1)
-    if d <= LOOPED:  # a product with ones: XLA's CPU code gathers stacks of small matrices slowly
-        places = np.eye(entries.shape[-1] + 1, dtype=entries.dtype)[:-1, layout.ravel()]
-        return matmul(entries, places).reshape(*entries.shape[:-1], d, d)
-    entries = jnp.concatenate([entries, jnp.zeros_like(diagonal[..., :1])], axis=-1)
-    return entries[..., layout]
-
-
-def _diagonal(matrix: jax.Array) -> jax.Array:
-    return jnp.diagonal(matrix, axis1=-2, axis2=-1)
-
-
-def _transpose(matrix: jax.Array) -> jax.Array:
-    return jnp.swapaxes(matrix, -1, -2)
-
-
-def _inverse(factor: jax.Array, often: bool = True) -> jax.Array:
-    """L⁻¹ of lower-triangular factors (c, d, d); unless `often`, by what compiles fastest."""
-    d = factor.shape[-1]
-    eye = jnp.broadcast_to(jnp.eye(d, dtype=factor.dtype), factor.shape)
-    if d > LOOPED or not often:
-        return jax.lax.linalg.triangular_solve(factor, eye, left_side=True, lower=True)
-
-    def eliminate(j, inverse):
-        column = jax.lax.dynamic_index_in_dim(factor, j, 2)
-        pivot = jax.lax.dynamic_index_in_dim(column, j, 1)
-        row = jax.lax.dynamic_index_in_dim(inverse, j, 1) / pivot
-        below = (jnp.arange(d) > j)[None, :, None]
-        inverse = inverse - jnp.where(below, column, 0) * row
-        return jax.lax.dynamic_update_index_in_dim(inverse, row, j, 1)
-
-    return jax.lax.fori_loop(0, d, eliminate, eye)
-
-
-def _solve(factor: jax.Array, vectors: jax.Array, transposed: bool = False) -> jax.Array:
-    """W⁻¹ v, or W⁻ᵀ v, for vectors (k, d) and lower-triangular factors (c, d, d)."""
-    (k, d), dtype = vectors.shape, jnp.promote_types(factor.dtype, vectors.dtype)
-    return jax.lax.linalg.triangular_solve(
-        jnp.broadcast_to(factor, (k, d, d)).astype(dtype), vectors[..., None].astype(dtype),
-        left_side=True, lower=True, transpose_a=transposed,
-    )[..., 0]  # fmt: skip
-
-
-def _symmetric(matrix: jax.Array) -> jax.Array:
-    return (matrix + _transpose(matrix)) / 2
 
 
 @jax.tree_util.register_dataclass
@@ -104,17 +36,17 @@ class Full(Covariance):
     @property
     def factor(self) -> jax.Array:
         """W as (c, d, d)."""
-        return _matrix(jnp.exp(self.log_diagonal), self.lower)
+        return assembled(jnp.exp(self.log_diagonal), self.lower)
 
     @property
     def factor_transposed(self) -> jax.Array:
         """Wᵀ as (c, d, d), laid out as such: products of stacks take transposed ones badly."""
-        return _matrix(jnp.exp(self.log_diagonal), self.lower, transposed=True)
+        return assembled(jnp.exp(self.log_diagonal), self.lower, transposed=True)
 
     @property
     def inverse_factor(self) -> jax.Array:
         """L = W⁻¹ as (c, d, d), the Cholesky factor of Σ."""
-        return _inverse(self.factor)
+        return inverse(self.factor)
 
     @classmethod
     def identity(cls, k, d, dtype):
@@ -139,11 +71,11 @@ class Full(Covariance):
         scale = xp.sqrt(xp.diagonal(covariances, axis1=-2, axis2=-1))
         correlation = covariances / (scale[..., :, None] * scale[..., None, :])
         factor = xp.linalg.inv(xp.linalg.cholesky(correlation)) / scale[..., None, :]
-        return cls(xp.log(xp.diagonal(factor, axis1=-2, axis2=-1)), _strict(factor, d))
+        return cls(xp.log(xp.diagonal(factor, axis1=-2, axis2=-1)), strict(factor, d))
 
     def dense(self, d):
-        inverse = self.inverse_factor
-        return matmul(inverse, _transpose(inverse))
+        root = self.inverse_factor
+        return matmul(root, transpose(root))
 
     def dense_precision(self, d):
         return matmul(self.factor_transposed, self.factor)
@@ -156,17 +88,17 @@ class Full(Covariance):
         return matmul(self.factor, vectors[..., None])[..., 0]
 
     def unwhiten(self, vectors):
-        return _solve(self.factor, vectors)
+        return solve(self.factor, vectors)
 
     def unwhiten_transposed(self, vectors):
-        return _solve(self.factor, vectors, transposed=True)
+        return solve(self.factor, vectors, transposed=True)
 
     def log_scales(self, d):
         return -self.log_diagonal
 
     def amplification(self, means):
-        inverse = _inverse(self.factor, often=False)
-        reach = jnp.abs(means) + jnp.sqrt(jnp.sum(inverse**2, axis=-1))
+        root = inverse(self.factor, often=False)
+        reach = jnp.abs(means) + jnp.sqrt(jnp.sum(root**2, axis=-1))
         precision = jnp.abs(self.dense_precision(means.shape[-1]))
         return jnp.sum(matmul(precision, reach[..., None])[..., 0] * reach, axis=-1)
 
@@ -183,7 +115,7 @@ class Full(Covariance):
     def spread(self, cross, shift, means):
         # Σ w r y xᵀ Wᵀ − shift (W μ)ᵀ: one tall product in the loop instead of k small ones.
         moved = self.pool(shift[..., :, None] * self.whiten(means)[..., None, :])
-        return _symmetric(matmul(cross, _transpose(self.factor)) - moved)
+        return symmetric(matmul(cross, transpose(self.factor)) - moved)
 
     @staticmethod
     def features(x):
@@ -211,7 +143,7 @@ class Full(Covariance):
 
     @staticmethod
     def outer(a, b):
-        return _symmetric(a[..., :, None] * b[..., None, :])
+        return symmetric(a[..., :, None] * b[..., None, :])
 
     @staticmethod
     def reduce(matrix):
@@ -219,7 +151,7 @@ class Full(Covariance):
 
     def whiten_second(self, moment):
         factor = self.factor
-        return _symmetric(matmul(matmul(factor, moment), _transpose(factor)))
+        return symmetric(matmul(matmul(factor, moment), transpose(factor)))
 
     def quadratic(self, moment):
         factor = self.factor
@@ -228,11 +160,11 @@ class Full(Covariance):
     @classmethod
     def maximise(cls, moment, mass, d):
         root = jax.lax.linalg.cholesky(moment / mass[:, None, None], symmetrize_input=False)
-        diagonal = _diagonal(root)
+        diagonal = jnp.diagonal(root, axis1=-2, axis2=-1)
         # λ² − 1 − 2 log λ = 2 (λ − 1 − log λ) + (λ − 1)²: no totals are subtracted
         divergence = jnp.sum(2 * excess(diagonal) + (diagonal - 1) ** 2, axis=-1)
-        divergence += jnp.sum(_strict(root, d) ** 2, axis=-1)
-        return cls(-logarithm(diagonal), _strict(_inverse(root), d)), divergence
+        divergence += jnp.sum(strict(root, d) ** 2, axis=-1)
+        return cls(-logarithm(diagonal), strict(inverse(root), d)), divergence
 
     def entries(self):
         return self.log_diagonal, self.lower
@@ -241,11 +173,11 @@ class Full(Covariance):
         return type(self)(diagonal, lower)
 
     def compose(self, base):
-        lower = _strict(matmul(self.factor, base.factor), self.log_diagonal.shape[-1])
+        lower = strict(matmul(self.factor, base.factor), self.log_diagonal.shape[-1])
         return type(self)(self.log_diagonal + base.log_diagonal, lower)
 
     def relative_to(self, base):
-        lower = _strict(matmul(self.factor, base.inverse_factor), self.log_diagonal.shape[-1])
+        lower = strict(matmul(self.factor, base.inverse_factor), self.log_diagonal.shape[-1])
         return type(self)(self.log_diagonal - base.log_diagonal, lower)
 
     def metric(self, weight, d):
@@ -257,9 +189,9 @@ class Full(Covariance):
 
     def spread_from_gradient(self, gradient, mass, d):
         # ∂ℓ/∂W = tril((mass I − spread) W⁻ᵀ), hence tril(mass I − spread) = tril(∂ℓ/∂W Wᵀ).
-        slope = _matrix(gradient.log_diagonal * jnp.exp(-self.log_diagonal), gradient.lower)
-        missing = jnp.tril(matmul(slope, _transpose(self.factor)))
-        missing = missing + _transpose(jnp.tril(missing, -1))
+        slope = assembled(gradient.log_diagonal * jnp.exp(-self.log_diagonal), gradient.lower)
+        missing = jnp.tril(matmul(slope, transpose(self.factor)))
+        missing = missing + transpose(jnp.tril(missing, -1))
         return mass[:, None, None] * jnp.eye(d, dtype=missing.dtype)[None] - missing
 
 
