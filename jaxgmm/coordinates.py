@@ -27,8 +27,8 @@ import jax
 import jax.numpy as jnp
 
 from .covariance import matmul
+from .factors import assembled, inverse, parts, transpose
 from .mixture import Mixture
-from .triangles import inverse, parts, transpose, triangle
 
 # Components lighter than this share of an even weight are scaled as if they had it.
 LEAST_SHARE = 1e-3
@@ -138,12 +138,12 @@ class _Factored(_Absolute):
 
     def _matrix(self, numbers: Mixture) -> jax.Array:
         diagonal, lower = numbers.covariance.entries()
-        return triangle(jnp.exp(diagonal) if self.logarithmic else diagonal, lower)
+        return assembled(jnp.exp(diagonal) if self.logarithmic else diagonal, lower)
 
     def numbers(self, mixture, near=None):
         diagonal, lower = mixture.covariance.entries()
         factor = self.describe(
-            triangle(jnp.exp(diagonal), lower), None if near is None else self._matrix(near)
+            assembled(jnp.exp(diagonal), lower), None if near is None else self._matrix(near)
         )
         diagonal, lower = parts(factor)
         held = mixture.covariance.holding(

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .covariance import Covariance, excess, logarithm
+
+
+@functools.cache
+def _pairs(d: int):
+    """The pairs (i, j) of d + 1 augmented features whose products are the natural features: every
+    feature with itself, then the last, which is 1, with each."""
+    each, last = np.arange(d + 1, dtype=np.int32), np.full(d + 1, d, np.int32)
+    return np.concatenate([each[:-1], each]), np.concatenate([each[:-1], last])
 
 
 @jax.tree_util.register_dataclass
@@ -96,20 +106,23 @@ class Diagonal(Covariance):
     def spread(self, cross, shift, means):
         return cross
 
-    @classmethod
-    def features(cls, x):
-        ones = jnp.ones((1, x.shape[1]), x.dtype)
-        return jnp.concatenate([cls.fold((x**2).T).T, x, ones])
+    @staticmethod
+    def features(x):
+        # One product of gathered rows: XLA's CPU code concatenates pieces slowly (5 ms against 1.4
+        # for 10⁵ rows of 16).
+        first, second = _pairs(len(x))
+        augmented = jnp.concatenate([x, jnp.ones((1, x.shape[1]), x.dtype)])
+        return augmented[first] * augmented[second]
 
     def natural(self, means, constants):
-        precision = jnp.exp(2 * self.log_diagonal)
+        precision = jnp.broadcast_to(jnp.exp(2 * self.log_diagonal), means.shape)
         linear = precision * means
         constant = constants - jnp.sum(linear * means, axis=-1) / 2
         return jnp.concatenate([-precision / 2, linear, constant[:, None]], axis=-1)
 
-    @staticmethod
-    def moments(sums, d):
-        return sums[:, -1], sums[:, -1 - d : -1], sums[:, : -1 - d]
+    @classmethod
+    def moments(cls, sums, d):
+        return sums[:, 2 * d], sums[:, d : 2 * d], cls.fold(sums[:, :d])
 
     @classmethod
     def outer(cls, a, b):

@@ -42,13 +42,13 @@ def _given_shares(
     mass, moment = rows.total(first, MOST_ROWS, beside)
     means = moment / jnp.where(mass > 0, mass, 1)[:, None]
     frame = Mixture(jnp.log(mass / jnp.sum(mass)), means, even)
-    kernel = Whitened(frame)
+    kernel = Whitened(frame, lanes)
 
     def second(x, weight, *block):
         y = frame.covariance.residuals(means, x)
         return kernel.sums(x, y, weight[None] * share(*block))
 
-    sums = kernel.statistics(rows.total(second, block_rows(kernel, lanes), beside))
+    sums = kernel.statistics(rows.total(second, block_rows(kernel), beside))
     sums = Statistics(*sums, jnp.zeros((), means.dtype))
     return m_step_from(frame, sums, prior).taken_from(frame)
 

@@ -20,8 +20,11 @@ from .mixture import Mixture
 
 # Rounding that the natural kernel may add to a log-density, relative to its own size.
 SAFE_ROUNDING = {"float32": 1e-4, "float64": 1e-10}
-BLOCK_BYTES = 1 << 21
-MOST_ROWS = 4096
+# A block on a CPU: a quarter of a core's own cache, since products repack what they read. Where so
+# few rows fit that adding up the blocks' sums costs more, what fits the cache that cores share.
+CORE_BYTES, MOST_ROWS = 1 << 18, 2048
+SHARED_BYTES, LEAST_ROWS = 1 << 23, 128
+GPU_BYTES, GPU_MOST_ROWS = 1 << 27, 1 << 16
 SMALL = 4096
 
 
@@ -36,15 +39,19 @@ def posterior(log_joint: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 class Whitened:
-    """Residuals in each component's own units."""
+    """Residuals in each component's own units.
 
-    def __init__(self, mixture: Mixture):
+    `lanes` is how many mixtures take the pass side by side (under vmap)."""
+
+    def __init__(self, mixture: Mixture, lanes: int = 1):
         self.mixture = mixture
+        self.lanes = lanes
         self.constants = mixture.log_constants
 
-    def held(self, lanes: int) -> int:
-        """How many numbers are held for each row by mixtures side by side."""
-        return lanes * self.mixture.means.size
+    @property
+    def held(self) -> int:
+        """How many numbers all lanes hold for each row: residuals, plain and weighted."""
+        return 2 * self.lanes * self.mixture.means.size
 
     def log_joint(self, x):
         """(k, b), and what `sums` needs of the block."""
@@ -63,18 +70,29 @@ class Whitened:
 
 
 class Natural:
-    """Natural parameters times features; the features are the same for every mixture."""
+    """Natural parameters times features; the features are the same for every mixture.
 
-    def __init__(self, mixture: Mixture):
+    `lanes` is how many mixtures take the pass side by side (under vmap)."""
+
+    def __init__(self, mixture: Mixture, lanes: int = 1):
         self.mixture = mixture
+        self.lanes = lanes
         self.parameters = mixture.covariance.natural(
             mixture.means, jnp.where(mixture.present, mixture.log_constants, 0)
         )
 
-    def held(self, lanes: int) -> int:
-        """How many numbers are held for each row by mixtures side by side."""
+    @property
+    def held(self) -> int:
+        """How many numbers all lanes hold for each row."""
         k, features = self.parameters.shape
-        return lanes * k + features
+        return self.lanes * k + features
+
+    @property
+    def tall(self) -> bool:
+        """Whether the sums are (f, k): a matrix product repacks its second factor, which had better
+        be the smaller one."""
+        k, features = self.parameters.shape
+        return self.lanes * k < features
 
     def log_joint(self, x):
         """(k, b), and what `sums` needs of the block."""
@@ -84,11 +102,12 @@ class Natural:
 
     def sums(self, x, features, share):
         """What to add up over blocks, for shares w r (k, b)."""
-        return matmul(share, features.T)
+        return matmul(features, share.T) if self.tall else matmul(share, features.T)
 
     def statistics(self, sums):
         """Mass, shift and spread: raw moments, moved to each component's mean and whitened."""
         means, covariance = self.mixture.means, self.mixture.covariance
+        sums = sums.T if self.tall else sums
         mass, first, second = covariance.moments(sums, self.mixture.n_features)
         moved = first - mass[:, None] * means
         second = second - 2 * covariance.outer(first, means)
@@ -109,13 +128,17 @@ class Choice(NamedTuple):
     natural: jax.Array | None = None
 
 
-def block_rows(kernel: Whitened | Natural, lanes: int = 1) -> int:
-    """Rows in a block, a power of two: as many as keep what is held for them, by all the lanes side
-    by side, in a core's cache (or fill a GPU)."""
-    row_bytes = kernel.held(lanes) * kernel.mixture.dtype.itemsize
-    cpu = jax.default_backend() == "cpu"
-    size, most = (BLOCK_BYTES, MOST_ROWS) if cpu else (64 * BLOCK_BYTES, 16 * MOST_ROWS)
-    return 1 << min(max(size // row_bytes, 64), most).bit_length() - 1
+def block_rows(kernel: Whitened | Natural) -> int:
+    """Rows in a block, a power of two: as many as keep what is held for them in a core's cache (or
+    fill a GPU)."""
+    fit = lambda size: size // (kernel.held * kernel.mixture.dtype.itemsize)
+    if jax.default_backend() != "cpu":
+        rows = min(max(fit(GPU_BYTES), LEAST_ROWS), GPU_MOST_ROWS)
+    elif fit(CORE_BYTES) >= LEAST_ROWS:
+        rows = min(fit(CORE_BYTES), MOST_ROWS)
+    else:
+        rows = min(max(fit(SHARED_BYTES), LEAST_ROWS), MOST_ROWS // 4)
+    return 1 << rows.bit_length() - 1
 
 
 def rounding(mixture: Mixture) -> jax.Array:
@@ -146,11 +169,11 @@ def with_kernel(kernel: str | Choice, mixture: Mixture, n: int, run):
     if natural is None:
         name = settled(name, n)
         if name in KERNELS:
-            return run(KERNELS[name](mixture), choice.lanes)
+            return run(KERNELS[name](mixture, choice.lanes))
         natural = natural_is_safe(mixture)
     return jax.lax.cond(
         natural,
-        lambda m: run(Natural(m), choice.lanes),
-        lambda m: run(Whitened(m), choice.lanes),
+        lambda m: run(Natural(m, choice.lanes)),
+        lambda m: run(Whitened(m, choice.lanes)),
         mixture,
     )

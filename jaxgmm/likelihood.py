@@ -74,11 +74,11 @@ def statistics_of_gradient(mixture: Mixture, slope: Mixture, total: jax.Array) -
 def _value_of_rows(rows, mixture):
     centred, rows = about_mixture(mixture, rows)
 
-    def run(kernel, lanes):
+    def run(kernel):
         def block(x, weight):
             return jnp.sum(weight * posterior(kernel.log_joint(x)[0])[1])
 
-        return rows.total(block, block_rows(kernel, lanes))
+        return rows.total(block, block_rows(kernel))
 
     return with_kernel("auto", centred, rows.n, run)
 

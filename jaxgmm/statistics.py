@@ -43,13 +43,13 @@ class Statistics:
 def statistics(mixture: Mixture, rows: Rows, kernel: str | Choice = "auto") -> Statistics:
     """One pass over `rows` at a mixture given in the rows' centred coordinates."""
 
-    def run(kernel, lanes):
+    def run(kernel):
         def block(x, weight):
             joint, intermediate = kernel.log_joint(x)
             resp, log_prob = posterior(joint)
             return kernel.sums(x, intermediate, weight[None] * resp), matmul(weight, log_prob)
 
-        sums, log_likelihood = rows.total(block, block_rows(kernel, lanes))
+        sums, log_likelihood = rows.total(block, block_rows(kernel))
         return Statistics(*kernel.statistics(sums), log_likelihood)
 
     return with_kernel(kernel, mixture, rows.n, run)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .covariance import Covariance, excess, logarithm, matmul
-from .triangles import inverse, parts, solve, symmetric, transpose, triangle
+from .factors import assembled, inverse, parts, solve, symmetric, transpose
 
 
 @functools.cache
@@ -36,12 +36,12 @@ class Full(Covariance):
     @property
     def factor(self) -> jax.Array:
         """W as (c, d, d)."""
-        return triangle(jnp.exp(self.log_diagonal), self.lower)
+        return assembled(jnp.exp(self.log_diagonal), self.lower)
 
     @property
     def factor_transposed(self) -> jax.Array:
         """Wᵀ as (c, d, d), laid out as such: products of stacks take transposed ones badly."""
-        return triangle(jnp.exp(self.log_diagonal), self.lower, transposed=True)
+        return assembled(jnp.exp(self.log_diagonal), self.lower, transposed=True)
 
     @property
     def inverse_factor(self) -> jax.Array:
@@ -198,7 +198,7 @@ class Full(Covariance):
 
     def spread_from_gradient(self, gradient, mass, d):
         # ∂ℓ/∂W = tril((mass I − spread) W⁻ᵀ), hence tril(mass I − spread) = tril(∂ℓ/∂W Wᵀ).
-        slope = triangle(gradient.log_diagonal * jnp.exp(-self.log_diagonal), gradient.lower)
+        slope = assembled(gradient.log_diagonal * jnp.exp(-self.log_diagonal), gradient.lower)
         missing = jnp.tril(matmul(slope, transpose(self.factor)))
         missing = missing + transpose(jnp.tril(missing, -1))
         return mass[:, None, None] * jnp.eye(d, dtype=missing.dtype)[None] - missing

@@ -7,6 +7,7 @@ import pytest
 import reference
 
 from jaxgmm import FAMILIES
+from jaxgmm.factors import inverse
 
 K, D = 3, 4
 
@@ -133,3 +134,13 @@ def test_parameters_are_the_leaves(family, d):
     """A family has as many free parameters as its leaves have numbers."""
     unit = FAMILIES[family].identity(K, d, float)
     assert FAMILIES[family].n_parameters(K, d) == sum(leaf.size for leaf in jax.tree.leaves(unit))
+
+
+@pytest.mark.parametrize("often", [True, False])
+@pytest.mark.parametrize("d", [1, 8, 9, 16, 17, 33, 70])
+def test_inverse_of_factors(d, often, x64):
+    """By whichever way the size takes."""
+    factors = np.tril(np.random.default_rng(d).normal(size=(3, d, d)), -1) / d + 2 * np.eye(d)
+    found = np.asarray(inverse(jnp.asarray(factors), often))
+    np.testing.assert_allclose(found, np.linalg.inv(factors), atol=1e-14)
+    np.testing.assert_array_equal(found, np.tril(found))

@@ -53,7 +53,7 @@ def test_blocks_do_not_show(family, block, kernel, x64, monkeypatch):
     mixture, _, x, weight = setting(family)
     rows = Rows(x, weight, jnp.zeros(3))
     whole = statistics(mixture, rows, kernel)
-    monkeypatch.setattr("jaxgmm.statistics.block_rows", lambda kernel, lanes: block)
+    monkeypatch.setattr("jaxgmm.statistics.block_rows", lambda kernel: block)
     close(statistics(mixture, rows, kernel), whole)
 
 
