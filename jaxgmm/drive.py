@@ -5,8 +5,10 @@ wait for itself. So the host walks the program instead: a loop or a branch that 
 taken by Python, one round after another, and all that lies between two requests is compiled. The
 program is the one that an array would get: no algorithm knows where its rows come from.
 
-A request is the primitive `total_p`: operands the centre (d,) and what `function` closes over,
-parameters the traced `function` and the block it was traced for.
+A request is a primitive. `total_p` asks for a sum over blocks: operands the centre (d,) and what
+`function` closes over, parameters the traced `function` and the block it was traced for. `fold_p`
+asks for a function to be led through the chunks of rows, one after another: operands what it closes
+over and what it carries.
 """
 
 from __future__ import annotations
@@ -25,9 +27,12 @@ total_p.def_abstract_eval(
     lambda *operands, function, block_rows: [v.aval for v in function.outvars]
 )
 
-# read(request's parameters, *operands) -> the sums: see `stream.py`.
-Read = Callable[..., Sequence[jax.Array]]
-# A piece of the program: (read, *values) -> values.
+fold_p = core.Primitive("fold_over_stream")
+fold_p.multiple_results = True
+fold_p.def_abstract_eval(lambda *operands, function: [v.aval for v in function.outvars])
+
+# A piece of the program: (read, *values) -> values. `read.total(request, *operands)` and
+# `read.fold(request, *operands)` do what is asked for: see `reading.py`.
 Piece = Callable[..., Sequence[Any]]
 
 
@@ -36,7 +41,7 @@ def _asks_for_rows(jaxpr) -> bool:
 
 
 def _asks(eqn) -> bool:
-    if eqn.primitive is total_p:
+    if eqn.primitive in (total_p, fold_p):
         return True
     return any(map(_asks_for_rows, core.jaxprs_in_params(eqn.params)))
 
@@ -107,7 +112,10 @@ def _by_host(eqn) -> Piece:
     name = eqn.primitive.name
     if eqn.primitive is total_p:
         request = Request(**eqn.params)
-        return lambda read, *operands: read(request, *operands)
+        return lambda read, *operands: read.total(request, *operands)
+    if eqn.primitive is fold_p:
+        request = Request(**eqn.params)
+        return lambda read, *operands: read.fold(request, *operands)
     if name in HOST:
         return HOST[name](**eqn.params)
     for program in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
@@ -117,16 +125,17 @@ def _by_host(eqn) -> Piece:
 
 
 class Request:
-    """A function to be summed over all rows, from within a program."""
+    """A function of rows, from within a program: of a block of them, or of what is carried and a
+    chunk of them."""
 
-    def __init__(self, function, block_rows: int):
+    def __init__(self, function, block_rows: int | None = None):
         self.block_rows = block_rows
         self.shapes = [v.aval for v in function.outvars]
         self._piece = driven(function)
 
-    def __call__(self, constants, x, weight):
-        """The function of a block."""
-        return self._piece(None, *constants, x, weight)
+    def __call__(self, *values):
+        """The function of its constants and arguments."""
+        return self._piece(None, *values)
 
 
 def _while(cond_jaxpr, body_jaxpr, cond_nconsts, body_nconsts, **_) -> Piece:

@@ -125,15 +125,6 @@ def devices(given) -> None:
         raise ValueError("devices is empty: give at least one, or None for all local ones.")
 
 
-def in_memory(rows) -> None:
-    """Rows that minibatches can be drawn from."""
-    if not hasattr(rows, "x"):
-        raise ValueError(
-            "Stochastic draws minibatches from rows in memory, and a stream has none there: use "
-            "another algorithm, or an array or Shards."
-        )
-
-
 def untraced_checkpoint(*given) -> None:
     """No tracers: the host is to write."""
     if checks.traced(given):
