@@ -123,7 +123,7 @@ def opened(
         mesh = None if _placed(found, weight) else spread_over(devices, len(found))
         if rows_per_block is None and mesh is not None:
             return sharded(Shards(found, mesh), weight, like)
-        return _padded(found, weight, dtype, rows_per_block)
+        return held(found, weight, dtype, rows_per_block)
     x = checks.cast(found, "x", dtype)
     return ArrayData(x, row_checks.weights_of_rows(weight, len(x), dtype), rows_per_block)
 
@@ -145,7 +145,7 @@ def _placed(*arrays) -> bool:
     return any(isinstance(array, jax.Array) and array.committed for array in arrays)
 
 
-def _padded(x, weight, dtype, rows_per_block) -> ArrayData:
+def held(x, weight, dtype, rows_per_block=None) -> ArrayData:
     """An array with rows of weight 0 at its end, so that nearby n share a program (see `bucket`).
     One on several devices stays as it is."""
     n = len(x)

@@ -20,12 +20,61 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
+from jax.interpreters import ad, batching
 
 total_p = core.Primitive("total_over_stream")
 total_p.multiple_results = True
 total_p.def_abstract_eval(
     lambda *operands, function, block_rows: [v.aval for v in function.outvars]
 )
+
+
+def total(centre, function, block, block_rows: int) -> list[jax.Array]:
+    """Σ over blocks of function(x, weight), a list, for blocks of these shapes."""
+    traced = jax.make_jaxpr(function)(*block)
+    return total_p.bind(centre, *traced.consts, function=traced.jaxpr, block_rows=block_rows)
+
+
+def _total_jvp(primals, tangents, *, function, block_rows):
+    """A sum and its slope are one sum. Where coordinates start is held fixed."""
+    (centre, *constants), (fixed, *along) = primals, tangents
+    moving = [i for i, tangent in enumerate(along) if type(tangent) is not ad.Zero]
+    if type(fixed) is not ad.Zero:
+        raise NotImplementedError("a stream's rows have no derivative by their coordinates.")
+
+    def of_block(x, weight):
+        def value(*moved):
+            own = list(constants)
+            for i, constant in zip(moving, moved, strict=True):
+                own[i] = constant
+            return core.jaxpr_as_fun(core.ClosedJaxpr(function, own))(x, weight)
+
+        return jax.jvp(value, [constants[i] for i in moving], [along[i] for i in moving])
+
+    found = total(centre, of_block, _block(function), block_rows)
+    return found[: len(found) // 2], found[len(found) // 2 :]
+
+
+def _total_batched(operands, axes, *, function, block_rows):
+    """Sums side by side are one sum."""
+    (centre, *constants), (fixed, *axes) = operands, axes
+    if fixed is not None:
+        raise NotImplementedError("a stream's rows have the same coordinates in every lane.")
+
+    def of_block(x, weight):
+        one = lambda *own: core.jaxpr_as_fun(core.ClosedJaxpr(function, own))(x, weight)
+        return jax.vmap(one, axes)(*constants)
+
+    found = total(centre, of_block, _block(function), block_rows)
+    return found, [0] * len(found)
+
+
+def _block(function) -> list[jax.ShapeDtypeStruct]:
+    return [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in function.invars]
+
+
+ad.primitive_jvps[total_p] = _total_jvp
+batching.primitive_batchers[total_p] = _total_batched
 
 fold_p = core.Primitive("fold_over_stream")
 fold_p.multiple_results = True

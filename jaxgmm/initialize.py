@@ -11,7 +11,7 @@ import numpy as np
 from . import checks, row_checks
 from . import prior as priors
 from .covariance import Covariance, matmul
-from .data import ArrayData, opened
+from .data import ArrayData, held, opened
 from .em import m_step_from
 from .families import family_class
 from .kernels import MOST_ROWS, Whitened, block_rows
@@ -288,8 +288,7 @@ def initialize(
     checks.choice(method, "method", METHODS)
     kind = family_class(family)
     k = checks.whole(n_components, "n_components", 1)
-    one = jax.local_devices()[:1]
-    data = opened(x, weight, devices=one, beside=key)
+    data = opened(x, weight, devices=jax.local_devices()[:1], beside=key)
     if not checks.traced(data):
         row_checks.extent_fits(*data.extent())
         row_checks.enough_distinct_in(data.pieces(), k)
@@ -299,5 +298,6 @@ def initialize(
         if len(places) < data.n:
             about = data.compute(_about_rows)
         x, weight = data.rows_at(places)
-        data = opened(x, strata if weight is None else strata * np.asarray(weight), devices=one)
+        weight = strata if weight is None else strata * np.asarray(weight)
+        data = held(x, weight.astype(data.dtype), data.dtype)
     return data.compute(_start, key, about, k=k, family=kind, method=method)

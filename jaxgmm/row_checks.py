@@ -37,7 +37,7 @@ def _warn_if_rounding_costs(x: np.ndarray, dtype) -> None:
             "rounding costs accuracy. Subtract its mean first, or compute in float64 under `with "
             "jax.enable_x64(True):`.",
             UserWarning,
-            stacklevel=6,
+            stacklevel=5,
         )
 
 

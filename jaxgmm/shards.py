@@ -39,9 +39,18 @@ class Shards(Source):
       dtype: for a function.
 
     Each device takes n/devices rows, filled up with rows of weight 0 (see `rows.bucket`). A pass
-    ends in one all-reduce of the sums. With several processes (`jax.distributed`) every process makes the
-    same calls, and each gets the whole result; if one dies, the others end with JAX's error, after
-    the timeouts given to `jax.distributed.initialize`.
+    ends in one all-reduce of the sums. With several processes (`jax.distributed`) every process
+    makes the same calls, and each gets the whole result. If one dies, the others end with JAX's
+    error once its heartbeat is missed: `jax.distributed.initialize(heartbeat_timeout_seconds=10,
+    shutdown_timeout_seconds=10)` makes that half a minute, where JAX's own settings take minutes.
+
+    Another axis of the mesh can hold restarts, each group of devices climbing from its own part of
+    the starts over all rows, and waiting for no other:
+
+        mesh = jax.sharding.Mesh(np.array(jax.devices()).reshape(2, 4), ("restarts", "rows"))
+        rows = Shards(x, mesh, axis="rows")
+        climb = jax.vmap(lambda start: fit(rows, start), spmd_axis_name="restarts")
+        best(climb(starts))                          # starts with a leading axis, here even
     """
 
     source: Any

@@ -125,6 +125,15 @@ def devices(given) -> None:
         raise ValueError("devices is empty: give at least one, or None for all local ones.")
 
 
+def in_memory(data) -> None:
+    """Rows that many fits can pass over side by side."""
+    if not hasattr(data, "x"):
+        raise ValueError(
+            "side_by_side needs rows in memory, and these are read on every pass: pass a JAX array "
+            "or Shards, or side_by_side=False."
+        )
+
+
 def untraced_checkpoint(*given) -> None:
     """No tracers: the host is to write."""
     if checks.traced(given):

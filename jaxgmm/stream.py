@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from . import checks, source_checks
-from .drive import fold_p, total_p
+from .drive import fold_p, total
 from .rows import Rows, Source
 
 
@@ -127,11 +127,9 @@ class StreamRows:
         block_rows = min(block_rows, self.chunk_rows // self.shares)
         x, weight = self._shapes(block_rows)
         x = jax.ShapeDtypeStruct(x.shape[::-1], x.dtype)
-        traced, shape = jax.make_jaxpr(function, return_shape=True)(x, weight)
-        leaves = total_p.bind(
-            self.centre, *traced.consts, function=traced.jaxpr, block_rows=block_rows
-        )
-        return jax.tree.unflatten(jax.tree.structure(shape), leaves)
+        tree = jax.tree.structure(jax.eval_shape(function, x, weight))
+        flat = lambda x, weight: jax.tree.leaves(function(x, weight))
+        return jax.tree.unflatten(tree, total(self.centre, flat, (x, weight), block_rows))
 
     def fold(self, function: Callable[[Any, Rows], Any], carry: Any) -> Any:
         """function(carry, rows) over chunks of the rows, one after another: a request to the host.

@@ -247,6 +247,15 @@ x = np.random.default_rng(0).normal(size=(1003, 2)).astype(np.float32)
 start = jaxgmm.initialize(jax.random.key(0), x, 2)
 found, expected = (jaxgmm.fit(rows, start, max_steps=5) for rows in (jaxgmm.Shards(x), x))
 np.testing.assert_allclose(found.objective, expected.objective, rtol=1e-6)
+mesh = jax.sharding.Mesh(np.array(jax.devices()).reshape(2, 4), ("restarts", "rows"))
+rows = jaxgmm.Shards(x, mesh, axis="rows")
+keys = jax.random.split(jax.random.key(1), 6)
+starts = jax.vmap(lambda key: jaxgmm.initialize(key, rows, 2))(keys)
+climb = lambda rows: lambda start: jaxgmm.fit(rows, start, max_steps=20)
+many = jax.vmap(climb(rows), spmd_axis_name="restarts")(starts)
+assert many.objective.sharding.spec == jax.sharding.PartitionSpec("restarts")
+assert len({shard.index[0].start for shard in many.objective.addressable_shards}) == 2
+np.testing.assert_allclose(many.objective, jax.vmap(climb(x))(starts).objective, rtol=1e-5)
 assert jaxgmm.use_all_cores(8) == 8
 try:
     jaxgmm.use_all_cores(3)
@@ -263,13 +272,79 @@ def test_eight_devices():
     assert "already runs with 8 CPU devices" in done.stdout, done.stderr[-2000:]
 
 
+# ---- programs ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["array", "blocks", "shards", "stream"])
+def test_nearby_n_share_a_program(kind, start):
+    """Within a bucket a fit, a start and a likelihood compile once, weighted or not; and padding
+    changes nothing but rounding."""
+    make = {
+        "array": lambda x: x,
+        "blocks": lambda x: Blocks(x, 64),
+        "shards": lambda x: Shards(x),
+        "stream": lambda x: Stream([x]),
+    }[kind]
+    traces = []
+
+    class Counted(EM):
+        def move(self, *arguments):
+            traces.append(1)
+            return super().move(*arguments)
+
+    algorithm = Counted()
+
+    def all_of(n, weight=None):
+        x = X[:n]
+        fit = jaxgmm.fit(make(x), start, algorithm, weight=weight, max_steps=4, tolerance=0)
+        jaxgmm.log_likelihood(fit.mixture, make(x), weight)
+        return fit, jaxgmm.initialize(jax.random.key(4), make(x), K, weight=weight)
+
+    all_of(490)
+    traced, compiled = len(traces), jaxgmm_data._compiled._cache_size()
+    found = all_of(501, WEIGHT)[0], all_of(501)[1]
+    all_of(483)
+    assert len(traces) == traced > 0
+    assert jaxgmm_data._compiled._cache_size() == compiled
+    run = lambda x, weight: jaxgmm.fit(x, start, weight=weight, max_steps=4, tolerance=0)
+    expected = jax.jit(run)(X, WEIGHT)
+    same(found[0].mixture, expected.mixture)
+    same(found[0].history, expected.history)
+    same(found[1], jax.jit(lambda x: jaxgmm.initialize(jax.random.key(4), x, K))(X))
+
+
+def test_buckets():
+    for n in [*range(1, 300), 1000, 1025, 4095, 4097, 33_000, 65_535, 65_536, 65_537, 10**7]:
+        padded = jaxgmm_rows.bucket(n)
+        assert n <= padded <= max(n * 9 / 8, n + 7)
+        assert jaxgmm_rows.bucket(padded) == padded
+        assert (n <= 4096) == (padded <= 4096)  # where "auto" settles on a kernel
+    assert jaxgmm_rows.bucket(jaxgmm_rows.SAMPLE_ROWS) == jaxgmm_rows.SAMPLE_ROWS
+    assert len({jaxgmm_rows.bucket(n) for n in range(1025, 2049)}) == 8
+
+
+def test_a_large_numpy_array_is_read_where_it_is(start, monkeypatch):
+    monkeypatch.setattr(jaxgmm_data, "COPIED_BYTES", 1000)
+    assert isinstance(jaxgmm_data.opened(X), jaxgmm_reading.StreamData)
+    run = functools.partial(jaxgmm.fit, mixture=start, weight=WEIGHT, max_steps=3, tolerance=0)
+    same(run(X), run(jax.numpy.asarray(X)))
+    same(jaxgmm.initialize(jax.random.key(1), X, K), jaxgmm.initialize(
+        jax.random.key(1), jax.numpy.asarray(X), K
+    ))  # fmt: skip
+    jax.jit(lambda mixture: jaxgmm.log_likelihood(mixture, X))(start)  # a tracer beside it
+    with pytest.raises(ValueError, match="row 400 of x"):
+        run(np.where(np.arange(N)[:, None] == 400, np.nan, X))
+
+
 # ---- memory ------------------------------------------------------------------------------------
 
 
 def test_a_stream_needs_little_memory(start, monkeypatch):
     """What is compiled for a chunk holds a block beside the chunk, not n×k."""
     add_chunk, calls = jaxgmm_reading._add_chunk, []
-    monkeypatch.setattr(jaxgmm_reading, "_add_chunk", lambda *a: (calls.append(a), add_chunk(*a))[1])
+    monkeypatch.setattr(
+        jaxgmm_reading, "_add_chunk", lambda *a: (calls.append(a), add_chunk(*a))[1]
+    )
     x = np.tile(X, (200, 1))
     jaxgmm.e_step(start, Stream(lambda: pieces(x, 5000)), devices=jax.devices()[:1])
     assert len(calls) == 1 + (len(x) - 1) // (1 << 17)
