@@ -12,8 +12,7 @@ so the Hessian's largest eigenvalue is ρ − 1, and D is half the squared gradi
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -23,9 +22,10 @@ from . import checks
 from . import prior as priors
 from .coordinates import Relative
 from .covariance import matmul
+from .data import admitted
 from .em import m_step_from
 from .likelihood import expected
-from .mixture import Mixture, admit
+from .mixture import Mixture
 from .prior import Prior, log_prior
 from .rows import Rows
 from .spectrum import columns_of, extremes, project, spectral_radius, start_like
@@ -163,15 +163,17 @@ def certificate(
     weight=None,
     prior: Prior | str | None = "default",
     tolerance: float = 1e-9,
+    devices: Sequence | None = None,
 ) -> Certificate:
     """Says what kind of point of the objective ℓ + log prior a mixture is.
 
     Args:
       mixture: any mixture of any family, from `fit` or from elsewhere.
-      x: (n, d) rows.
+      x: (n, d) rows: an array, or `Blocks`, `Shards` or a `Stream`.
       weight: (n,) row weights, or None for ones.
       prior: as in `fit`; give what the mixture was fitted with.
       tolerance: of D, below which the mixture counts as stationary; as in `fit`.
+      devices: which devices share an array of many rows; all local ones by default.
 
     Returns:
       A `Certificate` in the wider dtype of mixture and x; its `verdict` is "maximum", "saddle",
@@ -188,13 +190,13 @@ def certificate(
     Krylov space that power iteration runs through: Saad 2011, Numerical Methods for Large
     Eigenvalue Problems, sec. 6.2.)
     """
-    mixture, x, weight = admit(mixture, x, weight)
+    mixture, data = admitted(mixture, x, weight, devices)
     default_prior = isinstance(prior, str)
     if default_prior:
         checks.choice(prior, "prior", ("default",))
-    prior = priors.checked(None if default_prior else prior, mixture.n_features, x.dtype)
-    tolerance = jnp.asarray(checks.not_negative(tolerance, "tolerance"), x.dtype)
-    return _certify(mixture, x, weight, prior, tolerance, default_prior=default_prior)[0]
+    prior = priors.checked(None if default_prior else prior, mixture.n_features, data.dtype)
+    tolerance = jnp.asarray(checks.not_negative(tolerance, "tolerance"), data.dtype)
+    return data.compute(_certify, mixture, prior, tolerance, default_prior=default_prior)[0]
 
 
 def slope_of(at: Callable, offsets, sums: Statistics, prior: Prior | None):
@@ -204,13 +206,12 @@ def slope_of(at: Callable, offsets, sums: Statistics, prior: Prior | None):
     return jax.grad(lambda o: expected(at(o), here, sums) + log_prior(at(o), prior))(offsets)
 
 
-@functools.partial(jax.jit, static_argnames="default_prior")
-def _certify(mixture, x, weight, prior, tolerance, *, default_prior=False):
+def _certify(rows: Rows, mixture, prior, tolerance, *, default_prior=False):
     """The certificate, and the Hessian (p, p) in relative coordinates, leaf after leaf."""
-    covariance = priors.covariance_of(Rows.centred(x, weight))
+    covariance = priors.covariance_of(rows.about_mean())
     prior = priors.default(covariance) if default_prior else prior
     # One kernel, the safe one: choosing inside the program would compile both.
-    take_pass = lambda at: statistics(*about_mixture(at, Rows.of(x, weight)), "whitened")
+    take_pass = lambda at: statistics(*about_mixture(at, rows), "whitened")
     sums = take_pass(mixture)
     total, step = jnp.sum(sums.mass), m_step_from(mixture, sums, prior)
     zero, unravel = jax.flatten_util.ravel_pytree(jax.tree.map(jnp.zeros_like, mixture))

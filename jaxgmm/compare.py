@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import checks, row_checks
+from . import checks, row_checks, source_checks
 from . import prior as priors
 from .algorithms import named
 from .climb import STOPPING, Algorithm
 from .comparison import Comparison
 from .course import Plan
-from .data import ArrayData
+from .data import opened
 from .families import family_class
 from .fit import MOST_STEPS, Fit, capacity, run, trimmed
 from .initialize import METHODS, initialize
@@ -48,7 +48,7 @@ def compare(
     Args:
       key: a JAX random key. Start r is initialize(jax.random.split(key, restarts)[r], x,
         n_components).
-      x: (n, d) rows.
+      x: (n, d) rows: an array, which stays on one device, or `Blocks`, `Shards` or a `Stream`.
       n_components: k.
       algorithms: instances, e.g. [EM(), SQUAREM(), Gradient(optax.lbfgs)], or names in
         `ALGORITHMS`; a dict gives them names of your own.
@@ -59,7 +59,7 @@ def compare(
         algorithm. "auto" is settled once for all: whitened up to 4096 rows, else by `fit`'s rule.
       side_by_side: False runs the starts one after another, which is the fair clock. True runs them
         under vmap, which can be quicker in all; but then every start waits for the slowest, a line
-        search for the longest, and the time is shared out by passes.
+        search for the longest, and the time is shared out by passes. Not for a `Stream`.
       callback: called on the host with (name, start, `Fit`) after each fit.
 
     Returns:
@@ -76,24 +76,26 @@ def compare(
     k = checks.whole(n_components, "n_components", 1)
     contenders = named(algorithms)
     restarts = checks.whole(restarts, "restarts", 1)
-    x = row_checks.data(x)
     if checks.traced(x, weight):
         raise ValueError("compare runs a loop on the host: call it outside jit and vmap.")
-    weight = row_checks.weights_of_rows(weight, len(x), x.dtype)
+    # The fair clock is that of one device, unless x says otherwise.
+    data = opened(x, weight, devices=jax.local_devices()[:1])
+    if side_by_side:
+        source_checks.in_memory(data)
     if isinstance(prior, str):
         checks.choice(prior, "prior", ("default",))
-        prior = Prior.from_data(x, weight)
-    prior = priors.checked(prior, x.shape[1], x.dtype)
+        prior = data.compute(priors.of_rows, np.asarray(0.01, data.dtype))
+    prior = priors.checked(prior, data.n_features, data.dtype)
     checks.choice(method, "method", METHODS)
     tolerance = checks.not_negative(tolerance, "tolerance")
     max_steps = checks.whole(max_steps, "max_steps", 0, MOST_STEPS)
     checks.choice(kernel, "kernel", ("auto", *KERNELS))
     checks.choice(stopping, "stopping", STOPPING)
     checks.callback(callback)
-    row_checks.squares_fit(x)
-    row_checks.enough_distinct_rows(x, weight, k)
+    row_checks.extent_fits(*data.extent())
+    row_checks.enough_distinct_in(data.pieces(), k)
 
-    data, kernel = ArrayData(x, weight), settled(kernel, len(x))
+    kernel = settled(kernel, data.n)
     starts = [
         initialize(each, x, k, family=family, method=method, weight=weight)
         for each in jax.random.split(key, restarts)
@@ -112,7 +114,8 @@ def compare(
                 callback(name, start, one)
         fits[name] = _stacked([jax.device_get(one) for one in found])
 
-    ends = verdict(x, weight, prior, fits)
+    total = float(data.n if weight is None else np.sum(np.asarray(weight, np.float64)))
+    ends = verdict(data, total, prior, fits)
     forward = {name: _forward_passes(contenders[name], fits[name]) for name in fits}
     blind = any(passes.any() for passes in forward.values())
     return Comparison(
@@ -122,8 +125,8 @@ def compare(
         seconds=seconds,
         compile_seconds=compile_seconds,
         forward_passes=forward,
-        forward_price=forward_price(x, weight, starts[0]) if blind else np.nan,
-        total_weight=float(len(x) if weight is None else np.sum(np.asarray(weight, np.float64))),
+        forward_price=forward_price(data, starts[0]) if blind else np.nan,
+        total_weight=total,
     )
 
 

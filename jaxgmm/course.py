@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from . import prior as priors
 from .climb import Algorithm, Ascent, Climb
+from .em import EM
 from .mixture import Mixture
 from .prior import Prior
 from .rows import Rows
@@ -58,10 +59,14 @@ def framed(rows: Rows, prior: Prior | None, plan: Plan) -> tuple[Rows, Frame]:
     return rows, Frame(rows.centre, prior, rows.magnitude())
 
 
-def begun(rows: Rows, frame: Frame, mixture: Mixture, tolerance, max_steps, plan: Plan) -> Course:
-    """The first pass; histories have room for plan.capacity entries."""
+def begun(
+    rows: Rows, frame: Frame, mixture: Mixture, tolerance, max_steps, plan: Plan, goes_on=False
+) -> Course:
+    """The first pass; histories have room for plan.capacity entries. Where the same program goes
+    on, EM is one step short of it: the loop takes it, and a pass is compiled once."""
     ascent = _ascent(rows, frame, tolerance, max_steps, plan)
-    start = ascent.begin(mixture.translate(-frame.centre))
+    begin = ascent.before if goes_on and type(plan.algorithm) is EM else ascent.begin
+    start = begin(mixture.translate(-frame.centre))
     full = lambda value: jnp.full((plan.capacity,), value)
     return Course(start, History(full(start.objective), full(start.passes)))
 
@@ -83,7 +88,8 @@ def advanced(
         if plan.callback is not None:
             told = steps, objective, climb.em_step.gain
             tell = lambda: jax.debug.callback(plan.callback, *told)
-            now = steps % getattr(plan.callback, "every", 1) == 0  # the host is slow to ask
+            # The host is slow to ask; and the first pass is no step.
+            now = (steps % getattr(plan.callback, "every", 1) == 0) & (steps > 0)
             jax.lax.cond(now, lambda: rows.on_one_device(tell), lambda: None)
         # An entry of a step that was not taken is beyond climb.steps, and never shown.
         return Course(climb, History(

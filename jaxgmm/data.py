@@ -18,12 +18,14 @@ import numpy as np
 
 from . import checks, row_checks, source_checks
 from .mixture import Mixture
-from .rows import Held, Rows, Source
+from .reading import StreamData
+from .rows import BUCKETED_ROWS, Held, Rows, Source, bucket
 from .shards import Shards, sharded, spread_over
-from .stream import Stream, StreamData
+from .stream import Stream
 
-# Rows that stand for all of them where a start is made from a sample.
-SAMPLE_ROWS = 1 << 16
+# A larger NumPy array is read where it is, as a stream of itself, where JAX's copy of it would take
+# the same memory again.
+COPIED_BYTES = 1 << 26
 
 
 class Data(Protocol):
@@ -61,16 +63,17 @@ class Blocks(Source):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class ArrayData(Held):
-    """An array, possibly traced."""
+    """An array, possibly traced, whose last rows may be padding."""
 
     x: jax.Array
     weight: jax.Array | None
     rows_per_block: int | None = dataclasses.field(default=None, metadata={"static": True})
+    padding: int = dataclasses.field(default=0, metadata={"static": True})
 
     @property
     def n(self) -> int:
         """How many rows there are."""
-        return len(self.x)
+        return len(self.x) - self.padding
 
     def extent(self) -> tuple[np.ndarray, np.ndarray]:
         """The smallest and the largest value of each feature."""
@@ -107,46 +110,59 @@ def opened(
     rows with weights."""
     source_checks.devices(devices)
     if isinstance(x, Stream):
-        survey = x.survey
-        dtype = checks.float_dtype(survey.dtype, like)
-        weight = row_checks.weights_of_rows(weight, survey.n, dtype)
-        weight = None if weight is None else np.asarray(weight)
-        return StreamData(x, weight, dtype, spread_over(devices, survey.n))
+        return _streamed(x, weight, devices, checks.float_dtype(x.survey.dtype, like))
     if isinstance(x, Shards):
         return sharded(x, weight, like)
-    rows_per_block, mesh = None, None
+    rows_per_block = None
     if isinstance(x, Blocks):
         x, rows_per_block = x.array, checks.whole(x.block_rows, "block_rows", 1)
-    elif _may_spread(x, weight, beside):
-        mesh = spread_over(devices, len(x))
-    if mesh is not None:
-        return sharded(Shards(x, mesh), weight, like)
-    x = row_checks.data(x, like=like)
-    return ArrayData(x, row_checks.weights_of_rows(weight, len(x), x.dtype), rows_per_block)
+    found, dtype = row_checks.checked(x, like=like)
+    if not checks.traced(found, weight, beside):
+        if rows_per_block is None and _stays_on_host(found, dtype):
+            return _streamed(Stream(found), weight, devices, dtype)
+        mesh = None if _placed(found, weight) else spread_over(devices, len(found))
+        if rows_per_block is None and mesh is not None:
+            return sharded(Shards(found, mesh), weight, like)
+        return held(found, weight, dtype, rows_per_block)
+    x = checks.cast(found, "x", dtype)
+    return ArrayData(x, row_checks.weights_of_rows(weight, len(x), dtype), rows_per_block)
 
 
-def _may_spread(x, weight, beside) -> bool:
-    """Whether x is an array that is not traced, and that nobody put on a device."""
-    if checks.traced(x, weight, beside) or len(getattr(x, "shape", ())) != 2:
-        return False
-    return not any(isinstance(array, jax.Array) and array.committed for array in (x, weight))
+def _streamed(stream: Stream, weight, devices, dtype) -> StreamData:
+    n = stream.survey.n
+    weight = row_checks.weights_of_rows(weight, n, dtype)
+    weight = None if weight is None else np.asarray(weight)
+    return StreamData(stream, weight, dtype, spread_over(devices, n))
 
 
-def sampled(key: jax.Array, x, weight):
-    """An array to make a start from, and its weights: of a stream or shards, SAMPLE_ROWS rows drawn
-    without replacement (all, if there are no more), each with its weight; an array as it is."""
-    if isinstance(x, Blocks):
-        return x.array, weight
-    if not isinstance(x, Source):
-        return x, weight
-    source_checks.on_host(key)
-    data = opened(x, weight)
-    if data.n <= SAMPLE_ROWS:
-        index = np.arange(data.n)
-    else:
-        draw = np.random.default_rng(np.asarray(jax.random.key_data(key))).choice
-        index = np.sort(draw(data.n, SAMPLE_ROWS, replace=False, shuffle=False))
-    return data.rows_at(index)
+def _stays_on_host(x, dtype) -> bool:
+    large = x.size * np.dtype(dtype).itemsize > COPIED_BYTES
+    return large and isinstance(x, np.ndarray) and jax.default_backend() == "cpu"
+
+
+def _placed(*arrays) -> bool:
+    """Whether somebody put one of them on a device."""
+    return any(isinstance(array, jax.Array) and array.committed for array in arrays)
+
+
+def held(x, weight, dtype, rows_per_block=None) -> ArrayData:
+    """An array with rows of weight 0 at its end, so that nearby n share a program (see `bucket`).
+    One on several devices stays as it is."""
+    n = len(x)
+    more = bucket(n) - n
+    weight = row_checks.weights_of_rows(weight, n, dtype)
+    if n > BUCKETED_ROWS or (isinstance(x, jax.Array) and len(x.devices()) > 1):
+        return ArrayData(checks.cast(x, "x", dtype), weight, rows_per_block)
+    device = next(iter(x.devices())) if _placed(x) else None
+    rows = np.asarray(x)
+    rows = np.concatenate([rows, np.broadcast_to(rows[:1], (more, rows.shape[1]))])
+    counts = np.ones(n, dtype) if weight is None else np.asarray(weight)
+    return ArrayData(
+        jax.device_put(checks.cast(rows, "x", dtype), device),
+        jax.device_put(np.pad(counts, (0, more)), device),
+        rows_per_block,
+        more,
+    )
 
 
 def admitted(mixture: Mixture, x, weight=None, devices=None) -> tuple[Mixture, Data]:

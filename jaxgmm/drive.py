@@ -5,8 +5,10 @@ wait for itself. So the host walks the program instead: a loop or a branch that 
 taken by Python, one round after another, and all that lies between two requests is compiled. The
 program is the one that an array would get: no algorithm knows where its rows come from.
 
-A request is the primitive `total_p`: operands the centre (d,) and what `function` closes over,
-parameters the traced `function` and the block it was traced for.
+A request is a primitive. `total_p` asks for a sum over blocks: operands the centre (d,) and what
+`function` closes over, parameters the traced `function` and the block it was traced for. `fold_p`
+asks for a function to be led through the chunks of rows, one after another: operands what it closes
+over and what it carries.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
+from jax.interpreters import ad, batching
 
 total_p = core.Primitive("total_over_stream")
 total_p.multiple_results = True
@@ -25,9 +28,60 @@ total_p.def_abstract_eval(
     lambda *operands, function, block_rows: [v.aval for v in function.outvars]
 )
 
-# read(request's parameters, *operands) -> the sums: see `stream.py`.
-Read = Callable[..., Sequence[jax.Array]]
-# A piece of the program: (read, *values) -> values.
+
+def total(centre, function, block, block_rows: int) -> list[jax.Array]:
+    """Σ over blocks of function(x, weight), a list, for blocks of these shapes."""
+    traced = jax.make_jaxpr(function)(*block)
+    return total_p.bind(centre, *traced.consts, function=traced.jaxpr, block_rows=block_rows)
+
+
+def _total_jvp(primals, tangents, *, function, block_rows):
+    """A sum and its slope are one sum. Where coordinates start is held fixed."""
+    (centre, *constants), (fixed, *along) = primals, tangents
+    moving = [i for i, tangent in enumerate(along) if type(tangent) is not ad.Zero]
+    if type(fixed) is not ad.Zero:
+        raise NotImplementedError("a stream's rows have no derivative by their coordinates.")
+
+    def of_block(x, weight):
+        def value(*moved):
+            own = list(constants)
+            for i, constant in zip(moving, moved, strict=True):
+                own[i] = constant
+            return core.jaxpr_as_fun(core.ClosedJaxpr(function, own))(x, weight)
+
+        return jax.jvp(value, [constants[i] for i in moving], [along[i] for i in moving])
+
+    found = total(centre, of_block, _block(function), block_rows)
+    return found[: len(found) // 2], found[len(found) // 2 :]
+
+
+def _total_batched(operands, axes, *, function, block_rows):
+    """Sums side by side are one sum."""
+    (centre, *constants), (fixed, *axes) = operands, axes
+    if fixed is not None:
+        raise NotImplementedError("a stream's rows have the same coordinates in every lane.")
+
+    def of_block(x, weight):
+        one = lambda *own: core.jaxpr_as_fun(core.ClosedJaxpr(function, own))(x, weight)
+        return jax.vmap(one, axes)(*constants)
+
+    found = total(centre, of_block, _block(function), block_rows)
+    return found, [0] * len(found)
+
+
+def _block(function) -> list[jax.ShapeDtypeStruct]:
+    return [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in function.invars]
+
+
+ad.primitive_jvps[total_p] = _total_jvp
+batching.primitive_batchers[total_p] = _total_batched
+
+fold_p = core.Primitive("fold_over_stream")
+fold_p.multiple_results = True
+fold_p.def_abstract_eval(lambda *operands, function: [v.aval for v in function.outvars])
+
+# A piece of the program: (read, *values) -> values. `read.total(request, *operands)` and
+# `read.fold(request, *operands)` do what is asked for: see `reading.py`.
 Piece = Callable[..., Sequence[Any]]
 
 
@@ -36,7 +90,7 @@ def _asks_for_rows(jaxpr) -> bool:
 
 
 def _asks(eqn) -> bool:
-    if eqn.primitive is total_p:
+    if eqn.primitive in (total_p, fold_p):
         return True
     return any(map(_asks_for_rows, core.jaxprs_in_params(eqn.params)))
 
@@ -107,7 +161,10 @@ def _by_host(eqn) -> Piece:
     name = eqn.primitive.name
     if eqn.primitive is total_p:
         request = Request(**eqn.params)
-        return lambda read, *operands: read(request, *operands)
+        return lambda read, *operands: read.total(request, *operands)
+    if eqn.primitive is fold_p:
+        request = Request(**eqn.params)
+        return lambda read, *operands: read.fold(request, *operands)
     if name in HOST:
         return HOST[name](**eqn.params)
     for program in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
@@ -117,16 +174,17 @@ def _by_host(eqn) -> Piece:
 
 
 class Request:
-    """A function to be summed over all rows, from within a program."""
+    """A function of rows, from within a program: of a block of them, or of what is carried and a
+    chunk of them."""
 
-    def __init__(self, function, block_rows: int):
+    def __init__(self, function, block_rows: int | None = None):
         self.block_rows = block_rows
         self.shapes = [v.aval for v in function.outvars]
         self._piece = driven(function)
 
-    def __call__(self, constants, x, weight):
-        """The function of a block."""
-        return self._piece(None, *constants, x, weight)
+    def __call__(self, *values):
+        """The function of its constants and arguments."""
+        return self._piece(None, *values)
 
 
 def _while(cond_jaxpr, body_jaxpr, cond_nconsts, body_nconsts, **_) -> Piece:

@@ -106,16 +106,17 @@ def capacity(max_steps: int) -> int:
 def run(rows: Rows, mixture: Mixture, prior, tolerance, max_steps, *, plan: Plan) -> Fit:
     """The climb as one program: `fit` after its checks."""
     rows, frame = framed(rows, prior, plan)
-    course = begun(rows, frame, mixture, tolerance, max_steps, plan)
+    course = begun(rows, frame, mixture, tolerance, max_steps, plan, goes_on=True)
     return as_fit(advanced(rows, frame, course, tolerance, max_steps, plan), frame)
 
 
 def as_fit(course: Course, frame: Frame) -> Fit:
     """The result of a climb, in the data's coordinates."""
     end, history = course
-    beyond = jnp.arange(len(history.passes)) > end.steps
+    steps = jnp.maximum(end.steps, 0)  # −1 where the first pass failed
+    beyond = jnp.arange(len(history.passes)) > steps
     return Fit(
-        end.mixture.translate(frame.centre), end.sums.log_likelihood, end.objective, end.steps,
+        end.mixture.translate(frame.centre), end.sums.log_likelihood, end.objective, steps,
         end.passes, end.status, end.em_step.gain,
         jnp.where(beyond, end.objective, history.objective),
         jnp.where(beyond, end.passes, history.passes),

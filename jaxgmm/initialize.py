@@ -11,13 +11,13 @@ import numpy as np
 from . import checks, row_checks
 from . import prior as priors
 from .covariance import Covariance, matmul
-from .data import sampled
+from .data import ArrayData, held, opened
 from .em import m_step_from
 from .families import family_class
 from .kernels import MOST_ROWS, Whitened, block_rows
 from .mixture import Mixture
 from .prior import Prior
-from .rows import Rows
+from .rows import Rows, sample
 from .statistics import Statistics
 
 
@@ -208,9 +208,9 @@ def start(
     key, rows: Rows, covariance, k: int, wanted, family: type[Covariance], method: str, lanes=1
 ) -> Mixture:
     """A start of `wanted` components, the rest of k being absent, in the rows' coordinates, for
-    rows with this covariance. The same for every k ≥ wanted, up to rounding. `lanes` are made side
-    by side, under vmap."""
-    even = _scale(family, covariance, k)
+    rows with this covariance; from a sample of many rows. The same for every k ≥ wanted, up to
+    rounding. `lanes` are made side by side, under vmap."""
+    rows, even = rows.sampled(), _scale(family, covariance, k)
     made = METHODS[method](key, rows, k, wanted, family, covariance, even, lanes)
     return _finite_or_even(made, even)
 
@@ -240,11 +240,16 @@ def split(mixture: Mixture, component: jax.Array) -> Mixture:
     )
 
 
-@functools.partial(jax.jit, static_argnames=("k", "family", "method"))
-def _initialize(key, x, weight, k, family, method):
-    rows = Rows.centred(x, weight)
-    covariance = priors.covariance_of(rows)
-    return start(key, rows, covariance, k, k, family, method).translate(rows.centre)
+def _about_rows(rows: Rows) -> tuple[jax.Array, jax.Array]:
+    """Where coordinates start, and the covariance of the rows."""
+    rows = rows.about_mean()
+    return rows.centre, priors.covariance_of(rows)
+
+
+def _start(rows: Rows, key, about, *, k: int, family, method: str) -> Mixture:
+    """A start in the data's coordinates; `about` as by `_about_rows`, if it is known."""
+    centre, covariance = _about_rows(rows) if about is None else about
+    return start(key, rows.about(centre), covariance, k, k, family, method).translate(centre)
 
 
 def initialize(
@@ -255,9 +260,9 @@ def initialize(
 
     Args:
       key: a JAX random key.
-      x: (n, d) rows: an array or `Blocks`; or `Shards` or a `Stream`, of which 65536 rows, drawn
-        without replacement and with their weights, stand for all (all of them, if there are no
-        more).
+      x: (n, d) rows: an array, or `Blocks`, `Shards` or a `Stream`. Of more than 65536 rows, as
+        many stand for all, one drawn from each of 65536 strata of neighbours and weighted by how
+        many they are: the same for every key.
       n_components: k, a plain whole number.
       family: a name in `FAMILIES`.
       method: "k-means++" draws k rows far apart, features brought to unit variance, and makes one
@@ -280,9 +285,16 @@ def initialize(
     checks.choice(method, "method", METHODS)
     kind = family_class(family)
     k = checks.whole(n_components, "n_components", 1)
-    x, weight = sampled(key, x, weight)
-    x = row_checks.data(x)
-    weight = row_checks.weights_of_rows(weight, len(x), x.dtype)
-    row_checks.squares_fit(x)
-    row_checks.enough_distinct_rows(x, weight, k)
-    return _initialize(key, x, weight, k, kind, method)
+    data = opened(x, weight, devices=jax.local_devices()[:1], beside=key)
+    if not checks.traced(data):
+        row_checks.extent_fits(*data.extent())
+        row_checks.enough_distinct_in(data.pieces(), k)
+    about = None
+    if not isinstance(data, ArrayData):
+        places, strata = sample(data.n)
+        if len(places) < data.n:
+            about = data.compute(_about_rows)
+        x, weight = data.rows_at(places)
+        weight = strata if weight is None else strata * np.asarray(weight)
+        data = held(x, weight.astype(data.dtype), data.dtype)
+    return data.compute(_start, key, about, k=k, family=kind, method=method)

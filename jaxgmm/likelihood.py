@@ -71,7 +71,8 @@ def statistics_of_gradient(mixture: Mixture, slope: Mixture, total: jax.Array) -
     return Statistics(mass, shift, spread, jnp.zeros_like(total))
 
 
-def _value_of_rows(rows, mixture):
+def value_of_rows(rows: Rows, mixture: Mixture) -> jax.Array:
+    """The log-likelihood, by a pass for nothing else."""
     centred, rows = about_mixture(mixture, rows)
 
     def run(kernel):
@@ -85,7 +86,7 @@ def _value_of_rows(rows, mixture):
 
 @jax.custom_jvp
 def _value(mixture, x, weight):
-    return _value_of_rows(Rows.of(x, weight), mixture)
+    return value_of_rows(Rows.of(x, weight), mixture)
 
 
 @functools.partial(_value.defjvp, symbolic_zeros=True)
@@ -121,7 +122,7 @@ _jitted_value = jax.jit(_value)
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def _value_of_data(mixture: Mixture, data: Data) -> jax.Array:
     """The log-likelihood of rows that are not one array, with its gradient by the mixture."""
-    return data.compute(_value_of_rows, mixture)
+    return data.compute(value_of_rows, mixture)
 
 
 @_value_of_data.defjvp

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .course import Plan
-from .data import ArrayData
+from .data import Data
 from .fit import Fit, capacity, run
 from .mixture import Mixture
 from .squarem import SQUAREM
@@ -74,15 +74,14 @@ def _square(a: _Parameters, b: _Parameters, i: int, j: int) -> float:
 
 
 def settle(
-    x, weight, prior, fits: dict[str, Fit], objective: dict[str, np.ndarray]
+    data: Data, total: float, prior, fits: dict[str, Fit], objective: dict[str, np.ndarray]
 ) -> tuple[list[Optimum], dict[str, np.ndarray]]:
     """The optima that fits converged to, best first, and for every fit which of them it ended at
-    (−1: none). Call it in 64-bit mode, with everything in float64.
+    (−1: none). Call it in 64-bit mode, with everything in float64. `total` is the rows' weight.
 
     A fit that converged belongs to the optimum that it is polished to. That is known without
     polishing for one that is the same as an optimum already found; so must be one that did not
     converge. If none converged, the highest end stands for an optimum."""
-    total = len(x) if weight is None else float(np.sum(weight))
     ends = [(name, i) for name, found in fits.items() for i in range(len(found.status))]
     ends.sort(key=lambda end: -objective[end[0]][end[1]])
     converged = [(name, i) for name, i in ends if fits[name].status[i] == Status.CONVERGED]
@@ -99,7 +98,7 @@ def settle(
         mixture = _lane(fits[name].mixture, i)
         near = which(objective[name][i], jax.device_get(_parameters(mixture)))
         if near < 0 and (name, i) in (converged or ends[:1]):
-            polished = _polish(x, weight, prior, mixture)
+            polished = _polish(data, prior, mixture)
             height = float(polished.objective)
             parameters = jax.device_get(_parameters(polished.mixture))
             near = which(height, parameters)
@@ -118,9 +117,7 @@ def settle(
     return [found[i][0] for i in order], near
 
 
-def _polish(x, weight, prior, mixture: Mixture) -> Fit:
+def _polish(data: Data, prior, mixture: Mixture) -> Fit:
     plan = Plan(SQUAREM(), "kl", "whitened", False, capacity(MOST_STEPS), None)
-    polished = ArrayData(x, weight).compute(
-        run, mixture, prior, jnp.asarray(POLISHED), MOST_STEPS, plan=plan
-    )
+    polished = data.compute(run, mixture, prior, jnp.asarray(POLISHED), MOST_STEPS, plan=plan)
     return jax.device_get(polished)

@@ -65,7 +65,7 @@ class Prior:
         """
         strength = checks.not_negative(strength, "strength")
         data = opened(x, weight, devices=devices, beside=strength)
-        return data.compute(_from_rows, jnp.asarray(strength, data.dtype))
+        return data.compute(of_rows, jnp.asarray(strength, data.dtype))
 
     def translate(self, offset: jax.Array) -> Prior:
         """The prior for data moved by `offset` (d,)."""
@@ -90,7 +90,8 @@ def default(covariance: jax.Array, strength=0.01) -> Prior:
     return Prior(strength=strength, scatter=strength * covariance)
 
 
-def _from_rows(rows: Rows, strength) -> Prior:
+def of_rows(rows: Rows, strength) -> Prior:
+    """The prior whose pseudo-rows have the covariance of the rows."""
     return default(covariance_of(rows.about_mean()), strength)
 
 

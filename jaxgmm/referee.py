@@ -11,14 +11,15 @@ import numpy as np
 
 from .certificate import slope_of
 from .coordinates import Relative
+from .data import Data
 from .em import m_step_from
 from .fit import Fit
-from .likelihood import log_likelihood
+from .likelihood import value_of_rows
 from .mixture import Mixture
 from .optima import Optimum, settle
 from .prior import log_prior
 from .rows import Rows
-from .statistics import e_step, statistics
+from .statistics import statistics, statistics_at
 
 TIMED = 5
 
@@ -33,10 +34,9 @@ class Verdict(NamedTuple):
     optima: list[Optimum]
 
 
-@jax.jit
-def _judged(x, weight, prior, mixtures):
+def _judged(rows: Rows, prior, mixtures):
     """Objective, D, and the norm of the gradient in relative coordinates per unit of weight."""
-    rows = Rows.centred(x, weight)
+    rows = rows.about_mean()
     prior = None if prior is None else prior.translate(-rows.centre)
     coordinates = Relative()
 
@@ -54,32 +54,33 @@ def _judged(x, weight, prior, mixtures):
     return jax.lax.map(judge, mixtures)
 
 
-def verdict(x, weight, prior, fits: dict[str, Fit]) -> Verdict:
+def verdict(data: Data, total: float, prior, fits: dict[str, Fit]) -> Verdict:
     """Judges fits (a leading axis of starts, NumPy leaves) by the objective in float64, whatever
-    they were computed in."""
+    they were computed in. `total` is the weight of the rows."""
     with jax.enable_x64(True):
-        x, weight, prior, doubled = jax.tree.map(
+        data = data.astype(np.float64)
+        prior, doubled = jax.tree.map(
             lambda leaf: np.asarray(leaf, np.float64)
             if jnp.issubdtype(leaf.dtype, jnp.floating) else np.asarray(leaf),
-            (x, weight, prior, fits),
+            (prior, fits),
         )  # fmt: skip
         judged = {
-            name: jax.device_get(_judged(x, weight, prior, found.mixture))
+            name: jax.device_get(data.compute(_judged, prior, found.mixture))
             for name, found in doubled.items()
         }
         objective, residual, gradient_norm = (
             {name: values[i] for name, values in judged.items()} for i in range(3)
         )
-        optima, near = settle(x, weight, prior, doubled, objective)
+        optima, near = settle(data, total, prior, doubled, objective)
     return Verdict(objective, residual, gradient_norm, near, optima)
 
 
-def forward_price(x, weight, mixture: Mixture) -> float:
+def forward_price(data: Data, mixture: Mixture) -> float:
     """What a pass for the log-likelihood alone costs, in passes for all statistics; measured."""
     alone, whole = [], []
     for _ in range(TIMED + 1):  # the first compiles
-        for take_pass, times in ((log_likelihood, alone), (e_step, whole)):
+        for take_pass, times in ((value_of_rows, alone), (statistics_at, whole)):
             began = time.perf_counter()
-            jax.block_until_ready(take_pass(mixture, x, weight))
+            jax.block_until_ready(data.compute(take_pass, mixture))
             times.append(time.perf_counter() - began)
     return float(np.median(alone[1:]) / np.median(whole[1:]))

@@ -18,20 +18,27 @@ def _warn_if_rounding_costs(x: np.ndarray, dtype) -> None:
     """Warns if rounding x to a narrower dtype moves a number by 1e-4 of its column's spread."""
     if np.can_cast(x.dtype, dtype):
         return
-    for column, values in enumerate(x.T):
+    moved, mean, square = (np.zeros(x.shape[1]) for _ in range(3))
+    for start in range(0, len(x), ROWS_AT_A_TIME):
+        part = x[start : start + ROWS_AT_A_TIME].astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
-            moved = np.max(np.abs(values - values.astype(dtype)))
-            spread = np.std(values, dtype=np.float64)
-        if np.isfinite(moved) and moved > 1e-4 * spread:
-            warnings.warn(
-                f"x is {x.dtype} and is computed in {dtype} because JAX's 64-bit mode is off; "
-                f"column {column} lies so far from zero against its spread that rounding costs "
-                "accuracy. Subtract its mean first, or compute in float64 under `with "
-                "jax.enable_x64(True):`.",
-                UserWarning,
-                stacklevel=5,
-            )
-            return
+            moved = np.maximum(moved, np.max(np.abs(part - part.astype(dtype)), axis=0))
+            # the mean and the sum of squares about it, of all rows so far
+            n, own = start + len(part), np.mean(part, axis=0)
+            apart = own - mean
+            square += np.sum((part - own) ** 2, axis=0) + apart**2 * (start * len(part) / n)
+            mean += apart * (len(part) / n)
+    spread = np.sqrt(square / len(x))
+    costs = np.isfinite(moved) & (moved > 1e-4 * spread)
+    if costs.any():
+        warnings.warn(
+            f"x is {x.dtype} and is computed in {dtype} because JAX's 64-bit mode is off; "
+            f"column {int(np.argmax(costs))} lies so far from zero against its spread that "
+            "rounding costs accuracy. Subtract its mean first, or compute in float64 under `with "
+            "jax.enable_x64(True):`.",
+            UserWarning,
+            stacklevel=5,
+        )
 
 
 def first_bad_row(x: np.ndarray | jax.Array) -> int | None:
@@ -44,8 +51,8 @@ def first_bad_row(x: np.ndarray | jax.Array) -> int | None:
     return None
 
 
-def data(x, *, like=None) -> jax.Array:
-    """x as a finite (n, d) array in the dtype it is computed in.
+def checked(x, *, like=None) -> tuple[np.ndarray | jax.Array, np.dtype]:
+    """x as a finite (n, d) array, and the dtype it is computed in.
 
     Raises ValueError for anything else; warns where float64 numbers lose accuracy in float32.
     """
@@ -73,6 +80,13 @@ def data(x, *, like=None) -> jax.Array:
                 )
         if isinstance(found, np.ndarray):
             _warn_if_rounding_costs(found, dtype)
+    return found, dtype
+
+
+def data(x, *, like=None) -> jax.Array:
+    """x as a finite (n, d) array in the dtype it is computed in. Raises ValueError as `checked`,
+    and for numbers that do not fit the dtype."""
+    found, dtype = checked(x, like=like)
     return checks.cast(found, "x", dtype)
 
 
@@ -196,12 +210,13 @@ def distinct_in(pieces, most: int) -> int:
     seen = None
     for x, weight in pieces:
         rows = np.asarray(x)
-        if weight is not None:
-            rows = rows[np.asarray(weight) > 0]
+        counts = None if weight is None else np.asarray(weight) > 0
         seen, start, size = rows[:0] if seen is None else seen, 0, 4 * most
         while start < len(rows) and len(seen) < most:
-            seen = np.unique(np.concatenate([seen, rows[start : start + size]]), axis=0)
-            start, size = start + size, 4 * size
+            part = rows[start : start + size]
+            part = part if counts is None else part[counts[start : start + size]]
+            seen = np.unique(np.concatenate([seen, part]), axis=0)
+            start, size = start + size, min(4 * size, ROWS_AT_A_TIME)
         if len(seen) >= most:
             return most
     return len(seen)

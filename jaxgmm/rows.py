@@ -13,6 +13,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+# Padding copies x, and with more rows than this compiling is the lesser part of a fit.
+BUCKETED_ROWS = 1 << 16
+# Rows that stand for all of them where a start is made: all, as long as there may be padding.
+SAMPLE_ROWS = BUCKETED_ROWS
 
 
 def compensated(total: jax.Array, lost: jax.Array, value: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -20,6 +26,27 @@ def compensated(total: jax.Array, lost: jax.Array, value: jax.Array) -> tuple[ja
     value = value - lost
     grown = total + value
     return grown, (grown - total) - value
+
+
+def bucket(n: int) -> int:
+    """How many rows n are padded to, so that nearby n share a program: the next of eight steps
+    between powers of two, at most an eighth more; beyond BUCKETED_ROWS, n itself."""
+    if n > BUCKETED_ROWS:
+        return n
+    step = max(8, 1 << max((n - 1).bit_length() - 4, 0))
+    return -(-n // step) * step
+
+
+def sample(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The places (m,) in rising order, and the weights (m,), of rows that stand for n: all of them,
+    or SAMPLE_ROWS, one from each of so many strata of neighbours, weighted by its length, so that
+    weighted sums have the right expectation. The same for every key, so that starts share them."""
+    if n <= SAMPLE_ROWS:
+        return np.arange(n), np.ones(n)
+    edges = np.arange(SAMPLE_ROWS + 1) * n // SAMPLE_ROWS
+    length = np.diff(edges)
+    inside = np.random.default_rng(0).random(SAMPLE_ROWS) * length
+    return edges[:-1] + inside.astype(int), length.astype(float)
 
 
 class Source:
@@ -110,6 +137,35 @@ class Rows:
         """The rows at these places, of each share: a minibatch."""
         weight = None if self.weight is None else self.weight[index]
         return dataclasses.replace(self, x=self.x[index], weight=weight, n_rows=None)
+
+    def sampled(self) -> Rows:
+        """A weighted sample of many rows; few rows themselves."""
+        if len(self.x) <= SAMPLE_ROWS:
+            return self
+        places, weight = sample(len(self.x))
+        rows = self.taken(places.astype(np.int32))
+        weight = jnp.asarray(weight, rows.x.dtype)
+        weight = weight if rows.weight is None else weight * rows.weight
+        return dataclasses.replace(rows, weight=weight)
+
+    def shuffled(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The places (n,) of each share's rows in random order, those of weight 0 last; and how
+        many come before those, in the share that has the fewest. What a row is drawn with depends
+        on its place alone, so that padding changes nothing."""
+        drawn = jax.random.bits(key, (len(self.x),), jnp.uint32)
+        counted = jnp.int32(len(self.x))
+        if self.weight is not None:
+            counts = self.weight > 0
+            drawn = jnp.where(counts, drawn, np.uint32(2**32 - 1))
+            counted = jnp.sum(counts, dtype=jnp.int32)
+        if self.axis is not None:
+            counted = jax.lax.pmin(counted, self.axis)
+        return jnp.argsort(drawn), counted
+
+    def fold(self, function: Callable[[Any, Rows], Any], carry: Any) -> Any:
+        """function(carry, rows) over parts of the rows that are in memory, one after another: here
+        over all of them at once."""
+        return function(carry, self)
 
     def total(self, function: Callable[..., Any], block_rows: int, *beside: jax.Array) -> Any:
         """Σ over blocks of function(x (d, b), w (b,), *block of each array beside), a pytree.

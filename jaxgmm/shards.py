@@ -15,7 +15,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from . import checks, row_checks, source_checks
-from .rows import Held, Rows, Source
+from .rows import BUCKETED_ROWS, Held, Rows, Source, bucket
 
 # Fewer rows than this stay on one device: what a pass takes is less than what devices tell each
 # other at every step.
@@ -38,10 +38,19 @@ class Shards(Source):
       shape: (n, d), for a function.
       dtype: for a function.
 
-    Each device needs n/devices rows; the last are filled up with rows of weight 0. A pass ends in
-    one all-reduce of the sums. With several processes (`jax.distributed`) every process makes the
-    same calls, and each gets the whole result; if one dies, the others end with JAX's error, after
-    the timeouts given to `jax.distributed.initialize`.
+    Each device takes n/devices rows, filled up with rows of weight 0 (see `rows.bucket`). A pass
+    ends in one all-reduce of the sums. With several processes (`jax.distributed`) every process
+    makes the same calls, and each gets the whole result. If one dies, the others end with JAX's
+    error once its heartbeat is missed: `jax.distributed.initialize(heartbeat_timeout_seconds=10,
+    shutdown_timeout_seconds=10)` makes that half a minute, where JAX's own settings take minutes.
+
+    Another axis of the mesh can hold restarts, each group of devices climbing from its own part of
+    the starts over all rows, and waiting for no other:
+
+        mesh = jax.sharding.Mesh(np.array(jax.devices()).reshape(2, 4), ("restarts", "rows"))
+        rows = Shards(x, mesh, axis="rows")
+        climb = jax.vmap(lambda start: fit(rows, start), spmd_axis_name="restarts")
+        best(climb(starts))                          # starts with a leading axis, here even
     """
 
     source: Any
@@ -95,13 +104,20 @@ class ShardData(Held):
       x, weight: arrays spread over the mesh axis, with padding rows; weight None if no row is
         padding and every row counts once.
       n: rows without the padding.
+      share: how many of them each device has, but for the last ones.
     """
 
     x: jax.Array
     weight: jax.Array | None
     n: int
+    share: int
     mesh: Mesh
     axis: str
+
+    @property
+    def _size(self) -> int:
+        """Rows of a device, with the padding."""
+        return len(self.x) // self.mesh.shape[self.axis]
 
     def extent(self) -> tuple[np.ndarray, np.ndarray]:
         """The smallest and the largest value of each feature, in this process's shares."""
@@ -117,21 +133,22 @@ class ShardData(Held):
             return
         weights, seen = None if self.weight is None else self.weight.addressable_shards, set()
         for i, shard in enumerate(self.x.addressable_shards):
-            start = shard.index[0].start or 0
-            x = np.asarray(shard.data)[: max(self.n - start, 0)]
+            start = (shard.index[0].start or 0) // self._size * self.share
+            x = np.asarray(shard.data)[: max(min(self.n - start, self.share), 0)]
             if len(x) and start not in seen:
                 yield x, None if weights is None else np.asarray(weights[i].data)[: len(x)]
             seen.add(start)
 
     def rows_at(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """(x, weight) of these rows, in every process."""
-        x, weight = self.compute(_rows_at, index.astype(np.int32))
+        place = index // self.share * self._size + index % self.share
+        x, weight = self.compute(_rows_at, place.astype(np.int32))
         return np.asarray(x), None if self.weight is None else np.asarray(weight)
 
     @property
     def _rows(self) -> Rows:
         rows = Rows.of(self.x, self.weight)
-        return dataclasses.replace(rows, axis=self.axis, n_rows=self.n)
+        return dataclasses.replace(rows, axis=self.axis, n_rows=len(self.x))
 
     def _program(self, function: Callable[..., Any], static: dict[str, Any]) -> Callable[..., Any]:
         layout = self.mesh, self.axis, self.weight is not None
@@ -196,20 +213,23 @@ def sharded(given: Shards, weight, like=None) -> ShardData:
         read = lambda rows: np.asarray(found)[rows]
     n, d = shape
     parts = mesh.shape[axis]
-    size = -(-n // parts)
-    layout = NamedSharding(mesh, P(axis))
+    share = -(-n // parts)
+    size, layout = bucket(share), NamedSharding(mesh, P(axis))
     if read is None or (isinstance(given.source, jax.Array) and _lies_on(given.source, layout)):
         source_checks.divides(n, parts)
-        x = given.source.astype(dtype)
+        size, x = share, given.source.astype(dtype)
     else:
-        x = jax.make_array_from_callback(
-            (size * parts, d),
-            layout,
-            lambda index: _padded(read, index[0], n, d, size * parts, dtype),
-        )
-    data = ShardData(x, _weights(weight, layout, n, size * parts, dtype), n, mesh, axis)
+
+        def placed(index):
+            start = (index[0].start or 0) // size * share
+            return _padded(read, start, max(min(n - start, share), 0), size, d, dtype)
+
+        x = jax.make_array_from_callback((size * parts, d), layout, placed)
+    weight = _weights(weight, layout, n, share, size, parts, dtype)
+    data = ShardData(x, weight, n, share, mesh, axis)
     for shard in x.addressable_shards:
-        source_checks.finite_share(np.asarray(shard.data), shard.index[0].start or 0)
+        first = (shard.index[0].start or 0) // size * share
+        source_checks.finite_share(np.asarray(shard.data), first)
     return data
 
 
@@ -217,23 +237,22 @@ def _lies_on(x: jax.Array, layout: NamedSharding) -> bool:
     return x.shape[0] % layout.num_devices == 0 and x.sharding.is_equivalent_to(layout, x.ndim)
 
 
-def _padded(read, rows: slice, n: int, d: int, padded: int, dtype) -> np.ndarray:
+def _padded(read, start: int, kept: int, size: int, d: int, dtype) -> np.ndarray:
     """Rows of a share, padding rows at the end."""
-    start, stop, _ = rows.indices(padded)
-    kept = max(min(stop, n) - start, 0)
     found = source_checks.share(read(slice(start, start + kept)), kept, d)
-    if kept == stop - start:
+    if kept == size:
         return found
-    filling = np.zeros((stop - start - kept, d), dtype) if kept == 0 else found[:1]
-    return np.concatenate([found, np.broadcast_to(filling, (stop - start - kept, d))])
+    filling = np.zeros((size - kept, d), dtype) if kept == 0 else found[:1]
+    return np.concatenate([found, np.broadcast_to(filling, (size - kept, d))])
 
 
-def _weights(weight, layout, n: int, padded: int, dtype) -> jax.Array | None:
+def _weights(weight, layout, n: int, share: int, size: int, parts: int, dtype) -> jax.Array | None:
     if isinstance(weight, jax.Array) and not weight.is_fully_addressable:
         return weight.astype(dtype)
     weight = row_checks.weights_of_rows(weight, n, dtype)
-    if weight is None and padded == n:
+    if weight is None and n == size * parts and size == share > BUCKETED_ROWS:
         return None
-    values = np.zeros(padded, dtype)
+    values = np.zeros(share * parts, dtype)
     values[:n] = 1 if weight is None else np.asarray(weight)
-    return jax.make_array_from_callback((padded,), layout, lambda index: values[index])
+    values = np.pad(values.reshape(parts, share), ((0, 0), (0, size - share))).ravel()
+    return jax.make_array_from_callback(values.shape, layout, lambda index: values[index])

@@ -125,12 +125,12 @@ def devices(given) -> None:
         raise ValueError("devices is empty: give at least one, or None for all local ones.")
 
 
-def in_memory(rows) -> None:
-    """Rows that minibatches can be drawn from."""
-    if not hasattr(rows, "x"):
+def in_memory(data) -> None:
+    """Rows that many fits can pass over side by side."""
+    if not hasattr(data, "x"):
         raise ValueError(
-            "Stochastic draws minibatches from rows in memory, and a stream has none there: use "
-            "another algorithm, or an array or Shards."
+            "side_by_side needs rows in memory, and these are read on every pass: pass a JAX array "
+            "or Shards, or side_by_side=False."
         )
 
 

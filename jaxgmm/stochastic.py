@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from . import checks, source_checks
+from . import checks
 from .gradient import Gradient
 from .likelihood import evaluate as evaluate_rows
 from .mixture import Mixture
@@ -21,15 +21,19 @@ from .trees import cast_like, where
 class Stochastic:
     """An algorithm run over minibatches: stochastic gradient ascent, or online EM.
 
-    One move is an epoch: the rows in a new random order, a move of the inner algorithm for each
-    minibatch (rows left over when n is not a multiple sit out), and then one pass over all rows, so
-    that objective, stopping rule and history are those of every other algorithm. An epoch counts
-    its share of a pass, and that pass. Objectives may fall, and a step size that does not shrink
-    never meets a tight tolerance: such a fit ends with max_steps.
+    One move is an epoch: the rows of positive weight in a new random order, a move of the inner
+    algorithm for each minibatch (rows left over when their number is not a multiple sit out), and
+    then one pass over all rows, so that objective, stopping rule and history are those of every
+    other algorithm. An epoch counts its share of a pass, and that pass. Objectives may fall, and a
+    step size that does not shrink never meets a tight tolerance: such a fit ends with max_steps.
+
+    Of `Shards` each device orders its own rows, and every minibatch has an even part of each. A
+    `Stream` is read once, chunk by chunk (of 4 MB, or 4096 rows if that is more), and each chunk's
+    rows are in a new order: rows sorted by what they are should be shuffled before they are stored.
 
     Args:
       algorithm: `Gradient(...)` of an optimiser without a line search, or `StepwiseEM()`.
-      batch_rows: rows in a minibatch; of `Shards`, the devices give even parts of it.
+      batch_rows: rows in a minibatch, of a stream at most a chunk.
       seed: of the random orders.
 
     Raises:
@@ -64,26 +68,32 @@ class Stochastic:
     def move(self, mixture: Mixture, state, statistics: Statistics, evaluate, prior):
         """One epoch, and one pass."""
         inner, epoch = state
-        rows, total = evaluate.rows, jnp.sum(statistics.mass)
-        source_checks.in_memory(rows)
-        n = len(rows.x)
-        size = min(max(self.batch_rows // rows.shares, 1), n)
-        key = jax.random.fold_in(jax.random.key(self.seed), epoch)
-        order = jax.random.permutation(key, n)
+        total = jnp.sum(statistics.mass)
+        seed = jax.random.fold_in(jax.random.key(self.seed), epoch)
 
-        def batch_statistics(mixture, i):
-            chosen = jax.lax.dynamic_slice_in_dim(order, i * size, size)
-            sums = evaluate_rows(mixture, rows.taken(chosen), "auto")
-            seen = jnp.sum(sums.mass)
-            scale = total / jnp.where(seen > 0, seen, 1)
-            return jax.tree.map(lambda leaf: scale * leaf, sums), seen > 0
+        def visit(carry, rows):
+            """The minibatches of rows that are in memory, after `before` others."""
+            moved, seen, before = carry
+            size = min(max(self.batch_rows // rows.shares, 1), len(rows.x))
+            order, counted = rows.shuffled(jax.random.fold_in(seed, before))
+            batches = counted // size
+            # What is too short for a minibatch sits out, unless it is all there is.
+            batches = jnp.where(before == 0, jnp.maximum(batches, 1), batches)
 
-        def step(i, carry):
-            mixture, inner = carry
-            sums, any_seen = batch_statistics(mixture, i)
-            # What these algorithms evaluate they hand on, and the next minibatch knows better.
-            moved = self.algorithm.move(mixture, inner, sums, lambda _: sums, prior)[:2]
-            return where(any_seen, cast_like(moved, carry), carry)
+            def step(i, moved):
+                mixture, inner = moved
+                chosen = jax.lax.dynamic_slice_in_dim(order, i * size, size)
+                sums = evaluate_rows(mixture, rows.taken(chosen), "auto")
+                mass = jnp.sum(sums.mass)
+                scale = total / jnp.where(mass > 0, mass, 1)
+                sums = jax.tree.map(lambda leaf: scale * leaf, sums)
+                # What these algorithms evaluate they hand on: the next minibatch knows better.
+                after = self.algorithm.move(mixture, inner, sums, lambda _: sums, prior)[:2]
+                return where(mass > 0, cast_like(after, moved), moved)
 
-        moved, inner = jax.lax.fori_loop(0, n // size, step, (mixture, inner))
-        return moved, (inner, epoch + 1), evaluate(moved), 1 + (n // size) * size / n
+            moved = jax.lax.fori_loop(0, batches, step, moved)
+            return moved, seen + jnp.minimum(batches * size, counted), before + counted
+
+        start = (mixture, inner), jnp.int32(0), jnp.int32(0)
+        (moved, inner), seen, counted = evaluate.rows.fold(visit, start)
+        return moved, (inner, epoch + 1), evaluate(moved), 1 + seen / counted

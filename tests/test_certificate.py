@@ -12,6 +12,8 @@ import reference
 import jaxgmm
 from jaxgmm import Mixture, Prior, certificate
 from jaxgmm.certificate import RELATIVE, _certify
+from jaxgmm.data import _compiled
+from jaxgmm.rows import Rows
 
 N, D, K = 60, 2, 2
 RNG = np.random.default_rng(4)
@@ -67,9 +69,8 @@ def test_hessian_equals_that_of_a_naive_likelihood(family, x64):
     """With weights and every term of the prior, at a mixture that is no optimum."""
     mixture = a_mixture(family)
     prior = jax.tree.map(jnp.asarray, Prior(**PRIOR))
-    found, hessian = _certify(
-        mixture, jnp.asarray(X), jnp.asarray(WEIGHT), prior, jnp.asarray(1e-9)
-    )
+    rows = Rows.of(jnp.asarray(X), jnp.asarray(WEIGHT))
+    found, hessian = jax.jit(_certify)(rows, mixture, prior, jnp.asarray(1e-9))
     flat, unravel = jax.flatten_util.ravel_pytree(jax.tree.map(jnp.zeros_like, mixture))
 
     def objective(offsets):
@@ -177,11 +178,25 @@ def test_units_do_not_matter(family, x64):
         family=family,
     )
     prior = PRIOR | dict(scatter=scale**2 * PRIOR["scatter"], mean=scale * PRIOR["mean"] + offset)
-    plain, compiled = look(mixture), _certify._cache_size()
+    plain, compiled = look(mixture), _compiled._cache_size()
     other = look(moved, prior, scale * X + offset)
-    assert _certify._cache_size() == compiled  # once for each shape
+    assert _compiled._cache_size() == compiled  # once for each shape
     for name in ("gradient_norm", "residual", "smallest_eigenvalue", "largest_eigenvalue", "rate"):
         np.testing.assert_allclose(getattr(plain, name), getattr(other, name), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [jaxgmm.Blocks(X, 16), jaxgmm.Shards(X), jaxgmm.Stream([X[:20], X[20:]])],
+    ids=["blocks", "shards", "stream"],
+)
+def test_every_kind_of_rows_has_the_same_certificate(rows, x64):
+    mixture = a_mixture("full")
+    found = certificate(mixture, rows, weight=WEIGHT)
+    expected = certificate(mixture, X, weight=WEIGHT)
+    for name in ("objective", "gradient_norm", "smallest_eigenvalue", "largest_eigenvalue", "rate"):
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-8)
+    assert found.verdict == expected.verdict
 
 
 def test_an_absent_component_counts_for_nothing(x64):

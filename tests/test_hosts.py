@@ -1,6 +1,7 @@
 """Two processes over loopback; one of them is killed."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -21,8 +22,7 @@ WORKER = """
 import sys, jax, numpy as np, jaxgmm
 address, rank, checkpoint = sys.argv[1:]
 jax.distributed.initialize(
-    address, 2, int(rank), initialization_timeout=60, heartbeat_timeout_seconds=10,
-    shutdown_timeout_seconds=3,
+    address, 2, int(rank), heartbeat_timeout_seconds=10, shutdown_timeout_seconds=10
 )
 from test_hosts import climb
 climb(10**6, checkpoint)
@@ -58,8 +58,9 @@ def test_a_killed_process_ends_the_others_and_the_fit_resumes(tmp_path):
             assert time.monotonic() < until
             time.sleep(0.1)
         second.kill()
-        assert first.wait(timeout=60) != 0
-        assert "Error" in first.stderr.read()
+        assert first.wait(timeout=60) != 0  # within a minute
+        last_words = first.stderr.read()
+        assert re.search("heartbeat|connection|peer|closed|unhealthy", last_words, re.IGNORECASE)
     finally:
         for process in (first, second):
             process.kill()
