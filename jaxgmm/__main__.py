@@ -22,6 +22,7 @@ import jaxgmm
 from . import checks
 from .families import family_class
 from .files import replacing
+from .keep import feature_names
 from .tabular import Records, read
 
 SHOWN = ("family", "K", "log-likelihood", "AIC", "BIC", "ICL", "at best", "failed", "spurious")
@@ -51,7 +52,7 @@ def fit(given) -> int:
     lines = jaxgmm.Table({name: row[name] for name in shown} for row in found.table())
     print(lines, "", best.summary(rows.x, rows.weight, features=rows.names), sep="\n")
     if given.out:
-        jaxgmm.save(given.out, best)
+        jaxgmm.save(given.out, best, features=rows.names if rows.named else None)
     if given.plot:
         from . import plot
 
@@ -61,9 +62,11 @@ def fit(given) -> int:
 
 
 def score(given) -> int:
-    """log p(x) of each row, its likeliest component, and its responsibilities, as CSV."""
+    """log p(x) of each row, its likeliest component, and its responsibilities, as CSV. Where model
+    and data name their columns, the model's are found by name."""
     outputs(given.out)
-    mixture, rows = model(given.model), table(given)
+    mixture, features = model(given.model)
+    rows = table(given, features)
     each = np.asarray(jaxgmm.log_prob(mixture, rows.x))
     shares = np.asarray(jaxgmm.responsibilities(mixture, rows.x))
     names = ["log_prob", "component", *(f"responsibility_{k + 1}" for k in range(shares.shape[1]))]
@@ -76,11 +79,12 @@ def score(given) -> int:
 
 
 def sample(given) -> int:
-    """Rows drawn from a mixture, with the component each came from, as CSV."""
+    """Rows drawn from a mixture, under its features' names, with the component each came from, as
+    CSV."""
     outputs(given.out)
-    mixture = model(given.model)
+    mixture, features = model(given.model)
     x, component = jaxgmm.sample(jax.random.key(given.seed), mixture, given.n)
-    names = [f"feature_{i + 1}" for i in range(mixture.n_features)]
+    names = features or [f"feature_{i + 1}" for i in range(mixture.n_features)]
     lines = zip(*np.asarray(x).T, np.asarray(component) + 1, strict=True)
     write([*names, "component"], lines, given.out)
     return 0
@@ -105,19 +109,27 @@ def compare(given) -> int:
 # ---- what they share ---------------------------------------------------------------------------
 
 
-def table(given) -> Records:
+def table(given, features: list[str] | None = None) -> Records:
+    """The rows; for a model, the columns that stand for its features."""
     columns = None if given.columns is None else [c.strip() for c in given.columns.split(",")]
-    rows = read(given.data, columns, given.weight, given.drop_missing)
+    rows = read(given.data, columns, given.weight, given.drop_missing, features)
+    if (
+        features is not None
+        and rows.named
+        and len(rows.names) == len(features) != len(set(rows.names) & set(features))
+    ):
+        say(f"{', '.join(rows.names)} stand for the model's {', '.join(features)}")
     if rows.dropped:
         say(f"{rows.dropped} incomplete rows left out, {len(rows.x)} kept")
     return rows
 
 
-def model(path: str) -> jaxgmm.Mixture:
+def model(path: str) -> tuple[jaxgmm.Mixture, list[str] | None]:
+    """The mixture in a file, and its features' names if it has them."""
     found = jaxgmm.load(path)
     mixture = found if isinstance(found, jaxgmm.Mixture) else found.mixture
     checks.one_mixture(mixture)
-    return jax.tree.map(lambda leaf: leaf.astype(np.float64), mixture)
+    return jax.tree.map(lambda leaf: leaf.astype(np.float64), mixture), feature_names(path)
 
 
 def whole_numbers(text: str) -> list[int]:

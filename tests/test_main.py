@@ -11,6 +11,7 @@ import pytest
 
 import jaxgmm
 from jaxgmm.__main__ import main, whole_numbers
+from jaxgmm.keep import feature_names
 from jaxgmm.tabular import read
 
 
@@ -25,8 +26,9 @@ def folder(tmp_path_factory):
     (folder / "rows.csv").write_text("width,height,count\n" + "\n".join(lines) + "\n")
     (folder / "bare.csv").write_text("\n".join(f"{a!r};{b!r}" for a, b in x.tolist()))
     with jax.enable_x64(True):
-        start = jaxgmm.initialize(jax.random.key(0), x, 2)
-        jaxgmm.save(folder / "model.npz", jaxgmm.fit(x, start, max_steps=20))
+        found = jaxgmm.fit(x, jaxgmm.initialize(jax.random.key(0), x, 2), max_steps=20)
+        jaxgmm.save(folder / "model.npz", found)
+        jaxgmm.save(folder / "named.npz", found, features=["width", "height"])
     return folder
 
 
@@ -56,6 +58,7 @@ def test_fit_tells_keeps_and_draws_the_best(run, folder, tmp_path):
         assert kept.mixture.n_components == 2
         assert f"{float(jaxgmm.bic(kept.mixture, x)):.2f}" in told
     assert sorted(os.listdir(tmp_path)) == ["best.npz", "best.png"]
+    assert feature_names(out) == ["width", "height"]
     again = run(f"fit rows.csv --weight count --k 1:2 --restarts 2 --out {out}")
     assert again[0] == 0 and "  90 " in again[1]  # the sum of the weights; they are no feature
 
@@ -80,6 +83,26 @@ def test_score_gives_what_the_functions_give(run, folder, tmp_path):
     assert (tmp_path / "scores.csv").read_text() == told
 
 
+def test_a_model_finds_its_features_by_name(run, folder):
+    told = run("score model.npz rows.csv --columns width,height")[1]
+    lines = [line.split(",") for line in (folder / "rows.csv").read_text().splitlines()]
+    turned = "\n".join(f"{c},blue,{b},{a}" for a, b, c in lines).replace("blue", "colour", 1)
+    assert run("score named.npz -", stdin=turned)[:2] == (0, told)
+    assert run("score named.npz bare.csv")[1] == told  # no names: by their places
+    status, again, said = run("score named.npz - --columns 4,3", stdin=turned)
+    assert (status, again) == (0, told) and said.count("\n") == 1
+    renamed = turned.replace("width", "w").replace("height", "h")
+    status, again, said = run("score named.npz - --columns w,h", stdin=renamed)
+    assert (status, again) == (0, told) and "w, h stand for the model's width, height" in said
+    status, again, said = run("score named.npz -", stdin=renamed)
+    assert status == 2 and "no column 'width', which the model was fitted to: it has count" in said
+    status, again, said = run("score named.npz - --columns height,width", stdin=turned)
+    assert status == 2 and "'height' is chosen in the place of the model's feature 'width'" in said
+    drawn = run("sample named.npz --n 5")[1]
+    assert drawn.splitlines()[0] == "width,height,component"
+    assert run("score named.npz -", stdin=drawn)[0] == 0
+
+
 def test_sample_is_reproducible_and_can_be_fitted_again(run):
     status, told, _ = run("sample model.npz --n 7 --seed 3")
     assert status == 0 and told == run("sample model.npz --n 7 --seed 3")[1]
@@ -98,7 +121,14 @@ BAD = {
     "empty.csv": ("", "empty.csv is empty"),
     "header.csv": ("a,b\n", "header.csv has no rows"),
     "ragged.csv": ("a,b\n1,2\n\n1,2,3\n", "line 4 has 3 fields, and the first line 2"),
-    "text.csv": ("a,b\n1,2\n3,blue\n", "column 'b' holds text ('blue' in line 3)"),
+    "text.csv": (
+        "a,b,c\n1,2,\n3,blue,4\n",
+        "column 'b' holds text ('blue' in line 3): choose columns of numbers, as --columns a,c.",
+    ),
+    "words.csv": ("a,b\nred,blue\n", "column 'a' holds text ('red' in line 2): choose columns"),
+    "twice.csv": ("a,b,a\n1,2,3\n", "has two columns called 'a'"),
+    "index.csv": (",a,b\n0,1,2\n1,3,4\n", "column 1 has no name, as an index has none: choose"),
+    "model.npz": (b"PK", "is a .npz, as models are kept"),
     "missing.csv": ("a,b\n1,2\n3,NA\n,2\n", "no finite number in line 3 (incomplete rows: 2)"),
     "infinite.csv": ("a,b\n1,inf\n3,4\n", "column 'b' has no finite number in line 2"),
     "three.csv": ("a,b,c\n1,2,3\n4,5,6\n", "x has 3 columns and the mixture 2 features"),
@@ -125,6 +155,10 @@ def test_bad_files_give_one_line_and_status_2(run, name, tmp_path):
     [
         ("fit rows.csv --columns width,depth", "has no column 'depth': it has width, height"),
         ("fit rows.csv --columns width,1", "column 'width' is chosen twice"),
+        ("fit rows.csv --columns width,count --weight count", "both as weight and as feature"),
+        ("fit rows.csv --weight mass", "has no column 'mass'"),
+        ("score nowhere.npz rows.csv", "nowhere.npz: No such file"),
+        ("fit .", ".: Is a directory"),
         ("fit rows.csv --k 0:3", "n_components is 0"),
         ("fit rows.csv --k one", "--k is 'one'"),
         ("fit rows.csv --family cubic", "unknown family 'cubic'"),
