@@ -120,10 +120,9 @@ if figure.possible():
     panels = Figure(figsize=(12, 3.7), layout="constrained")
     data, climb, choice = panels.subplots(1, 3)
     shown = (0, 2)  # bill length and flipper length
-    plot.density(chosen.mixture, data, features=shown)
     plot.responsibilities(chosen.mixture, x, data, features=shown)
     plot.ellipses(chosen.mixture, data, features=shown)
-    data.set(xlabel=features[0], ylabel=features[2], title="Penguins, and the chosen mixture")
+    data.set(xlabel=features[0], ylabel=features[2], title="Penguins: ellipses hold 90 %")
     plot.traces(fits, climb).set(title="One objective, one start")
     plot.bic_curve(found, choice).set(title="Choice of K")
     figure.keep(panels, "quickstart.png")

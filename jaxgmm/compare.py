@@ -70,6 +70,15 @@ def compare(
     Raises:
       ValueError: for an argument that is not as said; for an unknown algorithm, or two that share a
         name.
+
+    >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
+    >>> compared = jaxgmm.compare(jax.random.key(1), x, 2, ["em", "squarem"], restarts=3)
+    >>> compared
+    Comparison(em, squarem; 3 starts)
+    >>> [(row["algorithm"], row["converged"]) for row in compared.table()]
+    [('em', 3), ('squarem', 3)]
+    >>> compared.cost("em").shape
+    (3,)
     """
     checks.random_key(key)
     family_class(family)

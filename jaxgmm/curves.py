@@ -46,7 +46,15 @@ def traces(fits: Fit | Mapping[str, Fit], ax=None):
 
     `fits` is a `Fit`, single or batched, or several by name: a colour for each name, a thin line
     for each lane, the best lane thick. Gaps under the objective's rounding are drawn at it, where a
-    dotted line says so. Returns the axes, `ax` if given."""
+    dotted line says so. Returns the axes, `ax` if given.
+
+    >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
+    >>> start = jaxgmm.initialize(jax.random.key(1), x, 2)
+    >>> fits = {"EM": jaxgmm.fit(x, start), "SQUAREM": jaxgmm.fit(x, start, jaxgmm.SQUAREM())}
+    >>> ax = plot.traces(fits)
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['EM', 'SQUAREM']
+    """
     ax = fresh() if ax is None else ax
     named = dict(fits) if isinstance(fits, Mapping) else {"": fits}
     lanes = {name: _lanes(fit) for name, fit in named.items()}

@@ -175,6 +175,14 @@ def fit(
       ValueError: for anything above that is not as said; for more components than distinct rows;
         for a checkpoint of other rows, another start or other settings. Inside the loop nothing
         raises: see `Fit.status`.
+
+    >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
+    >>> start = jaxgmm.initialize(jax.random.key(1), x, 2)
+    >>> found = jaxgmm.fit(x, start)
+    >>> found
+    Fit(Mixture(full, K = 2, d = 2, float32): CONVERGED, objective -644...)
+    >>> bool(found.converged), found.history.shape == (found.steps + 1,)
+    (True, True)
     """
     checks.one_mixture(mixture)
     data = opened(

@@ -84,6 +84,11 @@ def from_responsibilities(
       ValueError: for an argument that is not as said.
 
     (Bishop 2006, eqs. 9.24–9.26.)
+
+    >>> shares = [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]
+    >>> m = jaxgmm.from_responsibilities([[0.0], [1.0], [5.0]], shares)
+    >>> np.asarray(m.means).round(2).ravel()
+    array([0.33, 3.67], dtype=float32)
     """
     x = row_checks.data(x)
     weight = row_checks.weights_of_rows(weight, len(x), x.dtype)
@@ -98,7 +103,12 @@ def from_labels(
     prior: Prior | None = None,
 ) -> Mixture:  # fmt: skip
     """`from_responsibilities` for labels (n,), whole numbers 0 … n_components − 1 (default: the
-    largest label + 1). Raises ValueError for labels that are not."""
+    largest label + 1). Raises ValueError for labels that are not.
+
+    >>> m = jaxgmm.from_labels([[0.0], [2.0], [9.0], [10.0]], [0, 0, 1, 1])
+    >>> np.asarray(m.means).round(2).ravel(), np.asarray(m.covariances).round(2).ravel()
+    (array([1. , 9.5], dtype=float32), array([1.  , 0.25], dtype=float32))
+    """
     x = row_checks.data(x)
     labels, k = row_checks.labels_of_rows(labels, len(x), n_components)
     resp = jax.nn.one_hot(labels, k, dtype=x.dtype)
@@ -278,6 +288,10 @@ def initialize(
       ValueError: for an argument that is not as said; for more components than distinct rows.
 
     Given responsibilities or labels: `from_responsibilities`, `from_labels`.
+
+    >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
+    >>> jaxgmm.initialize(jax.random.key(1), x, 3, family="diagonal")
+    Mixture(diagonal, K = 3, d = 2, float32)
     """
     checks.random_key(key)
     checks.choice(method, "method", METHODS)

@@ -111,7 +111,7 @@ def density(mixture: Mixture, ax=None, *, features=None, levels=(0.5, 0.9, 0.99)
     shares = {falling[min(np.searchsorted(held, level), len(held) - 1)]: level for level in levels}
     edges = sorted({*shares, height.max() * 1.0001})
     # From light (the outermost) to dark.
-    greys = [str(shade) for shade in np.linspace(0.93, 0.6, len(edges) - 1)]
+    greys = [str(shade) for shade in np.linspace(0.95, 0.75, len(edges) - 1)]
     grid = height.reshape(GRID, GRID)
     ax.contourf(across, up, grid, levels=edges, colors=greys, zorder=0)
     lines = ax.contour(across, up, grid, levels=edges[:-1], colors="0.45", linewidths=0.6, zorder=0)
@@ -204,7 +204,13 @@ def pairs(
       weight: (n,) row weights, for the histograms.
 
     Returns the array of axes; those above the diagonal are empty. Raises ValueError for names,
-    features or rows that do not go with the mixture."""
+    features or rows that do not go with the mixture.
+
+    >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
+    >>> axes = plot.pairs(jaxgmm.initialize(jax.random.key(1), x, 2), x, names=["a", "b"])
+    >>> axes.shape, axes[1, 0].get_xlabel()
+    ((2, 2), 'a')
+    """
     names = names_of(x, names, mixture.n_features)
     features = list(range(mixture.n_features)[:MOST_FEATURES] if features is None else features)
     d = len(features)

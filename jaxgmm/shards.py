@@ -42,6 +42,12 @@ class Shards(Source):
     one all-reduce of the sums. With several processes (`jax.distributed`) every process makes the
     same calls, and each gets the whole result; if one dies, the others end with JAX's error, after
     the timeouts given to `jax.distributed.initialize`.
+
+    >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
+    >>> start = jaxgmm.initialize(jax.random.key(1), x, 2)
+    >>> shards = jaxgmm.Shards(x)
+    >>> bool(jnp.allclose(jaxgmm.log_likelihood(start, shards), jaxgmm.log_likelihood(start, x)))
+    True
     """
 
     source: Any
