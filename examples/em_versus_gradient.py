@@ -112,6 +112,7 @@ def draw(rows: list[dict]) -> None:
             xlabel="separation c", xticks=c, xticklabels=[f"{value:g}" for value in c],
         )  # fmt: skip
         panel.minorticks_off()
+        panel.set_yticks([5, 10, 20, 50, 100, 200, 500], labels=[5, 10, 20, 50, 100, 200, 500])
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("passes to 1e-6 nats per row")
     panels[-1].legend(frameon=False)

@@ -187,11 +187,6 @@ def certificate(
     Rubin 1977, sec. 3; Meng & Rubin 1991, JASA 86, sec. 2. Its leading eigenvalue is found in the
     Krylov space that power iteration runs through: Saad 2011, Numerical Methods for Large
     Eigenvalue Problems, sec. 6.2.)
-
-    >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
-    >>> found = jaxgmm.fit(x, jaxgmm.initialize(jax.random.key(1), x, 2))
-    >>> jaxgmm.certificate(found.mixture, x).verdict
-    'maximum'
     """
     mixture, x, weight = admit(mixture, x, weight)
     default_prior = isinstance(prior, str)

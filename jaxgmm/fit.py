@@ -180,7 +180,7 @@ def fit(
     >>> start = jaxgmm.initialize(jax.random.key(1), x, 2)
     >>> found = jaxgmm.fit(x, start)
     >>> found
-    Fit(Mixture(full, K = 2, d = 2, float32): CONVERGED, objective -644...)
+    Fit(Mixture(full, K = 2, d = 2, float32): CONVERGED, objective -64...)
     >>> bool(found.converged), found.history.shape == (found.steps + 1,)
     (True, True)
     """

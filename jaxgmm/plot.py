@@ -45,6 +45,8 @@ def ellipses(mixture: Mixture, ax=None, *, level: float = 0.9, features=(0, 1)):
 
     Returns the axes. Raises ValueError for a level that is not between 0 and 1, and for other than
     two features."""
+    from matplotlib.patheffects import withStroke
+
     ax = _ellipses(mixture, ax, level, features)
     drawn = marginal(mixture, features)
     heaviest = int(np.argmax(drawn.weights))
@@ -53,6 +55,7 @@ def ellipses(mixture: Mixture, ax=None, *, level: float = 0.9, features=(0, 1)):
     ax.annotate(
         percent(level), drawn.means[heaviest] + top, (0, 3), textcoords="offset points",
         ha="center", fontsize="small", color=colour(drawn.components[heaviest]),
+        path_effects=[withStroke(linewidth=2, foreground="white")],
     )  # fmt: skip
     return ax
 

@@ -87,6 +87,20 @@ def read(
     return Records(values, [names[i] for i in places], named, weights, int(np.sum(~good)))
 
 
+def varying(rows: Records, path: str) -> Records:
+    """The rows, unless a column holds one number alone, to which no covariance can be fitted: that
+    raises ValueError."""
+    same = np.ptp(rows.x, axis=0) == 0
+    if same.any():
+        others = ",".join(
+            name for name, is_same in zip(rows.names, same, strict=True) if not is_same
+        )
+        advice = f"leave it out, as --columns {others}" if others else "there is nothing to fit"
+        shown, name = "stdin" if path == "-" else path, rows.names[int(np.argmax(same))]
+        raise ValueError(f"{shown}: column {name!r} is the same in every row: {advice}.")
+    return rows
+
+
 def _distinct(names: list[str], shown: str) -> None:
     for name in names:
         if names.count(name) > 1:
@@ -145,10 +159,14 @@ def _numbers(table, i: int, names: list[str], shown: str, where) -> np.ndarray:
             values[row] = np.nan if cell.lower() in MISSING else float(cell)
         except ValueError:
             numeric = [names[j] for j in range(len(names)) if _is_numeric(table, j)]
-            choice = f", as --columns {','.join(numeric)}" if numeric else ""
+            advice = f"choose columns of numbers, as --columns {','.join(numeric)}."
+            if not numeric:
+                advice = (
+                    "no column holds numbers alone. Commas, tabs or semicolons go between columns, "
+                    "and a point before decimals."
+                )
             raise ValueError(
-                f"{shown}: column {names[i]!r} holds text ({cell!r} in {where(row)}): "
-                f"choose columns of numbers{choice}."
+                f"{shown}: column {names[i]!r} holds text ({cell!r} in {where(row)}): {advice}"
             ) from None
     return values
 
