@@ -130,7 +130,10 @@ def m_step(mixture: Mixture, statistics: Statistics, prior: Prior | None = None)
     Returns:
       The updated mixture. A component with no mass keeps its mean and covariance and becomes
       absent; one whose covariance collapses comes back with non-finite leaves (`fit` stops before
-      that and says DEGENERATE).
+      that and says DEGENERATE). It has the mixture's dtype and units.
+
+    Raises:
+      ValueError: for what is not one mixture, `Statistics`, or a prior in its dimensions.
 
     (Bishop 2006, eqs. 9.24–9.26; with a prior, Gauvain & Lee 1994, eqs. 47–49.)
 

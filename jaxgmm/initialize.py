@@ -102,8 +102,19 @@ def from_labels(
     x, labels, n_components: int | None = None, *, family: str = "full", weight=None,
     prior: Prior | None = None,
 ) -> Mixture:  # fmt: skip
-    """`from_responsibilities` for labels (n,), whole numbers 0 … n_components − 1 (default: the
-    largest label + 1). Raises ValueError for labels that are not.
+    """`from_responsibilities` for known labels.
+
+    Args:
+      x: (n, d) rows.
+      labels: (n,) whole numbers 0 … n_components − 1.
+      n_components: k; by default the largest label + 1.
+      family, weight, prior: as there.
+
+    Returns:
+      The mixture of each label's rows, in the dtype of x.
+
+    Raises:
+      ValueError: for an argument that is not as said.
 
     >>> m = jaxgmm.from_labels([[0.0], [2.0], [9.0], [10.0]], [0, 0, 1, 1])
     >>> np.asarray(m.means).round(2).ravel(), np.asarray(m.covariances).round(2).ravel()

@@ -188,7 +188,8 @@ def complete_log_likelihood(mixture: Mixture, x, resp, weight=None) -> jax.Array
       weight: (n,) row weights, or None for ones.
 
     Returns:
-      () in nats. A responsibility of 0 for an absent component counts 0.
+      () in nats, in the wider dtype of mixture and x. A responsibility of 0 for an absent component
+      counts 0.
 
     Raises:
       ValueError: as `log_likelihood`, and for resp that is not (n, k), finite and not negative.

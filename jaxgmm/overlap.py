@@ -52,8 +52,8 @@ def separations(means: jax.Array, covariances: jax.Array, present=None) -> jax.A
 def overlap(
     mixture: Mixture, *, directions: int = 32768, key: jax.Array | None = None
 ) -> jax.Array:
-    """Pairwise overlap ω_ij = ω_j|i + ω_i|j as (k, k), symmetric, with a diagonal of zeros; in
-    the mixture's dtype. Accuracy and errors as `misassignment`.
+    """Pairwise overlap ω_ij = ω_j|i + ω_i|j as (k, k), symmetric, with a diagonal of zeros:
+    probabilities, in the mixture's dtype. Accuracy and errors as `misassignment`.
 
     (Maitra & Melnykov 2010, J. Comput. Graph. Statist. 19, sec. 2.)
 

@@ -60,6 +60,9 @@ class Prior:
           strength: pseudo-rows, not negative.
           devices: which devices share an array of many rows; all local ones by default.
 
+        Returns:
+          The prior, in the dtype of x; its scatter is in squared units of the data.
+
         Raises:
           ValueError: for x, weight or strength that is not as said.
 
@@ -137,7 +140,8 @@ def checked(prior: Prior | None, d: int, dtype) -> Prior | None:
 
 @jax.jit
 def log_prior(mixture: Mixture, prior: Prior | None) -> jax.Array:
-    """log prior(θ) as (), without its constants (see `Prior`); 0 for prior=None.
+    """log prior(θ) as (), in nats, without its constants (see `Prior`); 0 for prior=None. In the
+    mixture's dtype; nothing is checked.
 
     The objective of every algorithm is log_likelihood(mixture, x) + log_prior(mixture, prior).
     Absent components count for nothing. Differentiable with respect to both arguments.

@@ -25,7 +25,7 @@ def free_parameters(family: type[Covariance], k, d: int):
 
 def n_parameters(mixture: Mixture) -> jax.Array | int:
     """Free parameters of the present components: weights, means and covariances. An int, or an
-    array under jit or vmap.
+    array under jit or vmap. Raises ValueError for what is not one mixture.
 
     >>> m = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
     >>> jaxgmm.n_parameters(m)  # a weight, two means, two variances
@@ -59,7 +59,8 @@ def _fit_and_certainty(mixture, x, weight, devices):
 
 
 def aic(mixture: Mixture, x, weight=None, *, devices: Sequence | None = None) -> jax.Array:
-    """Akaike's criterion −2ℓ + 2p as (); lower is better (scikit-learn's sign).
+    """Akaike's criterion −2ℓ + 2p as (), in the wider dtype of mixture and x; lower is better
+    (scikit-learn's sign).
 
     x is (n, d): an array, or `Blocks`, `Shards` or a `Stream`; weight (n,) or None; `devices` share
     an array of many rows, all local ones by default. Raises ValueError as `log_likelihood`. (Akaike
