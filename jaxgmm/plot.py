@@ -274,14 +274,7 @@ def _legend(ax, drawn, level) -> None:
 
     d = len(ax)
     lines = [
-        Line2D(
-            [],
-            [],
-            color=colour(k),
-            ls=dashes(k),
-            lw=2,
-            label=f"component {k + 1}: {percent(share)}",
-        )
+        Line2D([], [], color=colour(k), ls=dashes(k), lw=2, label=f"component {k + 1}: {share:.0%}")
         for k, share in zip(drawn.components, drawn.weights, strict=True)
     ]
     title = f"ellipses hold {percent(level)}" if d > 1 else None
