@@ -11,12 +11,12 @@
 #     .venv/bin/python examples/em_versus_gradient.py --quick    # a corner of it
 
 # %%
-import argparse
 import os
 import platform
+import sys
 import time
-from pathlib import Path
 
+import figure
 import jax
 import load
 import numpy as np
@@ -24,7 +24,6 @@ import optax
 
 import jaxgmm
 
-FIGURE = Path(__file__).resolve().with_name("em_versus_gradient.png")
 ALGORITHMS = {
     "EM": jaxgmm.EM(),
     "SQUAREM": jaxgmm.SQUAREM(),
@@ -37,6 +36,7 @@ SEPARATIONS = (0.2, 0.5, 1.0, 2.0, 4.0)
 SHAPES = ((2, 3), (8, 3), (8, 5))  # (d, K)
 SEEDS = 20
 STARTS = 10  # on real data
+QUICK = "--quick" in sys.argv
 SETTINGS = dict(tolerance=1e-11, max_steps=4000)
 
 
@@ -94,68 +94,64 @@ def real(name: str, x: np.ndarray, k: int, restarts: int, algorithms: dict):
 # %%
 def draw(rows: list[dict]) -> None:
     """Passes against separation, a panel for each (d, K)."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        print("\nNo figure: matplotlib is not installed.")
-        return
-    from jaxgmm.plot import PALETTE
+    from matplotlib.figure import Figure
+
+    from jaxgmm.plot import colour
 
     shapes = sorted({(row["d"], row["K"]) for row in rows})
-    figure = Figure(figsize=(1.5 + 3.4 * len(shapes), 3.8), layout="constrained")
-    panels = figure.subplots(1, len(shapes), sharey=True, squeeze=False)[0]
+    drawn = Figure(figsize=(1.5 + 3.4 * len(shapes), 3.8), layout="constrained")
+    panels = drawn.subplots(1, len(shapes), sharey=True, squeeze=False)[0]
     for panel, shape in zip(panels, shapes, strict=True):
         own = [row for row in rows if (row["d"], row["K"]) == shape]
         c = [row["c"] for row in own]
-        for name, colour in zip(ALGORITHMS, PALETTE, strict=False):
+        for i, name in enumerate(ALGORITHMS):
             if name in own[0]:
-                panel.plot(c, [row[name] for row in own], "o-", color=colour, lw=2, label=name)
+                panel.plot(c, [row[name] for row in own], "o-", color=colour(i), lw=2, label=name)
         panel.set(
             xscale="log", yscale="log", title=f"d = {shape[0]}, K = {shape[1]}",
             xlabel="separation c", xticks=c, xticklabels=[f"{value:g}" for value in c],
         )  # fmt: skip
         panel.minorticks_off()
+        panel.set_yticks([5, 10, 20, 50, 100, 200, 500], labels=[5, 10, 20, 50, 100, 200, 500])
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("passes to 1e-6 nats per row")
     panels[-1].legend(frameon=False)
-    figure.savefig(FIGURE, dpi=150)
-    print(f"\nFigure: {FIGURE.parent.name}/{FIGURE.name}")
+    figure.keep(drawn, "em_versus_gradient.png")
 
+
+# %% [markdown]
+# ## The experiment
+#
+# `--quick` takes one shape, three algorithms and the irises.
 
 # %%
-def main() -> None:
-    parser = argparse.ArgumentParser(description="EM against gradient ascent, in passes.")
-    parser.add_argument("--quick", action="store_true", help="one shape, three algorithms, iris")
-    quick = parser.parse_args().quick
-    began = time.perf_counter()
-    jax.config.update("jax_enable_x64", True)
-    algorithms, shapes, separations = ALGORITHMS, SHAPES, SEPARATIONS
-    seeds, starts = SEEDS, STARTS
-    sets = {
-        "iris": (load.iris()[0], 3), "penguins": (load.penguins()[0], 3),
-        "wine": (load.wine()[0], 3), "digits": (load.digits()[0], 10),
-    }  # fmt: skip
-    if quick:
-        algorithms = {name: ALGORITHMS[name] for name in JUDGED}
-        shapes, separations, sets = ((2, 3),), (0.5, 4.0), {"iris": sets["iris"]}
-        seeds, starts = 5, 5
+began = time.perf_counter()
+jax.config.update("jax_enable_x64", True)
+algorithms, shapes, separations = ALGORITHMS, SHAPES, SEPARATIONS
+seeds, starts = SEEDS, STARTS
+sets = {
+    "iris": (load.iris()[0], 3), "penguins": (load.penguins()[0], 3),
+    "wine": (load.wine()[0], 3), "digits": (load.digits()[0], 10),
+}  # fmt: skip
+if QUICK:
+    algorithms = {name: ALGORITHMS[name] for name in JUDGED}
+    shapes, separations, sets = ((2, 3),), (0.5, 4.0), {"iris": sets["iris"]}
+    seeds, starts = 5, 5
 
-    print(f"JAX {jax.__version__}, {platform.machine()}, {os.cpu_count()} cores, float64.")
-    print("Median passes to 1e-6 nats per row of the optimum; overlap is that of the closest pair.")
-    rows = []
-    for d, k in shapes:
-        own = jaxgmm.Table(study(d, k, c, seeds, algorithms) for c in separations)
-        print(f"\n{own}", flush=True)
-        rows += own
+print(f"JAX {jax.__version__}, {platform.machine()}, {os.cpu_count()} cores, float64.")
+print("Median passes to 1e-6 nats per row of the optimum; overlap is that of the closest pair.")
+rows = []
+for d, k in shapes:
+    own = jaxgmm.Table(study(d, k, c, seeds, algorithms) for c in separations)
+    print(f"\n{own}", flush=True)
+    rows += own
 
-    print(f"\nReal data, each feature in standard deviations, {starts} starts:\n")
-    results = {name: real(name, x, k, starts, algorithms) for name, (x, k) in sets.items()}
-    print(jaxgmm.Table(row for row, _ in results.values()))
-    print("\nThe irises in full:\n")
-    print(results["iris"][1])
+# %%
+print(f"\nReal data, each feature in standard deviations, {starts} starts:\n")
+results = {name: real(name, x, k, starts, algorithms) for name, (x, k) in sets.items()}
+print(jaxgmm.Table(row for row, _ in results.values()))
+print("\nThe irises in full:\n")
+print(results["iris"][1])
+if figure.possible():
     draw(rows)
-    print(f"{time.perf_counter() - began:.0f} s in all, compiling included.")
-
-
-if __name__ == "__main__":
-    main()
+print(f"{time.perf_counter() - began:.0f} s in all, compiling included.")

@@ -8,9 +8,7 @@ species, which neither fit was shown. Takes some seconds; the figure needs matpl
 """
 
 # %%
-import importlib.util
-from pathlib import Path
-
+import figure
 import jax
 import load
 import numpy as np
@@ -22,7 +20,6 @@ K = 3
 # EM finds a local maximum. This seed's is the highest that `fit` found from 400 starts drawn alike,
 # and 88 of them led there.
 SEED = 24
-FIGURE = Path(__file__).resolve().with_name("iris_em.png")
 # Okabe & Ito's blue, green and vermilion, which most colour-blind readers can tell apart.
 PALETTE = np.array([[0, 114, 178], [0, 158, 115], [213, 94, 0]]) / 255
 MARKERS = "osD"
@@ -84,9 +81,9 @@ def draw(x: np.ndarray, species: np.ndarray, names: list[str], mixture: Mixture)
     # Measurements are rounded to 0.1 cm, so many rows coincide: shift them apart, for the eye only.
     shown = x + np.random.default_rng(0).uniform(-0.03, 0.03, x.shape)
 
-    figure = Figure(figsize=(15, 4.2), layout="constrained")
-    figure.get_layout_engine().set(wspace=0.03)
-    axes = figure.subplots(1, 3, sharex=True, sharey=True)
+    panels = Figure(figsize=(15, 4.2), layout="constrained")
+    panels.get_layout_engine().set(wspace=0.03)
+    axes = panels.subplots(1, 3, sharex=True, sharey=True)
     edge = {"edgecolors": "white", "linewidths": 0.5}
 
     axes[0].scatter(*shown.T, c=row_colours, s=30, **edge)
@@ -116,7 +113,7 @@ def draw(x: np.ndarray, species: np.ndarray, names: list[str], mixture: Mixture)
         axis.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
         axis.set_xlabel(names[0], fontsize=11)
     axes[0].set_ylabel(names[1], fontsize=11)
-    figure.savefig(FIGURE, dpi=150)
+    figure.keep(panels, "iris_em.png")
 
 
 # %%
@@ -138,11 +135,8 @@ def main() -> None:
     mixture = in_order(fits["fit, EM()"].mixture)
     print_species(np.asarray(jaxgmm.responsibilities(mixture, x)), species)
     print("Sepals alone set setosa apart; versicolor and virginica lie in one cloud.")
-    if importlib.util.find_spec("matplotlib") is None:
-        print("\nNo figure: matplotlib is not installed.")
-    else:
+    if figure.possible():
         draw(x, species, names, mixture)
-        print(f"\nFigure: {FIGURE.parent.name}/{FIGURE.name}")
 
 
 if __name__ == "__main__":

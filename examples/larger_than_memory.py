@@ -1,15 +1,16 @@
-"""A fit of rows that stay on disk, broken off and resumed.
+# %% [markdown]
+# # A fit of rows that stay on disk, broken off and resumed
+#
+# The file here is small; one of any size needs no more memory, since every pass reads it block by
+# block: three chunks of 8 MB are held at a time. Parquet is as short,
+#
+#     jaxgmm.Stream(lambda: pyarrow.dataset.dataset("rows/").to_batches())
+#
+# and so is anything else that gives blocks (n_i, d) anew each time it is called.
+#
+#     .venv/bin/python examples/larger_than_memory.py
 
-The file here is small; one of any size needs no more memory, since every pass reads it block by
-block: three chunks of 8 MB are held at a time. Parquet is as short,
-
-    jaxgmm.Stream(lambda: pyarrow.dataset.dataset("rows/").to_batches())
-
-and so is anything else that gives blocks (n_i, d) anew each time it is called.
-"""
-
-from __future__ import annotations
-
+# %%
 import pathlib
 import tempfile
 import time
@@ -22,56 +23,69 @@ import jaxgmm
 N, D, K = 300_000, 4, 3
 CENTRES = np.array([[0, 0, 0, 0], [4, 0, 0, 2], [0, 5, 0, -2]], np.float32)
 
+# %% [markdown]
+# ## Rows on disk
 
-def write_rows(path: pathlib.Path) -> None:
-    random = np.random.default_rng(0)
-    rows = np.lib.format.open_memmap(path, "w+", np.float32, (N, D))
-    for first in range(0, N, 50_000):
-        component = random.integers(0, K, 50_000)
-        rows[first : first + 50_000] = random.normal(size=(50_000, D)) + CENTRES[component]
+# %%
+folder = tempfile.TemporaryDirectory()
+path, checkpoint = pathlib.Path(folder.name, "rows.npy"), pathlib.Path(folder.name, "fit.npz")
+rows = np.lib.format.open_memmap(path, "w+", np.float32, (N, D))
+random = np.random.default_rng(0)
+for first in range(0, N, 50_000):
+    component = random.integers(0, K, 50_000)
+    rows[first : first + 50_000] = random.normal(size=(50_000, D)) + CENTRES[component]
+del rows
+print(f"{path.name}: {N} rows, {path.stat().st_size / 2**20:.1f} MB on disk")
 
+# %% [markdown]
+# ## A fit that is broken off
+#
+# The start is drawn from a sample of 65536 rows. Every five steps a checkpoint is written; then the
+# disk fails.
 
-def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        path, checkpoint = pathlib.Path(folder, "rows.npy"), pathlib.Path(folder, "fit.npz")
-        write_rows(path)
-        stream = jaxgmm.Stream(np.load(path, mmap_mode="r"))
-        print(f"{path.name}: {N} rows, {path.stat().st_size / 2**20:.1f} MB on disk")
-
-        # k-means++ on 65536 of the rows.
-        start = jaxgmm.initialize(jax.random.key(0), stream, K)
-
-        reads = []
-
-        def read_until_the_disk_fails():
-            reads.append(1)
-            if len(reads) == 14:
-                raise OSError("the disk is gone")
-            return stream.blocks()
-
-        climb = dict(tolerance=1e-11, kernel="whitened", checkpoint=checkpoint, checkpoint_every=5)
-        try:
-            jaxgmm.fit(jaxgmm.Stream(read_until_the_disk_fails), start, **climb)
-        except OSError as error:
-            print(f"broken off: {error}; {checkpoint.name} is {checkpoint.stat().st_size} bytes")
-
-        began, steps = time.perf_counter(), []
-        note = lambda step, objective, residual: steps.append(int(step))
-        fit = jaxgmm.fit(stream, start, callback=note, **climb)
-        jax.effects_barrier()
-        print(
-            f"resumed with step {steps[0]}: {jaxgmm.Status(int(fit.status)).name} after "
-            f"{int(fit.steps)} steps, {time.perf_counter() - began:.1f} s; "
-            f"log-likelihood {float(fit.log_likelihood):.0f}"
-        )
-        whole = jaxgmm.fit(np.load(path), start, tolerance=1e-11, kernel="whitened")
-        print(
-            f"unbroken, from memory: {int(whole.steps)} steps, "
-            f"log-likelihood {float(whole.log_likelihood):.0f}"
-        )
-        assert abs(fit.log_likelihood / whole.log_likelihood - 1) < 1e-6
-        print("weights", np.round(np.sort(np.asarray(fit.mixture.weights)), 3))
+# %%
+stream = jaxgmm.Stream(np.load(path, mmap_mode="r"))
+start = jaxgmm.initialize(jax.random.key(0), stream, K)
+climb = dict(tolerance=1e-11, kernel="whitened")
+resumable = dict(checkpoint=checkpoint, checkpoint_every=5)
+reads = []
 
 
-if __name__ == "__main__":
-    main()
+def read_until_the_disk_fails():
+    reads.append(1)
+    if len(reads) == 14:
+        raise OSError("the disk is gone")
+    return stream.blocks()
+
+
+try:
+    jaxgmm.fit(jaxgmm.Stream(read_until_the_disk_fails), start, **climb, **resumable)
+except OSError as error:
+    print(f"broken off: {error}; {checkpoint.name} is {checkpoint.stat().st_size} bytes")
+
+# %% [markdown]
+# ## The same call again goes on from the checkpoint
+
+# %%
+began, steps = time.perf_counter(), []
+note = lambda step, objective, residual: steps.append(int(step))
+fit = jaxgmm.fit(stream, start, callback=note, **climb, **resumable)
+jax.effects_barrier()
+print(
+    f"resumed with step {steps[0]}: {jaxgmm.Status(int(fit.status)).name} after "
+    f"{int(fit.steps)} steps, {time.perf_counter() - began:.1f} s; "
+    f"log-likelihood {float(fit.log_likelihood):.0f}"
+)
+
+# %% [markdown]
+# ## A fit from memory that was never broken off ends at the same place
+
+# %%
+whole = jaxgmm.fit(np.load(path), start, **climb)
+print(
+    f"unbroken, from memory: {int(whole.steps)} steps, "
+    f"log-likelihood {float(whole.log_likelihood):.0f}"
+)
+assert abs(fit.log_likelihood / whole.log_likelihood - 1) < 1e-6
+print("weights", np.round(np.sort(np.asarray(fit.mixture.weights)), 3))
+folder.cleanup()

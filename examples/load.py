@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-DATA = Path(__file__).resolve().parent / "data"
+EXAMPLES = Path(__file__).resolve().parent
+DATA = EXAMPLES / "data"
 IRIS_SPECIES = ("setosa", "versicolor", "virginica")
 PENGUIN_SPECIES = ("Adelie", "Chinstrap", "Gentoo")
 

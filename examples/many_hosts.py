@@ -1,20 +1,21 @@
-"""One fit on many hosts: JAX's own runtime, each process reading its own rows alone.
+# %% [markdown]
+# # One fit on many hosts: JAX's own runtime, each process reading its own rows alone
+#
+# On a cluster this script is started once for each process, and JAX finds its peers by itself:
+#
+#     srun python examples/many_hosts.py --join          (Slurm; likewise Kubernetes, Cloud TPU)
+#
+# Without arguments, or as a notebook, it starts two processes of its own over this machine's
+# loopback.
 
-On a cluster this script is started once for each process, and JAX finds its peers by itself:
-
-    srun python examples/many_hosts.py --join          (Slurm; likewise Kubernetes, Cloud TPU)
-
-Without arguments it starts two processes of its own over this machine's loopback.
-"""
-
-from __future__ import annotations
-
+# %%
 import socket
 import subprocess
 import sys
 import time
 
 import jax
+import load
 import numpy as np
 
 import jaxgmm
@@ -22,9 +23,16 @@ import jaxgmm
 N, D, K = 100_003, 4, 3
 CENTRES = np.array([[0, 0, 0, 0], [4, 0, 0, 2], [0, 5, 0, -2]], np.float32)
 
+# %% [markdown]
+# ## The rows
+#
+# A function gives the rows that a process asks for, from a file that every host can open, say. Here
+# they are made from their number.
 
+
+# %%
 def read(index):
-    """Rows first … last, as from a file that every host can open: here, made from their number."""
+    """Rows first … last."""
     first, last, _ = index[0].indices(N)
     blocks = range(first // 1000, -(-last // 1000))
     rows = np.concatenate([block_of_rows(block) for block in blocks])
@@ -36,8 +44,14 @@ def block_of_rows(number):
     return random.normal(size=(1000, D)) + CENTRES[random.integers(0, K, 1000)]
 
 
+# %% [markdown]
+# ## What every process does
+#
+# All make the same calls. Each device holds its rows; a pass ends in one all-reduce.
+
+
+# %%
 def main() -> None:
-    # Every process makes the same calls. Each device holds its rows; a pass ends in one all-reduce.
     x = jaxgmm.Shards(read, shape=(N, D))
     start = jaxgmm.initialize(jax.random.key(0), x, K)
     fit = jaxgmm.fit(x, start, tolerance=1e-7, kernel="whitened")
@@ -53,6 +67,11 @@ def main() -> None:
         print("means\n", np.round(np.asarray(fit.mixture.means)[order], 2), flush=True)
 
 
+# %% [markdown]
+# ## Starting
+
+
+# %%
 def start_two() -> None:
     """What a cluster's launcher does: the same script, once for each process."""
     with socket.socket() as free:
@@ -60,7 +79,9 @@ def start_two() -> None:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     began = time.perf_counter()
     started = [
-        subprocess.Popen([sys.executable, __file__, "--join", address, "2", str(rank)])
+        subprocess.Popen(
+            [sys.executable, load.EXAMPLES / "many_hosts.py", "--join", address, "2", str(rank)]
+        )
         for rank in range(2)
     ]
     try:
@@ -85,6 +106,7 @@ def join(address=None, processes=None, rank=None) -> None:
     jax.distributed.shutdown()
 
 
+# %%
 if __name__ == "__main__":
     if "--join" in sys.argv:
         join(*sys.argv[sys.argv.index("--join") + 1 :])

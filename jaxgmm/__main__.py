@@ -13,6 +13,7 @@ import io
 import os
 import sys
 import warnings
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -22,7 +23,8 @@ import jaxgmm
 from . import checks
 from .families import family_class
 from .files import replacing
-from .tabular import Records, read
+from .keep import feature_names
+from .tabular import Records, read, varying
 
 SHOWN = ("family", "K", "log-likelihood", "AIC", "BIC", "ICL", "at best", "failed", "spurious")
 COMPARED = (
@@ -34,15 +36,16 @@ COMPARED = (
 
 
 def fit(given) -> int:
-    """Every K and family from many starts; the best by a criterion is told, kept and drawn."""
-    outputs(given.out, plot=given.plot)
-    rows = table(given)
+    """Every K and family from many starts; the best by a criterion is told, and, unless every fit
+    failed, kept and drawn."""
+    outputs(given.out, plot=given.plot, inputs=[given.data])
+    rows = varying(table(given), given.data)
     families = given.family.split(",")
     for family in families:
         family_class(family)
     with watched(given) as report:
         found = jaxgmm.sweep(
-            jax.random.key(given.seed), rows.x, whole_numbers(given.k), restarts=given.restarts,
+            key_of(given), rows.x, whole_numbers(given.k), restarts=given.restarts,
             families=families, weight=rows.weight, algorithm=by_name(given.algorithm),
             folds=5 if given.criterion == "held-out" else 0, callback=report,
         )  # fmt: skip
@@ -50,20 +53,23 @@ def fit(given) -> int:
     shown = (*SHOWN[:6], *(["held-out"] if given.criterion == "held-out" else []), *SHOWN[6:])
     lines = jaxgmm.Table({name: row[name] for name in shown} for row in found.table())
     print(lines, "", best.summary(rows.x, rows.weight, features=rows.names), sep="\n")
-    if given.out:
-        jaxgmm.save(given.out, best)
-    if given.plot:
+    failed = best.status in (jaxgmm.Status.NONFINITE, jaxgmm.Status.DEGENERATE)
+    if given.out and not failed:
+        jaxgmm.save(given.out, best, features=rows.names if rows.named else None)
+    if given.plot and not failed:
         from . import plot
 
         axes = plot.pairs(best.mixture, rows.x, names=rows.names, weight=rows.weight)
         draw(axes[0, 0].figure, given.plot)
-    return int(best.status in (jaxgmm.Status.NONFINITE, jaxgmm.Status.DEGENERATE))
+    return int(failed)
 
 
 def score(given) -> int:
-    """log p(x) of each row, its likeliest component, and its responsibilities, as CSV."""
-    outputs(given.out)
-    mixture, rows = model(given.model), table(given)
+    """log p(x) of each row, its likeliest component, and its responsibilities, as CSV. Where model
+    and data name their columns, the model's are found by name."""
+    outputs(given.out, inputs=[given.model, given.data])
+    mixture, features = model(given.model)
+    rows = table(given, features)
     each = np.asarray(jaxgmm.log_prob(mixture, rows.x))
     shares = np.asarray(jaxgmm.responsibilities(mixture, rows.x))
     names = ["log_prob", "component", *(f"responsibility_{k + 1}" for k in range(shares.shape[1]))]
@@ -76,11 +82,12 @@ def score(given) -> int:
 
 
 def sample(given) -> int:
-    """Rows drawn from a mixture, with the component each came from, as CSV."""
-    outputs(given.out)
-    mixture = model(given.model)
-    x, component = jaxgmm.sample(jax.random.key(given.seed), mixture, given.n)
-    names = [f"feature_{i + 1}" for i in range(mixture.n_features)]
+    """Rows drawn from a mixture, under its features' names, with the component each came from, as
+    CSV."""
+    outputs(given.out, inputs=[given.model])
+    mixture, features = model(given.model)
+    x, component = jaxgmm.sample(key_of(given), mixture, given.n)
+    names = features or [f"feature_{i + 1}" for i in range(mixture.n_features)]
     lines = zip(*np.asarray(x).T, np.asarray(component) + 1, strict=True)
     write([*names, "component"], lines, given.out)
     return 0
@@ -88,10 +95,10 @@ def sample(given) -> int:
 
 def compare(given) -> int:
     """Several algorithms from the same starts."""
-    outputs(plot=given.plot)
-    rows = table(given)
+    outputs(plot=given.plot, inputs=[given.data])
+    rows = varying(table(given), given.data)
     found = jaxgmm.compare(
-        jax.random.key(given.seed), rows.x, given.k, given.algorithms.split(","),
+        key_of(given), rows.x, given.k, given.algorithms.split(","),
         restarts=given.restarts, family=given.family, weight=rows.weight,
     )  # fmt: skip
     print(jaxgmm.Table({name: row[name] for name in COMPARED} for row in found.table()))
@@ -105,19 +112,31 @@ def compare(given) -> int:
 # ---- what they share ---------------------------------------------------------------------------
 
 
-def table(given) -> Records:
+def table(given, features: list[str] | None = None) -> Records:
+    """The rows; for a model, the columns that stand for its features."""
     columns = None if given.columns is None else [c.strip() for c in given.columns.split(",")]
-    rows = read(given.data, columns, given.weight, given.drop_missing)
+    rows = read(given.data, columns, given.weight, given.drop_missing, features)
+    if (
+        features is not None
+        and rows.named
+        and len(rows.names) == len(features) != len(set(rows.names) & set(features))
+    ):
+        say(f"{', '.join(rows.names)} stand for the model's {', '.join(features)}")
     if rows.dropped:
         say(f"{rows.dropped} incomplete rows left out, {len(rows.x)} kept")
     return rows
 
 
-def model(path: str) -> jaxgmm.Mixture:
+def key_of(given) -> jax.Array:
+    return jax.random.key(checks.whole(given.seed, "--seed", 0, 2**63 - 1))
+
+
+def model(path: str) -> tuple[jaxgmm.Mixture, list[str] | None]:
+    """The mixture in a file, and its features' names if it has them."""
     found = jaxgmm.load(path)
     mixture = found if isinstance(found, jaxgmm.Mixture) else found.mixture
     checks.one_mixture(mixture)
-    return jax.tree.map(lambda leaf: leaf.astype(np.float64), mixture)
+    return jax.tree.map(lambda leaf: leaf.astype(np.float64), mixture), feature_names(path)
 
 
 def whole_numbers(text: str) -> list[int]:
@@ -128,6 +147,8 @@ def whole_numbers(text: str) -> list[int]:
         if len(ends) > 2 or not all(end.strip().isdigit() for end in ends):
             raise ValueError(f"--k is {text!r}: write 3, 1:10 or 1,2,5.")
         found += range(int(ends[0]), int(ends[-1]) + 1)
+    if not found:
+        raise ValueError(f"--k is {text!r}, which is no number at all: write 3, 1:10 or 1,2,5.")
     return found
 
 
@@ -142,17 +163,24 @@ def watched(given):
     return jaxgmm.progress() if wanted else contextlib.nullcontext()
 
 
-def outputs(out: str | None = None, plot: str | None = None) -> None:
-    """Refuses, before the work is done, what could not be written after it."""
-    for path in (out, plot):
-        folder = os.path.dirname(path) if path else ""
+def outputs(out: str | None = None, plot: str | None = None, inputs: Sequence[str] = ()) -> None:
+    """Refuses, before the work is done, what could not or must not be written after it."""
+    for path in filter(None, (out, plot)):
+        folder = os.path.dirname(path)
         if folder and not os.path.isdir(folder):
             raise ValueError(f"{path}: there is no folder {folder}.")
+        if os.path.isdir(path):
+            raise ValueError(f"{path} is a folder: give the name of a file in it.")
+        for source in inputs:
+            if os.path.isfile(path) and os.path.isfile(source) and os.path.samefile(path, source):
+                raise ValueError(f"{path} is what is read: write to another file.")
     if plot:
         try:
             from matplotlib.backend_bases import FigureCanvasBase
         except ImportError:
-            raise ImportError("--plot needs matplotlib, which is not installed.") from None
+            raise ImportError(
+                "--plot needs matplotlib, which is not installed: python -m pip install matplotlib."
+            ) from None
         kinds = FigureCanvasBase.get_supported_filetypes()
         if kind_of(plot) not in kinds:
             raise ValueError(f"{plot}: figures are of a kind among {', '.join(sorted(kinds))}.")

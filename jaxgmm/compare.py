@@ -70,6 +70,15 @@ def compare(
     Raises:
       ValueError: for an argument that is not as said; for an unknown algorithm, or two that share a
         name.
+
+    >>> x = jaxgmm.simulate(jax.random.key(0), 900, 2, 3, separation=2.0).x
+    >>> compared = jaxgmm.compare(jax.random.key(1), x, 3, ["em", "squarem"], restarts=5)
+    >>> compared
+    Comparison(em, squarem; 5 starts)
+    >>> [row["algorithm"] for row in compared.table()]
+    ['em', 'squarem']
+    >>> compared.cost("em").shape
+    (5,)
     """
     checks.random_key(key)
     family_class(family)

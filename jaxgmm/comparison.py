@@ -231,9 +231,21 @@ class Comparison:
 def profile(
     comparisons: Sequence[Comparison], *, gap: float = GAP, clock: str = "passes"
 ) -> dict[str, Profile]:
-    """`Comparison.profile` over the starts of several comparisons: a `Profile` for each algorithm.
+    """`Comparison.profile` over the starts of several comparisons, as of several data sets.
 
-    Raises ValueError for another clock, or comparisons of different algorithms."""
+    Args:
+      comparisons: results of `compare`, of the same algorithms.
+      gap: nats per unit of row weight from the best optimum reached, at which a start is solved.
+      clock: "passes" or "seconds".
+
+    Returns:
+      A `Profile` for each algorithm, by name.
+
+    Raises:
+      ValueError: for another clock, or comparisons of different algorithms.
+
+    (Dolan & Moré 2002, Math. Programming 91, eq. 2.2.)
+    """
     names = list(comparisons[0].fits)
     if any(list(other.fits) != names for other in comparisons):
         raise ValueError("comparisons of different algorithms have no common profile.")

@@ -54,7 +54,15 @@ class Data(Protocol):
 @dataclasses.dataclass(frozen=True)
 class Blocks(Source):
     """An array (n, d) whose sums are made in blocks of so many rows, instead of the number that
-    fits a core's cache (or fills a GPU)."""
+    fits a core's cache (or fills a GPU). What takes it raises ValueError for block_rows that is not
+    a whole number, 1 or more.
+
+    >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
+    >>> start = jaxgmm.initialize(jax.random.key(1), x, 2)
+    >>> blocks = jaxgmm.Blocks(x, 64)
+    >>> bool(jnp.allclose(jaxgmm.log_likelihood(start, blocks), jaxgmm.log_likelihood(start, x)))
+    True
+    """
 
     array: Any
     block_rows: int

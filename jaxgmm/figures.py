@@ -25,6 +25,11 @@ def dashes(component: int) -> str:
     return DASHES[component // len(PALETTE) % len(DASHES)]
 
 
+def percent(share: float) -> str:
+    """0.9 as "90 %"."""
+    return f"{100 * share:.3g} %"
+
+
 def fresh(width: float = 5, height: float = 4, **layout):
     """New axes on a figure of their own. Without pyplot: no window, and no setting left behind."""
     from matplotlib.figure import Figure

@@ -176,6 +176,16 @@ def fit(
       ValueError: for anything above that is not as said; for more components than distinct rows;
         for a checkpoint of other rows, another start or other settings. Inside the loop nothing
         raises: see `Fit.status`.
+
+    (EM: Dempster, Laird & Rubin 1977; D as stopping rule: Kunstner, Kumar & Schmidt 2021, sec. 4.)
+
+    >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
+    >>> start = jaxgmm.initialize(jax.random.key(1), x, 2)
+    >>> found = jaxgmm.fit(x, start)
+    >>> found
+    Fit(Mixture(full, K = 2, d = 2, float32): CONVERGED, objective -64...)
+    >>> bool(found.converged), found.history.shape == (found.steps + 1,)
+    (True, True)
     """
     checks.one_mixture(mixture)
     data = opened(

@@ -63,6 +63,16 @@ class Gradient:
     Raises:
       ValueError: for something that is not an optimiser, unknown coordinates, or arguments that are
         not hashable.
+
+    >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
+    >>> start = jaxgmm.initialize(jax.random.key(1), x, 2)
+    >>> found = jaxgmm.fit(x, start, jaxgmm.Gradient(optax.lbfgs), tolerance=1e-7)
+    >>> bool(found.converged)
+    True
+    >>> bool(abs(found.objective - jaxgmm.fit(x, start).objective) < 0.1)
+    True
+    >>> jaxgmm.Gradient(optax.adam, learning_rate=0.05, coordinates="precision").name
+    'adam(learning_rate=0.05)'
     """
 
     optimiser: Any

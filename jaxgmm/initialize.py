@@ -81,6 +81,11 @@ def from_responsibilities(
       ValueError: for an argument that is not as said.
 
     (Bishop 2006, eqs. 9.24–9.26.)
+
+    >>> shares = [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]
+    >>> m = jaxgmm.from_responsibilities([[0.0], [1.0], [5.0]], shares)
+    >>> np.asarray(m.means).round(2).ravel()
+    array([0.33, 3.67], dtype=float32)
     """
     x = row_checks.data(x)
     weight = row_checks.weights_of_rows(weight, len(x), x.dtype)
@@ -94,8 +99,24 @@ def from_labels(
     x, labels, n_components: int | None = None, *, family: str = "full", weight=None,
     prior: Prior | None = None,
 ) -> Mixture:  # fmt: skip
-    """`from_responsibilities` for labels (n,), whole numbers 0 … n_components − 1 (default: the
-    largest label + 1). Raises ValueError for labels that are not."""
+    """`from_responsibilities` for known labels.
+
+    Args:
+      x: (n, d) rows.
+      labels: (n,) whole numbers 0 … n_components − 1.
+      n_components: k; by default the largest label + 1.
+      family, weight, prior: as there.
+
+    Returns:
+      The mixture of each label's rows, in the dtype of x.
+
+    Raises:
+      ValueError: for an argument that is not as said.
+
+    >>> m = jaxgmm.from_labels([[0.0], [2.0], [9.0], [10.0]], [0, 0, 1, 1])
+    >>> np.asarray(m.means).round(2).ravel(), np.asarray(m.covariances).round(2).ravel()
+    (array([1. , 9.5], dtype=float32), array([1.  , 0.25], dtype=float32))
+    """
     x = row_checks.data(x)
     labels, k = row_checks.labels_of_rows(labels, len(x), n_components)
     resp = jax.nn.one_hot(labels, k, dtype=x.dtype)
@@ -280,6 +301,10 @@ def initialize(
       ValueError: for an argument that is not as said; for more components than distinct rows.
 
     Given responsibilities or labels: `from_responsibilities`, `from_labels`.
+
+    >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
+    >>> jaxgmm.initialize(jax.random.key(1), x, 3, family="diagonal")
+    Mixture(diagonal, K = 3, d = 2, float32)
     """
     checks.random_key(key)
     checks.choice(method, "method", METHODS)

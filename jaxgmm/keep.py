@@ -1,14 +1,15 @@
 """`save` and `load`: a mixture or a fit in one .npz file, exact to the bit.
 
 The file holds an array for each leaf, under the names of the fields that lead to it
-(`mixture.covariance.log_diagonal`), and a description as JSON: format, kind and family. NumPy alone
-reads it; nothing in it is ever executed.
+(`mixture.covariance.log_diagonal`), and a description as JSON: format, kind, family and, where they
+were given, the features' names. NumPy alone reads it; nothing in it is ever executed.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -35,13 +36,30 @@ def _named_leaves(tree) -> tuple[dict, jax.tree_util.PyTreeDef]:
     return {name(path): leaf for path, leaf in paths}, structure
 
 
-def save(path: str | os.PathLike, what: Mixture | Fit) -> None:
-    """Writes a mixture or a fit, single or batched, to `path` (no suffix is added), all at once: an
-    older file stays whole until the new one is.
+def save(
+    path: str | os.PathLike, what: Mixture | Fit, *, features: Sequence[str] | None = None
+) -> None:
+    """Writes a mixture or a fit to one .npz file.
+
+    Args:
+      path: the file (no suffix is added), written all at once: an older one stays whole until the
+        new one is.
+      what: single or batched.
+      features: names of the d features, kept beside it: `feature_names` reads them, and the command
+        line finds the columns of other files by them.
 
     Raises:
-      ValueError: for anything but a `Mixture` or a `Fit`, and under jit or vmap.
+      ValueError: for anything but a `Mixture` or a `Fit`, for other than d distinct names, and
+        under jit or vmap.
       OSError: where the file cannot be written.
+
+    >>> path = os.path.join(tempfile.mkdtemp(), "model.npz")
+    >>> made = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
+    >>> jaxgmm.save(path, made, features=["height (m)"])
+    >>> jaxgmm.load(path)
+    Mixture(full, K = 2, d = 1, float32)
+    >>> jaxgmm.keep.feature_names(path)
+    ['height (m)']
     """
     kind = {Mixture: "mixture", Fit: "fit"}.get(type(what))
     if kind is None:
@@ -49,20 +67,23 @@ def save(path: str | os.PathLike, what: Mixture | Fit) -> None:
     leaves, _ = _named_leaves(what)
     if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves.values()):
         raise ValueError("save writes a file: call it outside jit and vmap.")
-    family = (what if kind == "mixture" else what.mixture).family
-    about = json.dumps({"format": FORMAT, "kind": kind, "family": family})
+    mixture = what if kind == "mixture" else what.mixture
+    about = {"format": FORMAT, "kind": kind, "family": mixture.family}
+    if features is not None:
+        about["features"] = _checked_names(features, mixture.n_features)
     with replacing(path) as file:
-        np.savez(file, **{DESCRIPTION: np.array(about)}, **leaves)
+        np.savez(file, **{DESCRIPTION: np.array(json.dumps(about))}, **leaves)
 
 
-def load(path: str | os.PathLike) -> Mixture | Fit:
-    """What `save` wrote: the same kind, family, dtypes and bits.
+def _checked_names(features, d: int) -> list[str]:
+    names = [features] if isinstance(features, str) else [str(name) for name in features]
+    if len(names) != d or len(set(names)) != d:
+        raise ValueError(f"features is {names}: give {d} different names, one for each feature.")
+    return names
 
-    Raises:
-      ValueError: for a file that `save` did not write, or wrote in a later format, or that is
-        damaged; for float64 numbers while JAX's 64-bit mode is off.
-      OSError: where there is no file that can be read.
-    """
+
+def _opened(path: str | os.PathLike) -> tuple[dict, dict[str, np.ndarray]]:
+    """The description of a file that `save` wrote, and its arrays by name."""
     shown = os.fspath(path)
     with open(path, "rb") as file:
         try:
@@ -84,24 +105,48 @@ def load(path: str | os.PathLike) -> Mixture | Fit:
             f"{shown} holds a {kind!r} of family {family!r}, which this version of jaxgmm does not "
             "know: use the version that wrote it."
         )
-    names, structure = _named_leaves(_blank(kind, family))
-    if set(found) != set(names) or not _consistent(found, kind, family):
+    names, _ = _named_leaves(_blank(kind, family))
+    if set(found) != set(names) or not _consistent(found, about):
         raise ValueError(f"{shown} is damaged: its arrays do not make a {kind}.")
+    return about, found
+
+
+def load(path: str | os.PathLike) -> Mixture | Fit:
+    """What `save` wrote: the same kind, family, dtypes and bits. (See there for an example.)
+
+    Raises:
+      ValueError: for a file that `save` did not write, or wrote in a later format, or that is
+        damaged; for float64 numbers while JAX's 64-bit mode is off.
+      OSError: where there is no file that can be read.
+    """
+    about, found = _opened(path)
     if any(jax.dtypes.canonicalize_dtype(leaf.dtype) != leaf.dtype for leaf in found.values()):
         raise ValueError(
-            f"{shown} holds float64 numbers, and JAX's 64-bit mode is off: load it, and use it, "
-            "under `with jax.enable_x64(True):`."
+            f"{os.fspath(path)} holds float64 numbers, and JAX's 64-bit mode is off: load it, and "
+            "use it, under `with jax.enable_x64(True):`."
         )
+    names, structure = _named_leaves(_blank(about["kind"], about["family"]))
     return jax.tree.unflatten(structure, [jnp.asarray(found[name]) for name in names])
 
 
-def _consistent(found: dict[str, np.ndarray], kind: str, family: str) -> bool:
-    """Whether shapes and dtypes belong together; a batch has the same leading axes everywhere."""
+def feature_names(path: str | os.PathLike) -> list[str] | None:
+    """The names of the d features that `save` was given, or None. Raises as `load`."""
+    return _opened(path)[0].get("features")
+
+
+def _consistent(found: dict[str, np.ndarray], about: dict) -> bool:
+    """Whether shapes, dtypes and names belong together; a batch has the same leading axes
+    everywhere."""
+    kind, family, named = about["kind"], about["family"], about.get("features")
     start = "mixture." if kind == "fit" else ""
     means = found[start + "means"]
     if means.ndim < 2 or 0 in means.shape or means.dtype not in (np.float32, np.float64):
         return False
     *batch, k, d = means.shape
+    if named is not None and not (
+        isinstance(named, list) and len(named) == d and all(isinstance(n, str) for n in named)
+    ):
+        return False
     identity = FAMILIES[family].identity(k, d, np.float32)
     own, _ = _named_leaves(Mixture(np.zeros(k), np.zeros((k, d)), identity))
     wanted = {start + name: (*batch, *leaf.shape) for name, leaf in own.items()}

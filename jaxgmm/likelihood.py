@@ -153,6 +153,15 @@ def log_likelihood(
         that are negative, not finite, or not (n,).
 
     Fisher's identity is in Dempster, Laird & Rubin 1977, sec. 3, eq. 3.13.
+
+    >>> m = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
+    >>> x = [[0.0], [2.0]]
+    >>> print(f"{jaxgmm.log_likelihood(m, x):.3f}")
+    -4.531
+    >>> slope = jax.grad(jaxgmm.log_likelihood)(m, x)
+    >>> np.asarray(slope.means).round(2)  # the row at 2 pulls at both
+    array([[ 1.],
+           [-1.]], dtype=float32)
     """
     mixture, data = admitted(mixture, x, weight, devices)
     if isinstance(data, ArrayData) and data.rows_per_block is None:
@@ -180,12 +189,18 @@ def complete_log_likelihood(mixture: Mixture, x, resp, weight=None) -> jax.Array
       weight: (n,) row weights, or None for ones.
 
     Returns:
-      () in nats. A responsibility of 0 for an absent component counts 0.
+      () in nats, in the wider dtype of mixture and x. A responsibility of 0 for an absent component
+      counts 0.
 
     Raises:
       ValueError: as `log_likelihood`, and for resp that is not (n, k), finite and not negative.
 
     (Dempster, Laird & Rubin 1977, eq. 2.17; Bishop 2006, eq. 9.40.)
+
+    >>> m = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
+    >>> x, labels = [[0.0], [2.0]], [[1.0, 0.0], [0.0, 1.0]]
+    >>> print(f"{jaxgmm.complete_log_likelihood(m, x, labels):.3f}")
+    -5.224
     """
     mixture, x, weight = admit(mixture, x, weight)
     resp = row_checks.responsibilities_of_rows(resp, len(x), x.dtype)

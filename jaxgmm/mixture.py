@@ -28,6 +28,15 @@ class Mixture:
         stays absent, and counts for nothing.
       means: (k, d), in the units of the data.
       covariance: the family's whitening factors; see `covariances` for readable values.
+
+    >>> m = jaxgmm.Mixture.from_parameters(
+    ...     [0.3, 0.7], [[0.0, 0.0], [3.0, 1.0]], [1.0, 4.0], family="spherical"
+    ... )
+    >>> m
+    Mixture(spherical, K = 2, d = 2, float32)
+    >>> m.covariances[1]
+    Array([[4., 0.],
+           [0., 4.]], dtype=float32)
     """
 
     logits: jax.Array
@@ -212,21 +221,48 @@ def _responsibilities(mixture, x):
 
 
 def log_joint(mixture: Mixture, x) -> jax.Array:
-    """log π_k + log N(x_n; μ_k, Σ_k) as (n, k), in nats; −inf for an absent component.
+    """log π_k + log N(x_n; μ_k, Σ_k) of each row and component.
 
-    x is (n, d), finite, of the mixture's features; anything else raises ValueError.
+    Args:
+      mixture: the mixture θ.
+      x: (n, d) rows, finite, in the units of the mixture's means.
+
+    Returns:
+      (n, k) in nats, in the wider dtype of mixture and x; −inf for an absent component.
+
+    Raises:
+      ValueError: for x that is not finite (n, d) rows of the mixture's features.
+
+    (Bishop 2006, Pattern Recognition and Machine Learning, eq. 9.7.)
+
+    >>> m = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
+    >>> np.asarray(jaxgmm.log_joint(m, [[0.0], [2.0]])).round(2)
+    array([[-1.61, -9.61],
+           [-3.61, -3.61]], dtype=float32)
     """
     return _log_joint(*admit(mixture, x)[:2])
 
 
 def log_prob(mixture: Mixture, x) -> jax.Array:
-    """log p(x_n) = log Σ_k π_k N(x_n; μ_k, Σ_k) as (n,), in nats. Raises as `log_joint`."""
+    """log p(x_n) = log Σ_k π_k N(x_n; μ_k, Σ_k) as (n,), in nats, in the wider dtype of
+    mixture and x. Raises as `log_joint`. (Bishop 2006, eq. 9.7.)
+
+    >>> m = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
+    >>> np.asarray(jaxgmm.log_prob(m, [[0.0], [2.0]])).round(2)
+    array([-1.61, -2.92], dtype=float32)
+    """
     return _log_prob(*admit(mixture, x)[:2])
 
 
 def responsibilities(mixture: Mixture, x) -> jax.Array:
-    """r_nk = p(component k | x_n) as (n, k); each row sums to 1, far away too. Raises as
-    `log_joint`. (Bishop 2006, Pattern Recognition and Machine Learning, eq. 9.23.)"""
+    """r_nk = p(component k | x_n) as (n, k), in the wider dtype of mixture and x; each row sums to
+    1, far away too. Raises as `log_joint`. (Bishop 2006, eq. 9.23.)
+
+    >>> m = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
+    >>> np.asarray(jaxgmm.responsibilities(m, [[0.0], [2.0]])).round(3)
+    array([[1. , 0. ],
+           [0.5, 0.5]], dtype=float32)
+    """
     return _responsibilities(*admit(mixture, x)[:2])
 
 
@@ -257,10 +293,16 @@ def sample(key: jax.Array, mixture: Mixture, n: int) -> tuple[jax.Array, jax.Arr
       n: how many rows, a plain whole number.
 
     Returns:
-      x (n, d), and the component (n,) that each row came from.
+      x (n, d) in the mixture's dtype and units, and the component (n,) that each row came from, 0 …
+      k − 1.
 
     Raises:
       ValueError: if n is not a whole number of at least 0.
+
+    >>> m = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
+    >>> x, component = jaxgmm.sample(jax.random.key(0), m, 5)
+    >>> x.shape, component
+    ((5, 1), Array([0, 0, 1, 0, 0], dtype=int32))
     """
     checks.random_key(key)
     checks.one_mixture(mixture)

@@ -26,7 +26,12 @@ def separation(mixture: Mixture) -> jax.Array:
     Absent components count for nothing. Works under jit, vmap and grad. (Dasgupta 1999, Learning
     mixtures of Gaussians, sec. 2, with the trace for d times the largest eigenvalue.)
 
-    Raises ValueError for what is not one mixture."""
+    Raises ValueError for what is not one mixture.
+
+    >>> m = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
+    >>> print(jaxgmm.separation(m))
+    4.0
+    """
     checks.one_mixture(mixture)
     return jnp.min(separations(mixture.means, mixture.covariances, mixture.present))
 
@@ -47,10 +52,16 @@ def separations(means: jax.Array, covariances: jax.Array, present=None) -> jax.A
 def overlap(
     mixture: Mixture, *, directions: int = 32768, key: jax.Array | None = None
 ) -> jax.Array:
-    """Pairwise overlap ω_ij = ω_j|i + ω_i|j as (k, k), symmetric, with a diagonal of zeros; in
-    the mixture's dtype. Accuracy and errors as `misassignment`.
+    """Pairwise overlap ω_ij = ω_j|i + ω_i|j as (k, k), symmetric, with a diagonal of zeros:
+    probabilities, in the mixture's dtype. Accuracy and errors as `misassignment`.
 
-    (Maitra & Melnykov 2010, J. Comput. Graph. Statist. 19, sec. 2.)"""
+    (Maitra & Melnykov 2010, J. Comput. Graph. Statist. 19, sec. 2.)
+
+    >>> m = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
+    >>> np.asarray(jaxgmm.overlap(m)).round(3)  # 2 Φ(−2)
+    array([[0.   , 0.046],
+           [0.046, 0.   ]], dtype=float32)
+    """
     directed = misassignment(mixture)[0]
     return directed + directed.T
 
@@ -77,6 +88,11 @@ def misassignment(mixture: Mixture) -> tuple[jax.Array, jax.Array]:
       ValueError: for what is not one mixture.
 
     (Maitra & Melnykov 2010, J. Comput. Graph. Statist. 19, eq. 2 and theorem 1.)
+
+    >>> m = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
+    >>> np.asarray(jaxgmm.misassignment(m)[0]).round(3)
+    array([[0.   , 0.023],
+           [0.023, 0.   ]], dtype=float32)
     """
     checks.one_mixture(mixture)
     return _misassignment(mixture)

@@ -31,6 +31,12 @@ class OverrelaxedEM:
 
     Raises:
       ValueError: for a growth of less than 1.
+
+    >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
+    >>> start = jaxgmm.initialize(jax.random.key(1), x, 2)
+    >>> found = jaxgmm.fit(x, start, jaxgmm.OverrelaxedEM())
+    >>> bool(found.converged)
+    True
     """
 
     growth: float = 1.1

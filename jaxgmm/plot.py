@@ -1,7 +1,14 @@
 """Figures: `from jaxgmm import plot`. Needs matplotlib, which nothing else here imports.
 
 Every function takes matplotlib axes as `ax`, or makes a figure of its own (`ax.figure.savefig(…)`),
-returns the axes, and shows nothing by itself. A component has the same colour everywhere.
+returns the axes, and shows nothing by itself. A component has the same colour everywhere, and
+figures can be laid over each other:
+
+    >>> made = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0)
+    >>> ax = plot.density(made.mixture)
+    >>> ax = plot.responsibilities(made.mixture, made.x, ax)
+    >>> ax = plot.ellipses(made.mixture, ax, level=0.9)
+    >>> ax.figure.savefig(os.devnull, format="png")
 """
 
 from __future__ import annotations
@@ -11,7 +18,7 @@ import numpy as np
 from . import checks
 from . import mixture as mixtures
 from .curves import bic_curve, comparison, traces
-from .figures import INK, PALETTE, colour, dashes, fresh, marginal, names_of, tidy
+from .figures import INK, PALETTE, colour, dashes, fresh, marginal, names_of, percent, tidy
 from .mixture import Mixture
 
 __all__ = [
@@ -27,9 +34,33 @@ def ellipses(mixture: Mixture, ax=None, *, level: float = 0.9, features=(0, 1)):
     """For each component the ellipse that holds `level` of its probability, over two features.
 
     (Its squared radius is the χ² quantile with two degrees of freedom, −2 log(1 − level), in units
-    of the component's covariance: a "2σ" ellipse would hold 86 %.) Line widths follow weights.
+    of the component's covariance: a "2σ" ellipse would hold 86 %.) Line widths follow weights; the
+    heaviest component's ellipse is marked with the level.
 
-    Raises ValueError for a level that is not between 0 and 1, and for other than two features."""
+    Args:
+      mixture: what is drawn.
+      ax: matplotlib axes, or None.
+      level: the share of a component's probability inside its ellipse.
+      features: the indices of the features across and up.
+
+    Returns the axes. Raises ValueError for a level that is not between 0 and 1, and for other than
+    two features."""
+    from matplotlib.patheffects import withStroke
+
+    ax = _ellipses(mixture, ax, level, features)
+    drawn = marginal(mixture, features)
+    heaviest = int(np.argmax(drawn.weights))
+    covariance = drawn.covariances[heaviest]
+    top = np.sqrt(-2 * np.log1p(-level)) * covariance[1] / np.sqrt(covariance[1, 1])
+    ax.annotate(
+        percent(level), drawn.means[heaviest] + top, (0, 3), textcoords="offset points",
+        ha="center", fontsize="small", color=colour(drawn.components[heaviest]),
+        path_effects=[withStroke(linewidth=2, foreground="white")],
+    )  # fmt: skip
+    return ax
+
+
+def _ellipses(mixture, ax, level, features):
     from matplotlib.patches import Ellipse
 
     checks.between(level, "level", 1e-9, 1 - 1e-9)
@@ -55,9 +86,16 @@ def ellipses(mixture: Mixture, ax=None, *, level: float = 0.9, features=(0, 1)):
 
 def density(mixture: Mixture, ax=None, *, features=None, levels=(0.5, 0.9, 0.99)):
     """The mixture's density. Over one feature: a curve, with each component's share beneath it.
-    Over two: shades of the smallest regions that hold the shares `levels` of the probability.
+    Over two: shades of the smallest regions that hold the shares `levels` of the probability; each
+    region's edge is marked with its share.
 
-    `features` are one or two indices; by default the first two, or the only one."""
+    Args:
+      mixture: what is drawn.
+      ax: matplotlib axes, or None.
+      features: one or two indices; by default the first two, or the only one.
+      levels: shares of the probability, between 0 and 1.
+
+    Returns the axes. Raises ValueError for levels or features that are not as said."""
     features = range(min(2, mixture.n_features)) if features is None else np.atleast_1d(features)
     if len(features) not in (1, 2):
         raise ValueError("density draws one or two features: choose them, as features=(0, 2).")
@@ -73,13 +111,15 @@ def density(mixture: Mixture, ax=None, *, features=None, levels=(0.5, 0.9, 0.99)
     height = drawn.component_densities(points).sum(axis=0)
     falling = np.sort(height)[::-1]
     held = np.cumsum(falling) / falling.sum()
-    edges = [falling[min(np.searchsorted(held, level), len(held) - 1)] for level in levels]
-    edges = sorted({*edges, height.max() * 1.0001})
+    shares = {falling[min(np.searchsorted(held, level), len(held) - 1)]: level for level in levels}
+    edges = sorted({*shares, height.max() * 1.0001})
     # From light (the outermost) to dark.
-    greys = [str(shade) for shade in np.linspace(0.93, 0.6, len(edges) - 1)]
+    greys = [str(shade) for shade in np.linspace(0.95, 0.75, len(edges) - 1)]
     grid = height.reshape(GRID, GRID)
     ax.contourf(across, up, grid, levels=edges, colors=greys, zorder=0)
-    ax.contour(across, up, grid, levels=edges[:-1], colors="0.45", linewidths=0.6, zorder=0)
+    lines = ax.contour(across, up, grid, levels=edges[:-1], colors="0.45", linewidths=0.6, zorder=0)
+    told = {edge: percent(shares[edge]) for edge in edges[:-1]}
+    ax.clabel(lines, fmt=told, colors=INK, fontsize="small", zorder=4)
     return tidy(ax)
 
 
@@ -103,16 +143,28 @@ def _curve(drawn, ax, rows=None, weight=None):
 
 
 def responsibilities(mixture: Mixture, x, ax=None, *, features=None):
-    """Rows x (n, d) in the colour of their likeliest component, the fainter the less certain it is.
+    """Rows in the colour of their likeliest component, the fainter the less certain it is.
 
-    `features` are one or two indices; by default the first two, or the only one, which is drawn as
-    ticks at the foot of the axes. Raises ValueError as `jaxgmm.responsibilities`."""
+    Args:
+      mixture: which says how likely.
+      x: (n, d) rows.
+      ax: matplotlib axes, or None.
+      features: one or two indices; by default the first two, or the only one, which is drawn as
+        ticks at the foot of the axes.
+
+    Returns the axes. Raises ValueError as `jaxgmm.responsibilities`."""
     features = range(min(2, mixture.n_features)) if features is None else np.atleast_1d(features)
     if len(features) not in (1, 2):
         raise ValueError("rows are drawn over one or two features, as features=(0, 2).")
-    ax = fresh() if ax is None else ax
+    alone = ax is None and len(features) == 1
+    if ax is None:
+        ax = fresh(5, 1 if alone else 4)
     shares = np.asarray(mixtures.responsibilities(mixture, x), np.float64)
-    return _points(shares, np.asarray(x, np.float64)[:, list(features)], ax)
+    _points(shares, np.asarray(x, np.float64)[:, list(features)], ax)
+    if alone:
+        ax.set_yticks([])
+        ax.spines["left"].set_visible(False)
+    return ax
 
 
 def _points(shares, rows, ax):
@@ -131,6 +183,8 @@ def _points(shares, rows, ax):
             rows[order, 0], np.full(len(rows), 0.02), s=60, c=colours[order], marker="|", lw=0.8,
             transform=foot,
         )  # fmt: skip
+        ax.update_datalim(rows * [[1, 0]], updatey=False)  # ticks at the foot have no height
+        ax.autoscale_view(scaley=False)
     else:
         size = np.clip(3000 / len(rows), 3, 16)
         ax.scatter(*rows[order].T, s=size, c=colours[order], lw=0, zorder=2)
@@ -147,11 +201,19 @@ def pairs(
       mixture: what is drawn.
       x: (n, d) rows, or None for the mixture alone.
       ax: (d, d) array of axes, or None.
+      level: the share of a component's probability inside its ellipse.
       features: which to draw, by index; by default all, or the first eight.
       names: of all d features; default: the columns of x if it is a table with names, else numbers.
       weight: (n,) row weights, for the histograms.
 
-    Returns the array of axes; those above the diagonal are empty."""
+    Returns the array of axes; those above the diagonal are empty. Raises ValueError for names,
+    features or rows that do not go with the mixture.
+
+    >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
+    >>> axes = plot.pairs(jaxgmm.initialize(jax.random.key(1), x, 2), x, names=["a", "b"])
+    >>> axes.shape, axes[1, 0].get_xlabel()
+    ((2, 2), 'a')
+    """
     names = names_of(x, names, mixture.n_features)
     features = list(range(mixture.n_features)[:MOST_FEATURES] if features is None else features)
     d = len(features)
@@ -176,7 +238,7 @@ def pairs(
             else:
                 if rows is not None:
                     _points(shares, rows[:, [j, i]], one)
-                ellipses(mixture, one, level=level, features=(beside, feature))
+                _ellipses(mixture, one, level, (beside, feature))
             one.set_xlabel(names[beside] if i == d - 1 else "")
             if d > 1:
                 one.set_ylabel(names[feature] if j == 0 and i > 0 else "")
@@ -215,7 +277,7 @@ def _legend(ax, drawn, level) -> None:
         Line2D([], [], color=colour(k), ls=dashes(k), lw=2, label=f"component {k + 1}: {share:.0%}")
         for k, share in zip(drawn.components, drawn.weights, strict=True)
     ]
-    title = f"ellipses hold {level:.0%}" if d > 1 else None
+    title = f"ellipses hold {percent(level)}" if d > 1 else None
     where = ax[0, -1] if d > 1 else ax[0, 0]
     where.legend(handles=lines, frameon=False, title=title, loc="upper right", fontsize="small",
                  title_fontsize="small")  # fmt: skip

@@ -42,6 +42,16 @@ def scale_by_em(total_weight, prior: Prior | None = None) -> optax.GradientTrans
     Raises:
       ValueError: for a total weight that is not positive; in `update` for params that are not a
         mixture, and in a fit in coordinates other than the leaves.
+
+    >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
+    >>> start = jaxgmm.initialize(jax.random.key(1), x, 2)
+    >>> em = jaxgmm.scale_by_em(200)
+    >>> slope = jax.grad(jaxgmm.log_likelihood)(start, x)
+    >>> step, _ = em.update(slope, em.init(start), start)
+    >>> moved = optax.apply_updates(start, step)
+    >>> updated = jaxgmm.m_step(start, jaxgmm.e_step(start, x))
+    >>> bool(jnp.allclose(moved.means, updated.means, atol=1e-4))
+    True
     """
     checks.positive(total_weight, "total_weight")
     own = prior

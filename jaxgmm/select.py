@@ -25,7 +25,12 @@ def free_parameters(family: type[Covariance], k, d: int):
 
 def n_parameters(mixture: Mixture) -> jax.Array | int:
     """Free parameters of the present components: weights, means and covariances. An int, or an
-    array under jit or vmap."""
+    array under jit or vmap. Raises ValueError for what is not one mixture.
+
+    >>> m = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
+    >>> jaxgmm.n_parameters(m)  # a weight, two means, two variances
+    5
+    """
     checks.one_mixture(mixture)
     present = jnp.sum(mixture.present)
     k = present if checks.traced(present) else int(present)
@@ -53,18 +58,29 @@ def _fit_and_certainty(mixture, x, weight, devices):
 
 
 def aic(mixture: Mixture, x, weight=None, *, devices: Sequence | None = None) -> jax.Array:
-    """Akaike's criterion −2ℓ + 2p as (); lower is better (scikit-learn's sign).
+    """Akaike's criterion −2ℓ + 2p as (), in the wider dtype of mixture and x; lower is better
+    (scikit-learn's sign).
 
     x is (n, d): an array, or `Blocks`, `Shards` or a `Stream`; weight (n,) or None; `devices` share
     an array of many rows, all local ones by default. Raises ValueError as `log_likelihood`. (Akaike
-    1974, IEEE Trans. Automatic Control 19, eq. 6.)"""
+    1974, IEEE Trans. Automatic Control 19, eq. 6.)
+
+    >>> m = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
+    >>> print(f"{jaxgmm.aic(m, [[0.0], [2.0]]):.2f}")
+    19.06
+    """
     likelihood, _, _ = _fit_and_certainty(mixture, x, weight, devices)
     return 2 * n_parameters(mixture) - 2 * likelihood
 
 
 def bic(mixture: Mixture, x, weight=None, *, devices: Sequence | None = None) -> jax.Array:
     """Bayesian information criterion −2ℓ + p log Σw as (); lower is better (scikit-learn's sign;
-    mclust prints its negative). Arguments and errors as `aic`. (Schwarz 1978, Ann. Statist. 6.)"""
+    mclust prints its negative). Arguments and errors as `aic`. (Schwarz 1978, Ann. Statist. 6.)
+
+    >>> m = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
+    >>> print(f"{jaxgmm.bic(m, [[0.0], [2.0]]):.2f}")
+    12.53
+    """
     likelihood, _, n = _fit_and_certainty(mixture, x, weight, devices)
     return n_parameters(mixture) * jnp.log(n) - 2 * likelihood
 
@@ -72,7 +88,13 @@ def bic(mixture: Mixture, x, weight=None, *, devices: Sequence | None = None) ->
 def icl(mixture: Mixture, x, weight=None, *, devices: Sequence | None = None) -> jax.Array:
     """Integrated completed likelihood BIC + 2 E as (), E = −Σ w r log r the entropy of the
     responsibilities; lower is better. Arguments and errors as `aic`. (Biernacki, Celeux & Govaert
-    2000, IEEE PAMI 22, with responsibilities for labels: McLachlan & Peel 2000, sec. 6.10.)"""
+    2000, IEEE PAMI 22, with responsibilities for labels: McLachlan & Peel 2000, sec. 6.10.)
+
+    >>> m = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
+    >>> x = [[0.0], [2.0]]
+    >>> bool(jaxgmm.icl(m, x) > jaxgmm.bic(m, x))  # the row at 2 is doubtful
+    True
+    """
     likelihood, uncertainty, n = _fit_and_certainty(mixture, x, weight, devices)
     return n_parameters(mixture) * jnp.log(n) - 2 * likelihood + 2 * uncertainty
 
@@ -101,7 +123,14 @@ def best(fits: Fit) -> Fit:
 
     A fit that ended NONFINITE or DEGENERATE is returned only if all did, with a warning.
 
-    Raises ValueError for a fit that is not batched."""
+    Raises ValueError for a fit that is not batched.
+
+    >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
+    >>> climb = lambda key: jaxgmm.fit(x, jaxgmm.initialize(key, x, 2))
+    >>> fits = jax.vmap(climb)(jax.random.split(jax.random.key(0), 4))
+    >>> bool(jaxgmm.best(fits).objective == fits.objective.max())
+    True
+    """
     if jnp.ndim(fits.status) != 1:
         raise ValueError(
             f"best needs a batch of fits along one axis: status has shape {jnp.shape(fits.status)}."

@@ -44,13 +44,22 @@ class Shards(Source):
     error once its heartbeat is missed: `jax.distributed.initialize(heartbeat_timeout_seconds=10,
     shutdown_timeout_seconds=10)` makes that half a minute, where JAX's own settings take minutes.
 
-    Another axis of the mesh can hold restarts, each group of devices climbing from its own part of
-    the starts over all rows, and waiting for no other:
+    >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
+    >>> start = jaxgmm.initialize(jax.random.key(1), x, 2)
+    >>> shards = jaxgmm.Shards(x)
+    >>> bool(jnp.allclose(jaxgmm.log_likelihood(start, shards), jaxgmm.log_likelihood(start, x)))
+    True
 
-        mesh = jax.sharding.Mesh(np.array(jax.devices()).reshape(2, 4), ("restarts", "rows"))
-        rows = Shards(x, mesh, axis="rows")
-        climb = jax.vmap(lambda start: fit(rows, start), spmd_axis_name="restarts")
-        best(climb(starts))                          # starts with a leading axis, here even
+    Another axis of the mesh can hold restarts (here 1, or 2 with reshape(2, -1) of 8 devices): each
+    group of devices climbs from its part of the starts over all rows, and waits for no other.
+
+    >>> mesh = jax.sharding.Mesh(np.array(jax.devices()).reshape(1, -1), ("restarts", "rows"))
+    >>> rows = jaxgmm.Shards(x, mesh, axis="rows")
+    >>> keys = jax.random.split(jax.random.key(1), 4)
+    >>> starts = jax.vmap(lambda key: jaxgmm.initialize(key, x, 2))(keys)
+    >>> climb = jax.vmap(lambda start: jaxgmm.fit(rows, start), spmd_axis_name="restarts")
+    >>> jaxgmm.best(climb(starts)).mixture.means.shape
+    (2, 2)
     """
 
     source: Any

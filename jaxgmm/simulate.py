@@ -69,6 +69,12 @@ def simulate(
 
     (Dasgupta 1999, Learning mixtures of Gaussians; as in the experiments of Hosseini & Sra 2020,
     Math. Programming 181, sec. 5.)
+
+    >>> made = jaxgmm.simulate(jax.random.key(0), 200, 2, 3, separation=1.5)
+    >>> made.x.shape, made.mixture
+    ((200, 2), Mixture(full, K = 3, d = 2, float32))
+    >>> print(f"{jaxgmm.separation(made.mixture):.3f}")
+    1.500
     """
     checks.random_key(key)
     n, d, k = (checks.whole(value, name, 1) for value, name in ((n, "n"), (d, "d"), (k, "k")))

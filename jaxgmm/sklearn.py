@@ -51,6 +51,12 @@ class GaussianMixture(DensityMixin, BaseEstimator):
 
     `fit` raises ValueError for fewer rows than components, and where no start has finite
     covariances (reg_covar = 0, and fewer distinct rows than a component needs).
+
+    >>> from jaxgmm.sklearn import GaussianMixture
+    >>> x = np.concatenate([np.zeros((20, 1)), np.ones((30, 1))]) + np.linspace(0, 0.1, 50)[:, None]
+    >>> model = GaussianMixture(2, random_state=0).fit(x)
+    >>> np.sort(model.weights_).round(2), model.predict_proba(x).shape
+    (array([0.4, 0.6]), (50, 2))
     """
 
     _parameter_constraints = {  # noqa: RUF012 — scikit-learn reads it from the class

@@ -41,7 +41,17 @@ def from_sklearn(estimator) -> Mixture:
     """The mixture of a fitted `sklearn.mixture.GaussianMixture` (or of jaxgmm's), from its
     precisions_cholesky_; in its dtype, or float32 while JAX's 64-bit mode is off.
 
-    Raises ValueError for an estimator that is not fitted, or not one of these."""
+    Raises ValueError for an estimator that is not fitted, or not one of these.
+
+    >>> import sklearn.mixture
+    >>> x = np.concatenate([np.zeros((20, 1)), np.ones((30, 1))]) + np.linspace(0, 0.1, 50)[:, None]
+    >>> theirs = sklearn.mixture.GaussianMixture(2, random_state=0).fit(x)
+    >>> ours = from_sklearn(theirs)
+    >>> bool(np.allclose(jaxgmm.log_likelihood(ours, x) / 50, theirs.score(x), rtol=1e-3))
+    True
+    >>> to_sklearn(ours).predict(x[[0, -1]]) == theirs.predict(x[[0, -1]])
+    array([ True,  True])
+    """
     try:
         kind = family_class(estimator.covariance_type)
         means, factor = np.asarray(estimator.means_), np.asarray(estimator.precisions_cholesky_)

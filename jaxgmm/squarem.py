@@ -47,6 +47,12 @@ class SQUAREM:
 
     Raises:
       ValueError: for a growth of less than 1.
+
+    >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
+    >>> start = jaxgmm.initialize(jax.random.key(1), x, 2)
+    >>> found = jaxgmm.fit(x, start, jaxgmm.SQUAREM())
+    >>> bool(found.converged)
+    True
     """
 
     growth: float = 4.0

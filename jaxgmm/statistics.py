@@ -75,6 +75,14 @@ def e_step(mixture: Mixture, x, weight=None, *, devices: Sequence | None = None)
     of many rows, all local ones by default. Raises ValueError for x that is not finite (n, d) rows
     of the mixture's features, and for weights that are negative, not finite, or not (n,).
     (Dempster, Laird & Rubin 1977, sec. 2; Bishop 2006, eq. 9.23.)
+
+    >>> m = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
+    >>> sums = jaxgmm.e_step(m, [[0.0], [2.0], [2.0]])
+    >>> np.asarray(sums.mass).round(2)
+    array([2., 1.], dtype=float32)
+    >>> half = jaxgmm.e_step(m, [[0.0]]) + jaxgmm.e_step(m, [[2.0]], weight=[2.0])
+    >>> bool(jnp.allclose(half.shift, sums.shift))
+    True
     """
     mixture, data = admitted(mixture, x, weight, devices)
     return data.compute(statistics_at, mixture)

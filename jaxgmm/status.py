@@ -25,6 +25,9 @@ class Status(enum.IntEnum):
       than the data can resolve (a constant or collinear column, identical rows, a component on
       fewer rows than it needs): the likelihood has no maximum there.
     DROPPED: `sweep` stopped it early, since other starts had come farther.
+
+    >>> jaxgmm.Status(2).name
+    'NONFINITE'
     """
 
     CONVERGED = 0

@@ -39,6 +39,13 @@ class Stochastic:
     Raises:
       ValueError: for another kind of algorithm, an optimiser with a line search (it would compare
         objectives of different rows), or numbers that are not whole and positive.
+
+    >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
+    >>> start = jaxgmm.initialize(jax.random.key(1), x, 2)
+    >>> online = jaxgmm.Stochastic(jaxgmm.StepwiseEM(), batch_rows=50)
+    >>> found = jaxgmm.fit(x, start, online, max_steps=5)
+    >>> bool(found.objective > found.history[0]), float(found.passes)  # two for each epoch
+    (True, 11.0)
     """
 
     algorithm: Gradient | StepwiseEM

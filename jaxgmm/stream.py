@@ -31,6 +31,12 @@ class Stream(Source):
     Blocks may differ in length. A block is anything that NumPy understands as (n_i, d) numbers. The
     source must give the same rows in the same order every time; the next chunk of rows is read on
     another thread while one is computed on. Nothing is read before a fit, or the like, begins.
+
+    >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
+    >>> start = jaxgmm.initialize(jax.random.key(1), x, 2)
+    >>> stream = jaxgmm.Stream(lambda: (x[i : i + 50] for i in range(0, 200, 50)))
+    >>> bool(jnp.allclose(jaxgmm.log_likelihood(start, stream), jaxgmm.log_likelihood(start, x)))
+    True
     """
 
     source: Callable[[], Iterable] | Iterable

@@ -37,6 +37,10 @@ def summary(
     Raises:
       ValueError: for x and weight that do not go with the mixture, a wrong number of names, and
         rows given for a batch.
+
+    >>> m = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
+    >>> print(jaxgmm.summary(m, features=["height"]).splitlines()[0])
+    Gaussian mixture, full covariances: 2 components in 1 feature
     """
     fit = found if isinstance(found, Fit) else None
     mixture = found if fit is None else fit.mixture

@@ -84,6 +84,18 @@ def sweep(
     Raises:
       ValueError: for an argument that is not as said; for an empty or repeated list of K; for
         K beyond the number of distinct rows if there is no other.
+
+    (Halving as in Jamieson & Talwalkar 2016, AISTATS; a split of a component as in Ueda, Nakano,
+    Ghahramani & Hinton 2000, Neural Computation 12.)
+
+    >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
+    >>> found = jaxgmm.sweep(jax.random.key(1), x, range(1, 4), restarts=4)
+    >>> found
+    Sweep(full; K = 1, 2, 3; 4 restarts)
+    >>> found.best("bic").mixture
+    Mixture(full, K = 2, d = 2, float32)
+    >>> [row["K"] for row in found.table()], found.fits["full"].objective.shape
+    ([1, 2, 3], (3, 8))
     """
     checks.random_key(key)
     wanted = checks.distinct_wholes(n_components, "n_components", 1)

@@ -16,7 +16,12 @@ def _text(value) -> str:
 
 
 class Table(list):
-    """Rows as plain dicts with the same keys; `print` shows them as a table."""
+    """Rows as plain dicts with the same keys; `print` shows them as a table.
+
+    >>> print(jaxgmm.Table([{"family": "full", "K": 2, "BIC": 13470.42}]))
+    family  K       BIC
+    full    2  13470.42
+    """
 
     def __str__(self) -> str:
         if not self:

@@ -15,18 +15,20 @@ MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}
 
 
 class Records(NamedTuple):
-    """Numbers (n, d) in float64, the names of their columns, the row weights (n,) or None, and how
-    many incomplete rows were left out."""
+    """Numbers (n, d) in float64, the names of their columns, whether the file gave the names, the
+    row weights (n,) or None, and how many incomplete rows were left out."""
 
     x: np.ndarray
     names: list[str]
+    named: bool
     weight: np.ndarray | None
     dropped: int
 
 
 def read(
-    path: str, columns: list[str] | None = None, weight: str | None = None, drop: bool = False
-) -> Records:
+    path: str, columns: list[str] | None = None, weight: str | None = None, drop: bool = False,
+    features: list[str] | None = None,
+) -> Records:  # fmt: skip
     """The rows of a file, "-" being CSV on stdin.
 
     Args:
@@ -35,28 +37,40 @@ def read(
       columns: which to take, by name or by number from 1; None takes all.
       weight: the column with row weights, which is not one of the features.
       drop: leaves out rows with a missing cell, which else raise.
+      features: the names of a model's features. Where the file names its columns and none are
+        chosen, they are taken by these names, wherever they stand.
 
     Raises:
       ValueError: for a file that is empty, ragged, not numbers, or lacks a column.
       OSError: where it cannot be read. ImportError: Parquet without pyarrow.
     """
     kind = os.path.splitext(path)[1].lower()
-    names, table, where = {".npy": _npy, ".parquet": _parquet}.get(kind, _csv)(path)
+    readers = {".npy": _npy, ".npz": _npz, ".parquet": _parquet}
+    names, named, table, where = readers.get(kind, _csv)(path)
     shown = "stdin" if path == "-" else path
     if not len(table):
         raise ValueError(f"{shown} has no rows.")
+    if named:
+        _distinct(names, shown)
     by_weight = None if weight is None else _place(weight, names, shown)
-    if columns is None:
+    if columns is None and features is not None and named:
+        places = [_place_of_feature(feature, names, shown) for feature in features]
+    elif columns is None:
         places = [i for i in range(len(names)) if i != by_weight]
+        _no_index(names, shown)
     else:
         places = [_place(column, names, shown) for column in columns]
         repeated = [names[i] for i in places if places.count(i) > 1]
         if repeated:
             raise ValueError(f"column {repeated[0]!r} is chosen twice.")
+        if features is not None and named:
+            _same_places([names[i] for i in places], features)
     if not places:
         raise ValueError(f"{shown} has no column but that of the weights.")
+    if by_weight in places:
+        raise ValueError(f"column {names[by_weight]!r} is chosen both as weight and as feature.")
     taken = places if by_weight is None else [*places, by_weight]
-    x = np.stack([_numbers(table, i, names[i], shown, where) for i in taken], axis=1)
+    x = np.stack([_numbers(table, i, names, shown, where) for i in taken], axis=1)
     good = np.isfinite(x).all(axis=1)
     if not good.all() and not drop:
         row = int(np.argmin(good))
@@ -68,9 +82,39 @@ def read(
     x = x[good]
     if not len(x):
         raise ValueError(f"{shown} has no complete rows.")
-    features = x if by_weight is None else x[:, :-1]
+    values = x if by_weight is None else x[:, :-1]
     weights = None if by_weight is None else x[:, -1]
-    return Records(features, [names[i] for i in places], weights, int(np.sum(~good)))
+    return Records(values, [names[i] for i in places], named, weights, int(np.sum(~good)))
+
+
+def varying(rows: Records, path: str) -> Records:
+    """The rows, unless a column holds one number alone, to which no covariance can be fitted: that
+    raises ValueError."""
+    same = np.ptp(rows.x, axis=0) == 0
+    if same.any():
+        others = ",".join(
+            name for name, is_same in zip(rows.names, same, strict=True) if not is_same
+        )
+        advice = f"leave it out, as --columns {others}" if others else "there is nothing to fit"
+        shown, name = "stdin" if path == "-" else path, rows.names[int(np.argmax(same))]
+        raise ValueError(f"{shown}: column {name!r} is the same in every row: {advice}.")
+    return rows
+
+
+def _distinct(names: list[str], shown: str) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{shown} has two columns called {name!r}: rename one of them.")
+
+
+def _no_index(names: list[str], shown: str) -> None:
+    """Refuses to take a column without a name for a feature: as a rule it is an index."""
+    if "" in names:
+        rest = ",".join(name for name in names if name)
+        raise ValueError(
+            f"{shown}: column {names.index('') + 1} has no name, as an index has none: choose "
+            f"columns, as --columns {rest}."
+        )
 
 
 def _place(column: str, names: list[str], shown: str) -> int:
@@ -78,11 +122,33 @@ def _place(column: str, names: list[str], shown: str) -> int:
         return names.index(column)
     if column.isdigit() and 1 <= int(column) <= len(names):
         return int(column) - 1
-    known = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
-    raise ValueError(f"{shown} has no column {column!r}: it has {known}.")
+    raise ValueError(f"{shown} has no column {column!r}: it has {_some(names)}.")
 
 
-def _numbers(table, i: int, name: str, shown: str, where) -> np.ndarray:
+def _place_of_feature(feature: str, names: list[str], shown: str) -> int:
+    if feature in names:
+        return names.index(feature)
+    raise ValueError(
+        f"{shown} has no column {feature!r}, which the model was fitted to: it has {_some(names)}. "
+        "Say with --columns which of them stand for the model's features."
+    )
+
+
+def _same_places(chosen: list[str], features: list[str]) -> None:
+    """Refuses the model's own features in another order: a mixture of another table."""
+    for column, feature in zip(chosen, features, strict=False):
+        if column != feature and column in features:
+            raise ValueError(
+                f"column {column!r} is chosen in the place of the model's feature {feature!r}: "
+                "leave --columns out, and the columns are found by their names."
+            )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+
+
+def _numbers(table, i: int, names: list[str], shown: str, where) -> np.ndarray:
     """One column as float64, NaN where a cell is missing."""
     if isinstance(table, np.ndarray):
         return table[:, i]
@@ -92,11 +158,24 @@ def _numbers(table, i: int, name: str, shown: str, where) -> np.ndarray:
         try:
             values[row] = np.nan if cell.lower() in MISSING else float(cell)
         except ValueError:
+            numeric = [names[j] for j in range(len(names)) if _is_numeric(table, j)]
+            advice = f"choose columns of numbers, as --columns {','.join(numeric)}."
+            if not numeric:
+                advice = (
+                    "no column holds numbers alone. Commas, tabs or semicolons go between columns, "
+                    "and a point before decimals."
+                )
             raise ValueError(
-                f"{shown}: column {name!r} holds text ({cell!r} in {where(row)}): "
-                "choose columns of numbers with --columns."
+                f"{shown}: column {names[i]!r} holds text ({cell!r} in {where(row)}): {advice}"
             ) from None
     return values
+
+
+def _is_numeric(table, i: int) -> bool:
+    cells = {line[i].strip() for line in table}
+    return any(map(_is_number, cells)) and all(
+        _is_number(cell) or cell.lower() in MISSING for cell in cells
+    )
 
 
 def _csv(path: str):
@@ -127,7 +206,7 @@ def _csv(path: str):
     named = not any(_is_number(cell) for cell in first)
     names = [cell.strip() for cell in first] if named else _numbered(len(first))
     numbers, cells = zip(*lines, strict=True)
-    return names, cells[named:], lambda row: f"line {numbers[row + named]}"
+    return names, named, cells[named:], lambda row: f"line {numbers[row + named]}"
 
 
 def _is_number(cell: str) -> bool:
@@ -158,7 +237,11 @@ def _npy(path: str):
     ):
         raise ValueError(f"{path} does not hold a table of numbers with rows and columns.")
     table = table.reshape(len(table), -1).astype(np.float64)
-    return _numbered(table.shape[1]), table, _row
+    return _numbered(table.shape[1]), False, table, _row
+
+
+def _npz(path: str):
+    raise ValueError(f"{path} is a .npz, as models are kept: rows come as CSV, .npy or .parquet.")
 
 
 def _parquet(path: str):
@@ -173,4 +256,4 @@ def _parquet(path: str):
         raise ValueError(f"{path} is not a Parquet file, or it is damaged.") from None
     columns = [found.column(name).to_pylist() for name in found.column_names]
     cells = [["" if value is None else str(value) for value in column] for column in columns]
-    return list(found.column_names), list(zip(*cells, strict=True)), _row
+    return list(found.column_names), True, list(zip(*cells, strict=True)), _row

@@ -91,14 +91,21 @@ def textbook_em(x, mixture: Mixture, *, epsilon: float = 1e-5, max_steps: int = 
       max_steps: updates at the most.
 
     Returns:
-      A `Fit` of the mixture after the last update. history[t] / n is what the notebook sees in its
-      iteration t, history[-1] belongs to the mixture returned, `residual` is the last change of the
-      mean log-likelihood, and `objective` is the log-likelihood.
+      A `Fit` of the mixture after the last update, in the wider dtype of x and start.
+      history[t] / n is what the notebook sees in its iteration t, history[-1] belongs to the
+      mixture returned, `residual` is the last change of the mean log-likelihood, and `objective` is
+      the log-likelihood.
 
     Raises:
       ValueError: for an argument that is not as said.
 
     (Bishop 2006, sec. 9.2.2, with his remark on singularities, p. 434.)
+
+    >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
+    >>> start = jaxgmm.initialize(jax.random.key(1), x, 2)
+    >>> found = jaxgmm.textbook_em(x, start)
+    >>> bool(found.converged), found.history.shape == (found.steps + 1,)
+    (True, True)
     """
     mixture, x, _ = admit(mixture, x)
     if type(mixture.covariance) is not Full:

@@ -19,7 +19,12 @@ from .trees import cast_like, where
 @dataclasses.dataclass(frozen=True)
 class GainBelow:
     """Switch once D(θ), what one EM step would gain per unit of row weight, is under `threshold`
-    nats: most of the climb is over (Redner & Walker 1984, SIAM Review 26, sec. 5)."""
+    nats: most of the climb is over (Redner & Walker 1984, SIAM Review 26, sec. 5). Raises
+    ValueError for a negative threshold.
+
+    >>> bool(jaxgmm.GainBelow(1e-3)(2e-4, 3e-4))
+    True
+    """
 
     threshold: float = 1e-3
 
@@ -36,7 +41,11 @@ class SlowerThan:
     """Switch once EM's rate, for which √(D/previous D) stands, is over `rate`: near an optimum each
     EM step leaves that share of the distance, the share of information that is missing
     (Salakhutdinov, Roweis & Ghahramani 2003, ICML, which judge it by the responsibilities'
-    entropy)."""
+    entropy). Raises ValueError for a rate that is not in [0, 1].
+
+    >>> bool(jaxgmm.SlowerThan(0.9)(0.95, 1.0))  # √0.95 > 0.9
+    True
+    """
 
     rate: float = 0.9
 
@@ -70,6 +79,9 @@ class Then:
 
     Raises:
       ValueError: for something that is not an algorithm or not a function.
+
+    >>> jaxgmm.Then(jaxgmm.EM(), jaxgmm.Gradient(optax.lbfgs), when=jaxgmm.SlowerThan(0.8)).name
+    'EM then lbfgs'
     """
 
     first: Algorithm

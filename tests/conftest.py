@@ -39,7 +39,7 @@ DATA = ROOT / "examples" / "data"
 SCRIPTS = {
     path.stem: [str(path)]
     for path in sorted((ROOT / "examples").glob("*.py"))
-    if "def main" in path.read_text("utf-8")
+    if "# %%" in path.read_text("utf-8")
 } | {"README": [str(ROOT / "tests" / "readme.py")]}
 SCRIPTS["em_versus_gradient"].append("--quick")
 RUNNING = {}

@@ -74,6 +74,18 @@ def test_the_file_is_numpys_and_needs_no_pickle(tmp_path):
         )
 
 
+def test_features_names_are_kept(tmp_path):
+    path = tmp_path / "m.npz"
+    jaxgmm.save(path, some_fit("full"), features=["a", "b µm"])
+    same_bits(jaxgmm.load(path), some_fit("full"))
+    assert jaxgmm.keep.feature_names(path) == ["a", "b µm"]
+    jaxgmm.save(path, some("full"))  # as files without names were
+    assert jaxgmm.keep.feature_names(path) is None
+    for names in (["a"], ["a", "a"], "ab"):
+        with pytest.raises(ValueError, match="give 2 different names"):
+            jaxgmm.save(path, some("full"), features=names)
+
+
 def changed(path, target, **entries):
     """The file with some entries replaced, or left out where None."""
     with np.load(path) as file:
@@ -97,6 +109,8 @@ def about(**given):
         (dict(jaxgmm=about(kind="sweep")), "a 'sweep'"),
         (dict(jaxgmm=about(family="diagonal")), "damaged"),
         (dict(jaxgmm=about(kind="fit")), "damaged"),
+        (dict(jaxgmm=about(features=["a"])), "damaged"),
+        (dict(jaxgmm=about(features=[1, 2])), "damaged"),
         (dict(logits=None), "damaged"),
         (dict(logits=np.zeros(4, np.float32)), "damaged"),
         (dict(means=np.zeros(3, np.float32)), "damaged"),

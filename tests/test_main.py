@@ -4,13 +4,16 @@ import csv
 import importlib.util
 import io
 import os
+import re
 
 import jax
 import numpy as np
 import pytest
+from conftest import ROOT
 
 import jaxgmm
-from jaxgmm.__main__ import main, whole_numbers
+from jaxgmm.__main__ import main, parser, whole_numbers
+from jaxgmm.keep import feature_names
 from jaxgmm.tabular import read
 
 
@@ -23,10 +26,13 @@ def folder(tmp_path_factory):
     np.save(folder / "rows.npy", x)
     lines = [f"{a!r},{b!r},{i % 2 + 1}" for i, (a, b) in enumerate(x.tolist())]
     (folder / "rows.csv").write_text("width,height,count\n" + "\n".join(lines) + "\n")
+    (folder / "constant.csv").write_text("a,b\n1,5\n2,5\n4,5\n")
+    (folder / "single.csv").write_text("a\n1\n")
     (folder / "bare.csv").write_text("\n".join(f"{a!r};{b!r}" for a, b in x.tolist()))
     with jax.enable_x64(True):
-        start = jaxgmm.initialize(jax.random.key(0), x, 2)
-        jaxgmm.save(folder / "model.npz", jaxgmm.fit(x, start, max_steps=20))
+        found = jaxgmm.fit(x, jaxgmm.initialize(jax.random.key(0), x, 2), max_steps=20)
+        jaxgmm.save(folder / "model.npz", found)
+        jaxgmm.save(folder / "named.npz", found, features=["width", "height"])
     return folder
 
 
@@ -56,6 +62,7 @@ def test_fit_tells_keeps_and_draws_the_best(run, folder, tmp_path):
         assert kept.mixture.n_components == 2
         assert f"{float(jaxgmm.bic(kept.mixture, x)):.2f}" in told
     assert sorted(os.listdir(tmp_path)) == ["best.npz", "best.png"]
+    assert feature_names(out) == ["width", "height"]
     again = run(f"fit rows.csv --weight count --k 1:2 --restarts 2 --out {out}")
     assert again[0] == 0 and "  90 " in again[1]  # the sum of the weights; they are no feature
 
@@ -80,6 +87,26 @@ def test_score_gives_what_the_functions_give(run, folder, tmp_path):
     assert (tmp_path / "scores.csv").read_text() == told
 
 
+def test_a_model_finds_its_features_by_name(run, folder):
+    told = run("score model.npz rows.csv --columns width,height")[1]
+    lines = [line.split(",") for line in (folder / "rows.csv").read_text().splitlines()]
+    turned = "\n".join(f"{c},blue,{b},{a}" for a, b, c in lines).replace("blue", "colour", 1)
+    assert run("score named.npz -", stdin=turned)[:2] == (0, told)
+    assert run("score named.npz bare.csv")[1] == told  # no names: by their places
+    status, again, said = run("score named.npz - --columns 4,3", stdin=turned)
+    assert (status, again) == (0, told) and said.count("\n") == 1
+    renamed = turned.replace("width", "w").replace("height", "h")
+    status, again, said = run("score named.npz - --columns w,h", stdin=renamed)
+    assert (status, again) == (0, told) and "w, h stand for the model's width, height" in said
+    status, again, said = run("score named.npz -", stdin=renamed)
+    assert status == 2 and "no column 'width', which the model was fitted to: it has count" in said
+    status, again, said = run("score named.npz - --columns height,width", stdin=turned)
+    assert status == 2 and "'height' is chosen in the place of the model's feature 'width'" in said
+    drawn = run("sample named.npz --n 5")[1]
+    assert drawn.splitlines()[0] == "width,height,component"
+    assert run("score named.npz -", stdin=drawn)[0] == 0
+
+
 def test_sample_is_reproducible_and_can_be_fitted_again(run):
     status, told, _ = run("sample model.npz --n 7 --seed 3")
     assert status == 0 and told == run("sample model.npz --n 7 --seed 3")[1]
@@ -98,7 +125,15 @@ BAD = {
     "empty.csv": ("", "empty.csv is empty"),
     "header.csv": ("a,b\n", "header.csv has no rows"),
     "ragged.csv": ("a,b\n1,2\n\n1,2,3\n", "line 4 has 3 fields, and the first line 2"),
-    "text.csv": ("a,b\n1,2\n3,blue\n", "column 'b' holds text ('blue' in line 3)"),
+    "text.csv": (
+        "a,b,c\n1,2,\n3,blue,4\n",
+        "column 'b' holds text ('blue' in line 3): choose columns of numbers, as --columns a,c.",
+    ),
+    "words.csv": ("a,b\nred,blue\n", "('red' in line 2): no column holds numbers alone."),
+    "euro.csv": ("a;b\n1,5;2,5\n", "('1,5' in line 2): no column holds numbers alone. Commas"),
+    "twice.csv": ("a,b,a\n1,2,3\n", "has two columns called 'a'"),
+    "index.csv": (",a,b\n0,1,2\n1,3,4\n", "column 1 has no name, as an index has none: choose"),
+    "model.npz": (b"PK", "is a .npz, as models are kept"),
     "missing.csv": ("a,b\n1,2\n3,NA\n,2\n", "no finite number in line 3 (incomplete rows: 2)"),
     "infinite.csv": ("a,b\n1,inf\n3,4\n", "column 'b' has no finite number in line 2"),
     "three.csv": ("a,b,c\n1,2,3\n4,5,6\n", "x has 3 columns and the mixture 2 features"),
@@ -125,6 +160,18 @@ def test_bad_files_give_one_line_and_status_2(run, name, tmp_path):
     [
         ("fit rows.csv --columns width,depth", "has no column 'depth': it has width, height"),
         ("fit rows.csv --columns width,1", "column 'width' is chosen twice"),
+        ("fit rows.csv --columns width,count --weight count", "both as weight and as feature"),
+        ("fit rows.csv --weight mass", "has no column 'mass'"),
+        ("score nowhere.npz rows.csv", "nowhere.npz: No such file"),
+        ("fit .", ".: Is a directory"),
+        ("fit rows.csv --out .", ". is a folder"),
+        ("fit rows.csv --out rows.csv", "rows.csv is what is read"),
+        ("score model.npz rows.csv --out ./model.npz", "model.npz is what is read"),
+        ("fit constant.csv", "column 'b' is the same in every row: leave it out, as --columns a."),
+        ("compare single.csv --k 1", "column 'a' is the same in every row: there is nothing to"),
+        ("fit rows.csv --k 5:2", "--k is '5:2', which is no number at all"),
+        ("fit rows.csv --seed -1", "--seed is -1"),
+        ("sample model.npz --seed 99999999999999999999", "--seed is 99999999999999999999"),
         ("fit rows.csv --k 0:3", "n_components is 0"),
         ("fit rows.csv --k one", "--k is 'one'"),
         ("fit rows.csv --family cubic", "unknown family 'cubic'"),
@@ -147,6 +194,26 @@ def test_bad_arguments_give_one_line_and_status_2(run, folder, line, says):
     assert status == 2 and not told
     assert said.count("\n") == 1 and says in said
     assert sorted(os.listdir(folder)) == before
+
+
+@pytest.mark.filterwarnings("default:every fit failed")
+def test_a_fit_that_failed_is_not_kept(run, tmp_path):
+    """Two columns that are one: no start can end well."""
+    text = "a,b\n" + "\n".join(f"{a},{a}" for a in (1, 2, 4, 8, 9))
+    (tmp_path / "twins.csv").write_text(text)
+    line = f"fit {tmp_path / 'twins.csv'} --k 1 --restarts 2 --out {tmp_path / 'm.npz'}"
+    status, told, said = run(line)
+    assert status == 1 and "DEGENERATE" in told and "every fit failed" in said
+    assert os.listdir(tmp_path) == ["twins.csv"]
+
+
+def test_the_commands_of_the_readme_are_understood():
+    readme = (ROOT / "README.md").read_text("utf-8")
+    table = readme[readme.index("## From a shell") :].split("\n## ")[0]
+    lines = [*re.findall(r"-m jaxgmm (\w.*)", readme), *re.findall(r"^\| `(.*?)`", table, re.M)]
+    assert {line.split()[0] for line in lines} == {"fit", "score", "sample", "compare"}
+    for line in lines:
+        assert parser().parse_args(line.split())
 
 
 def test_incomplete_rows_can_be_left_out(run):

@@ -10,6 +10,7 @@ import jaxgmm
 
 pytest.importorskip("matplotlib")
 from matplotlib.colors import same_color, to_rgba
+from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 
 from jaxgmm import plot
@@ -42,6 +43,8 @@ def test_an_ellipse_holds_its_level(mixture, rows, ax):
         one = Figure().subplots()
         assert plot.ellipses(mixture, one, level=level, features=(0, 2)) is one
         assert len(one.patches) == 2  # the absent component has none
+        assert [text.get_text() for text in one.texts] == [f"{level:.0%}".replace("%", " %")]
+        assert same_color(one.texts[0].get_color(), colour(1))  # the heaviest is marked
         for k, patch in enumerate(one.patches):
             own = rows[component == k][:, [0, 2]]
             inside = patch.get_path().contains_points(
@@ -76,9 +79,26 @@ def test_density_of_one_feature_is_a_curve_and_of_two_regions(mixture, ax):
     assert [line.get_color() for line in parts] == [colour(0), colour(1)]
     across, height = total.get_data()
     assert np.trapezoid(height, across) == pytest.approx(1, abs=0.01)
-    assert plot.density(mixture, features=(1, 2)).collections
     with pytest.raises(ValueError, match="one or two features"):
         plot.density(mixture, features=(0, 1, 2))
+
+
+def test_regions_of_the_density_hold_the_shares_they_are_marked_with(mixture, rows, ax):
+    plot.density(mixture, ax, features=(1, 2), levels=(0.5, 0.9))
+    (lines,) = (c for c in ax.collections if isinstance(c, QuadContourSet) and not c.filled)
+    height = marginal(mixture, [1, 2]).component_densities(rows[:, 1:].astype(float)).sum(axis=0)
+    held = [np.mean(height > level) for level in sorted(lines.levels, reverse=True)]
+    np.testing.assert_allclose(held, [0.5, 0.9], atol=0.02)
+    marks = {text.get_text() for text in lines.labelTexts}
+    assert marks <= {"50 %", "90 %"} and marks
+    assert lines.labelFmt == dict(zip(lines.levels, ("90 %", "50 %"), strict=True))
+
+
+def test_rows_of_one_feature_are_seen_alone(mixture, rows):
+    ax = plot.responsibilities(mixture, rows, features=1)
+    low, high = ax.get_xlim()
+    assert low <= rows[:, 1].min() and rows[:, 1].max() <= high
+    assert high - low < 1.2 * np.ptp(rows[:, 1])
 
 
 def test_colour_tells_the_component_and_strength_the_certainty(mixture, ax):
@@ -115,7 +135,9 @@ def test_traces_fall_to_the_best(mixture, rows):
     ]
     ax = plot.traces({"first": fits[0], "second": fits[1]})
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["first", "second"]
-    for line, fit in zip(ax.lines, fits, strict=True):
+    *lines, rounding = ax.lines
+    assert rounding.get_ydata()[0] < 1e-2
+    for line, fit in zip(lines, fits, strict=True):
         assert len(line.get_xdata()) == int(fit.steps) + 1
         assert line.get_ydata()[0] > line.get_ydata()[-1] > 0
     batch = jaxgmm.Fit(
@@ -124,7 +146,7 @@ def test_traces_fall_to_the_best(mixture, rows):
             for name, a in vars(fits[0]).items()
         )
     )
-    assert len(plot.traces(batch).lines) == 2
+    assert len(plot.traces(batch).lines) == 3
 
 
 def test_no_window_is_ever_opened(mixture, monkeypatch):
