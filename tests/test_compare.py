@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import jaxgmm
-from jaxgmm import EM, SQUAREM, Gradient, Status
+from jaxgmm import EM, SQUAREM, Gradient, Status, optima
 from jaxgmm.optima import NEAR, _parameters, distance
 
 KEY = jax.random.key(2)
@@ -129,6 +129,26 @@ def test_components_match_in_any_order(compared):
     assert distance(one, _parameters(turned)) < 1e-5
     np.testing.assert_allclose(distance(one, _parameters(other)), 0.4, rtol=1e-4)
     assert distance(one, _parameters(other)) > NEAR
+
+
+def test_the_cost_of_the_own_optimum(compared):
+    """Finite from every start, and another where another algorithm found a higher one."""
+    names = ("EM", "squarem", "L-BFGS")
+    for name in names:
+        own = compared.cost(name, to="own")
+        for start, trace in enumerate(compared.traces[name]):
+            target = compared.optima[compared.optimum[name][start]].objective - 1e-6 * 150
+            there = np.flatnonzero(compared.best_known - 150 * trace.gap >= target - 1e-9)
+            assert own[start] == trace.passes[there[0]]
+    assert any((compared.cost(name, to="own") < compared.cost(name)).any() for name in names)
+
+
+def test_optima_at_other_heights_are_others(compared, iris, monkeypatch, x64):
+    """However near they lie."""
+    monkeypatch.setattr(optima, "distance", lambda known, other: 0.0)
+    again = jaxgmm.compare(KEY, iris, 3, [EM()], restarts=6, tolerance=1e-10)
+    heights = {round(float(end), 3) for end in again.objective["EM"]}
+    assert len(again.optima) == len(heights) >= 3
 
 
 def test_profiles(compared):
