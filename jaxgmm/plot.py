@@ -274,8 +274,10 @@ def _legend(ax, drawn, level) -> None:
 
     d = len(ax)
     lines = [
-        Line2D([], [], color=colour(k), ls=dashes(k), lw=2, label=f"component {k + 1}: {share:.0%}")
-        for k, share in zip(drawn.components, drawn.weights, strict=True)
+        Line2D([], [], color=colour(k), ls=dashes(k), lw=2, label=f"component {k + 1}: {share} %")
+        for k, share in zip(
+            drawn.components, np.round(100 * drawn.weights).astype(int), strict=True
+        )
     ]
     title = f"ellipses hold {percent(level)}" if d > 1 else None
     where = ax[0, -1] if d > 1 else ax[0, 0]
