@@ -1,7 +1,7 @@
 """A fit of rows that stay on disk, broken off and resumed.
 
 The file here is small; one of any size needs no more memory, since every pass reads it block by
-block: three chunks of 8 MB are held at a time. Parquet is as short,
+block: three chunks of 4 MB are held at a time. Parquet is as short,
 
     jaxgmm.Stream(lambda: pyarrow.dataset.dataset("rows/").to_batches())
 
@@ -38,7 +38,7 @@ def main() -> None:
         stream = jaxgmm.Stream(np.load(path, mmap_mode="r"))
         print(f"{path.name}: {N} rows, {path.stat().st_size / 2**20:.1f} MB on disk")
 
-        # k-means++ on 65536 of the rows.
+        # k-means++ on a weighted sample of 65536 rows.
         start = jaxgmm.initialize(jax.random.key(0), stream, K)
 
         reads = []

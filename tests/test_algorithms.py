@@ -212,7 +212,7 @@ def test_minibatches(algorithm, passes_taken):
     jax.block_until_ready(fit)
     jax.effects_barrier()
     assert len(passes_taken) == 1 + 20 * (2050 // 100 + 1)
-    np.testing.assert_allclose(fit.passes, 1 + 20 * (1 + 2000 / 2050), rtol=1e-6)
+    assert fit.passes == 1 + 20 * (1 + 1)
     assert float(plain.objective - fit.objective) / 2000 < 5e-3
     assert fit.status == jaxgmm.Status.MAX_STEPS
 
