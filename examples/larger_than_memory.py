@@ -2,7 +2,7 @@
 # # A fit of rows that stay on disk, broken off and resumed
 #
 # The file here is small; one of any size needs no more memory, since every pass reads it block by
-# block: three chunks of 8 MB are held at a time. Parquet is as short,
+# block: three chunks of 4 MB are held at a time. Parquet is as short,
 #
 #     jaxgmm.Stream(lambda: pyarrow.dataset.dataset("rows/").to_batches())
 #
@@ -40,8 +40,8 @@ print(f"{path.name}: {N} rows, {path.stat().st_size / 2**20:.1f} MB on disk")
 # %% [markdown]
 # ## A fit that is broken off
 #
-# The start is drawn from a sample of 65536 rows. Every five steps a checkpoint is written; then the
-# disk fails.
+# The start is made from a weighted sample of 65536 rows. Every five steps a checkpoint is written;
+# then the disk fails.
 
 # %%
 stream = jaxgmm.Stream(np.load(path, mmap_mode="r"))

@@ -130,8 +130,9 @@ class _Reading:
         zeros = [np.zeros((self.data.shares, *s.shape), s.dtype) for s in request.shapes]
         layout = None if mesh is None else NamedSharding(mesh, P(AXIS))
         state = jax.device_put((zeros, zeros), layout)
-        if mesh is not None:
-            constants, centre = jax.tree.map(np.asarray, (constants, centre))
+        if mesh is not None:  # once, not with every chunk
+            shared = jax.tree.map(np.asarray, (constants, centre))
+            constants, centre = jax.device_put(shared, NamedSharding(mesh, P()))
 
         def add(state, x, weight):
             return _add_chunk(request, mesh, constants, centre, x, weight, *state)

@@ -166,7 +166,8 @@ class ShardData(Held):
     def compute(self, function: Callable[..., Any], *operands: Any, **static: Any) -> Any:
         """function(rows, *operands, **static) as one program on every device of the mesh, each with
         its share of the rows."""
-        if not self.x.is_fully_addressable:  # what every process has alike goes as plain numbers
+        # What every process has alike goes as plain numbers.
+        if not (self.x.is_fully_addressable or checks.traced(operands)):
             operands = jax.tree.map(np.asarray, operands)
         found = self._program(function, static)(self._rows, operands)
         if checks.traced(found):

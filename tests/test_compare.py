@@ -1,5 +1,7 @@
 """The comparison: the same fits as one by one, a judgement in float64, and what tables say of it."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -198,6 +200,21 @@ def test_starts_side_by_side(iris, x64):
     np.testing.assert_allclose(beside.objective["EM"], apart.objective["EM"], rtol=1e-12)
     share = beside.seconds["EM"] / beside.fits["EM"].passes
     np.testing.assert_allclose(share, share[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["shards", "stream"])
+def test_every_kind_of_rows(kind, iris, x64):
+    rows = jaxgmm.Shards(iris) if kind == "shards" else jaxgmm.Stream([iris[:70], iris[70:]])
+    run = functools.partial(
+        jaxgmm.compare, jax.random.key(2), n_components=2, algorithms=["em"], restarts=2
+    )
+    found, expected = run(x=rows), run(x=iris)
+    np.testing.assert_allclose(found.objective["em"], expected.objective["em"], rtol=1e-10)
+    np.testing.assert_allclose(found.residual["em"], expected.residual["em"], rtol=1e-3, atol=1e-14)
+    assert len(found.optima) == len(expected.optima)
+    if kind == "stream":
+        with pytest.raises(ValueError, match="side_by_side needs rows in memory"):
+            run(x=rows, side_by_side=True)
 
 
 def test_passes_for_the_value_alone_have_a_price_of_their_own(iris, x64):

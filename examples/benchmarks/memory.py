@@ -1,0 +1,92 @@
+"""What a start and a fit take in memory, beside the rows themselves.
+
+    .venv/bin/python examples/benchmarks/memory.py --csv examples/benchmarks/results/memory.csv
+
+Each line is a process of its own (Linux). It makes the rows, starts and fits 5000 of them with the
+same d and k (so that JAX is loaded and its compiler has run), and reads its resident memory; then
+it makes a start, a fit of 3 steps and a likelihood of all rows. "above" is the peak of resident
+memory since then (VmHWM) above what it was. A memory map's pages count as resident while the system
+keeps them, though they are no more than the file's cache: they are a column of their own, and not
+in "above".
+"""
+
+import argparse
+import csv
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxgmm
+
+N, D, K = 10_000_000, 8, 16
+KINDS = {
+    "JAX array": lambda path: jnp.asarray(np.load(path)),
+    "NumPy array": lambda path: np.load(path),
+    "stream of a memory map": lambda path: jaxgmm.Stream(np.load(path, mmap_mode="r")),
+}
+
+
+def resident(what: str) -> float:
+    """MB, of a line of this process's status."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(what)) / 1024
+
+
+def write_rows(path: Path, n: int) -> None:
+    random, part = np.random.default_rng(0), 100_000
+    rows = np.lib.format.open_memmap(path, "w+", np.float32, (n, D))
+    for first in range(0, n, part):
+        count = min(part, n - first)
+        rows[first : first + count] = random.normal(size=(count, D))
+        rows[first : first + count] += 3 * random.integers(0, 4, (count, 1))
+
+
+def fit(x) -> None:
+    start = jaxgmm.initialize(jax.random.key(0), x, K)
+    found = jaxgmm.fit(x, start, max_steps=3, tolerance=0.0)
+    jax.block_until_ready(jaxgmm.log_likelihood(found.mixture, x))
+
+
+def measure(kind: str, path: Path) -> None:
+    x = KINDS[kind](path)
+    fit(np.random.default_rng(1).normal(size=(5000, D)).astype(np.float32))
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    before, mapped = resident("VmRSS"), resident("RssFile")
+    fit(x)
+    mapped = resident("RssFile") - mapped
+    print(f"{before:.0f},{resident('VmHWM') - before - mapped:.0f},{mapped:.0f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--n", type=int, default=N)
+    parser.add_argument("--csv", type=Path)
+    parser.add_argument("--measure", choices=KINDS)
+    parser.add_argument("--rows", type=Path)
+    given = parser.parse_args()
+    if given.measure:
+        measure(given.measure, given.rows)
+        return
+    table = [("rows", "loaded MB", "above MB", "file's pages MB")]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "rows.npy")
+        write_rows(path, given.n)
+        for kind in KINDS:
+            command = [sys.executable, __file__, "--measure", kind, "--rows", str(path)]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            table.append((kind, *done.stdout.split()[-1].split(",")))
+    print(f"n = {given.n}, d = {D}, k = {K}, float32: {given.n * D * 4 / 2**20:.0f} MB of rows")
+    for name, *numbers in table:
+        print(f"{name:24}" + "".join(f"{number:>18}" for number in numbers))
+    if given.csv:
+        with open(given.csv, "w", newline="") as file:
+            csv.writer(file).writerows(table)
+
+
+if __name__ == "__main__":
+    main()
