@@ -86,6 +86,17 @@ def test_a_trial_not_taken_costs_a_pass_and_changes_nothing(iris, x64):
     assert relative.residual < 1e-8
 
 
+def test_an_extrapolation_too_far_is_not_taken(x64):
+    """On one cloud of rows SQUAREM's path is long and crooked."""
+    x = np.random.default_rng(0).normal(size=(300, 2))
+    start = jaxgmm.initialize(jax.random.key(0), x, 3)
+    fit = jaxgmm.fit(x, start, SQUAREM(), max_steps=200, tolerance=0.0)
+    change = np.diff(np.asarray(fit.history))
+    assert (change == 0).sum() > 10
+    assert change.min() > -1e-10 * abs(float(fit.objective))
+    np.testing.assert_array_equal(np.diff(fit.history_passes), 1)
+
+
 def test_overrelaxed_em_without_growth_is_em(iris, x64):
     start = jaxgmm.initialize(jax.random.key(0), iris, 3)
     plain = jaxgmm.fit(iris, start, max_steps=10, tolerance=0.0)
