@@ -53,14 +53,19 @@ def cast(values: np.ndarray | jax.Array, name: str, dtype) -> jax.Array:
     """`values` in `dtype`. Raises ValueError if they are finite and do not fit it."""
     if isinstance(values, jax.Array):
         return values.astype(dtype)
+    return jnp.asarray(np.ascontiguousarray(narrowed(values, name, dtype)))
+
+
+def narrowed(values: np.ndarray, name: str, dtype) -> np.ndarray:
+    """`cast`, for NumPy alone; not copied if there is nothing to do."""
     with np.errstate(over="ignore"):
-        narrow = np.ascontiguousarray(values, dtype)
+        narrow = values.astype(dtype, copy=False)
     if narrow.dtype.itemsize < values.dtype.itemsize and not np.isfinite(narrow).all():
         raise ValueError(
             f"{name} holds numbers too large for {narrow.dtype}: rescale it, or compute in float64 "
             "under `with jax.enable_x64(True):`."
         )
-    return jnp.asarray(narrow)
+    return narrow
 
 
 def random_key(key) -> None:

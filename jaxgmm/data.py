@@ -156,21 +156,17 @@ def _placed(*arrays) -> bool:
 def held(x, weight, dtype, rows_per_block=None) -> ArrayData:
     """An array with rows of weight 0 at its end, so that nearby n share a program (see `bucket`).
     One on several devices stays as it is."""
-    n = len(x)
-    more = bucket(n) - n
+    n, d = x.shape
     weight = row_checks.weights_of_rows(weight, n, dtype)
     if n > BUCKETED_ROWS or (isinstance(x, jax.Array) and len(x.devices()) > 1):
         return ArrayData(checks.cast(x, "x", dtype), weight, rows_per_block)
+    size = bucket(n)
+    rows, counts = np.empty((size, d), dtype), np.zeros(size, dtype)
+    rows[:n] = checks.narrowed(np.asarray(x), "x", dtype)
+    rows[n:] = rows[0]
+    counts[:n] = 1 if weight is None else weight
     device = next(iter(x.devices())) if _placed(x) else None
-    rows = np.asarray(x)
-    rows = np.concatenate([rows, np.broadcast_to(rows[:1], (more, rows.shape[1]))])
-    counts = np.ones(n, dtype) if weight is None else np.asarray(weight)
-    return ArrayData(
-        jax.device_put(checks.cast(rows, "x", dtype), device),
-        jax.device_put(np.pad(counts, (0, more)), device),
-        rows_per_block,
-        more,
-    )
+    return ArrayData(*jax.device_put((rows, counts), device), rows_per_block, size - n)
 
 
 def admitted(mixture: Mixture, x, weight=None, devices=None) -> tuple[Mixture, Data]:
