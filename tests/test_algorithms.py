@@ -228,6 +228,16 @@ def test_minibatches(algorithm, passes_taken):
     assert fit.status == jaxgmm.Status.MAX_STEPS
 
 
+def test_a_minibatch_stands_for_all_rows(x64):
+    """Against the prior it weighs as much as they do."""
+    x = np.full((100, 2), 3.0)
+    start = jaxgmm.Mixture.from_parameters([1.0], [[3.0, 3.0]], np.eye(2)[None])
+    prior = jaxgmm.Prior(strength=50.0, scatter=50 * np.eye(2))
+    online = Stochastic(StepwiseEM(decay=0), batch_rows=10)
+    fit = jaxgmm.fit(x, start, online, prior=prior, max_steps=1, tolerance=0.0)
+    np.testing.assert_allclose(fit.mixture.covariances[0], np.eye(2) * 50 / 150, atol=1e-12)
+
+
 def test_minibatches_come_in_another_order_by_seed(iris):
     x = iris.astype(np.float32)
     start = jaxgmm.initialize(jax.random.key(0), x, 2)
