@@ -1,11 +1,13 @@
 """Gaussian mixture models in JAX: one differentiable likelihood, climbed by EM and by gradients."""
 
 from .algorithms import ALGORITHMS
+from .best import best
 from .certificate import Certificate, certificate
 from .climb import Algorithm
 from .compare import compare
 from .comparison import Comparison, profile
 from .coordinates import CovarianceCholesky, Leaves, PrecisionCholesky, Relative, SquareRoot
+from .criteria import aic, bic, icl, n_parameters
 from .data import Blocks
 from .em import EM, m_step
 from .families import FAMILIES
@@ -21,7 +23,6 @@ from .overrelaxed import OverrelaxedEM
 from .prior import Prior, log_prior
 from .progress import progress
 from .scale_by_em import scale_by_em
-from .select import aic, best, bic, icl, n_parameters
 from .shards import Shards, use_all_cores
 from .simulate import Simulation, simulate
 from .squarem import SQUAREM

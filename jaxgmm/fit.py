@@ -22,6 +22,7 @@ from .mixture import Mixture
 from .prior import Prior
 from .rows import Rows
 from .status import Status
+from .summary import summary
 
 LEAST_CAPACITY = 1024
 MOST_STEPS = 10_000_000  # the history takes eight bytes for each
@@ -80,8 +81,6 @@ class Fit:
     def summary(self, x=None, weight=None, *, features=None) -> str:
         """The fit as text; with the rows x, also what they are needed for: n, BIC, ICL and the
         components' sizes. See `jaxgmm.summary`."""
-        from .summary import summary
-
         return summary(self, x, weight, features=features)
 
 

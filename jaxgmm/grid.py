@@ -8,9 +8,10 @@ import jax
 import numpy as np
 
 from . import checks
+from .best import best_lane, warn_that_all_failed
+from .criteria import free_parameters
 from .families import family_class, family_name
 from .fit import Fit
-from .select import best_lane, free_parameters, warn_that_all_failed
 from .status import Status
 from .tables import Table
 

@@ -19,13 +19,13 @@ from jax.sharding import PartitionSpec as P
 from . import prior as priors
 from .climb import Algorithm, Ascent, Climb
 from .covariance import Covariance
+from .criteria import entropy
 from .em import EM
 from .initialize import split, start
 from .kernels import Choice, rounding
 from .mixture import Mixture
 from .prior import Prior
 from .rows import Rows
-from .select import entropy
 from .statistics import statistics
 from .status import RUNNING, spurious
 from .trees import where

@@ -17,10 +17,11 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from .algorithms import ALGORITHMS, by_name
+from .best import best_lane
+from .criteria import n_parameters
 from .fit import fit
 from .mixture import Mixture, log_joint, log_prob, responsibilities, sample
 from .prior import Prior
-from .select import best_lane, n_parameters
 from .sklearn_convert import attributes, from_sklearn, to_sklearn
 from .sklearn_starts import padded, padded_weight, size, starts_of
 from .status import Status

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from . import checks
-from .fit import Fit
+from .criteria import aic, bic, icl, n_parameters
 from .mixture import Mixture, responsibilities
-from .select import aic, bic, icl, n_parameters
 from .status import Status
 from .tables import Table
 
@@ -17,13 +16,11 @@ COMPONENTS_ACROSS = 6
 MOST_FEATURES = 20
 
 
-def summary(
-    found: Mixture | Fit, x=None, weight=None, *, features: Sequence[str] | None = None
-) -> str:
+def summary(found, x=None, weight=None, *, features: Sequence[str] | None = None) -> str:
     """A mixture or a fit as text, in the manner of mclust's summary.
 
     Args:
-      found: what to describe. Of a batch of fits: how many ended how, and how high.
+      found: a `Mixture` or a `Fit`. Of a batch of fits: how many ended how, and how high.
       x: (n, d) rows; with them n, BIC, ICL and the components' sizes (rows that are likelier of a
         component than of any other; with `weight`, their weight) are told too.
       weight: (n,) row weights, or None for ones.
@@ -42,7 +39,7 @@ def summary(
     >>> print(jaxgmm.summary(m, features=["height"]).splitlines()[0])
     Gaussian mixture, full covariances: 2 components in 1 feature
     """
-    fit = found if isinstance(found, Fit) else None
+    fit = None if isinstance(found, Mixture) else found
     mixture = found if fit is None else fit.mixture
     if np.ndim(mixture.means) != 2:
         if x is not None or fit is None:
@@ -78,7 +75,7 @@ def _names(features, x, d: int) -> list[str]:
     return names
 
 
-def _worth(mixture: Mixture, fit: Fit | None, x, weight) -> dict:
+def _worth(mixture: Mixture, fit, x, weight) -> dict:
     p = n_parameters(mixture)
     if x is None:
         likelihood = {} if fit is None else {"log-likelihood": float(fit.log_likelihood)}
@@ -96,7 +93,7 @@ def _worth(mixture: Mixture, fit: Fit | None, x, weight) -> dict:
     }
 
 
-def _how(fit: Fit) -> str:
+def _how(fit) -> str:
     passes = float(fit.passes)
     shown = f"{passes:.0f}" if passes == round(passes) else f"{passes:.1f}"
     return (
@@ -159,7 +156,7 @@ def _right(rows: list[dict]) -> list[str]:
     ]
 
 
-def _of_batch(fits: Fit) -> str:
+def _of_batch(fits) -> str:
     status = np.asarray(fits.status)
     objective = np.asarray(fits.objective, np.float64)
     usable = (status != Status.NONFINITE) & (status != Status.DEGENERATE) & np.isfinite(objective)

@@ -1,21 +1,17 @@
-"""Choosing among fits: parameters counted, information criteria, the best of a batch."""
+"""Information criteria, and what they count."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from . import checks
 from .covariance import Covariance
 from .data import admitted
-from .fit import Fit
 from .mixture import Mixture
 from .statistics import Statistics, about_mixture, statistics
-from .status import Status
 
 
 def free_parameters(family: type[Covariance], k, d: int):
@@ -97,45 +93,3 @@ def icl(mixture: Mixture, x, weight=None, *, devices: Sequence | None = None) ->
     """
     likelihood, uncertainty, n = _fit_and_certainty(mixture, x, weight, devices)
     return n_parameters(mixture) * jnp.log(n) - 2 * likelihood + 2 * uncertainty
-
-
-def best_lane(status, objective, doubtful=False, xp=np):
-    """The index of the highest objective among lanes that did not fail and are not doubtful; among
-    those that did not fail if there are no others; among all if all failed. And which did not."""
-    objective = xp.where(xp.isnan(objective), -xp.inf, objective)
-    usable = status != Status.NONFINITE
-    usable &= (status != Status.DEGENERATE) & (objective > -xp.inf)
-    sound = usable & ~xp.asarray(doubtful)
-    allowed = xp.where(xp.any(sound), sound, xp.where(xp.any(usable), usable, True))
-    return xp.argmax(xp.where(allowed, objective, -xp.inf)), usable
-
-
-def warn_that_all_failed() -> None:
-    """Says so, at the caller's caller."""
-    warnings.warn(
-        "every fit failed (see status): the best of them is not to be trusted.", stacklevel=3
-    )
-
-
-def best(fits: Fit) -> Fit:
-    """The fit of highest objective in a batch (every field with one leading axis of lanes, as from
-    `jax.vmap`; for more axes use jax.vmap(best)).
-
-    A fit that ended NONFINITE or DEGENERATE is returned only if all did, with a warning.
-
-    Raises ValueError for a fit that is not batched.
-
-    >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
-    >>> climb = lambda key: jaxgmm.fit(x, jaxgmm.initialize(key, x, 2))
-    >>> fits = jax.vmap(climb)(jax.random.split(jax.random.key(0), 4))
-    >>> bool(jaxgmm.best(fits).objective == fits.objective.max())
-    True
-    """
-    if jnp.ndim(fits.status) != 1:
-        raise ValueError(
-            f"best needs a batch of fits along one axis: status has shape {jnp.shape(fits.status)}."
-        )
-    index, usable = best_lane(fits.status, fits.objective, xp=jnp)
-    if not checks.traced(usable) and not bool(jnp.any(usable)):
-        warn_that_all_failed()
-    return jax.tree.map(lambda leaf: leaf[index], fits)
