@@ -209,7 +209,9 @@ def _cond(branches, **_) -> Piece:
     return run
 
 
-def _scan(jaxpr, num_consts, num_carry, length, reverse, **_) -> Piece:
+def _scan(jaxpr, length, reverse, num_consts=None, num_carry=None, ft_in=None, **_) -> Piece:
+    if ft_in is not None:  # as JAX says it from 0.12 on
+        num_consts, num_carry = (len(list(part)) for part in ft_in.unpack()[:2])
     body, last = closed(jaxpr), num_consts + num_carry
     at = jax.jit(lambda arrays, i: [array[i] for array in arrays])
 
