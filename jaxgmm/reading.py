@@ -67,6 +67,16 @@ class StreamData:
             start += len(block)
         source_checks.same_rows_again(start, self.n)
 
+    def scattered(self) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        """`pieces` to take minibatches from: of an array in memory each has rows from all over."""
+        source, parts = self.stream.source, -(-self.n // self.chunk_rows)
+        if not isinstance(source, np.ndarray) or isinstance(source, np.memmap):
+            yield from self.pieces()
+            return
+        for i in range(parts):
+            weight = None if self.weight is None else self.weight[i::parts]
+            yield source[i::parts].astype(self.dtype, copy=False), weight
+
     def rows_at(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """(x, weight) of these rows, in rising order: one pass."""
         found, start = [], 0
@@ -137,7 +147,7 @@ class _Reading:
         def add(state, x, weight):
             return _add_chunk(request, mesh, constants, centre, x, weight, *state)
 
-        shares, _ = self._through(add, state, layout)
+        shares, _ = self._through(self.data.pieces(), add, state, layout)
         return jax.device_put([np.sum(np.asarray(each), axis=0) for each in shares])
 
     def fold(self, request: Request, *operands) -> list[jax.Array]:
@@ -145,12 +155,12 @@ class _Reading:
         carried = len(request.shapes)
         constants, carry = operands[: len(operands) - carried], operands[-carried:]
         visit = lambda carry, *chunk: _visit_chunk(request, constants, carry, *chunk)
-        return self._through(visit, list(carry), None)
+        return self._through(self.data.scattered(), visit, list(carry), None)
 
-    def _through(self, step, state, layout):
+    def _through(self, pieces, step, state, layout):
         """step(state, x, weight) over all chunks. The next one is read meanwhile, into the memory
         of one that is done with."""
-        chunks = self._chunks()
+        chunks = self._chunks(pieces)
         before = state
         coming = self.thread.submit(next, chunks, None)
         while (chunk := coming.result()) is not None:
@@ -159,10 +169,10 @@ class _Reading:
             state = step(state, *jax.device_put(chunk, layout))
         return jax.block_until_ready(state)
 
-    def _chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _chunks(self, pieces) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """(x, weight) of chunk_rows rows each, the last one filled up with rows of weight 0."""
         number = filled = 0
-        for block, weight in self.data.pieces():
+        for block, weight in pieces:
             while len(block):
                 x, weights = self.buffers[number % HELD]
                 taken = min(len(x) - filled, len(block))

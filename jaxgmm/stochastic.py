@@ -30,6 +30,7 @@ class Stochastic:
     Of `Shards` each device orders its own rows, and every minibatch has an even part of each. A
     `Stream` is read once, chunk by chunk (of 4 MB, or 4096 rows if that is more), and each chunk's
     rows are in a new order: rows sorted by what they are should be shuffled before they are stored.
+    (Of a large NumPy array that is read like a stream, each chunk has every so manyth row.)
 
     Args:
       algorithm: `Gradient(...)` of an optimiser without a line search, or `StepwiseEM()`.

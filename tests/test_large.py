@@ -149,6 +149,13 @@ def test_a_large_numpy_array_is_read_where_it_is(start, monkeypatch):
         jax.random.key(1), jax.numpy.asarray(X), K
     ))  # fmt: skip
     jax.jit(lambda mixture: jaxgmm.log_likelihood(mixture, X))(start)  # a tracer beside it
+    monkeypatch.setattr(jaxgmm_reading, "LEAST_CHUNK", 64)
+    monkeypatch.setattr(jaxgmm_reading, "CHUNK_BYTES", 64 * D * 8)
+    scattered = list(jaxgmm_data.opened(X, WEIGHT).scattered())
+    assert len(scattered) == 8
+    for i, (part, weight) in enumerate(scattered):  # minibatches are drawn from all over
+        np.testing.assert_array_equal(part, X[i::8])
+        np.testing.assert_array_equal(weight, WEIGHT[i::8])
     with pytest.raises(ValueError, match="row 400 of x"):
         run(np.where(np.arange(N)[:, None] == 400, np.nan, X))
 
