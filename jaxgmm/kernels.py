@@ -18,8 +18,9 @@ import jax.numpy as jnp
 from .covariance import matmul
 from .mixture import Mixture
 
-# Rounding that the natural kernel may add to a log-density, relative to its own size.
-SAFE_ROUNDING = {"float32": 1e-4, "float64": 1e-10}
+# Rounding that the natural kernel may add to a log-density, in nats for each feature. In float32
+# second moments in standard deviations then keep 1e-4, and the gain of a step comes to 1e-11.
+SAFE_ROUNDING = {"float32": 2.5e-5, "float64": 2.5e-11}
 # A block on a CPU: a quarter of a core's own cache, since products repack what they read. Where so
 # few rows fit that adding up the blocks' sums costs more, what fits the cache that cores share.
 CORE_BYTES, MOST_ROWS = 1 << 18, 2048
@@ -147,9 +148,14 @@ def rounding(mixture: Mixture) -> jax.Array:
     return 2 * jnp.finfo(mixture.dtype).eps * jnp.max(growth)
 
 
+def safe_rounding(dtype, d: int) -> float:
+    """What rounding by the natural kernel may change a log-density of d features by, in nats."""
+    return d * SAFE_ROUNDING[str(dtype)]
+
+
 def natural_is_safe(mixture: Mixture) -> jax.Array:
-    """Whether the natural kernel keeps its rounding under SAFE_ROUNDING at this mixture."""
-    return rounding(mixture) <= SAFE_ROUNDING[str(mixture.dtype)]
+    """Whether the natural kernel keeps its rounding under `safe_rounding` at this mixture."""
+    return rounding(mixture) <= safe_rounding(mixture.dtype, mixture.n_features)
 
 
 def settled(name: str, n: int) -> str:

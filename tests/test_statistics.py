@@ -122,6 +122,30 @@ def test_rule_for_the_kernel(x64):
     assert errors[1e-4][1] > 1e-2
 
 
+@pytest.mark.parametrize("d", [4, 16, 48])
+def test_where_the_rule_allows_it_the_natural_kernel_keeps_second_moments(d, x64):
+    """Up to the limit, whatever the number of features: clusters narrower and narrower, until the
+    rule refuses them."""
+    rng = np.random.default_rng(d)
+    centres, component = 2 * rng.normal(size=(3, d)), rng.integers(3, size=3000)
+    noise, allowed = rng.normal(size=(3000, d)), []
+    sums = jax.jit(statistics, static_argnames="kernel")
+    for width in 2.0 ** -np.arange(6):
+        x = jnp.asarray(centres[component] + width * noise, jnp.float32)
+        mixture = jax.tree.map(
+            lambda leaf: leaf.astype(jnp.float32),
+            jaxgmm.from_labels(np.asarray(x, float), component),
+        )
+        wide = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), mixture)
+        found = sums(mixture, Rows.of(x, None), kernel="natural")
+        truth = sums(wide, Rows.of(x.astype(jnp.float64), None), kernel="whitened")
+        error = jnp.max(jnp.abs(found.spread - truth.spread) / truth.mass[:, None, None])
+        allowed.append(bool(natural_is_safe(mixture)))
+        assert not allowed[-1] or error < 1e-4
+    assert allowed[0]
+    assert not allowed[-1]
+
+
 def test_auto_takes_either_kernel_beyond_a_few_thousand_rows(x64):
     rng = np.random.default_rng(7)
     x = rng.normal(size=(5000, 2))

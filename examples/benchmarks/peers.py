@@ -1,0 +1,114 @@
+"""Other libraries' EM, each from the same start as ours.
+
+Every function gives run(steps): a fit of so many iterations at the most, which returns how many it
+made. Those that are not installed are left out (`installed`).
+"""
+
+import importlib.util
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+warnings.filterwarnings("ignore", message=".*did not converge")
+NAMES = {"full": "full", "diagonal": "diag"}
+NEVER = 1e-30  # a tolerance that must be positive
+
+
+def scikit_learn(x, start, family):
+    """scikit-learn, in NumPy, on as many cores as its BLAS takes."""
+    from sklearn.mixture import GaussianMixture
+
+    precisions = np.asarray(start.precisions, x.dtype)
+    if family == "diagonal":
+        precisions = np.diagonal(precisions, axis1=1, axis2=2)
+    weights = np.asarray(start.weights, np.float64)
+
+    def run(steps):
+        return GaussianMixture(
+            start.n_components, covariance_type=NAMES[family], tol=0.0, max_iter=steps,
+            weights_init=weights / weights.sum(), means_init=np.asarray(start.means),
+            precisions_init=precisions, init_params="random", random_state=0,
+        ).fit(x).n_iter_  # fmt: skip
+
+    return run
+
+
+def gmmx(x, start, family):
+    """gmmx, in JAX; it compiles anew for each number of iterations."""
+    import gmmx
+
+    mixture = gmmx.GaussianMixtureModelJax.from_squeezed(
+        means=start.means, covariances=jnp.asarray(_covariances(start, family)),
+        weights=start.weights, covariance_type=NAMES[family],
+    )  # fmt: skip
+    rows = jnp.asarray(x)
+
+    def run(steps):
+        found = gmmx.EMFitter(max_iter=steps, tol=0.0).fit(rows, mixture)
+        jax.block_until_ready(found.gmm.means)
+        return int(found.n_iter)
+
+    return run
+
+
+def tgmm(x, start, family):
+    """tgmm, in PyTorch."""
+    import tgmm
+    import torch
+
+    rows = torch.from_numpy(np.array(x))
+    given = lambda values: torch.from_numpy(np.array(values))
+    begin = {
+        "init_means": given(start.means),
+        "init_weights": given(start.weights),
+        "init_covariances": given(_covariances(start, family)),
+    }
+
+    def run(steps):
+        return tgmm.GaussianMixture(
+            start.n_components, x.shape[1], NAMES[family], max_iter=steps, tol=NEVER,
+            device="cpu", **begin,
+        ).fit(rows).n_iter_  # fmt: skip
+
+    return run
+
+
+def pomegranate(x, start, family):
+    """pomegranate, in PyTorch."""
+    import torch
+    from pomegranate.distributions import Normal
+    from pomegranate.gmm import GeneralMixtureModel
+
+    rows = torch.from_numpy(np.array(x))
+    given = lambda values: torch.from_numpy(np.array(values))
+
+    def run(steps):
+        pieces = zip(given(start.means), given(_covariances(start, family)), strict=True)
+        components = [Normal(mean, spread, NAMES[family]) for mean, spread in pieces]
+        mixture = GeneralMixtureModel(components, given(start.weights))
+        for _ in range(steps):
+            mixture.summarize(rows)
+            mixture.from_summaries()
+        return steps
+
+    return run
+
+
+def _covariances(start, family) -> np.ndarray:
+    covariances = np.asarray(start.covariances)
+    return np.diagonal(covariances, axis1=1, axis2=2) if family == "diagonal" else covariances
+
+
+PEERS = {
+    "scikit-learn": scikit_learn,
+    "gmmx": gmmx,
+    "tgmm": tgmm,
+    "pomegranate": pomegranate,
+}
+
+
+def installed(name: str) -> bool:
+    """Whether a peer can be imported."""
+    return importlib.util.find_spec({"scikit-learn": "sklearn"}.get(name, name)) is not None
