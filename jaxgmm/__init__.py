@@ -12,9 +12,10 @@ from .data import Blocks
 from .em import EM, m_step
 from .families import FAMILIES
 from .fit import Fit, fit
+from .given import from_labels, from_responsibilities
 from .gradient import Gradient
 from .grid import Sweep
-from .initialize import from_labels, from_responsibilities, initialize
+from .initialize import initialize
 from .keep import load, save
 from .likelihood import complete_log_likelihood, log_likelihood
 from .mixture import Mixture, log_joint, log_prob, responsibilities, sample

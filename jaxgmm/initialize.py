@@ -2,125 +2,18 @@
 
 from __future__ import annotations
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from . import checks, row_checks
 from . import prior as priors
-from .covariance import Covariance, matmul
+from .covariance import Covariance
 from .data import ArrayData, held, opened
-from .em import m_step_from
 from .families import family_class
-from .kernels import MOST_ROWS, Whitened, block_rows
+from .given import even_scales, given_shares
 from .mixture import Mixture
-from .prior import Prior
 from .rows import Rows, sample
-from .statistics import Statistics
-
-
-def _scale(family: type[Covariance], covariance: jax.Array, k: int) -> Covariance:
-    """Factors that bring each feature (or all, if spherical) of data with this covariance to unit
-    variance; a constant feature keeps its unit."""
-    variance = jnp.diagonal(covariance)
-    return family.of_scales(jnp.sqrt(jnp.where(variance > 0, variance, 1)), k)
-
-
-def _given_shares(
-    family, rows: Rows, share, k: int, beside, prior, even: Covariance, lanes: int = 1
-) -> Mixture:
-    """The M-step at given responsibilities: share(beside block) is (k, b).
-
-    The means come first, so that second moments are taken about them."""
-
-    def first(x, weight, *block):
-        shares = weight[None] * share(*block)
-        return jnp.sum(shares, axis=1), matmul(shares, x.T)
-
-    mass, moment = rows.total(first, MOST_ROWS, beside)
-    means = moment / jnp.where(mass > 0, mass, 1)[:, None]
-    frame = Mixture(jnp.log(mass / jnp.sum(mass)), means, even)
-    kernel = Whitened(frame, lanes)
-
-    def second(x, weight, *block):
-        y = frame.covariance.residuals(means, x)
-        return kernel.sums(x, y, weight[None] * share(*block))
-
-    sums = kernel.statistics(rows.total(second, block_rows(kernel), beside))
-    sums = Statistics(*sums, jnp.zeros((), means.dtype))
-    return m_step_from(frame, sums, prior).taken_from(frame)
-
-
-@functools.partial(jax.jit, static_argnames="family")
-def _from_responsibilities(x, resp, weight, prior, family):
-    rows = Rows.centred(x, weight)
-    prior = None if prior is None else prior.translate(-rows.centre)
-    k = resp.shape[1]
-    even = _scale(family, priors.covariance_of(rows), k)
-    return _given_shares(family, rows, jnp.transpose, k, resp, prior, even).translate(rows.centre)
-
-
-def from_responsibilities(
-    x, resp, *, family: str = "full", weight=None, prior: Prior | None = None
-) -> Mixture:
-    """The textbook M-step from responsibilities alone.
-
-    Args:
-      x: (n, d) rows.
-      resp: (n, k) shares of each row; a column of zeros makes an absent component.
-      family: a name in `FAMILIES`.
-      weight: (n,) row weights, or None for ones.
-      prior: a `Prior`, or None for the plain weighted means and covariances, divided by the mass.
-
-    Returns:
-      The mixture. Under prior=None a component whose covariance is singular has non-finite leaves.
-
-    Raises:
-      ValueError: for an argument that is not as said.
-
-    (Bishop 2006, eqs. 9.24–9.26.)
-
-    >>> shares = [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]
-    >>> m = jaxgmm.from_responsibilities([[0.0], [1.0], [5.0]], shares)
-    >>> np.asarray(m.means).round(2).ravel()
-    array([0.33, 3.67], dtype=float32)
-    """
-    x = row_checks.data(x)
-    weight = row_checks.weights_of_rows(weight, len(x), x.dtype)
-    resp = row_checks.responsibilities_of_rows(resp, len(x), x.dtype)
-    row_checks.squares_fit(x)
-    prior = priors.checked(prior, x.shape[1], x.dtype)
-    return _from_responsibilities(x, resp, weight, prior, family_class(family))
-
-
-def from_labels(
-    x, labels, n_components: int | None = None, *, family: str = "full", weight=None,
-    prior: Prior | None = None,
-) -> Mixture:  # fmt: skip
-    """`from_responsibilities` for known labels.
-
-    Args:
-      x: (n, d) rows.
-      labels: (n,) whole numbers 0 … n_components − 1.
-      n_components: k; by default the largest label + 1.
-      family, weight, prior: as there.
-
-    Returns:
-      The mixture of each label's rows, in the dtype of x.
-
-    Raises:
-      ValueError: for an argument that is not as said.
-
-    >>> m = jaxgmm.from_labels([[0.0], [2.0], [9.0], [10.0]], [0, 0, 1, 1])
-    >>> np.asarray(m.means).round(2).ravel(), np.asarray(m.covariances).round(2).ravel()
-    (array([1. , 9.5], dtype=float32), array([1.  , 0.25], dtype=float32))
-    """
-    x = row_checks.data(x)
-    labels, k = row_checks.labels_of_rows(labels, len(x), n_components)
-    resp = jax.nn.one_hot(labels, k, dtype=x.dtype)
-    return from_responsibilities(x, resp, family=family, weight=weight, prior=prior)
 
 
 def _draw(key, chance: jax.Array) -> jax.Array:
@@ -186,7 +79,7 @@ def _k_means_plus_plus(key, rows, k, wanted, family, covariance, even, lanes):
     prior = priors.default(covariance)
     _, labels = _spread_rows(key, rows, k, wanted, covariance, odds=lambda squared: squared)
     hot = lambda block: jax.nn.one_hot(block, k, axis=0, dtype=rows.x.dtype)
-    return _given_shares(family, rows, hot, k, labels, prior, even, lanes)
+    return given_shares(family, rows, hot, k, labels, prior, even, lanes)
 
 
 def _random_rows(key, rows, k, wanted, family, covariance, even, lanes):
@@ -196,7 +89,7 @@ def _random_rows(key, rows, k, wanted, family, covariance, even, lanes):
     )
     present = (jnp.arange(k) < wanted).astype(rows.x.dtype)
     share = lambda x: jnp.broadcast_to(present[:, None], (k, len(x)))
-    everything = _given_shares(family, rows, share, k, rows.x[:, 0], prior, even, lanes)
+    everything = given_shares(family, rows, share, k, rows.x[:, 0], prior, even, lanes)
     return Mixture(everything.logits, rows.x[chosen] - rows.centre[None], everything.covariance)
 
 
@@ -215,7 +108,7 @@ def _random_responsibilities(key, rows, k, wanted, family, covariance, even, lan
         drawn = jnp.where((components < wanted)[:, None], drawn, 0)
         return drawn / jnp.sum(drawn, axis=0)[None]
 
-    return _given_shares(family, rows, share, k, jnp.arange(len(rows.x)), prior, even, lanes)
+    return given_shares(family, rows, share, k, jnp.arange(len(rows.x)), prior, even, lanes)
 
 
 METHODS = {
@@ -231,7 +124,7 @@ def start(
     """A start of `wanted` components, the rest of k being absent, in the rows' coordinates, for
     rows with this covariance; from a sample of many rows. The same for every k ≥ wanted, up to
     rounding. `lanes` are made side by side, under vmap."""
-    rows, even = rows.sampled(), _scale(family, covariance, k)
+    rows, even = rows.sampled(), even_scales(family, covariance, k)
     made = METHODS[method](key, rows, k, wanted, family, covariance, even, lanes)
     return _finite_or_even(made, even)
 

@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state
 from threadpoolctl import threadpool_limits  # scikit-learn needs it too
 
 from .families import family_class
-from .initialize import from_responsibilities
+from .given import from_responsibilities
 from .mixture import Mixture
 from .prior import Prior
 from .sklearn_convert import attributes
