@@ -18,13 +18,13 @@ import jax.numpy as jnp
 from .covariance import matmul
 from .mixture import Mixture
 
-# Rounding that the natural kernel may add to a log-density, in nats for each feature. In float32
-# second moments in standard deviations then keep 1e-4, and the gain of a step comes to 1e-11.
-SAFE_ROUNDING = {"float32": 2.5e-5, "float64": 2.5e-11}
-# A block on a CPU: a quarter of a core's own cache, since products repack what they read. Where so
-# few rows fit that adding up the blocks' sums costs more, what fits the cache that cores share.
-CORE_BYTES, MOST_ROWS = 1 << 18, 2048
-SHARED_BYTES, LEAST_ROWS = 1 << 23, 128
+# Rounding that the natural kernel may add to a log-density, in nats.
+SAFE_ROUNDING = {"float32": 1e-4, "float64": 1e-10}
+# A block on a CPU: a quarter of a core's own cache, since products repack what they read; where the
+# block's sums are large, so many times these, so that adding them up costs little, as long as it
+# fits the cache that cores share.
+CORE_BYTES, SHARED_BYTES, TIMES_SUMS = 1 << 18, 1 << 23, 34
+LEAST_ROWS, MOST_ROWS = 128, 2048
 GPU_BYTES, GPU_MOST_ROWS = 1 << 27, 1 << 16
 SMALL = 4096
 
@@ -53,6 +53,12 @@ class Whitened:
     def held(self) -> int:
         """How many numbers all lanes hold for each row: residuals, plain and weighted."""
         return 2 * self.lanes * self.mixture.means.size
+
+    @property
+    def summed(self) -> int:
+        """How many numbers the sums of all lanes are, about."""
+        k, d = self.mixture.means.shape
+        return self.lanes * (k + k * d + self.mixture.covariance.n_parameters(k, d))
 
     def log_joint(self, x):
         """(k, b), and what `sums` needs of the block."""
@@ -87,6 +93,11 @@ class Natural:
         """How many numbers all lanes hold for each row."""
         k, features = self.parameters.shape
         return self.lanes * k + features
+
+    @property
+    def summed(self) -> int:
+        """How many numbers the sums of all lanes are."""
+        return self.lanes * self.parameters.size
 
     @property
     def tall(self) -> bool:
@@ -132,13 +143,12 @@ class Choice(NamedTuple):
 def block_rows(kernel: Whitened | Natural) -> int:
     """Rows in a block, a power of two: as many as keep what is held for them in a core's cache (or
     fill a GPU)."""
-    fit = lambda size: size // (kernel.held * kernel.mixture.dtype.itemsize)
-    if jax.default_backend() != "cpu":
-        rows = min(max(fit(GPU_BYTES), LEAST_ROWS), GPU_MOST_ROWS)
-    elif fit(CORE_BYTES) >= LEAST_ROWS:
-        rows = min(fit(CORE_BYTES), MOST_ROWS)
-    else:
-        rows = min(max(fit(SHARED_BYTES), LEAST_ROWS), MOST_ROWS // 4)
+    size, most = GPU_BYTES, GPU_MOST_ROWS
+    itemsize = kernel.mixture.dtype.itemsize
+    if jax.default_backend() == "cpu":
+        worth = TIMES_SUMS * kernel.summed * itemsize
+        size, most = min(max(worth, CORE_BYTES), SHARED_BYTES), MOST_ROWS
+    rows = min(max(size // (kernel.held * itemsize), LEAST_ROWS), most)
     return 1 << rows.bit_length() - 1
 
 
@@ -148,14 +158,9 @@ def rounding(mixture: Mixture) -> jax.Array:
     return 2 * jnp.finfo(mixture.dtype).eps * jnp.max(growth)
 
 
-def safe_rounding(dtype, d: int) -> float:
-    """What rounding by the natural kernel may change a log-density of d features by, in nats."""
-    return d * SAFE_ROUNDING[str(dtype)]
-
-
 def natural_is_safe(mixture: Mixture) -> jax.Array:
-    """Whether the natural kernel keeps its rounding under `safe_rounding` at this mixture."""
-    return rounding(mixture) <= safe_rounding(mixture.dtype, mixture.n_features)
+    """Whether the natural kernel keeps its rounding under SAFE_ROUNDING at this mixture."""
+    return rounding(mixture) <= SAFE_ROUNDING[str(mixture.dtype)]
 
 
 def settled(name: str, n: int) -> str:

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
-from .kernels import safe_rounding
+from .kernels import SAFE_ROUNDING
 from .programs import MOST_STEPS_IN_A_CALL, Data, Plan, Report, Task, advance, begin, climb_of
 from .status import RUNNING, Status
 
@@ -25,7 +25,7 @@ ROW_BYTES = 1 << 30
 # A second, smaller group is worth compiling where a step of the larger one computes this much.
 WORTH_COMPILING = 1e8
 # While lanes climb, the natural kernel may add this much rounding to a log-density; to its end each
-# goes under `safe_rounding`.
+# goes under SAFE_ROUNDING.
 CLIMBING_ROUNDING = 5e-2
 # A step of MOST_LANES that computes less than this takes its time to call small functions, whatever
 # they compute. Beyond, the natural kernel is the faster one, and on CPUs half as many lanes are as
@@ -50,7 +50,7 @@ class Lanes:
         n, d = data.x.shape
         self.data = jax.device_put(data, jax.NamedSharding(plan.mesh, P()))
         self.plan, self.tolerance = plan, np.asarray(data.tolerance)
-        self.safe = safe_rounding(data.x.dtype, data.x.shape[1])
+        self.safe = SAFE_ROUNDING[str(data.x.dtype)]
         self.n_components, self.restart, self.fold = n_components, restart, fold
         self.on_progress = on_progress
         self.frame = None

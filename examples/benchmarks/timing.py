@@ -28,7 +28,7 @@ def machine() -> str:
 def blobs(n: int, d: int, k: int, dtype: str) -> np.ndarray:
     """k round clusters as wide as their centres are apart, so that EM has work to do."""
     rng = np.random.default_rng(0)
-    centres = 2 * rng.normal(size=(k, d))
+    centres = rng.normal(size=(k, d))
     return (centres[rng.integers(k, size=n)] + rng.normal(size=(n, d))).astype(dtype)
 
 
