@@ -15,7 +15,7 @@ import numpy as np
 from jax.sharding import PartitionSpec as P
 
 from .kernels import SAFE_ROUNDING
-from .programs import MOST_STEPS_IN_A_CALL, Data, Plan, Report, Task, advance, begin, climb_of
+from .programs import MOST_STEPS_IN_A_CALL, Data, Plan, Report, Task, climb_of
 from .status import RUNNING, Status
 
 MOST_LANES = 64
@@ -31,6 +31,9 @@ CLIMBING_ROUNDING = 5e-2
 # they compute. Beyond, the natural kernel is the faster one, and on CPUs half as many lanes are as
 # fast, and wait less for the last of them.
 LITTLE_WORK = 1e6
+# Where a step computes less than this, a grid over K, which is mostly run once, takes less time
+# than its programs take to compile: then that is done quickly.
+LITTLE_TO_RUN = 1e7
 COMPILED: set = set()  # (plan, shape, dtype) of the programs that there are
 
 
@@ -57,11 +60,14 @@ class Lanes:
         self.seconds, self.compile_seconds = np.zeros(len(fold)), 0.0
 
         of_a_lane = n * plan.k * d * (d + 1)  # what a step computes, about
-        much = MOST_LANES * of_a_lane >= LITTLE_WORK
-        halved = much and plan.mesh.devices.flat[0].platform == "cpu"
+        of_a_step = MOST_LANES * of_a_lane
+        much, cpu = of_a_step >= LITTLE_WORK, plan.mesh.devices.flat[0].platform == "cpu"
+        quickly = cpu and of_a_step < LITTLE_TO_RUN and len(set(n_components)) > 1
+        halved = much and cpu
         room = max(1, ROW_BYTES // (n * 4 * data.x.dtype.itemsize))
         most = min(MOST_LANES // (2 if halved else 1), room, -(-len(fold) // plan.mesh.size))
-        self.large = self.small = dataclasses.replace(plan, lanes=most)
+        plan = dataclasses.replace(plan, lanes=most, quickly=quickly)
+        self.large = self.small = plan
         if self.large.size * of_a_lane >= WORTH_COMPILING:
             self.small = dataclasses.replace(plan, lanes=max(1, most // 8))
         shared = much and plan.kernel == "auto"
@@ -103,7 +109,7 @@ class Lanes:
             if self._is_new(plan):
                 self._compile(plan, task, splits)
                 began = time.perf_counter()
-            self.frame, *made = jax.device_get(begin(plan, self.data, task, splits))
+            self.frame, *made = jax.device_get(plan.begin(plan, self.data, task, splits))
             climb, around = _take(made, own)
             _put(self.climb, chosen[own], climb)
             self.report.rounding[chosen[own]] = around
@@ -170,10 +176,10 @@ class Lanes:
         )  # fmt: skip
         began = time.perf_counter()
         if self._is_new(plan):  # the small one, whose lanes have begun
-            advance.lower(*given).compile()
+            plan.advance.lower(*given).compile()
             self.compile_seconds += time.perf_counter() - began
             began = time.perf_counter()
-        end, report, objectives, passes = _take(jax.device_get(advance(*given)), own)
+        end, report, objectives, passes = _take(jax.device_get(plan.advance(*given)), own)
         _put((self.climb, self.report), chosen[own], (end, report))
         self._record(chosen[own], before.steps[own], end.steps, objectives, passes)
         self._charge(chosen[own], end.passes - before.passes[own], began)
@@ -199,12 +205,12 @@ class Lanes:
     def _compile(self, plan: Plan, task: Task, splits: bool) -> None:
         """Compiles both programs at once: XLA uses one core for half of its time."""
         began = time.perf_counter()
-        first = begin.lower(plan, self.data, task, splits)
+        first = plan.begin.lower(plan, self.data, task, splits)
         frame, climb, around = first.out_info
         lanes = np.zeros(plan.size, np.int32)
         with concurrent.futures.ThreadPoolExecutor(1) as aside:
             compiled = aside.submit(first.compile)
-            advance.lower(
+            plan.advance.lower(
                 plan, self.data, frame, True, np.int32(0), climb, lanes, around, lanes
             ).compile()
             compiled.result()

@@ -18,6 +18,7 @@ from jax.sharding import PartitionSpec as P
 
 from . import prior as priors
 from .climb import Algorithm, Ascent, Climb
+from .compiling import jitted
 from .covariance import Covariance
 from .criteria import entropy
 from .em import EM
@@ -50,6 +51,17 @@ class Plan:
     splits: bool
     mesh: Mesh
     lanes: int = 0
+    quickly: bool = False  # compiled
+
+    @property
+    def begin(self):
+        """The function `begin`, compiled as it should be."""
+        return jitted(begin, self.quickly, runs_once=True)
+
+    @property
+    def advance(self):
+        """The function `advance`, compiled as it should be."""
+        return jitted(advance, self.quickly)
 
     @property
     def size(self) -> int:
@@ -169,7 +181,6 @@ def _on_devices(plan: Plan, function, n_shared: int, n_lanes: int):
     )
 
 
-@functools.partial(jax.jit, static_argnums=0)
 def begin(plan: Plan, data: Data, task: Task, splits) -> tuple[Frame, Climb, jax.Array]:
     """Starts a group of lanes: all by their restart's key, or if `splits` from their parents. Takes
     the first pass, unless they climb by EM: then they are one step short of it.
@@ -205,7 +216,6 @@ def begin(plan: Plan, data: Data, task: Task, splits) -> tuple[Frame, Climb, jax
     return frame, *_on_devices(plan, group, 2, 1)(data, frame, task)
 
 
-@functools.partial(jax.jit, static_argnums=0)
 def advance(
     plan: Plan, data: Data, frame: Frame, natural, leave, climb: Climb, fold, tolerance, limit
 ):

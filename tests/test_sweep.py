@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import jaxgmm
-from jaxgmm import EM, Status, lanes
+from jaxgmm import EM, Status, compiling, lanes
 from jaxgmm.initialize import METHODS, split
 from jaxgmm.status import spurious
 
@@ -63,6 +63,18 @@ def test_the_small_group_leads_to_the_same_ends(full, iris, monkeypatch, x64):
     for name in ("objective", "steps", "passes", "status", "history"):
         a, b = (getattr(found.fits["full"], name) for found in (again, full))
         np.testing.assert_allclose(a, b, rtol=1e-10, err_msg=name)
+
+
+def test_programs_compiled_quickly_lead_to_the_same_ends(full, iris, monkeypatch, x64):
+    """A grid over K of so few rows is compiled quickly, one K is not."""
+    monkeypatch.setattr(lanes, "LITTLE_TO_RUN", 0)
+    thorough = jaxgmm.sweep(KEY, iris, KS, restarts=5, strategy="full")
+    compiled = {plan.quickly for plan, shape, _ in lanes.COMPILED if shape == iris.shape}
+    assert compiled == {True, False}
+    for name in ("objective", "steps", "passes", "status"):
+        a, b = (getattr(found.fits["full"], name) for found in (thorough, full))
+        np.testing.assert_allclose(a, b, rtol=1e-10, err_msg=name)
+    assert not compiling._known(("xla_no_such_option", 1))
 
 
 def test_spurious_is_a_component_on_hardly_any_rows(full, iris, x64):

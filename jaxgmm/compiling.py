@@ -1,0 +1,37 @@
+"""How thoroughly XLA compiles a program: quickly, where compiling is most of what is waited for."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+# XLA's CPU compiler has two ways to make code of a fusion. The one without MLIR compiles in two
+# thirds of the time, and what it makes is a sixth slower. (Only some versions of XLA have both.)
+PLAIN_FUSIONS = ("xla_cpu_use_fusion_emitters", False)
+# Machine code as it comes: compiled in a quarter of the time, and some five times slower.
+NOT_OPTIMISED = ("xla_backend_optimization_level", 0)
+
+
+@functools.cache
+def _known(option: tuple) -> bool:
+    """Whether this XLA takes the option."""
+    try:
+        jax.jit(jnp.negative, compiler_options=dict([option])).lower(0.0).compile()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
+
+
+@functools.cache
+def jitted(function, quickly: bool = False, runs_once: bool = False):
+    """`function`, its first argument static, under jit.
+
+    Args:
+      quickly: whether to spare the compiler's time; for CPUs.
+      runs_once: whether, if so, the program runs so little that its code need not be optimised.
+    """
+    wanted = [PLAIN_FUSIONS] * quickly + [NOT_OPTIMISED] * (quickly and runs_once)
+    options = dict(option for option in wanted if _known(option))
+    return jax.jit(function, static_argnums=0, compiler_options=options)
