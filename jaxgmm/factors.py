@@ -105,10 +105,23 @@ def _by_halves(factor: jax.Array, often: bool) -> jax.Array:
 def solve(factor: jax.Array, vectors: jax.Array, transposed: bool = False) -> jax.Array:
     """W⁻¹ v, or W⁻ᵀ v, for vectors (k, d) and lower-triangular factors (c, d, d)."""
     (k, d), dtype = vectors.shape, jnp.promote_types(factor.dtype, vectors.dtype)
-    return jax.lax.linalg.triangular_solve(
-        jnp.broadcast_to(factor, (k, d, d)).astype(dtype), vectors[..., None].astype(dtype),
-        left_side=True, lower=True, transpose_a=transposed,
-    )[..., 0]  # fmt: skip
+    factor, vectors = jnp.broadcast_to(factor, (k, d, d)).astype(dtype), vectors.astype(dtype)
+    if d <= LOOPED:
+        return jax.lax.linalg.triangular_solve(
+            factor, vectors[..., None], left_side=True, lower=True, transpose_a=transposed
+        )[..., 0]
+    # On two cores two large calls of LAPACK at once, this one and a Cholesky factor, would wait for
+    # one another for ever: each holds a thread that the other's parts need.
+    rows = transpose(factor) if transposed else factor
+
+    def substitute(i, found):
+        j = d - 1 - i if transposed else i
+        take = lambda array: jax.lax.dynamic_index_in_dim(array, j, 1, keepdims=False)
+        row = take(rows)
+        value = (take(vectors) - jnp.sum(row * found, axis=1)) / take(row)
+        return jax.lax.dynamic_update_index_in_dim(found, value, j, 1)
+
+    return jax.lax.fori_loop(0, d, substitute, jnp.zeros_like(vectors))
 
 
 def symmetric(matrix: jax.Array) -> jax.Array:

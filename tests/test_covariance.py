@@ -7,7 +7,7 @@ import pytest
 import reference
 
 from jaxgmm import FAMILIES
-from jaxgmm.factors import inverse
+from jaxgmm.factors import inverse, solve
 
 K, D = 3, 4
 
@@ -22,6 +22,18 @@ def whitening(covariance, d=D):
     """W as dense (k, d, d), column by column."""
     columns = [covariance.whiten(jnp.tile(e, (K, 1))) for e in np.eye(d)]
     return np.stack(columns, axis=-1)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("d", [3, 8, 9, 40])
+def test_solving_with_factors(d, transposed, x64):
+    rng = np.random.default_rng(d)
+    factor = np.tril(rng.normal(size=(5, d, d))) / d + 2 * np.eye(d)
+    vectors = rng.normal(size=(5, d))
+    matrix = factor.transpose(0, 2, 1) if transposed else factor
+    wanted = np.linalg.solve(matrix, vectors[..., None])[..., 0]
+    found = solve(jnp.asarray(factor), jnp.asarray(vectors), transposed)
+    np.testing.assert_allclose(found, wanted, atol=1e-13)
 
 
 def test_whitening_and_its_inverses(family, x64):

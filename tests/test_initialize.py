@@ -1,5 +1,8 @@
 """Starts: each method, with weights, under vmap, on awkward data."""
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -160,3 +163,15 @@ def test_bad_labels(labels, k, words, iris):
 def test_bad_responsibilities(resp, words, iris):
     with pytest.raises(ValueError, match=words):
         jaxgmm.from_responsibilities(iris.astype(np.float32), resp)
+
+
+WIDE = """
+import jax, jaxgmm, numpy as np
+x = np.random.default_rng(0).normal(size=(20_000, 64)).astype(np.float32)
+jax.block_until_ready(jaxgmm.initialize(jax.random.key(0), x, 64))
+"""
+
+
+def test_many_wide_components_end():
+    """Two large calls of LAPACK at once wait for one another for ever on two cores."""
+    subprocess.run([sys.executable, "-c", WIDE], check=True, timeout=300)
