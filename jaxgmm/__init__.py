@@ -9,6 +9,7 @@ from .comparison import Comparison, profile
 from .coordinates import CovarianceCholesky, Leaves, PrecisionCholesky, Relative, SquareRoot
 from .criteria import aic, bic, icl, n_parameters
 from .data import Blocks
+from .densities import log_joint, log_prob, responsibilities, sample
 from .em import EM, m_step
 from .families import FAMILIES
 from .fit import Fit, fit
@@ -18,7 +19,7 @@ from .grid import Sweep
 from .initialize import initialize
 from .keep import load, save
 from .likelihood import complete_log_likelihood, log_likelihood
-from .mixture import Mixture, log_joint, log_prob, responsibilities, sample
+from .mixture import Mixture
 from .overlap import misassignment, overlap, separation
 from .overrelaxed import OverrelaxedEM
 from .prior import Prior, log_prior

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
-from .em import Step, m_step_from
+from .em import EM, Step, m_step_from
 from .kernels import Choice
 from .likelihood import evaluate
 from .mixture import Mixture
@@ -116,9 +116,12 @@ class Ascent:
         state = self.algorithm.init(mixture, sums)
         return Climb(mixture, state, sums, step, objective, status, jnp.int32(0), jnp.float32(1))
 
-    def before(self, mixture: Mixture) -> Climb:
-        """One step short of `begin`, for EM: its next step leads nowhere but through the first
-        pass. (So that the loop's pass serves, where compiling another costs more.)"""
+    def opening(self, mixture: Mixture) -> Climb:
+        """Where a loop of steps begins. EM takes the step that it is given: one that leads nowhere
+        but through the first pass, so that the loop's pass serves and no other is compiled. Other
+        methods want the first pass before."""
+        if getattr(type(self.algorithm), "move", None) is not EM.move:
+            return self.begin(mixture)
         blank = jax.tree.map(jnp.zeros_like, jax.eval_shape(self.begin, mixture))
         unknown = jnp.full_like(blank.objective, -jnp.inf)
         return blank._replace(

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 
 from . import prior as priors
 from .climb import Algorithm, Ascent, Climb
-from .em import EM
 from .mixture import Mixture
 from .prior import Prior
 from .rows import Rows
@@ -62,10 +61,10 @@ def framed(rows: Rows, prior: Prior | None, plan: Plan) -> tuple[Rows, Frame]:
 def begun(
     rows: Rows, frame: Frame, mixture: Mixture, tolerance, max_steps, plan: Plan, goes_on=False
 ) -> Course:
-    """The first pass; histories have room for plan.capacity entries. Where the same program goes
-    on, EM is one step short of it: the loop takes it, and a pass is compiled once."""
+    """The first pass, or where the same program goes on, the `Ascent.opening`; histories have room
+    for plan.capacity entries."""
     ascent = _ascent(rows, frame, tolerance, max_steps, plan)
-    begin = ascent.before if goes_on and type(plan.algorithm) is EM else ascent.begin
+    begin = ascent.opening if goes_on else ascent.begin
     start = begin(mixture.translate(-frame.centre))
     full = lambda value: jnp.full((plan.capacity,), value)
     return Course(start, History(full(start.objective), full(start.passes)))

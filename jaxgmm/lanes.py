@@ -34,7 +34,7 @@ LITTLE_WORK = 1e6
 # Where a step computes less than this, a grid over K, which is mostly run once, takes less time
 # than its programs take to compile: then that is done quickly.
 LITTLE_TO_RUN = 1e7
-COMPILED: set = set()  # (plan, shape, dtype) of the programs that there are
+COMPILED: set = set()  # (plan, shape, dtype, structure of the data) of the programs there are
 
 
 class Lanes:
@@ -197,7 +197,8 @@ class Lanes:
     def _is_new(self, plan: Plan) -> bool:
         """Whether the plan's programs were not compiled for such data before; from now on they
         are."""
-        compiled = plan, self.data.x.shape, self.data.x.dtype
+        x = self.data.x
+        compiled = plan, x.shape, x.dtype, jax.tree.structure(self.data)
         is_new = compiled not in COMPILED
         COMPILED.add(compiled)
         return is_new

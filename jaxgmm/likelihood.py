@@ -21,8 +21,9 @@ from jax.custom_derivatives import SymbolicZero
 
 from . import row_checks
 from .data import ArrayData, Data, admitted
+from .densities import admit, over_rows, row_log_joint, row_log_prob
 from .kernels import Choice, block_rows, posterior, with_kernel
-from .mixture import Mixture, admit, over_rows, row_log_joint, row_log_prob
+from .mixture import Mixture
 from .rows import Rows
 from .statistics import Statistics, about_mixture, statistics, statistics_at
 

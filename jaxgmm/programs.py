@@ -21,7 +21,6 @@ from .climb import Algorithm, Ascent, Climb
 from .compiling import jitted
 from .covariance import Covariance
 from .criteria import entropy
-from .em import EM
 from .initialize import split, start
 from .kernels import Choice, rounding
 from .mixture import Mixture
@@ -182,8 +181,8 @@ def _on_devices(plan: Plan, function, n_shared: int, n_lanes: int):
 
 
 def begin(plan: Plan, data: Data, task: Task, splits) -> tuple[Frame, Climb, jax.Array]:
-    """Starts a group of lanes: all by their restart's key, or if `splits` from their parents. Takes
-    the first pass, unless they climb by EM: then they are one step short of it.
+    """Starts a group of lanes: all by their restart's key, or if `splits` from their parents; see
+    `Ascent.opening` for where they are then.
 
     Returns the frame, the climbs, and each one's `rounding`."""
     # One pass is not worth compiling two kernels.
@@ -207,9 +206,7 @@ def begin(plan: Plan, data: Data, task: Task, splits) -> tuple[Frame, Climb, jax
             mixture = jax.lax.cond(splits, jax.vmap(halved), jax.vmap(drawn), task)
         else:
             mixture = jax.vmap(drawn)(task)
-        # EM's first pass is left to `advance`, which has one compiled; a subclass may look at it.
-        begun = Ascent.before if type(plan.algorithm) is EM else Ascent.begin
-        climb = jax.vmap(lambda mixture, fold: begun(ascent(fold), mixture))(mixture, task.fold)
+        climb = jax.vmap(lambda mixture, fold: ascent(fold).opening(mixture))(mixture, task.fold)
         return climb, jax.vmap(rounding)(mixture)
 
     frame = _frame(plan, data)

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 
 from . import checks, parameter_checks
 from .covariance import matmul
+from .densities import sample
 from .families import FAMILIES
-from .mixture import Mixture, sample
+from .mixture import Mixture
 from .overlap import overlap, separations
 
 # Sets of means that are tried for the most even one.

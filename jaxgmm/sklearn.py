@@ -19,8 +19,9 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from .algorithms import ALGORITHMS, by_name
 from .best import best_lane
 from .criteria import n_parameters
+from .densities import log_joint, log_prob, responsibilities, sample
 from .fit import fit
-from .mixture import Mixture, log_joint, log_prob, responsibilities, sample
+from .mixture import Mixture
 from .prior import Prior
 from .sklearn_convert import attributes, from_sklearn, to_sklearn
 from .sklearn_starts import padded, padded_weight, size, starts_of

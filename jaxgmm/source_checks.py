@@ -19,7 +19,7 @@ def iterable(given) -> None:
 def stream(source, block_rows) -> None:
     """A source that can be read more than once."""
     checks.whole(block_rows, "block_rows", 1)
-    if iter_once(source):
+    if hasattr(source, "__next__"):  # an iterator, such as a generator
         raise ValueError(
             "the stream's source is an iterator, which can be read only once, and a fit makes many "
             "passes: pass the function that makes it, e.g. Stream(read_blocks) and not "
@@ -27,11 +27,6 @@ def stream(source, block_rows) -> None:
         )
     if not callable(source) and not hasattr(source, "shape"):
         iterable(source)
-
-
-def iter_once(source) -> bool:
-    """Whether a source is an iterator, such as a generator."""
-    return hasattr(source, "__next__")
 
 
 def block(found: np.ndarray, number: int, d: int | None) -> None:

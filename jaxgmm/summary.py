@@ -8,7 +8,8 @@ import numpy as np
 
 from . import checks
 from .criteria import aic, bic, icl, n_parameters
-from .mixture import Mixture, responsibilities
+from .densities import responsibilities
+from .mixture import Mixture
 from .status import Status
 from .tables import Table
 

@@ -17,8 +17,9 @@ import jax.numpy as jnp
 
 from . import checks
 from .covariance import matmul
+from .densities import admit, over_rows, row_log_joint
 from .fit import Fit, trimmed
-from .mixture import Mixture, admit, over_rows, row_log_joint
+from .mixture import Mixture
 from .status import Status, finite
 from .triangular import Full
 

@@ -58,7 +58,7 @@ def test_lanes_in_several_groups_are_fits_of_their_own(iris, monkeypatch, x64):
 def test_the_small_group_leads_to_the_same_ends(full, iris, monkeypatch, x64):
     monkeypatch.setattr(lanes, "WORTH_COMPILING", 0)
     again = jaxgmm.sweep(KEY, iris, KS, restarts=5, strategy="full")
-    sizes = {plan.lanes for plan, shape, _ in lanes.COMPILED if shape == iris.shape}
+    sizes = {plan.lanes for plan, shape, *_ in lanes.COMPILED if shape == iris.shape}
     assert {1, 10} <= sizes  # an eighth of 20 lanes on 2 devices
     for name in ("objective", "steps", "passes", "status", "history"):
         a, b = (getattr(found.fits["full"], name) for found in (again, full))
@@ -69,7 +69,7 @@ def test_programs_compiled_quickly_lead_to_the_same_ends(full, iris, monkeypatch
     """A grid over K of so few rows is compiled quickly, one K is not."""
     monkeypatch.setattr(lanes, "LITTLE_TO_RUN", 0)
     thorough = jaxgmm.sweep(KEY, iris, KS, restarts=5, strategy="full")
-    compiled = {plan.quickly for plan, shape, _ in lanes.COMPILED if shape == iris.shape}
+    compiled = {plan.quickly for plan, shape, *_ in lanes.COMPILED if shape == iris.shape}
     assert compiled == {True, False}
     for name in ("objective", "steps", "passes", "status"):
         a, b = (getattr(found.fits["full"], name) for found in (thorough, full))

@@ -8,22 +8,26 @@ the same run: a large matrix product of the same precision, and a large copy. Wh
 accelerator it says so and measures the CPU, on fewer rows.
 """
 
-import argparse
 import functools
 
 import jax
 import jax.numpy as jnp
-from timing import blobs, machine, ours, per_iteration, seconds
+from timing import (
+    CASES,
+    add_row,
+    arguments,
+    blobs,
+    machine,
+    n_features,
+    ours,
+    per_iteration,
+    seconds,
+)
 
 import jaxgmm
 
-CASES = [  # n, d, k, family, dtype
-    (2_000_000, 16, 16, "full", "float32"),
-    (2_000_000, 4, 8, "full", "float32"),
-    (400_000, 64, 16, "full", "float32"),
-    (2_000_000, 16, 16, "diagonal", "float32"),
-    (2_000_000, 16, 16, "full", "float64"),
-]
+MORE_ROWS = 20  # than the CPU benchmark's cases have
+LARGE = [(n * MORE_ROWS, *case) for n, *case in CASES] + [(10_000_000, 32, 64, "full", "float32")]
 PRODUCT, COPY = 8192, 1 << 28  # a side of the matrices; numbers copied
 SHRINK = {"cpu": 40}
 
@@ -50,7 +54,7 @@ def measure(case, rounds: int, shrink: int) -> dict:
     """One row of the table."""
     n, d, k, family, dtype = case
     n //= shrink
-    features = (d + 1) * (d + 2) // 2 if family == "full" else 2 * d + 1
+    features = n_features(d, family)
     with jax.enable_x64(dtype == "float64"):
         flops, moved = ceilings(dtype, shrink)
         x = jnp.asarray(blobs(n, d, k, dtype))
@@ -68,16 +72,16 @@ def measure(case, rounds: int, shrink: int) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    given = parser.parse_args()
+    given = arguments(__doc__).parse_args()
     print(machine())
     platform = jax.default_backend()
     if platform == "cpu":
         print("This is a CPU: no accelerator was found.")
-    for case in CASES:
+    for case in LARGE:
         row = measure(case, given.rounds, SHRINK.get(platform, 1))
         print(jaxgmm.Table([row]), flush=True)
+        if given.csv:
+            add_row(given.csv, row)
 
 
 if __name__ == "__main__":

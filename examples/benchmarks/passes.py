@@ -9,28 +9,29 @@ each device, in blocks of the size that is fastest. Medians over rounds; ratios 
 jaxgmm's. One process measures with one CPU device, another with one for each core.
 """
 
-import argparse
 import functools
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from peers import PEERS, installed
-from timing import add_row, blobs, machine, ours, per_iteration, seconds
+from timing import (
+    CASES,
+    add_row,
+    arguments,
+    blobs,
+    machine,
+    n_features,
+    ours,
+    per_iteration,
+    seconds,
+)
 
 import jaxgmm
 
-CASES = [  # n, d, k, family, dtype
-    (100_000, 16, 16, "full", "float32"),
-    (100_000, 4, 8, "full", "float32"),
-    (20_000, 64, 16, "full", "float32"),
-    (100_000, 16, 16, "diagonal", "float32"),
-    (100_000, 16, 16, "full", "float64"),
-]
 MANY = CASES[:1]  # of those, the ones measured with several devices
 QUICK = [(4_000, 4, 4, "full", "float32")]
 
@@ -38,7 +39,7 @@ QUICK = [(4_000, 4, 4, "full", "float32")]
 def floor(n: int, d: int, k: int, family: str, dtype: str):
     """run(steps): the products and exponentials of so many passes, each device its share of the
     rows."""
-    features = (d + 1) * (d + 2) // 2 if family == "full" else 2 * d + 1
+    features = n_features(d, family)
     product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
     devices = jax.devices()
     start = jnp.full((features, k), 0.1 / features, dtype)
@@ -101,11 +102,9 @@ def measure(case, rounds: int) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser = arguments(__doc__)
     parser.add_argument("--quick", action="store_true", help="one small case")
     parser.add_argument("--devices", type=int, help="CPU devices; by default 1, then all cores")
-    parser.add_argument("--csv", type=Path, help="where to write the table")
     given = parser.parse_args()
     if given.devices is None:
         if given.csv:

@@ -7,12 +7,11 @@ One quantity is varied at a time; the exponent p is that of the line fitted to l
 covariances in float32, one CPU device; n = 100 000, k = 16 and d = 8 where they are not varied.
 """
 
-import argparse
 from pathlib import Path
 
 import jax
 import numpy as np
-from timing import add_row, blobs, machine, ours, per_iteration
+from timing import add_row, arguments, blobs, machine, ours, per_iteration
 
 import jaxgmm
 
@@ -54,10 +53,8 @@ def drawn(rows: list[dict], fitted: dict[str, float], path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser = arguments(__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the rows, at most")
-    parser.add_argument("--csv", type=Path, help="where to write the table")
     parser.add_argument("--plot", type=Path, help="where to draw it (needs matplotlib)")
     given = parser.parse_args()
     jaxgmm.use_all_cores(1)

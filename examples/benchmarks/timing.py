@@ -1,5 +1,6 @@
 """What the benchmarks share: rows, fits of so many iterations, and seconds for one of them."""
 
+import argparse
 import csv
 import os
 import platform
@@ -11,9 +12,24 @@ import numpy as np
 
 import jaxgmm
 
+CASES = [  # n, d, k, family, dtype
+    (100_000, 16, 16, "full", "float32"),
+    (100_000, 4, 8, "full", "float32"),
+    (20_000, 64, 16, "full", "float32"),
+    (100_000, 16, 16, "diagonal", "float32"),
+    (100_000, 16, 16, "full", "float64"),
+]
 SHORT, LONG, LONGEST = 2, 8, 400  # iterations
 WORTH_TIMING = 0.2  # seconds that the longer fit should take
 TOO_LONG = 30.0  # seconds: whoever takes longer for the shorter fit is left out
+
+
+def arguments(documentation: str) -> argparse.ArgumentParser:
+    """What every benchmark takes."""
+    parser = argparse.ArgumentParser(description=documentation.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--csv", type=Path, help="where to write the table")
+    return parser
 
 
 def machine() -> str:
@@ -30,6 +46,11 @@ def blobs(n: int, d: int, k: int, dtype: str) -> np.ndarray:
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(k, d))
     return (centres[rng.integers(k, size=n)] + rng.normal(size=(n, d))).astype(dtype)
+
+
+def n_features(d: int, family: str) -> int:
+    """Natural features of a row."""
+    return (d + 1) * (d + 2) // 2 if family == "full" else 2 * d + 1
 
 
 def ours(x, start, kernel="auto"):
