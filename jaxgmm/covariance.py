@@ -122,8 +122,10 @@ class Covariance(abc.ABC):
 
     @abc.abstractmethod
     def amplification(self, means: jax.Array) -> jax.Array:
-        """v_kᵀ |Σ_k⁻¹| v_k as (k,), v_k = |μ_k| + sqrt(diag Σ_k): rounding errors of the natural
-        kernel grow in proportion to it."""
+        """‖diag(v_k) Σ_k⁻¹ diag(v_k)‖ (Frobenius) as (k,), v_k = |μ_k| + sqrt(diag Σ_k): what the
+        natural kernel multiplies rounding errors by. Products x_i x_j are as large as v_i v_j;
+        their errors, of either sign, add up as a random walk does, by squares (Higham & Mary 2019).
+        """
 
     # ---- one block of rows --------------------------------------------------------------------
 

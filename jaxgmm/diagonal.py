@@ -95,7 +95,7 @@ class Diagonal(Covariance):
         return -jnp.broadcast_to(self.log_diagonal, (len(self.log_diagonal), d))
 
     def amplification(self, means):
-        return jnp.sum((jnp.abs(means) * self._scale + 1) ** 2, axis=-1)
+        return jnp.sqrt(jnp.sum((jnp.abs(means) * self._scale + 1) ** 4, axis=-1))
 
     def residuals(self, means, x):
         return self._scale[..., None] * (x[None] - means[..., None])

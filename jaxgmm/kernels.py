@@ -18,8 +18,8 @@ import jax.numpy as jnp
 from .covariance import matmul
 from .mixture import Mixture
 
-# Rounding that the natural kernel may add to a log-density, in nats.
-SAFE_ROUNDING = {"float32": 1e-4, "float64": 1e-10}
+# What `rounding` may be where the natural kernel is taken.
+SAFE_ROUNDING = {"float32": 3e-5, "float64": 3e-11}
 # A block on a CPU: a quarter of a core's own cache, since products repack what they read; where the
 # block's sums are large, so many times these, so that adding them up costs little, as long as it
 # fits the cache that cores share.
@@ -153,7 +153,9 @@ def block_rows(kernel: Whitened | Natural) -> int:
 
 
 def rounding(mixture: Mixture) -> jax.Array:
-    """What rounding by the natural kernel may change a log-density by, at the most, in nats."""
+    """What rounding by the natural kernel may change a log-density by, in nats, or an entry of a
+    component's second moments, in its own units. Trials over dimensions, widths and shapes found a
+    fifth of it, and seldom more than all of it."""
     growth = jnp.where(mixture.present, mixture.covariance.amplification(mixture.means), 0)
     return 2 * jnp.finfo(mixture.dtype).eps * jnp.max(growth)
 

@@ -104,8 +104,8 @@ class Full(Covariance):
     def amplification(self, means):
         root = inverse(self.factor, often=False)
         reach = jnp.abs(means) + jnp.sqrt(jnp.sum(root**2, axis=-1))
-        precision = jnp.abs(self.dense_precision(means.shape[-1]))
-        return jnp.sum(matmul(precision, reach[..., None])[..., 0] * reach, axis=-1)
+        scaled = self.dense_precision(means.shape[-1]) * reach[:, :, None] * reach[:, None, :]
+        return jnp.sqrt(jnp.sum(scaled**2, axis=(1, 2)))
 
     def residuals(self, means, x):
         # One product for all components; the rows are centred, so W x − W μ loses little.
