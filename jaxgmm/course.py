@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from . import prior as priors
 from .climb import Algorithm, Ascent, Climb
@@ -85,8 +87,9 @@ def advanced(
         steps = climb.steps + 1
         climb, objective = ascent.step(climb)
         if plan.callback is not None:
-            told = steps, objective, climb.em_step.gain
-            tell = lambda: jax.debug.callback(plan.callback, *told)
+            # One vector: every array that goes to the host costs as much as small fits' steps.
+            told = jnp.stack([steps.astype(objective.dtype), objective, climb.em_step.gain])
+            tell = lambda: jax.debug.callback(functools.partial(_tell, plan.callback), told)
             # The host is slow to ask; and the first pass is no step.
             now = (steps % getattr(plan.callback, "every", 1) == 0) & (steps > 0)
             jax.lax.cond(now, lambda: rows.on_one_device(tell), lambda: None)
@@ -96,6 +99,11 @@ def advanced(
         ))  # fmt: skip
 
     return jax.lax.while_loop(goes_on, step, course)
+
+
+def _tell(callback: Callable, told: jax.Array) -> None:
+    step, objective, gain = np.asarray(told).tolist()
+    callback(int(step), objective, gain)
 
 
 def _ascent(rows: Rows, frame: Frame, tolerance, max_steps, plan: Plan) -> Ascent:

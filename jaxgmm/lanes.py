@@ -34,6 +34,8 @@ LITTLE_WORK = 1e6
 # Where a step computes less than this, a grid over K, which is mostly run once, takes less time
 # than its programs take to compile: then that is done quickly.
 LITTLE_TO_RUN = 1e7
+# Seconds between two reports of progress, unless a step takes longer: each is a call of the program.
+REPORT_SECONDS = 0.1
 COMPILED: set = set()  # (plan, shape, dtype, structure of the data) of the programs there are
 
 
@@ -47,6 +49,7 @@ class Lanes:
       objectives, passes: (lanes, steps) the histories.
       seconds: (lanes,) time of each lane; that of lanes side by side is shared by passes.
       compile_seconds: what the programs took to compile.
+      pace: seconds of a step of the group that moved last.
     """
 
     def __init__(self, plan: Plan, data: Data, n_components, restart, fold, on_progress=None):
@@ -55,7 +58,7 @@ class Lanes:
         self.plan, self.tolerance = plan, np.asarray(data.tolerance)
         self.safe = SAFE_ROUNDING[str(data.x.dtype)]
         self.n_components, self.restart, self.fold = n_components, restart, fold
-        self.on_progress = on_progress
+        self.on_progress, self.pace = on_progress, np.inf
         self.frame = None
         self.seconds, self.compile_seconds = np.zeros(len(fold)), 0.0
 
@@ -153,7 +156,9 @@ class Lanes:
             if leave == 0 and plan is not self.small and len(waiting) > self.small.size:
                 leave = self.small.size
             made = np.maximum(self.climb.steps[group], 0)  # −1 before the first pass
-            at_once = 1 if self.on_progress else np.clip(3 * made, 16, MOST_STEPS_IN_A_CALL)
+            at_once = np.clip(3 * made, 16, MOST_STEPS_IN_A_CALL)
+            if self.on_progress:
+                at_once = np.minimum(at_once, max(1, int(REPORT_SECONDS / self.pace)))
             until = np.minimum(goal[group], made + at_once)
             self._advance(plan, group, until, leave // plan.mesh.size, limit)
             # Those that waited come first, and all move on together.
@@ -182,6 +187,7 @@ class Lanes:
         end, report, objectives, passes = _take(jax.device_get(plan.advance(*given)), own)
         _put((self.climb, self.report), chosen[own], (end, report))
         self._record(chosen[own], before.steps[own], end.steps, objectives, passes)
+        self.pace = (time.perf_counter() - began) / max(1, (end.steps - before.steps[own]).max())
         self._charge(chosen[own], end.passes - before.passes[own], began)
 
     def _record(self, lanes, before, after, objectives, passes) -> None:

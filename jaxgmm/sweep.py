@@ -75,7 +75,8 @@ def sweep(
         they share, wherever a step is much work, and end by the rule of `fit` (without its
         preference for small n).
       devices: which devices share the lanes; all local ones by default.
-      callback: called on the host with a `Progress`, after every step of every group of lanes.
+      callback: called on the host with a `Progress`, ten times a second, or after every step of a
+        group of lanes where one takes longer.
 
     Returns:
       A `Sweep`. A K larger than the number of distinct rows is listed as impossible, and the

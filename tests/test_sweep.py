@@ -324,16 +324,21 @@ def test_a_start_that_is_not_finite(iris, x64):
     assert best.history.tolist() == [-np.inf] and best.history_passes.tolist() == [1]
 
 
-def test_progress_and_interrupts(iris):
+def test_progress_and_interrupts(iris, monkeypatch):
     seen = []
     run = lambda callback: jaxgmm.sweep(
-        KEY, iris.astype(np.float32), 2, restarts=3, strategy="full", callback=callback
+        KEY, iris.astype(np.float32), 3, restarts=3, strategy="full", callback=callback
     )
     found = run(seen.append)
     assert seen[-1].climbing == 0
     assert seen[-1].lanes == 3
     assert [p.passes for p in seen] == sorted(p.passes for p in seen)
-    assert len(seen) == int(np.max(found.fits["full"].steps))  # one for each step
+    assert len(seen) < int(np.max(found.fits["full"].steps))  # quick steps are not told one by one
+    seen.clear()
+    monkeypatch.setattr(lanes, "REPORT_SECONDS", 0)  # as if every step were slow
+    slow = run(seen.append)
+    assert len(seen) == int(np.max(found.fits["full"].steps))
+    np.testing.assert_array_equal(slow.fits["full"].objective, found.fits["full"].objective)
 
     def interrupt(progress):
         raise KeyboardInterrupt
