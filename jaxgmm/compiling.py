@@ -12,6 +12,9 @@ import jax.numpy as jnp
 PLAIN_FUSIONS = ("xla_cpu_use_fusion_emitters", False)
 # Machine code as it comes: compiled in a quarter of the time, and some five times slower.
 NOT_OPTIMISED = ("xla_backend_optimization_level", 0)
+# Where a step of all fits side by side computes less than this (rows × components × features²),
+# they take less time than their program takes to compile.
+LITTLE_TO_RUN = 1e7
 
 
 @functools.cache

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
+from .compiling import LITTLE_TO_RUN
 from .kernels import SAFE_ROUNDING
 from .programs import MOST_STEPS_IN_A_CALL, Data, Plan, Report, Task, climb_of
 from .status import RUNNING, Status
@@ -31,10 +32,7 @@ CLIMBING_ROUNDING = 5e-2
 # they compute. Beyond, the natural kernel is the faster one, and on CPUs half as many lanes are as
 # fast, and wait less for the last of them.
 LITTLE_WORK = 1e6
-# Where a step computes less than this, a grid over K, which is mostly run once, takes less time
-# than its programs take to compile: then that is done quickly.
-LITTLE_TO_RUN = 1e7
-# Seconds between two reports of progress, unless a step takes longer: each is a call of the program.
+# Seconds between two reports of progress, unless a step takes longer: each is a call of a program.
 REPORT_SECONDS = 0.1
 COMPILED: set = set()  # (plan, shape, dtype, structure of the data) of the programs there are
 
@@ -65,6 +63,7 @@ class Lanes:
         of_a_lane = n * plan.k * d * (d + 1)  # what a step computes, about
         of_a_step = MOST_LANES * of_a_lane
         much, cpu = of_a_step >= LITTLE_WORK, plan.mesh.devices.flat[0].platform == "cpu"
+        # A grid over K is mostly run once.
         quickly = cpu and of_a_step < LITTLE_TO_RUN and len(set(n_components)) > 1
         halved = much and cpu
         room = max(1, ROW_BYTES // (n * 4 * data.x.dtype.itemsize))

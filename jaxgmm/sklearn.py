@@ -3,7 +3,6 @@ else here imports: `from jaxgmm.sklearn import GaussianMixture`."""
 
 from __future__ import annotations
 
-import functools
 import warnings
 from numbers import Integral, Real
 
@@ -18,13 +17,14 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from .algorithms import ALGORITHMS, by_name
 from .best import best_lane
+from .compiling import jitted
 from .criteria import n_parameters
 from .densities import log_joint, log_prob, responsibilities, sample
 from .fit import fit
 from .mixture import Mixture
 from .prior import Prior
 from .sklearn_convert import attributes, from_sklearn, to_sklearn
-from .sklearn_starts import padded, padded_weight, size, starts_of
+from .sklearn_starts import is_quick, padded, padded_weight, size, starts_of
 from .status import Status
 
 __all__ = ["GaussianMixture", "from_sklearn", "to_sklearn"]
@@ -137,11 +137,13 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                 starts = starts_of(self, x, weight, self._prior(weight), sample_weight is not None)
             stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *starts)
             tolerance = np.asarray(self.tol * weight.sum(), x.dtype)
-            fits = _climb(
-                padded(x), padded_weight(weight), stacked, self._prior(weight), tolerance,
-                algorithm=by_name(self.algorithm), max_steps=int(self.max_iter),
+            climb = jitted(_climb, is_quick(self, x))
+            fits = jax.device_get(
+                climb(
+                    (by_name(self.algorithm), int(self.max_iter)),
+                    padded(x), padded_weight(weight), stacked, self._prior(weight), tolerance,
+                )
             )  # fmt: skip
-            fits = jax.device_get(fits)
             index, _ = best_lane(fits.status, fits.objective)
             if self.verbose:
                 for lane, status in enumerate(fits.status):
@@ -255,9 +257,9 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         return n_parameters(self.mixture_)
 
 
-@functools.partial(jax.jit, static_argnames=("algorithm", "max_steps"))
-def _climb(x, weight, starts, prior, tolerance, *, algorithm, max_steps):
-    """A fit from each start, side by side."""
+def _climb(how, x, weight, starts, prior, tolerance):
+    """A fit from each start, side by side. `how` is the algorithm, and its steps at the most."""
+    algorithm, max_steps = how
 
     def one(start):
         return fit(

@@ -8,6 +8,7 @@ from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.utils import check_random_state
 from threadpoolctl import threadpool_limits  # scikit-learn needs it too
 
+from .compiling import LITTLE_TO_RUN, jitted
 from .families import family_class
 from .given import from_responsibilities
 from .mixture import Mixture
@@ -32,6 +33,7 @@ def starts_of(estimator, x, weight, prior: Prior | None, weighted: bool) -> list
         given["covariances_"] = _covariances(given["covariances_"], kind)
     random_state, starts = check_random_state(estimator.random_state), []
     few = x.size * estimator.n_components < FEW
+    rows, started = padded(x), jitted(_started, is_quick(estimator, x), runs_once=True)
     # On few rows threads only wait for each other: seconds on a busy machine, not hundredths.
     with threadpool_limits(1 if few else None):
         for _ in range(estimator.n_init):
@@ -40,9 +42,7 @@ def starts_of(estimator, x, weight, prior: Prior | None, weighted: bool) -> list
                 drawn = _responsibilities(estimator, x, weight if weighted else None, random_state)
                 resp = np.zeros((size(len(x)), estimator.n_components), x.dtype)
                 resp[: len(x)] = drawn
-                start = from_responsibilities(
-                    padded(x), resp, family=kind, weight=padded_weight(weight), prior=prior
-                )
+                start = started(kind, rows, resp, padded_weight(weight), prior)
             if given:
                 parts = ({} if start is None else attributes(start)) | given
                 start = Mixture.from_parameters(
@@ -51,6 +51,16 @@ def starts_of(estimator, x, weight, prior: Prior | None, weighted: bool) -> list
                 )  # fmt: skip
             starts.append(jax.device_get(start))
     return starts
+
+
+def is_quick(estimator, x) -> bool:
+    """Whether a fit takes less time than its program takes to compile."""
+    work = estimator.n_init * estimator.n_components * x.size * x.shape[1]
+    return jax.default_backend() == "cpu" and work < LITTLE_TO_RUN
+
+
+def _started(family, x, resp, weight, prior) -> Mixture:
+    return from_responsibilities(x, resp, family=family, weight=weight, prior=prior)
 
 
 def _same_shapes(given: dict, k: int, d: int, kind: str) -> None:
