@@ -1,4 +1,4 @@
-"""What a start and a fit take in memory, beside the rows themselves.
+"""What a start and a fit take in memory beside the rows themselves, and an iteration in time.
 
     .venv/bin/python examples/benchmarks/memory.py --csv examples/benchmarks/results/memory.csv
 
@@ -7,7 +7,8 @@ same d and k (so that JAX is loaded and its compiler has run), and reads its res
 it makes a start, a fit of 3 steps and a likelihood of all rows. "above" is the peak of resident
 memory since then (VmHWM) above what it was. A memory map's pages count as resident while the system
 keeps them, though they are no more than the file's cache: they are a column of their own, and not
-in "above".
+in "above". The times are those of one CPU device, warm: a stream's blocks are read and copied while
+the one before is computed.
 """
 
 import argparse
@@ -20,10 +21,11 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from timing import ours, per_iteration
 
 import jaxgmm
 
-N, D, K = 10_000_000, 8, 16
+N, D, K, ROUNDS = 10_000_000, 8, 16, 3
 KINDS = {
     "JAX array": lambda path: jnp.asarray(np.load(path)),
     "NumPy array": lambda path: np.load(path),
@@ -46,10 +48,11 @@ def write_rows(path: Path, n: int) -> None:
         rows[first : first + count] += 3 * random.integers(0, 4, (count, 1))
 
 
-def fit(x) -> None:
+def fit(x) -> jaxgmm.Mixture:
     start = jaxgmm.initialize(jax.random.key(0), x, K)
     found = jaxgmm.fit(x, start, max_steps=3, tolerance=0.0)
     jax.block_until_ready(jaxgmm.log_likelihood(found.mixture, x))
+    return start
 
 
 def measure(kind: str, path: Path) -> None:
@@ -57,9 +60,10 @@ def measure(kind: str, path: Path) -> None:
     fit(np.random.default_rng(1).normal(size=(5000, D)).astype(np.float32))
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     before, mapped = resident("VmRSS"), resident("RssFile")
-    fit(x)
-    mapped = resident("RssFile") - mapped
-    print(f"{before:.0f},{resident('VmHWM') - before - mapped:.0f},{mapped:.0f}")
+    start = fit(x)
+    mapped, peak = resident("RssFile") - mapped, resident("VmHWM")
+    took = per_iteration({kind: ours(x, start)}, ROUNDS)[kind]
+    print(f"{before:.0f},{peak - before - mapped:.0f},{mapped:.0f},{1e3 * took:.0f}")
 
 
 def main() -> None:
@@ -72,7 +76,7 @@ def main() -> None:
     if given.measure:
         measure(given.measure, given.rows)
         return
-    table = [("rows", "loaded MB", "above MB", "file's pages MB")]
+    table = [("rows", "loaded MB", "above MB", "file's pages MB", "ms of an iteration")]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "rows.npy")
         write_rows(path, given.n)
@@ -82,7 +86,7 @@ def main() -> None:
             table.append((kind, *done.stdout.split()[-1].split(",")))
     print(f"n = {given.n}, d = {D}, k = {K}, float32: {given.n * D * 4 / 2**20:.0f} MB of rows")
     for name, *numbers in table:
-        print(f"{name:24}" + "".join(f"{number:>18}" for number in numbers))
+        print(f"{name:24}" + "".join(f"{number:>20}" for number in numbers))
     if given.csv:
         with open(given.csv, "w", newline="") as file:
             csv.writer(file).writerows(table)
