@@ -74,6 +74,12 @@ class Held:
         return dataclasses.replace(self, x=self.x.astype(dtype), weight=weight)
 
 
+def _even(n: int, most: int) -> int:
+    """Rows in a block, where so many at the most are wished: all if they are fewer than two blocks,
+    else such that the last block hardly overlaps."""
+    return n if n < 2 * most else min(most, -(-n // -(-n // most) // 16) * 16)
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Rows:
@@ -175,7 +181,7 @@ class Rows:
         than two blocks are one: less work than two that overlap. Shares are added up by one
         all-reduce."""
         n = len(self.x)
-        block_rows = self.rows_per_block or (n if n < 2 * block_rows else block_rows)
+        block_rows = self.rows_per_block or _even(n, block_rows)
 
         def block(start, fresh_from, size):
             cut = lambda array: jax.lax.dynamic_slice_in_dim(array, start, size)
