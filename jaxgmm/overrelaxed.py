@@ -11,10 +11,9 @@ from . import checks
 from .coordinates import Relative
 from .em import em_step
 from .mixture import Mixture
-from .prior import log_prior
-from .squarem import not_lower
 from .statistics import Statistics
 from .trees import where
+from .trial import trial
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,9 +57,5 @@ class OverrelaxedEM:
         tried = coordinates.place(mixture, coordinates.local(mixture, offsets))
         # At η = 1 it is EM's own step, and always taken.
         tried = where(length > 1, tried, step.taken_from(mixture))
-        sums = evaluate(tried)
-        before = statistics.log_likelihood + log_prior(mixture, prior)
-        after = sums.log_likelihood + log_prior(tried, prior)
-        accepted = (length <= 1) | not_lower(after, before)
-        moved, sums = where(accepted, (tried, sums), (mixture, statistics))
+        moved, sums, accepted = trial(tried, mixture, statistics, evaluate, prior, length <= 1)
         return moved, jnp.where(accepted, length * self.growth, 1), sums, 1

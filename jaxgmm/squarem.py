@@ -12,9 +12,9 @@ from . import checks
 from .coordinates import Relative
 from .em import em_step
 from .mixture import Mixture
-from .prior import log_prior
 from .statistics import Statistics
 from .trees import where
+from .trial import trial
 
 
 class _State(NamedTuple):
@@ -71,17 +71,14 @@ class SQUAREM:
         step = em_step(mixture, statistics, evaluate, prior)
         farther, reach = _extrapolated(state, step.local)
         tried = where(state.extrapolates, farther, step.taken_from(mixture))
-        sums = evaluate(tried)
-
-        before = statistics.log_likelihood + log_prior(mixture, prior)
-        after = sums.log_likelihood + log_prior(tried, prior)
-        accepted = ~state.extrapolates | not_lower(after, before)
+        moved, sums, accepted = trial(
+            tried, mixture, statistics, evaluate, prior, ~state.extrapolates
+        )
         state = _State(
             *where(state.extrapolates, (state.origin, state.first), (mixture, step.local)),
             ~state.extrapolates,
             jnp.where(state.extrapolates, self._allowed(reach, accepted, state), state.longest),
         )
-        moved, sums = where(accepted, (tried, sums), (mixture, statistics))
         return moved, state, sums, 1
 
     def _allowed(self, reach, accepted, state):
@@ -108,8 +105,3 @@ def _extrapolated(state: _State, second: Mixture) -> tuple[Mixture, jax.Array]:
 
 def _square(tree) -> jax.Array:
     return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree))
-
-
-def not_lower(after: jax.Array, before: jax.Array) -> jax.Array:
-    """Whether an objective did not fall, beyond rounding; False for NaN."""
-    return after >= before - 8 * jnp.finfo(before.dtype).eps * jnp.abs(before)
