@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from . import checks, row_checks
 from . import prior as priors
 from .climb import STOPPING, Algorithm
+from .data import held
 from .em import EM
 from .families import family_class, family_name
 from .fit import MOST_STEPS, Fit
@@ -104,10 +105,12 @@ def sweep(
     families = [families] if isinstance(families, str) else list(families)
     kinds = [family_class(family) for family in families]
     checks.not_repeated([family_name(kind) for kind in kinds], "families")
-    x = row_checks.data(x)
+    x, dtype = row_checks.checked(x)
     if checks.traced(x, weight):
         raise ValueError("sweep runs a loop on the host: call it outside jit and vmap.")
-    weight = row_checks.weights_of_rows(weight, len(x), x.dtype)
+    rows = held(x, weight, dtype)
+    x = np.asarray(rows.x)[: rows.n]
+    weight = None if weight is None else np.asarray(rows.weight)[: rows.n]
     row_checks.squares_fit(x)
     default_prior = isinstance(prior, str)
     if default_prior:
@@ -130,11 +133,12 @@ def sweep(
     possible = tuple(k for k in wanted if k <= distinct)
     if not possible:
         row_checks.enough_distinct_rows(x, weight, min(wanted))
-    fold_of_row = None if folds == 0 else 1 + np.arange(len(x), dtype=np.int32) % folds
+    fold_of_row = None
     if folds:
         shuffle = np.random.default_rng(np.asarray(jax.random.key_data(key))).permutation
-        fold_of_row = shuffle(fold_of_row)
-    data = Data(x, weight, fold_of_row, prior, tolerance, max_steps, key)
+        dealt = shuffle(1 + np.arange(len(x), dtype=np.int32) % folds)
+        fold_of_row = np.pad(dealt, (0, rows.padding))
+    data = Data(rows.x, rows.weight, fold_of_row, prior, tolerance, max_steps, key)
 
     results = {}
     for kind in kinds:
@@ -144,7 +148,7 @@ def sweep(
             strategy == "halving" and any(k - 1 in possible for k in possible), mesh,
         )  # fmt: skip
         results[family_name(kind)] = _run(plan, data, possible, strategy, callback)
-    total = np.float64(len(x)) if weight is None else np.sum(np.asarray(weight, np.float64))
+    total = np.float64(len(x)) if weight is None else np.sum(weight, dtype=np.float64)
     columns = {
         name: {family: found[name] for family, found in results.items()}
         for name in ("fits", "entropy", "spurious", "held_out", "seconds", "compile_seconds")
