@@ -24,7 +24,7 @@ from . import checks
 from .families import family_class
 from .files import replacing
 from .keep import feature_names
-from .tabular import Records, read, varying
+from .tabular import Records, chosen, read, varying
 
 SHOWN = ("family", "K", "log-likelihood", "AIC", "BIC", "ICL", "at best", "failed", "spurious")
 COMPARED = (
@@ -114,7 +114,7 @@ def compare(given) -> int:
 
 def table(given, features: list[str] | None = None) -> Records:
     """The rows; for a model, the columns that stand for its features."""
-    columns = None if given.columns is None else [c.strip() for c in given.columns.split(",")]
+    columns = None if given.columns is None else chosen(given.columns)
     rows = read(given.data, columns, given.weight, given.drop_missing, features)
     if (
         features is not None
@@ -144,7 +144,7 @@ def whole_numbers(text: str) -> list[int]:
     found = []
     for part in text.split(","):
         ends = part.split(":")
-        if len(ends) > 2 or not all(end.strip().isdigit() for end in ends):
+        if len(ends) > 2 or not all(end.strip().isdecimal() for end in ends):
             raise ValueError(f"--k is {text!r}: write 3, 1:10 or 1,2,5.")
         found += range(int(ends[0]), int(ends[-1]) + 1)
     if not found:
@@ -269,6 +269,8 @@ def parser() -> Parser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command, in float64. Returns the exit status."""
+    if hasattr(sys.stdout, "reconfigure"):  # else a terminal without ± would lose a whole result
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         given = parser().parse_args(arguments)
     except SystemExit as ended:  # --help and bad arguments
@@ -277,13 +279,16 @@ def main(arguments: list[str] | None = None) -> int:
         with jax.enable_x64(True), warnings.catch_warnings():
             warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
             status = given.run(given)
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
             return status
     except BrokenPipeError:  # head and its like have seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        say(f"error: {error.filename or 'file'}: {error.strerror or error}")
+        say(f"error: {error.filename or 'stdout'}: {error.strerror or error}")
+    except jax.errors.JaxRuntimeError as error:  # as a rule, no memory is left
+        say("error: " + str(error).splitlines()[0])
     except (ValueError, ImportError) as error:
         say("error: " + " ".join(str(error).split()))
     except KeyboardInterrupt:

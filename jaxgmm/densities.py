@@ -9,6 +9,7 @@ from . import checks, row_checks
 from .mixture import Mixture
 
 ROWS_PER_STEP = 4096
+MOST_DRAWN = 2**31 - 1  # at once: rows are counted in 32 bits
 
 
 def admit(mixture: Mixture, x, weight=None) -> tuple[Mixture, jax.Array, jax.Array | None]:
@@ -130,7 +131,7 @@ def sample(key: jax.Array, mixture: Mixture, n: int) -> tuple[jax.Array, jax.Arr
       k − 1.
 
     Raises:
-      ValueError: if n is not a whole number of at least 0.
+      ValueError: if n is not a whole number from 0 to 2³¹ − 1.
 
     >>> m = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
     >>> x, component = jaxgmm.sample(jax.random.key(0), m, 5)
@@ -139,4 +140,4 @@ def sample(key: jax.Array, mixture: Mixture, n: int) -> tuple[jax.Array, jax.Arr
     """
     checks.random_key(key)
     checks.one_mixture(mixture)
-    return _sample(key, mixture, checks.whole(n, "n", 0))
+    return _sample(key, mixture, checks.whole(n, "n", 0, MOST_DRAWN))

@@ -66,18 +66,26 @@ class Marginal(NamedTuple):
         return float((self.means[:, i] - reach).min()), float((self.means[:, i] + reach).max())
 
 
-def marginal(mixture: Mixture, features) -> Marginal:
-    """The mixture's marginal over features, in their order. Raises ValueError for features that it
-    does not have."""
+def chosen(mixture: Mixture, features) -> list[int]:
+    """The features to draw. Raises ValueError for one that the mixture does not have, or twice."""
     checks.one_mixture(mixture)
-    chosen = [checks.whole(i, "a feature to draw", 0, mixture.n_features - 1) for i in features]
+    most = mixture.n_features - 1
+    found = [checks.whole(int(i), "a feature to draw", 0, most) for i in features]
+    if len(set(found)) < len(found):
+        raise ValueError(f"features is {tuple(found)}: give different ones.")
+    return found
+
+
+def marginal(mixture: Mixture, features) -> Marginal:
+    """The mixture's marginal over features, in their order. Raises ValueError as `chosen`."""
+    features = chosen(mixture, features)
     present = np.flatnonzero(np.asarray(mixture.present))
     covariances = np.asarray(mixture.covariances, np.float64)[present]
     return Marginal(
         present,
         np.asarray(mixture.weights, np.float64)[present],
-        np.asarray(mixture.means, np.float64)[present][:, chosen],
-        covariances[:, chosen][:, :, chosen],
+        np.asarray(mixture.means, np.float64)[present][:, features],
+        covariances[:, features][:, :, features],
     )
 
 
@@ -89,5 +97,5 @@ def names_of(x, names, d: int) -> list[str]:
         names = list(columns) if named else [f"feature {i + 1}" for i in range(d)]
     names = [names] if isinstance(names, str) else [str(name) for name in names]
     if len(names) != d:
-        raise ValueError(f"names has {len(names)} names: the mixture has {d} features.")
+        raise ValueError(f"names is {names}: give one for each of the mixture's {d} features.")
     return names

@@ -27,6 +27,10 @@ def replacing(path: str | os.PathLike) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
+    except OSError as error:
+        if error.filename == beside:  # nobody has heard of that file
+            error.filename = path
+        raise
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(beside)

@@ -19,6 +19,7 @@ from .families import FAMILIES
 from .files import replacing
 from .fit import Fit
 from .mixture import Mixture
+from .status import Status
 
 FORMAT = 1  # what a later version of this file must still read, or refuse by name
 DESCRIPTION = "jaxgmm"
@@ -156,4 +157,4 @@ def _consistent(found: dict[str, np.ndarray], about: dict) -> bool:
                 return False
         elif leaf.dtype.kind not in "fiu" or leaf.shape[: len(batch)] != tuple(batch):
             return False
-    return True
+    return np.isin(found.get("status", 0), list(Status)).all()

@@ -15,10 +15,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import checks
-from . import mixture as mixtures
+from . import checks, densities
 from .curves import bic_curve, comparison, traces
-from .figures import INK, PALETTE, colour, dashes, fresh, marginal, names_of, percent, tidy
+from .figures import (
+    INK,
+    PALETTE,
+    chosen,
+    colour,
+    dashes,
+    fresh,
+    marginal,
+    names_of,
+    percent,
+    tidy,
+)
 from .mixture import Mixture
 
 __all__ = [
@@ -65,7 +75,7 @@ def _ellipses(mixture, ax, level, features):
 
     checks.between(level, "level", 1e-9, 1 - 1e-9)
     if mixture.n_features < 2 or len(features) != 2:
-        raise ValueError("an ellipse needs two features: draw one feature with density.")
+        raise ValueError("an ellipse needs two features, as features=(0, 2): density draws one.")
     ax = fresh() if ax is None else ax
     drawn = marginal(mixture, features)
     radius = np.sqrt(-2 * np.log1p(-level))
@@ -156,11 +166,12 @@ def responsibilities(mixture: Mixture, x, ax=None, *, features=None):
     features = range(min(2, mixture.n_features)) if features is None else np.atleast_1d(features)
     if len(features) not in (1, 2):
         raise ValueError("rows are drawn over one or two features, as features=(0, 2).")
+    features = chosen(mixture, features)
     alone = ax is None and len(features) == 1
     if ax is None:
         ax = fresh(5, 1 if alone else 4)
-    shares = np.asarray(mixtures.responsibilities(mixture, x), np.float64)
-    _points(shares, np.asarray(x, np.float64)[:, list(features)], ax)
+    shares = np.asarray(densities.responsibilities(mixture, x), np.float64)
+    _points(shares, np.asarray(x, np.float64)[:, features], ax)
     if alone:
         ax.set_yticks([])
         ax.spines["left"].set_visible(False)
@@ -220,7 +231,7 @@ def pairs(
     drawn = marginal(mixture, features)
     shares = rows = None
     if x is not None:
-        shares = np.asarray(mixtures.responsibilities(mixture, x), np.float64)
+        shares = np.asarray(densities.responsibilities(mixture, x), np.float64)
         rows = np.asarray(x, np.float64)[:, features]
     if ax is None:
         side = 5 if d == 1 else max(2 * d, 5)

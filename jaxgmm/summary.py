@@ -97,8 +97,9 @@ def _worth(mixture: Mixture, fit, x, weight) -> dict:
 def _how(fit) -> str:
     passes = float(fit.passes)
     shown = f"{passes:.0f}" if passes == round(passes) else f"{passes:.1f}"
+    shown += " pass" if passes == 1 else " passes"
     return (
-        f"{Status(int(fit.status)).name} after {_some(int(fit.steps), 'step')} and {shown} passes "
+        f"{Status(int(fit.status)).name} after {_some(int(fit.steps), 'step')} and {shown} "
         f"over the rows; objective {float(fit.objective):.2f}, D = {float(fit.residual):.1e}"
     )
 

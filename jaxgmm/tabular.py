@@ -3,9 +3,11 @@ sentence that says where and what to do."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
+import shlex
 import sys
 from typing import NamedTuple
 
@@ -65,6 +67,8 @@ def read(
             raise ValueError(f"column {repeated[0]!r} is chosen twice.")
         if features is not None and named:
             _same_places([names[i] for i in places], features)
+    if not names:
+        raise ValueError(f"{shown} has no columns.")
     if not places:
         raise ValueError(f"{shown} has no column but that of the weights.")
     if by_weight in places:
@@ -92,10 +96,8 @@ def varying(rows: Records, path: str) -> Records:
     raises ValueError."""
     same = np.ptp(rows.x, axis=0) == 0
     if same.any():
-        others = ",".join(
-            name for name, is_same in zip(rows.names, same, strict=True) if not is_same
-        )
-        advice = f"leave it out, as --columns {others}" if others else "there is nothing to fit"
+        others = [name for name, is_same in zip(rows.names, same, strict=True) if not is_same]
+        advice = f"leave it out, as {_option(others)}" if others else "there is nothing to fit"
         shown, name = "stdin" if path == "-" else path, rows.names[int(np.argmax(same))]
         raise ValueError(f"{shown}: column {name!r} is the same in every row: {advice}.")
     return rows
@@ -110,10 +112,10 @@ def _distinct(names: list[str], shown: str) -> None:
 def _no_index(names: list[str], shown: str) -> None:
     """Refuses to take a column without a name for a feature: as a rule it is an index."""
     if "" in names:
-        rest = ",".join(name for name in names if name)
+        rest = _option([name for name in names if name])
         raise ValueError(
             f"{shown}: column {names.index('') + 1} has no name, as an index has none: choose "
-            f"columns, as --columns {rest}."
+            f"columns, as {rest}."
         )
 
 
@@ -144,6 +146,18 @@ def _same_places(chosen: list[str], features: list[str]) -> None:
             )
 
 
+def chosen(text: str) -> list[str]:
+    """The columns of --columns: by commas, and quoted where a name holds one."""
+    return [name.strip() for name in next(csv.reader([text], skipinitialspace=True), [])]
+
+
+def _option(names: list[str]) -> str:
+    """--columns with these names, as a shell takes it."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(names)
+    return f"--columns {shlex.quote(line.getvalue())}"
+
+
 def _some(names: list[str]) -> str:
     return ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
 
@@ -159,8 +173,10 @@ def _numbers(table, i: int, names: list[str], shown: str, where) -> np.ndarray:
             values[row] = np.nan if cell.lower() in MISSING else float(cell)
         except ValueError:
             numeric = [names[j] for j in range(len(names)) if _is_numeric(table, j)]
-            advice = f"choose columns of numbers, as --columns {','.join(numeric)}."
-            if not numeric:
+            advice = f"choose columns of numbers, as {_option(numeric)}."
+            if where(row) == "line 1":
+                advice = "if that line names the columns, none of the names may be a number."
+            elif not numeric:
                 advice = (
                     "no column holds numbers alone. Commas, tabs or semicolons go between columns, "
                     "and a point before decimals."
@@ -179,34 +195,35 @@ def _is_numeric(table, i: int) -> bool:
 
 
 def _csv(path: str):
-    try:
-        if path == "-":
-            text = sys.stdin.read()
-        else:
-            with open(path, encoding="utf-8-sig", newline="") as file:
-                text = file.read()
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is not a text file in UTF-8.") from None
     shown = "stdin" if path == "-" else path
-    head = text.lstrip().split("\n", 1)[0]
+    try:
+        with contextlib.nullcontext(sys.stdin.buffer) if path == "-" else open(path, "rb") as file:
+            text = file.read().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{shown} is not a text file in UTF-8.") from None
+    head = "".join(text.lstrip().splitlines()[:1])
     if not head:
         raise ValueError(f"{shown} is empty.")
     delimiter = max(",\t;", key=head.count)
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(text, newline=None), delimiter=delimiter)
     try:
-        lines = [(reader.line_num, line) for line in reader if line]
+        lines = [(reader.line_num, line) for line in reader if "".join(line).strip() or line[1:]]
     except csv.Error as error:
         raise ValueError(f"{shown} is not a CSV file: {error}.") from None
     first = lines[0][1]
     for number, line in lines:
         if len(line) != len(first):
             raise ValueError(
-                f"{shown}: line {number} has {len(line)} fields, and the first line {len(first)}."
+                f"{shown}: line {number} has {_fields(len(line))}, and the first line {len(first)}."
             )
     named = not any(_is_number(cell) for cell in first)
     names = [cell.strip() for cell in first] if named else _numbered(len(first))
     numbers, cells = zip(*lines, strict=True)
     return names, named, cells[named:], lambda row: f"line {numbers[row + named]}"
+
+
+def _fields(count: int) -> str:
+    return f"{count} field" + "s" * (count != 1)
 
 
 def _is_number(cell: str) -> bool:
@@ -236,7 +253,7 @@ def _npy(path: str):
         or table.dtype.kind not in "fiub"
     ):
         raise ValueError(f"{path} does not hold a table of numbers with rows and columns.")
-    table = table.reshape(len(table), -1).astype(np.float64)
+    table = table.reshape(len(table), *table.shape[1:] or (1,)).astype(np.float64)
     return _numbered(table.shape[1]), False, table, _row
 
 

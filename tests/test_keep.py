@@ -124,6 +124,15 @@ def test_what_is_not_known_is_refused(entries, says, tmp_path):
         jaxgmm.load(changed(tmp_path / "good.npz", tmp_path / "bad.npz", **entries))
 
 
+def test_a_status_that_is_none_is_refused(tmp_path):
+    start = some("full")
+    fit = jaxgmm.fit(np.eye(start.n_features, dtype=np.float32), start, max_steps=0)
+    jaxgmm.save(tmp_path / "good.npz", fit)
+    assert jaxgmm.load(tmp_path / "good.npz").status == fit.status
+    with pytest.raises(ValueError, match="damaged"):
+        jaxgmm.load(changed(tmp_path / "good.npz", tmp_path / "bad.npz", status=np.int32(99)))
+
+
 def test_a_file_that_is_not_ours_or_is_cut_short(tmp_path):
     path = tmp_path / "model.npz"
     jaxgmm.save(path, some("full"))

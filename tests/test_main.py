@@ -42,7 +42,8 @@ def run(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
 
     def command(line, stdin=""):
-        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        raw = stdin if isinstance(stdin, bytes) else stdin.encode()
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(raw)))
         status = main(line.split())
         return status, *capsys.readouterr()
 
@@ -115,9 +116,30 @@ def test_sample_is_reproducible_and_can_be_fitted_again(run):
     assert run("score model.npz - --columns feature_1,feature_2", stdin=told)[0] == 0
 
 
+def test_stdin_is_read_as_a_file_is(run, folder):
+    text = (folder / "rows.csv").read_bytes()
+    told = run("score model.npz rows.csv --columns width,height")[1]
+    line = "score model.npz - --columns width,height"
+    for same in (text, b"\xef\xbb\xbf" + text, text.replace(b"\n", b"\r"), text + b"  \n"):
+        assert run(line, stdin=same)[:2] == (0, told)
+    assert run(line, stdin=b"w\xf6rter\n1\n")[2].endswith("stdin is not a text file in UTF-8.\n")
+
+
+def test_names_that_hold_a_comma(run, folder, tmp_path):
+    (tmp_path / "named.csv").write_text('"a, b",c\n1,2\n2,1\n4,9\n')
+    given = main(["score", "model.npz", str(tmp_path / "named.csv"), "--columns", '"a, b",c'])
+    assert given == 0
+
+
 def test_compare_has_a_line_for_each_algorithm(run):
     status, told, _ = run("compare rows.npy --k 2 --algorithms em --restarts 2")
     assert status == 0 and [line.split()[0] for line in told.splitlines()] == ["algorithm", "em"]
+
+
+def _npy(shape) -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.zeros(shape))
+    return file.getvalue()
 
 
 BAD = {
@@ -139,6 +161,11 @@ BAD = {
     "three.csv": ("a,b,c\n1,2,3\n4,5,6\n", "x has 3 columns and the mixture 2 features"),
     "bytes.csv": (b"\xff\xfe\x00a", "not a text file in UTF-8"),
     "bad.npy": (b"nothing", "bad.npy is not a NumPy file"),
+    "no_rows.npy": (_npy((0, 2)), "no_rows.npy has no rows"),
+    "no_columns.npy": (_npy((5, 0)), "no_columns.npy has no columns"),
+    "field.csv": ("a,b\n1,2\n3\n", "line 3 has 1 field, and the first line 2"),
+    "year.csv": ("a,2020\n1,2\n", "('a' in line 1): if that line names the columns, none of the"),
+    "comma.csv": ('"a, b",c\n1,\n2,x\n', """as --columns '"a, b"'."""),
 }
 
 
@@ -174,6 +201,12 @@ def test_bad_files_give_one_line_and_status_2(run, name, tmp_path):
         ("sample model.npz --seed 99999999999999999999", "--seed is 99999999999999999999"),
         ("fit rows.csv --k 0:3", "n_components is 0"),
         ("fit rows.csv --k one", "--k is 'one'"),
+        ("fit rows.csv --k ²", "--k is '²'"),
+        ("sample model.npz --n 99999999999", "n is 99999999999"),
+        (
+            "score model.npz rows.csv --columns width,height --out /proc/scores.csv",
+            "error: /proc/scores.csv: ",
+        ),
         ("fit rows.csv --family cubic", "unknown family 'cubic'"),
         ("fit rows.csv --algorithm newton", "unknown algorithm 'newton'"),
         ("fit rows.csv --out nowhere/model.npz", "there is no folder nowhere"),

@@ -124,8 +124,16 @@ def test_pairs_of_one_two_and_three_features(mixture, rows):
     one = Figure().subplots(1, 1, squeeze=False)
     assert plot.pairs(mixture, rows, one, features=[1])[0, 0] is one[0, 0]
     assert plot.pairs(mixture).shape == (3, 3)
-    with pytest.raises(ValueError, match="names has 2 names"):
+    with pytest.raises(ValueError, match=r"names is \['a', 'b'\]"):
         plot.pairs(mixture, rows, names=["a", "b"])
+
+
+@pytest.mark.parametrize("features", [(0, 0), (0, 7)])
+def test_features_that_there_are_not_are_refused(features, mixture, rows):
+    draw = lambda mixture, features: plot.responsibilities(mixture, rows, features=features)
+    for figure in (plot.ellipses, plot.density, draw):
+        with pytest.raises(ValueError, match="feature"):
+            figure(mixture, features=features)
 
 
 def test_traces_fall_to_the_best(mixture, rows):
