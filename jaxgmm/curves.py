@@ -29,7 +29,8 @@ def bic_curve(found, ax=None):
             bic = penalty - 2 * np.asarray(fits.log_likelihood[at][ended], float)
             ax.plot(np.full(len(bic), row["K"]), bic, ".", alpha=0.25, ms=6, **look)
         ax.plot(ks, [row["BIC"] for row in own], "o-", lw=2, label=f"BIC, {family}", **look)
-        ax.plot(ks, [row["ICL"] for row in own], "--", lw=1.5, label=f"ICL, {family}", **look)
+        icl = dict(marker="s", ms=4, mfc="white", lw=1.5, label=f"ICL, {family}")
+        ax.plot(ks, [row["ICL"] for row in own], "--", **icl, **look)
     lowest = min(rows, key=lambda row: row["BIC"])
     ring = dict(ms=14, mfc="none", mec="black", mew=1.5, ls="none", label="lowest BIC")
     ax.plot(lowest["K"], lowest["BIC"], "o", **ring)
@@ -137,7 +138,7 @@ def comparison(found, ax=None):
             color=colour(i), lw=2, label=name,
         )  # fmt: skip
     right.set(
-        xscale="log", xlim=(1, most), ylim=(0, 1.02), ylabel="share of starts solved to 1e-6",
+        xscale="log", xlim=(1, most), ylim=(0, 1.05), ylabel="share of starts solved to 1e-6",
         xlabel="passes, as a multiple of the quickest algorithm's",
     )  # fmt: skip
     left.legend(frameon=False, title="thick: the median start", title_fontsize="small")
@@ -148,9 +149,11 @@ def comparison(found, ax=None):
 
 
 def _plain_numbers(ax) -> None:
-    """1, 2, 5, 10 … along a logarithmic x axis, for powers of ten."""
+    """1, 2, 5, 10 … along a logarithmic x axis instead of powers of ten: fewer on a longer one."""
     from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5), numticks=8))
+    low, high = ax.get_xlim()
+    between = (1, 1.5, 2, 3, 5) if high < 10 * low else (1, 2, 5) if high < 1000 * low else (1,)
+    ax.xaxis.set_major_locator(LogLocator(subs=between, numticks=12))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
