@@ -17,6 +17,8 @@ import numpy as np
 
 import jaxgmm
 
+jaxgmm.use_all_cores()  # a CPU device of each, before anything else in JAX
+
 # %% [markdown]
 # ## The search
 #

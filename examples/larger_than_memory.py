@@ -20,6 +20,7 @@ import numpy as np
 
 import jaxgmm
 
+jaxgmm.use_all_cores()  # a CPU device of each, before anything else in JAX
 N, D, K = 300_000, 4, 3
 CENTRES = np.array([[0, 0, 0, 0], [4, 0, 0, 2], [0, 5, 0, -2]], np.float32)
 

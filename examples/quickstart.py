@@ -21,6 +21,7 @@ import optax
 
 import jaxgmm
 
+jaxgmm.use_all_cores()  # a CPU device of each, before anything else in JAX
 RESTARTS = 32
 
 

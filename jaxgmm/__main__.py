@@ -298,4 +298,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    jaxgmm.use_all_cores()
     sys.exit(main())

@@ -86,13 +86,16 @@ def use_all_cores(devices: int | None = None) -> int:
 
     One CPU device passes over the rows on one core. With several, an array given to `fit`,
     `log_likelihood`, `e_step`, `bic` and their kin is spread over all of them by itself, and
-    `sweep` shares its lanes among them. The environment variable JAX_NUM_CPU_DEVICES does the same.
+    `sweep` shares its lanes among them. The environment variable JAX_NUM_CPU_DEVICES does the same;
+    a number that is set there is kept, unless one is given here.
 
     Returns the number of devices. Raises ValueError after JAX's first computation, when the number
     of devices is settled, unless it is this one.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    wanted = cores if devices is None else checks.whole(devices, "devices", 1)
+    set_already = os.environ.get("JAX_NUM_CPU_DEVICES", "")
+    wanted = int(set_already) if set_already.isdecimal() and int(set_already) else cores
+    wanted = wanted if devices is None else checks.whole(devices, "devices", 1)
     try:
         jax.config.update("jax_num_cpu_devices", wanted)
     except RuntimeError:

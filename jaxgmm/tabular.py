@@ -196,6 +196,8 @@ def _is_numeric(table, i: int) -> bool:
 
 def _csv(path: str):
     shown = "stdin" if path == "-" else path
+    if path == "-" and sys.stdin is None:
+        raise ValueError("stdin is closed: name a file.")
     try:
         with contextlib.nullcontext(sys.stdin.buffer) if path == "-" else open(path, "rb") as file:
             text = file.read().decode("utf-8-sig")

@@ -140,6 +140,7 @@ def test_many_rows_are_spread_by_themselves(start, monkeypatch):
 
 EIGHT = """
 import jaxgmm
+assert jaxgmm.use_all_cores() == 5  # what the environment says is kept
 assert jaxgmm.use_all_cores(8) == 8
 import jax, numpy as np
 x = np.random.default_rng(0).normal(size=(1003, 2)).astype(np.float32)
@@ -164,7 +165,7 @@ except ValueError as error:
 
 
 def test_eight_devices():
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_NUM_CPU_DEVICES": "5"}
     done = subprocess.run(
         [sys.executable, "-c", EIGHT], capture_output=True, text=True, check=False, env=environment
     )
