@@ -138,7 +138,8 @@ def _noise(rng, shape: str, n: int, d: int) -> np.ndarray:
 @pytest.mark.parametrize("d", [4, 16, 48])
 def test_where_the_rule_allows_it_the_natural_kernel_keeps_second_moments(d, shape, x64):
     """Up to the limit, whatever the number of features and the clusters' shape: they become
-    narrower and narrower, until the rule refuses them. It does so where there is reason to."""
+    narrower and narrower, until the rule refuses them; not long before the error is there (a bound
+    that sums absolute values does so a hundred times too early)."""
     rng = np.random.default_rng(d)
     centres, component = 2 * rng.normal(size=(3, d)), rng.integers(3, size=3000)
     noise, allowed, errors = _noise(rng, shape, 3000, d), [], []
@@ -158,7 +159,7 @@ def test_where_the_rule_allows_it_the_natural_kernel_keeps_second_moments(d, sha
         assert not allowed[-1] or errors[-1] < SAFE_ROUNDING["float32"]
     assert allowed[0]
     assert not allowed[-1]
-    assert errors[allowed.index(False)] > 2e-6
+    assert errors[allowed.index(False)] > SAFE_ROUNDING["float32"] / 30
 
 
 def test_auto_takes_either_kernel_beyond_a_few_thousand_rows(x64):
