@@ -12,7 +12,6 @@ the one before is computed.
 """
 
 import argparse
-import csv
 import subprocess
 import sys
 import tempfile
@@ -21,7 +20,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from timing import ours, per_iteration
+from timing import add_row, ours, per_iteration
 
 import jaxgmm
 
@@ -88,8 +87,9 @@ def main() -> None:
     for name, *numbers in table:
         print(f"{name:24}" + "".join(f"{number:>20}" for number in numbers))
     if given.csv:
-        with open(given.csv, "w", newline="") as file:
-            csv.writer(file).writerows(table)
+        given.csv.unlink(missing_ok=True)
+        for row in table[1:]:
+            add_row(given.csv, dict(zip(table[0], row, strict=True)))
 
 
 if __name__ == "__main__":

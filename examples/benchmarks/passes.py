@@ -10,6 +10,7 @@ jaxgmm's. One process measures with one CPU device, another with one for each co
 """
 
 import functools
+import importlib.metadata
 import os
 import subprocess
 import sys
@@ -98,6 +99,9 @@ def measure(case, rounds: int) -> dict:
     return row | {
         "whitened × scikit-learn": round(ms("scikit-learn") / ms("whitened"), 2),
         "of the floor": round(ms("auto") / ms("floor"), 2),
+        "versions": "; ".join(
+            f"{name} {importlib.metadata.version(name)}" for name in PEERS if name in took
+        ),
     }
 
 

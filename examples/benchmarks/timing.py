@@ -90,7 +90,9 @@ def per_iteration(contenders: dict, rounds: int) -> dict[str, float]:
 
 
 def add_row(path: Path, row: dict) -> None:
-    """Adds a row to a table of comma-separated values, with its header if there is none."""
+    """Adds a row, and what it was measured on, to a table of comma-separated values, with its
+    header if there is none."""
+    row = row | {"measured on": machine()}
     path.parent.mkdir(parents=True, exist_ok=True)
     new = not path.exists()
     with open(path, "a", newline="", encoding="utf-8") as file:
