@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import csv
-import io
 import os
 import sys
 import warnings
-from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -22,8 +19,8 @@ import jaxgmm
 
 from . import checks
 from .families import family_class
-from .files import replacing
 from .keep import feature_names
+from .output import draw, outputs, write
 from .tabular import Records, chosen, read, varying
 
 SHOWN = ("family", "K", "log-likelihood", "AIC", "BIC", "ICL", "at best", "failed", "spurious")
@@ -163,52 +160,6 @@ def watched(given):
     return jaxgmm.progress() if wanted else contextlib.nullcontext()
 
 
-def outputs(out: str | None = None, plot: str | None = None, inputs: Sequence[str] = ()) -> None:
-    """Refuses, before the work is done, what could not or must not be written after it."""
-    for path in filter(None, (out, plot)):
-        folder = os.path.dirname(path)
-        if folder and not os.path.isdir(folder):
-            raise ValueError(f"{path}: there is no folder {folder}.")
-        if os.path.isdir(path):
-            raise ValueError(f"{path} is a folder: give the name of a file in it.")
-        for source in inputs:
-            if os.path.isfile(path) and os.path.isfile(source) and os.path.samefile(path, source):
-                raise ValueError(f"{path} is what is read: write to another file.")
-    if plot:
-        try:
-            from matplotlib.backend_bases import FigureCanvasBase
-        except ImportError:
-            raise ImportError(
-                "--plot needs matplotlib, which is not installed: python -m pip install matplotlib."
-            ) from None
-        kinds = FigureCanvasBase.get_supported_filetypes()
-        if kind_of(plot) not in kinds:
-            raise ValueError(f"{plot}: figures are of a kind among {', '.join(sorted(kinds))}.")
-
-
-def kind_of(path: str) -> str:
-    return os.path.splitext(path)[1][1:].lower() or "png"
-
-
-def draw(figure, path: str) -> None:
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format=kind_of(path), dpi=150)
-    with replacing(path) as file:
-        file.write(drawn.getvalue())
-
-
-def write(names, lines, path: str | None) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows([f"{value:.10g}" for value in line] for line in lines)
-    if path in (None, "-"):
-        print(text.getvalue(), end="", flush=True)
-    else:
-        with replacing(path) as file:
-            file.write(text.getvalue().encode())
-
-
 def say(text: str) -> None:
     print(f"jaxgmm: {text}", file=sys.stderr)
 
@@ -287,8 +238,6 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     except OSError as error:
         say(f"error: {error.filename or 'stdout'}: {error.strerror or error}")
-    except jax.errors.JaxRuntimeError as error:  # as a rule, no memory is left
-        say("error: " + str(error).splitlines()[0])
     except (ValueError, ImportError) as error:
         say("error: " + " ".join(str(error).split()))
     except KeyboardInterrupt:

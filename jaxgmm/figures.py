@@ -70,7 +70,7 @@ def chosen(mixture: Mixture, features) -> list[int]:
     """The features to draw. Raises ValueError for one that the mixture does not have, or twice."""
     checks.one_mixture(mixture)
     most = mixture.n_features - 1
-    found = [checks.whole(int(i), "a feature to draw", 0, most) for i in features]
+    found = [checks.whole(i, "a feature to draw", 0, most) for i in np.asarray(features).tolist()]
     if len(set(found)) < len(found):
         raise ValueError(f"features is {tuple(found)}: give different ones.")
     return found

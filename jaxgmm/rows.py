@@ -37,6 +37,12 @@ def bucket(n: int) -> int:
     return -(-n // step) * step
 
 
+def _even(n: int, most: int) -> int:
+    """Rows in a block, where so many at the most are wished: all if they are fewer than two blocks,
+    else such that the last block hardly overlaps."""
+    return n if n < 2 * most else min(most, -(-n // -(-n // most) // 16) * 16)
+
+
 def sample(n: int) -> tuple[np.ndarray, np.ndarray]:
     """The places (m,) in rising order, and the weights (m,), of rows that stand for n: all of them,
     or SAMPLE_ROWS, one from each of so many strata of neighbours, weighted by its length, so that
@@ -72,12 +78,6 @@ class Held:
             return self
         weight = None if self.weight is None else self.weight.astype(dtype)
         return dataclasses.replace(self, x=self.x.astype(dtype), weight=weight)
-
-
-def _even(n: int, most: int) -> int:
-    """Rows in a block, where so many at the most are wished: all if they are fewer than two blocks,
-    else such that the last block hardly overlaps."""
-    return n if n < 2 * most else min(most, -(-n // -(-n // most) // 16) * 16)
 
 
 @jax.tree_util.register_dataclass

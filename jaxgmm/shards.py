@@ -93,8 +93,8 @@ def use_all_cores(devices: int | None = None) -> int:
     of devices is settled, unless it is this one.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    set_already = os.environ.get("JAX_NUM_CPU_DEVICES", "")
-    wanted = int(set_already) if set_already.isdecimal() and int(set_already) else cores
+    set_already = jax.config.jax_num_cpu_devices  # −1 if it is not
+    wanted = set_already if set_already > 0 else cores
     wanted = wanted if devices is None else checks.whole(devices, "devices", 1)
     try:
         jax.config.update("jax_num_cpu_devices", wanted)

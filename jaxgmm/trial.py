@@ -19,11 +19,7 @@ def trial(
     sums = evaluate(tried)
     before = statistics.log_likelihood + log_prior(mixture, prior)
     after = sums.log_likelihood + log_prior(tried, prior)
-    accepted = sure | not_lower(after, before)
+    rounding = 8 * jnp.finfo(before.dtype).eps * jnp.abs(before)
+    accepted = sure | (after >= before - rounding)  # never for NaN
     moved, sums = where(accepted, (tried, sums), (mixture, statistics))
     return moved, sums, accepted
-
-
-def not_lower(after: jax.Array, before: jax.Array) -> jax.Array:
-    """Whether an objective did not fall, beyond rounding; False for NaN."""
-    return after >= before - 8 * jnp.finfo(before.dtype).eps * jnp.abs(before)

@@ -168,10 +168,12 @@ def test_bad_responsibilities(resp, words, iris):
 WIDE = """
 import jax, jaxgmm, numpy as np
 x = np.random.default_rng(0).normal(size=(20_000, 64)).astype(np.float32)
-jax.block_until_ready(jaxgmm.initialize(jax.random.key(0), x, 64))
+for seed in range(5):
+    jax.block_until_ready(jaxgmm.initialize(jax.random.key(seed), x, 64))
 """
 
 
 def test_many_wide_components_end():
-    """Two large calls of LAPACK at once wait for one another for ever on two cores."""
+    """Two large calls of LAPACK at once wait for one another for ever on two cores, every
+    other time or so."""
     subprocess.run([sys.executable, "-c", WIDE], check=True, timeout=300)

@@ -125,6 +125,24 @@ def test_stdin_is_read_as_a_file_is(run, folder):
     assert run(line, stdin=b"w\xf6rter\n1\n")[2].endswith("stdin is not a text file in UTF-8.\n")
 
 
+def test_a_terminal_without_all_letters_loses_nothing(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    raw = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, "ascii"))
+    assert main(["fit", "rows.npy", "--k", "1", "--restarts", "1"]) == 0
+    assert rb"\xb1" in raw.getvalue()  # ±
+
+
+def test_closed_stdout_and_stdin(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("sys.stdin", None)
+    assert main(["score", "model.npz", "-"]) == 2
+    assert capsys.readouterr().err == "jaxgmm: error: stdin is closed: name a file.\n"
+    monkeypatch.setattr("sys.stdout", None)
+    assert main(["score", "model.npz", "rows.npy", "--out", "scores.csv"]) == 0
+    assert (folder / "scores.csv").exists()
+
+
 def test_names_that_hold_a_comma(run, folder, tmp_path):
     (tmp_path / "named.csv").write_text('"a, b",c\n1,2\n2,1\n4,9\n')
     given = main(["score", "model.npz", str(tmp_path / "named.csv"), "--columns", '"a, b",c'])

@@ -128,7 +128,7 @@ def test_pairs_of_one_two_and_three_features(mixture, rows):
         plot.pairs(mixture, rows, names=["a", "b"])
 
 
-@pytest.mark.parametrize("features", [(0, 0), (0, 7)])
+@pytest.mark.parametrize("features", [(0, 0), (0, 7), (0, 0.5)])
 def test_features_that_there_are_not_are_refused(features, mixture, rows):
     draw = lambda mixture, features: plot.responsibilities(mixture, rows, features=features)
     for figure in (plot.ellipses, plot.density, draw):

@@ -19,6 +19,7 @@ import jax
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
+from timing import blobs
 
 import jaxgmm
 
@@ -32,13 +33,6 @@ CASES = {  # n, d, K, restarts, restarts of scikit-learn
     "n=5000 d=8 K=10": (5000, 8, 10, 32, 2),
     "iris K=3": (150, 4, 3, 64, 16),
 }
-
-
-def blobs(n: int, d: int, k: int) -> np.ndarray:
-    """k round clusters as wide as their centres are apart, so that EM has work to do."""
-    rng = np.random.default_rng(0)
-    centres = rng.normal(size=(k, d))
-    return (centres[rng.integers(k, size=n)] + rng.normal(size=(n, d))).astype(np.float32)
 
 
 def seconds(function) -> float:
@@ -66,7 +60,9 @@ def main() -> None:
     names = ("case", "scikit-learn", "one device", "ratio", "two devices", "ratio", "compiling (s)")
     print("".join(f"{name:>16}" for name in names))
     for case, (n, d, k, restarts, few) in CASES.items():
-        x = load.iris()[0].astype(np.float32) if case.startswith("iris") else blobs(n, d, k)
+        x = blobs(n, d, k, "float32")
+        if case.startswith("iris"):
+            x = load.iris()[0].astype(np.float32)
 
         def ours(devices, steps, x=x, k=k, restarts=restarts):
             return jaxgmm.sweep(
