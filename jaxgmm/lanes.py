@@ -157,7 +157,8 @@ class Lanes:
             made = np.maximum(self.climb.steps[group], 0)  # −1 before the first pass
             at_once = np.clip(3 * made, 16, MOST_STEPS_IN_A_CALL)
             if self.on_progress:
-                at_once = np.minimum(at_once, max(1, int(REPORT_SECONDS / self.pace)))
+                soon = np.clip(REPORT_SECONDS / self.pace, 1, MOST_STEPS_IN_A_CALL)
+                at_once = np.minimum(at_once, soon.astype(np.int32))
             until = np.minimum(goal[group], made + at_once)
             self._advance(plan, group, until, leave // plan.mesh.size, limit)
             # Those that waited come first, and all move on together.
