@@ -46,6 +46,16 @@ def _spread_rows(key, rows: Rows, k: int, wanted, covariance, odds):
     variance = jnp.diagonal(covariance)
     scale = jax.lax.rsqrt(jnp.where(variance > 0, variance, 1))
     weight = jnp.ones(len(rows.x), rows.x.dtype) if rows.weight is None else rows.weight
+    columns = rows.x.T
+
+    def squared_distance(index):
+        """Of each row to that one: feature by feature, all rows at once."""
+
+        def along(feature, total):
+            moved = columns[feature] - columns[feature, index]
+            return total + (moved * scale[feature]) ** 2
+
+        return jax.lax.fori_loop(0, len(columns), along, jnp.zeros_like(weight))
 
     def draw(i, carry):
         chosen, nearest, labels = carry
@@ -53,7 +63,7 @@ def _spread_rows(key, rows: Rows, k: int, wanted, covariance, odds):
         # Once every row is at distance 0 there is nothing new to draw: any row of weight will do.
         chance = jnp.where(jnp.any(chance > 0), chance, weight)
         index = _draw(jax.random.fold_in(key, i), chance)
-        distance = jnp.sum(((rows.x - rows.x[index][None]) * scale[None]) ** 2, axis=1)
+        distance = squared_distance(index)
         closer = distance < nearest
         labels = jnp.where(closer, i, labels)
         return (

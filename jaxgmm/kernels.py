@@ -29,14 +29,14 @@ GPU_BYTES, GPU_MOST_ROWS = 1 << 27, 1 << 16
 SMALL = 4096
 
 
-def posterior(log_joint: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Responsibilities (k, b) and log p (b,) from a log-joint (k, b).
+def shares(log_joint: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Weighted responsibilities w r (k, b) and log p (b,), from a log-joint (k, b) and row weights.
 
-    As e/Σe with e = exp(a − max a): sums to 1 however far away a row lies."""
+    As w e/Σe with e = exp(a − max a): r sums to 1 however far away a row lies."""
     largest = jax.lax.stop_gradient(jnp.max(log_joint, axis=0))
     unscaled = jnp.exp(log_joint - largest[None])
     total = jnp.sum(unscaled, axis=0)
-    return unscaled * (1 / total)[None], largest + jnp.log(total)
+    return unscaled * (weight / total)[None], largest + jnp.log(total)
 
 
 class Whitened:
@@ -84,8 +84,10 @@ class Natural:
     def __init__(self, mixture: Mixture, lanes: int = 1):
         self.mixture = mixture
         self.lanes = lanes
+        # Of absent components exp leaves 0; −∞ itself would turn products into NaN.
+        lowest = jnp.finfo(mixture.dtype).min / 4
         self.parameters = mixture.covariance.natural(
-            mixture.means, jnp.where(mixture.present, mixture.log_constants, 0)
+            mixture.means, jnp.where(mixture.present, mixture.log_constants, lowest)
         )
 
     @property
@@ -109,8 +111,7 @@ class Natural:
     def log_joint(self, x):
         """(k, b), and what `sums` needs of the block."""
         features = self.mixture.covariance.features(x)
-        joint = matmul(self.parameters, features)
-        return jnp.where(self.mixture.present[:, None], joint, -jnp.inf), features
+        return matmul(self.parameters, features), features
 
     def sums(self, x, features, share):
         """What to add up over blocks, for shares w r (k, b)."""

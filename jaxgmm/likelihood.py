@@ -22,7 +22,7 @@ from jax.custom_derivatives import SymbolicZero
 from . import row_checks
 from .data import ArrayData, Data, admitted
 from .densities import admit, over_rows, row_log_joint, row_log_prob
-from .kernels import Choice, block_rows, posterior, with_kernel
+from .kernels import Choice, block_rows, shares, with_kernel
 from .mixture import Mixture
 from .rows import Rows
 from .statistics import Statistics, about_mixture, statistics, statistics_at
@@ -78,7 +78,7 @@ def value_of_rows(rows: Rows, mixture: Mixture) -> jax.Array:
 
     def run(kernel):
         def block(x, weight):
-            return jnp.sum(weight * posterior(kernel.log_joint(x)[0])[1])
+            return jnp.sum(weight * shares(kernel.log_joint(x)[0], weight)[1])
 
         return rows.total(block, block_rows(kernel))
 

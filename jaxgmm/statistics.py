@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from .covariance import matmul
 from .data import admitted
-from .kernels import Choice, block_rows, posterior, with_kernel
+from .kernels import Choice, block_rows, shares, with_kernel
 from .mixture import Mixture
 from .rows import Rows
 
@@ -46,8 +46,8 @@ def statistics(mixture: Mixture, rows: Rows, kernel: str | Choice = "auto") -> S
     def run(kernel):
         def block(x, weight):
             joint, intermediate = kernel.log_joint(x)
-            resp, log_prob = posterior(joint)
-            return kernel.sums(x, intermediate, weight[None] * resp), matmul(weight, log_prob)
+            share, log_prob = shares(joint, weight)
+            return kernel.sums(x, intermediate, share), matmul(weight, log_prob)
 
         sums, log_likelihood = rows.total(block, block_rows(kernel))
         return Statistics(*kernel.statistics(sums), log_likelihood)
