@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import warnings
 
 import jax
@@ -24,11 +25,23 @@ def best_lane(status, objective, doubtful=False, xp=np):
     return xp.argmax(xp.where(allowed, objective, -xp.inf)), usable
 
 
-def warn_that_all_failed() -> None:
+class Flaw(enum.IntEnum):
+    """What is wrong with the best of many fits, the worse the higher."""
+
+    NONE = 0
+    SPURIOUS = 1
+    FAILED = 2
+
+
+FLAWS = {
+    Flaw.SPURIOUS: "every fit has a component on hardly any rows, or nearly singular",
+    Flaw.FAILED: "every fit failed (see status)",
+}
+
+
+def warn_of(flaw: Flaw) -> None:
     """Says so, at the caller's caller."""
-    warnings.warn(
-        "every fit failed (see status): the best of them is not to be trusted.", stacklevel=3
-    )
+    warnings.warn(f"{FLAWS[flaw]}: the best of them is not to be trusted.", stacklevel=3)
 
 
 def best(fits: Fit) -> Fit:
@@ -51,5 +64,5 @@ def best(fits: Fit) -> Fit:
         )
     index, usable = best_lane(fits.status, fits.objective, xp=jnp)
     if not checks.traced(usable) and not bool(jnp.any(usable)):
-        warn_that_all_failed()
+        warn_of(Flaw.FAILED)
     return jax.tree.map(lambda leaf: leaf[index], fits)

@@ -13,7 +13,8 @@ from .status import Status
 
 def bic_curve(found, ax=None):
     """BIC (line) and ICL (dashed) of the best fit of each K in a `Sweep`, a colour for each family,
-    over the BIC of every lane that ended (dots); the lowest BIC of all is ringed.
+    over the BIC of every lane that ended (dots). The fit that `found.best()` returns is ringed: the
+    lowest BIC, of sound fits if there are any.
 
     Returns the axes, `ax` if given."""
     ax = fresh(6, 4) if ax is None else ax
@@ -31,7 +32,8 @@ def bic_curve(found, ax=None):
         ax.plot(ks, [row["BIC"] for row in own], "o-", lw=2, label=f"BIC, {family}", **look)
         icl = dict(marker="s", ms=4, mfc="white", lw=1.5, label=f"ICL, {family}")
         ax.plot(ks, [row["ICL"] for row in own], "--", **icl, **look)
-    lowest = min(rows, key=lambda row: row["BIC"])
+    _, family, k = found.chosen()
+    lowest = next(row for row in rows if (row["family"], row["K"]) == (family, k))
     ring = dict(ms=14, mfc="none", mec="black", mew=1.5, ls="none", label="lowest BIC")
     ax.plot(lowest["K"], lowest["BIC"], "o", **ring)
     ax.set(
@@ -46,8 +48,9 @@ def traces(fits: Fit | Mapping[str, Fit], ax=None):
     """How far below the best of them each fit was, in nats, after so many passes over the rows.
 
     `fits` is a `Fit`, single or batched, or several by name: a colour for each name, a thin line
-    for each lane, the best lane thick. Gaps under the objective's rounding are drawn at it, where a
-    dotted line says so. Returns the axes, `ax` if given.
+    for each lane, the best lane thick. A line ends where the gap is no more than the objective's
+    rounding, which a dotted line shows: the best of all ends there by definition. Returns the axes,
+    `ax` if given.
 
     >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
     >>> start = jaxgmm.initialize(jax.random.key(1), x, 2)
@@ -67,8 +70,9 @@ def traces(fits: Fit | Mapping[str, Fit], ax=None):
         ends = [lane[0][-1] if len(lane[0]) else -np.inf for lane in own]
         best = int(np.argmax(ends)) if ends else -1
         for j, (height, passes) in enumerate(own):
+            gap = top - height
             ax.plot(
-                passes, np.maximum(top - height, floor), dashes(i),
+                passes, np.where(gap > floor, gap, np.nan), dashes(i),
                 color=PALETTE[i % len(PALETTE)], lw=2.2 if j == best else 0.8,
                 alpha=1 if j == best else 0.35, label=name if j == best and name else None,
             )  # fmt: skip

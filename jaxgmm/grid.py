@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from . import checks
-from .best import best_lane, warn_that_all_failed
+from .best import Flaw, best_lane, warn_of
 from .criteria import free_parameters
 from .families import family_class, family_name
 from .fit import Fit
@@ -126,11 +126,22 @@ class Sweep:
         or "held-out" (highest; for a sweep with folds), without absent components.
 
         For each family and K that is the fit of highest objective among those that did not fail and
-        are not spurious, if there are any.
+        are not spurious, if there are any; and a family and K that have none yield to those that
+        do. A fit that is spurious, or failed, is returned only if all are, with a warning.
 
         Raises:
           ValueError: for an unknown criterion, or a family or K that the sweep does not have.
         """
+        flaw, found, k = self.chosen(criterion, family, n_components)
+        if flaw:
+            warn_of(flaw)
+        return self.fit(found, k)
+
+    def chosen(
+        self, criterion: str = "bic", family: str | None = None, n_components: int | None = None
+    ) -> tuple[Flaw, str, int]:
+        """The family and K that `best` takes, after what is wrong with its fit. Arguments and
+        errors as there."""
         checks.choice(criterion, "criterion", ("bic", "aic", "icl", "held-out"))
         families = list(self.fits) if family is None else [self._family(family)]
         ks = self.n_components if n_components is None else [self._k(n_components)]
@@ -138,14 +149,20 @@ class Sweep:
             raise ValueError("this sweep left no rows out: call sweep(..., folds=5).")
         held_out = criterion == "held-out"
 
-        def score(family, k):
+        def rank(family, k):
             value = self._scores(family, k)[criterion if held_out else criterion.upper()]
-            return np.inf if np.isnan(value) else -value if held_out else value
+            score = np.inf if np.isnan(value) else -value if held_out else value
+            return self._flaw(family, k), score, family, k
 
-        _, found, k = min((score(family, k), family, k) for family in families for k in ks)
-        if not self._best_lane(found, k)[1].any():
-            warn_that_all_failed()
-        return self.fit(found, k)
+        flaw, _, found, k = min(rank(family, k) for family in families for k in ks)
+        return flaw, found, k
+
+    def _flaw(self, family: str, k: int) -> Flaw:
+        index, usable = self._best_lane(family, k)
+        if not usable.any():
+            return Flaw.FAILED
+        spurious = self.spurious[family][self.n_components.index(k)][index]
+        return Flaw.SPURIOUS if spurious else Flaw.NONE
 
     def fit(self, family: str, n_components: int, lane: int | None = None) -> Fit:
         """One fit, without absent components: of the lane given, or of the best. Raises ValueError
