@@ -213,7 +213,7 @@ def pairs(
       x: (n, d) rows, or None for the mixture alone.
       ax: (d, d) array of axes, or None.
       level: the share of a component's probability inside its ellipse.
-      features: which to draw, by index; by default all, or the first eight.
+      features: which to draw, by index; by default all, or the first eight (the legend says so).
       names: of all d features; default: the columns of x if it is a table with names, else numbers.
       weight: (n,) row weights, for the histograms.
 
@@ -254,7 +254,7 @@ def pairs(
             if d > 1:
                 one.set_ylabel(names[feature] if j == 0 and i > 0 else "")
     _align(ax, drawn, rows)
-    _legend(ax, drawn, level)
+    _legend(ax, drawn, level, mixture.n_features)
     return ax
 
 
@@ -280,7 +280,7 @@ def _align(ax, drawn, rows) -> None:
                 ax[i, j].locator_params(axis="y", nbins=4)
 
 
-def _legend(ax, drawn, level) -> None:
+def _legend(ax, drawn, level, of: int) -> None:
     from matplotlib.lines import Line2D
 
     d = len(ax)
@@ -291,6 +291,8 @@ def _legend(ax, drawn, level) -> None:
         )
     ]
     title = f"ellipses hold {percent(level)}" if d > 1 else None
+    if d < of:
+        title = "\n".join(filter(None, (f"{d} of {of} features", title)))
     where = ax[0, -1] if d > 1 else ax[0, 0]
     where.legend(handles=lines, frameon=False, title=title, loc="upper right", fontsize="small",
                  title_fontsize="small")  # fmt: skip

@@ -11,7 +11,7 @@ from .criteria import aic, bic, icl, n_parameters
 from .densities import responsibilities
 from .mixture import Mixture
 from .status import Status
-from .tables import Table
+from .tables import Table, aligned
 
 COMPONENTS_ACROSS = 6
 MOST_FEATURES = 20
@@ -151,11 +151,7 @@ def _components(mixture: Mixture, sizes: list[str] | None, names: list[str]) -> 
 def _right(rows: list[dict]) -> list[str]:
     """Lines with the first column left and the others right."""
     cells = [list(rows[0]), *(list(row.values()) for row in rows)]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
-    return [
-        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip()
-        for line in cells
-    ]
+    return aligned(cells, [i == 0 for i in range(len(cells[0]))])
 
 
 def _of_batch(fits) -> str:

@@ -3,6 +3,27 @@
 from __future__ import annotations
 
 import math
+import unicodedata
+from collections.abc import Sequence
+
+
+def _cells(text: str) -> int:
+    """How many cells of a terminal the text fills: two for a wide character, none for a mark on the
+    one before."""
+    wide = sum(unicodedata.east_asian_width(one) in "WF" for one in text)
+    return len(text) + wide - sum(unicodedata.combining(one) > 0 for one in text)
+
+
+def aligned(rows: Sequence[Sequence[str]], left: Sequence[bool]) -> list[str]:
+    """A line for each row, columns two cells apart; to the left where it says so, else to the
+    right."""
+    widths = [max(map(_cells, column)) for column in zip(*rows, strict=True)]
+
+    def padded(text, width, to_left):
+        room = " " * (width - _cells(text))
+        return text + room if to_left else room + text
+
+    return ["  ".join(map(padded, row, widths, left)).rstrip() for row in rows]
 
 
 def _text(value) -> str:
@@ -29,13 +50,6 @@ class Table(list):
         names = list(self[0])
         cells = [names, *([_text(row[name]) for name in names] for row in self)]
         words = [all(isinstance(row[name], str) for row in self) for name in names]
-        widths = [max(len(row[i]) for row in cells) for i in range(len(names))]
-        return "\n".join(
-            "  ".join(
-                cell.ljust(width) if left else cell.rjust(width)
-                for cell, width, left in zip(row, widths, words, strict=True)
-            ).rstrip()
-            for row in cells
-        )
+        return "\n".join(aligned(cells, words))
 
     __repr__ = __str__

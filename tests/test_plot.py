@@ -124,6 +124,11 @@ def test_pairs_of_one_two_and_three_features(mixture, rows):
     one = Figure().subplots(1, 1, squeeze=False)
     assert plot.pairs(mixture, rows, one, features=[1])[0, 0] is one[0, 0]
     assert plot.pairs(mixture).shape == (3, 3)
+    said = [
+        plot.pairs(mixture, features=some)[0, -1].get_legend().get_title().get_text()
+        for some in ([0, 2], None)
+    ]
+    assert said == ["2 of 3 features\nellipses hold 90 %", "ellipses hold 90 %"]
     with pytest.raises(ValueError, match=r"names is \['a', 'b'\]"):
         plot.pairs(mixture, rows, names=["a", "b"])
 

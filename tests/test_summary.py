@@ -105,3 +105,16 @@ def test_repr_is_one_short_line(found):
 def test_names_must_fit(found):
     with pytest.raises(ValueError, match="has 3 names: the mixture has 2 features"):
         found.summary(features=["a", "b", "c"])
+
+
+def test_wide_characters_fill_two_cells(found, rows):
+    """A terminal gives a Chinese character two cells, and an accent that combines none."""
+    names = ["花の長さ", "bre\u0301dde"]
+    text = found.summary(rows, features=names)
+    lines = [line for line in text.splitlines() if line.startswith(tuple(names))]
+    shown = [line.replace(names[0], "8 cells.").replace(names[1], "6cells") for line in lines]
+    (first, second), width = shown, len("8 cells.  ")
+    assert first[:width] == "8 cells.  " and second[:width] == "6cells    "
+    assert len(first) == len(second) and "±" in first
+    table = str(jaxgmm.Table([{"種": "full", "K": 2}, {"種": "二次元", "K": 10}]))
+    assert table.splitlines() == ["種       K", "full     2", "二次元  10"]
