@@ -12,6 +12,9 @@ import jax.numpy as jnp
 PLAIN_FUSIONS = ("xla_cpu_use_fusion_emitters", False)
 # Machine code as it comes: compiled in a quarter of the time, and some five times slower.
 NOT_OPTIMISED = ("xla_backend_optimization_level", 0)
+# XLA's CPU compiler calls a library for products, and for sums and maxima too, which ends a fusion:
+# where many lanes share a product these are the slower for it, by a tenth.
+PRODUCTS_ALONE = ("xla_cpu_experimental_ynn_fusion_type", "LIBRARY_FUSION_TYPE_DOT")
 # Where a step of all fits side by side computes less than this (rows × components × features²),
 # they take less time than their program takes to compile.
 LITTLE_TO_RUN = 1e7
@@ -28,13 +31,15 @@ def _known(option: tuple) -> bool:
 
 
 @functools.cache
-def jitted(function, quickly: bool = False, runs_once: bool = False):
+def jitted(function, quickly: bool = False, runs_once: bool = False, products: bool = False):
     """`function`, its first argument static, under jit.
 
     Args:
       quickly: whether to spare the compiler's time; for CPUs.
       runs_once: whether, if so, the program runs so little that its code need not be optimised.
+      products: whether most of its work is products that many lanes share; for CPUs.
     """
     wanted = [PLAIN_FUSIONS] * quickly + [NOT_OPTIMISED] * (quickly and runs_once)
+    wanted += [PRODUCTS_ALONE] * products
     options = dict(option for option in wanted if _known(option))
     return jax.jit(function, static_argnums=0, compiler_options=options)

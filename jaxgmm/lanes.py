@@ -68,11 +68,13 @@ class Lanes:
         halved = much and cpu
         room = max(1, ROW_BYTES // (n * 4 * data.x.dtype.itemsize))
         most = min(MOST_LANES // (2 if halved else 1), room, -(-len(fold) // plan.mesh.size))
-        plan = dataclasses.replace(plan, lanes=most, quickly=quickly)
+        shared = much and plan.kernel == "auto"
+        plan = dataclasses.replace(
+            plan, lanes=most, quickly=quickly, products=shared and cpu and not quickly
+        )
         self.large = self.small = plan
         if self.large.size * of_a_lane >= WORTH_COMPILING:
             self.small = dataclasses.replace(plan, lanes=max(1, most // 8))
-        shared = much and plan.kernel == "auto"
         self.climbing = CLIMBING_ROUNDING if shared else self.safe
 
         dtype = np.dtype(data.x.dtype)

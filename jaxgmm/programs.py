@@ -51,6 +51,7 @@ class Plan:
     mesh: Mesh
     lanes: int = 0
     quickly: bool = False  # compiled
+    products: bool = False  # are most of the work
 
     @property
     def begin(self):
@@ -60,7 +61,7 @@ class Plan:
     @property
     def advance(self):
         """The function `advance`, compiled as it should be."""
-        return jitted(advance, self.quickly)
+        return jitted(advance, self.quickly, products=self.products)
 
     @property
     def size(self) -> int:

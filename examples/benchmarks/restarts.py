@@ -9,7 +9,6 @@ their ratio; what jaxgmm took to compile is apart. The last line is a whole choi
 included.
 """
 
-import argparse
 import sys
 import time
 import warnings
@@ -19,7 +18,7 @@ import jax
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
-from timing import blobs
+from timing import add_row, arguments, blobs
 
 import jaxgmm
 
@@ -48,17 +47,17 @@ def warm(function) -> float:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--rounds", type=int, default=5)
-    arguments.add_argument("--starts", default="kmeans", help="init_params of scikit-learn")
-    given = arguments.parse_args()
-    rounds, starts = given.rounds, given.starts
+    parser = arguments(__doc__)
+    parser.add_argument("--starts", default="kmeans", help="init_params of scikit-learn")
+    given = parser.parse_args()
     jax.config.update("jax_num_cpu_devices", 2)
     devices = jax.local_devices()
 
     print("microseconds for one iteration of one restart\n")
-    names = ("case", "scikit-learn", "one device", "ratio", "two devices", "ratio", "compiling (s)")
+    names = ("case", "scikit-learn", "one device", "×", "two devices", "× on two", "compiling s")
     print("".join(f"{name:>16}" for name in names))
+    if given.csv:
+        given.csv.unlink(missing_ok=True)
     for case, (n, d, k, restarts, few) in CASES.items():
         x = blobs(n, d, k, "float32")
         if case.startswith("iris"):
@@ -72,35 +71,34 @@ def main() -> None:
 
         def peer(x=x, k=k, few=few):
             GaussianMixture(
-                k, n_init=few, tol=0, max_iter=STEPS, init_params=starts, random_state=0
+                k, n_init=few, tol=0, max_iter=STEPS, init_params=given.starts, random_state=0
             ).fit(x)
 
         groups = devices[:1], devices[:2]
         first = [seconds(lambda group=group: ours(group, STEPS)) for group in groups]
         times = []
-        for _ in range(rounds):
+        for _ in range(given.rounds):
             times.append(
                 [warm(peer) / few / STEPS]
                 + [warm(lambda g=g: ours(g, STEPS)) / restarts / STEPS for g in groups]
             )
         theirs, one, two = 1e6 * np.median(times, axis=0)
         compiling = first[0] - one * 1e-6 * restarts * STEPS
-        print(
-            f"{case:>16}{theirs:16.1f}{one:16.1f}{theirs / one:16.1f}{two:16.1f}"
-            f"{theirs / two:16.1f}{compiling:16.1f}"
-        )
+        numbers = (theirs, one, theirs / one, two, theirs / two, compiling)
+        row = dict(zip(names, (case, *(f"{number:.1f}" for number in numbers)), strict=True))
+        print("".join(f"{cell:>16}" for cell in row.values()))
+        if given.csv:
+            add_row(given.csv, row)
 
     wide = load.penguins()[0]
     x = wide.astype(np.float32)  # scikit-learn needs float64 here: in float32 its fit fails
-    jax.clear_caches()
-    ks = range(1, 11)
-    both = [
-        (
-            seconds(lambda: jaxgmm.sweep(jax.random.key(0), x, ks, restarts=64).fits["full"]),
-            8 * sum(seconds(lambda k=k: GaussianMixture(k, n_init=8).fit(wide)) for k in ks),
-        )
-    ]
-    mine, theirs = np.median(both, axis=0)
+    ks, times = range(1, 11), []
+    for _ in range(given.rounds):
+        jax.clear_caches()
+        mine = seconds(lambda: jaxgmm.sweep(jax.random.key(0), x, ks, restarts=64).fits["full"])
+        theirs = sum(seconds(lambda k=k: GaussianMixture(k, n_init=8).fit(wide)) for k in ks)
+        times.append((mine, 8 * theirs))
+    mine, theirs = np.median(times, axis=0)
     print(f"\npenguins, K = 1 … 10, 64 restarts, compiling included: {mine:.1f} s;", end=" ")
     print(f"scikit-learn {theirs:.1f} s (8 restarts, times 8); ratio {theirs / mine:.1f}")
 
