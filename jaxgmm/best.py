@@ -58,6 +58,8 @@ def best(fits: Fit) -> Fit:
     >>> bool(jaxgmm.best(fits).objective == fits.objective.max())
     True
     """
+    if not isinstance(fits, Fit):
+        raise ValueError("best needs a batch of fits, as one Fit; for a sweep call its own best().")
     if jnp.ndim(fits.status) != 1:
         raise ValueError(
             f"best needs a batch of fits along one axis: status has shape {jnp.shape(fits.status)}."

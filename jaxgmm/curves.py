@@ -34,7 +34,9 @@ def bic_curve(found, ax=None):
         ax.plot(ks, [row["ICL"] for row in own], "--", **icl, **look)
     _, family, k = found.chosen()
     lowest = next(row for row in rows if (row["family"], row["K"]) == (family, k))
-    ring = dict(ms=14, mfc="none", mec="black", mew=1.5, ls="none", label="lowest BIC")
+    is_lowest = lowest["BIC"] <= min(row["BIC"] for row in rows)
+    label = "lowest BIC" if is_lowest else "lowest BIC of a sound fit"
+    ring = dict(ms=14, mfc="none", mec="black", mew=1.5, ls="none", label=label)
     ax.plot(lowest["K"], lowest["BIC"], "o", **ring)
     ax.set(
         xlabel="components K", ylabel="BIC and ICL: lower is better",

@@ -29,7 +29,8 @@ class Sweep:
       entropy: −Σ w r log r of each fit.
       spurious: which fits have a component on hardly any rows, or nearly singular (see
         `jaxgmm.status.spurious`); `best` leaves them out while others exist.
-      held_out: (K,) log-likelihood of rows left out, summed over the folds; empty without folds.
+      held_out: (K,) log-likelihood of rows left out, summed over the folds; NaN where the rows of
+        the other folds are too few for K; empty without folds.
       seconds: time of each fit, that of lanes side by side shared by passes.
       compile_seconds: () for each family; 0 where the programs were compiled before.
       total_weight: () Σ w.
@@ -78,8 +79,9 @@ class Sweep:
         likelihood = np.asarray(fits.log_likelihood[at], np.float64)
         ended = usable & (status != Status.DROPPED)
         finite = objective[np.isfinite(objective)]
-        close = max(1e-3, 8 * np.finfo(fits.objective.dtype).eps * abs(objective[index]))
-        reached = int(np.sum(usable & (objective >= objective[index] - close)))
+        top = objective[index] if len(finite) else 0.0
+        close = max(1e-3, 8 * np.finfo(fits.objective.dtype).eps * abs(top))
+        reached = int(np.sum(usable & (objective >= top - close) & (objective <= top + close)))
         scores = self._scores(family, k)
         begun = np.asarray(fits.passes[at]) > 0
         count = lambda *wanted: int(np.sum(begun & np.isin(status, wanted)))
@@ -167,9 +169,10 @@ class Sweep:
     def fit(self, family: str, n_components: int, lane: int | None = None) -> Fit:
         """One fit, without absent components: of the lane given, or of the best. Raises ValueError
         for a family, K or lane that the sweep does not have."""
-        family, at = self._family(family), self.n_components.index(self._k(n_components))
+        family, n_components = self._family(family), self._k(n_components)
+        at = self.n_components.index(n_components)
         if lane is not None:
-            checks.whole(lane, "lane", 0, self.fits[family].status.shape[1] - 1)
+            lane = checks.whole(lane, "lane", 0, self.fits[family].status.shape[1] - 1)
         index = self._best_lane(family, n_components)[0] if lane is None else lane
         one = jax.tree.map(lambda leaf: np.asarray(leaf)[at, index], self.fits[family])
         steps = int(one.steps) + 1
@@ -187,6 +190,7 @@ class Sweep:
         return name
 
     def _k(self, n_components: int) -> int:
+        n_components = checks.whole(n_components, "n_components", 1)
         if n_components not in self.n_components:
             raise ValueError(
                 f"this sweep has no K = {n_components!r}: choose one of {list(self.n_components)}."
@@ -194,8 +198,8 @@ class Sweep:
         return n_components
 
     def plot(self, ax=None):
-        """BIC and ICL against K, a colour for each family, with every restart's BIC behind; returns
-        the matplotlib axes. Raises ImportError without matplotlib."""
+        """BIC and ICL against K, a colour for each family, over the BIC of every lane that
+        ended; returns the matplotlib axes. Raises ImportError without matplotlib."""
         from . import plot
 
         return plot.bic_curve(self, ax)

@@ -14,10 +14,12 @@ import jax
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
+from .climb import Climb
 from .compiling import LITTLE_TO_RUN
 from .kernels import SAFE_ROUNDING
-from .programs import MOST_STEPS_IN_A_CALL, Data, Plan, Report, Task, climb_of
+from .programs import MOST_STEPS_IN_A_CALL, Data, Move, Moved, Plan, Report, Task, lane_of
 from .status import RUNNING, Status
+from .trees import pack, unpack
 
 MOST_LANES = 64
 # Each lane of a group keeps a few numbers per row while it starts (and weights, where there are
@@ -79,8 +81,10 @@ class Lanes:
 
         dtype = np.dtype(data.x.dtype)
         empty = lambda leaf: np.zeros((len(fold), *leaf.shape), leaf.dtype)
-        self.climb = jax.tree.map(empty, climb_of(plan, d, dtype))
+        self.one = lane_of(plan, d, dtype)
+        self.climb = jax.tree.map(empty, self.one[Climb])
         self.climb.status[:], self.climb.objective[:] = Status.DROPPED, -np.inf
+        self.climb.sums.log_likelihood[:] = -np.inf
         zeros = np.zeros(len(fold), dtype)
         self.report = Report(zeros, zeros > 0, zeros.copy(), zeros.copy())
         self.objectives = np.zeros((len(fold), MOST_STEPS_IN_A_CALL), dtype)
@@ -94,6 +98,10 @@ class Lanes:
     def drop(self, lanes) -> None:
         """Stops those of the lanes that still climb."""
         self.climb.status[lanes[self.running[lanes]]] = Status.DROPPED
+
+    def resume(self, lanes) -> None:
+        """Lets lanes that were stopped climb on."""
+        self.climb.status[lanes] = RUNNING
 
     def begin(self, lanes: np.ndarray, parent=None, component=None) -> None:
         """Starts the lanes, each by its restart's key, or by splitting a component of lane
@@ -110,11 +118,12 @@ class Lanes:
                 self.n_components[chosen], self.restart[chosen], self.fold[chosen],
                 _take(self.climb.mixture, parent[group]), component[group].astype(np.int32),
             )  # fmt: skip
+            task = pack(task, np)
             if self._is_new(plan):
                 self._compile(plan, task, splits)
                 began = time.perf_counter()
-            self.frame, *made = jax.device_get(plan.begin(plan, self.data, task, splits))
-            climb, around = _take(made, own)
+            self.frame, made = jax.device_get(plan.begin(plan, self.data, task, splits))
+            climb, around = _take(unpack(made, (self.one[Climb], self.one[Move].tolerance)), own)
             _put(self.climb, chosen[own], climb)
             self.report.rounding[chosen[own]] = around
             self.objectives[chosen[own], 0] = climb.objective
@@ -177,16 +186,16 @@ class Lanes:
         # Below this gain, steps by a kernel of such rounding wander.
         shown = (around / 10) ** 2 if limit > self.safe else 0 * around
         tolerance = np.maximum(self.tolerance, shown).astype(around.dtype)
-        given = (
-            plan, self.data, self.frame, bool(around.max() <= limit), np.int32(leave),
-            before, self.fold[chosen], tolerance, until,
-        )  # fmt: skip
+        move = pack(Move(before, self.fold[chosen], tolerance, until), np)
+        natural = bool(around.max() <= limit)
+        given = plan, self.data, self.frame, natural, np.int32(leave), move
         began = time.perf_counter()
         if self._is_new(plan):  # the small one, whose lanes have begun
             plan.advance.lower(*given).compile()
             self.compile_seconds += time.perf_counter() - began
             began = time.perf_counter()
-        end, report, objectives, passes = _take(jax.device_get(plan.advance(*given)), own)
+        moved = unpack(jax.device_get(plan.advance(*given)), self.one[Moved])
+        end, report, objectives, passes = _take(moved, own)
         _put((self.climb, self.report), chosen[own], (end, report))
         self._record(chosen[own], before.steps[own], end.steps, objectives, passes)
         self.pace = (time.perf_counter() - began) / max(1, (end.steps - before.steps[own]).max())
@@ -211,17 +220,16 @@ class Lanes:
         COMPILED.add(compiled)
         return is_new
 
-    def _compile(self, plan: Plan, task: Task, splits: bool) -> None:
+    def _compile(self, plan: Plan, task: dict, splits: bool) -> None:
         """Compiles both programs at once: XLA uses one core for half of its time."""
         began = time.perf_counter()
         first = plan.begin.lower(plan, self.data, task, splits)
-        frame, climb, around = first.out_info
-        lanes = np.zeros(plan.size, np.int32)
+        frame, _ = first.out_info
+        lanes = lambda leaf: np.zeros((plan.size, *leaf.shape), leaf.dtype)
+        move = pack(jax.tree.map(lanes, self.one[Move]), np)
         with concurrent.futures.ThreadPoolExecutor(1) as aside:
             compiled = aside.submit(first.compile)
-            plan.advance.lower(
-                plan, self.data, frame, True, np.int32(0), climb, lanes, around, lanes
-            ).compile()
+            plan.advance.lower(plan, self.data, frame, True, np.int32(0), move).compile()
             compiled.result()
         self.compile_seconds += time.perf_counter() - began
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
@@ -28,7 +29,7 @@ from .prior import Prior
 from .rows import Rows
 from .statistics import statistics
 from .status import RUNNING, spurious
-from .trees import where
+from .trees import pack, unpack, where
 
 DEVICES = "devices"
 MOST_STEPS_IN_A_CALL = 64  # so that an interrupt is heard
@@ -101,6 +102,16 @@ class Task(NamedTuple):
     component: Any
 
 
+class Move(NamedTuple):
+    """Where lanes are, and how far they go: up to `limit` steps in all, or a gain below their
+    tolerance."""
+
+    climb: Any
+    fold: Any
+    tolerance: Any
+    limit: Any
+
+
 class Report(NamedTuple):
     """What is asked of each lane beside its climb: the entropy of the responsibilities, whether a
     component is spurious, the log-likelihood of the rows that its fold leaves out, and the rounding
@@ -158,9 +169,20 @@ def _report(data: Data, frame: Frame, kernel: Choice, climb: Climb, fold) -> Rep
     return jax.vmap(one)(climb, fold)
 
 
+class Moved(NamedTuple):
+    """Where lanes came to, and the objectives and passes after each step of the call
+    (MOST_STEPS_IN_A_CALL,)."""
+
+    climb: Any
+    report: Any
+    objectives: Any
+    passes: Any
+
+
 @functools.lru_cache
-def climb_of(plan: Plan, d: int, dtype) -> Climb:
-    """The shapes of a climb."""
+def lane_of(plan: Plan, d: int, dtype) -> dict[type, Any]:
+    """The shapes and dtypes of one lane: of a `Climb`, and of what programs take and return, which
+    is packed (see `trees.pack`)."""
 
     def begin():
         x = jnp.zeros((2, d), dtype)
@@ -170,7 +192,17 @@ def climb_of(plan: Plan, d: int, dtype) -> Climb:
         unit = plan.family.identity(plan.k, d, dtype)
         return ascent.begin(Mixture(jnp.zeros(plan.k, dtype), jnp.zeros((plan.k, d), dtype), unit))
 
-    return jax.eval_shape(begin)
+    climb = jax.eval_shape(begin)
+    number = jax.ShapeDtypeStruct((), dtype)
+    whole, truth = jax.ShapeDtypeStruct((), np.int32), jax.ShapeDtypeStruct((), bool)
+    trace = lambda dtype: jax.ShapeDtypeStruct((MOST_STEPS_IN_A_CALL,), dtype)
+    report = Report(number, truth, number, number)
+    return {
+        Climb: climb,
+        Task: Task(whole, whole, whole, climb.mixture, whole),
+        Move: Move(climb, whole, number, whole),
+        Moved: Moved(climb, report, trace(dtype), trace(climb.passes.dtype)),
+    }
 
 
 def _on_devices(plan: Plan, function, n_shared: int, n_lanes: int):
@@ -181,15 +213,16 @@ def _on_devices(plan: Plan, function, n_shared: int, n_lanes: int):
     )
 
 
-def begin(plan: Plan, data: Data, task: Task, splits) -> tuple[Frame, Climb, jax.Array]:
-    """Starts a group of lanes: all by their restart's key, or if `splits` from their parents; see
-    `Ascent.opening` for where they are then.
+def begin(plan: Plan, data: Data, task: dict, splits) -> tuple[Frame, dict]:
+    """Starts a group of lanes, each with its (packed) `Task`: all by their restart's key, or if
+    `splits` from their parents; see `Ascent.opening` for where they are then.
 
-    Returns the frame, the climbs, and each one's `rounding`."""
+    Returns the frame, and the climbs with each one's `rounding` (packed)."""
     # One pass is not worth compiling two kernels.
     kernel = Choice("whitened" if plan.kernel == "auto" else plan.kernel, plan.lanes)
 
     def group(data, frame, task):
+        task = unpack(task, lane_of(plan, data.x.shape[1], data.x.dtype)[Task])
         ascent = lambda fold: _ascent(plan, data, frame, kernel, fold, data.tolerance)
         keys = jax.random.split(data.key, plan.restarts)
 
@@ -208,22 +241,20 @@ def begin(plan: Plan, data: Data, task: Task, splits) -> tuple[Frame, Climb, jax
         else:
             mixture = jax.vmap(drawn)(task)
         climb = jax.vmap(lambda mixture, fold: ascent(fold).opening(mixture))(mixture, task.fold)
-        return climb, jax.vmap(rounding)(mixture)
+        return pack((climb, jax.vmap(rounding)(mixture)))
 
     frame = _frame(plan, data)
-    return frame, *_on_devices(plan, group, 2, 1)(data, frame, task)
+    return frame, _on_devices(plan, group, 2, 1)(data, frame, task)
 
 
-def advance(
-    plan: Plan, data: Data, frame: Frame, natural, leave, climb: Climb, fold, tolerance, limit
-):
-    """Moves a group of lanes on, each up to `limit` (lanes,) steps in all, as long as more than
-    `leave` of them climb on their device. `natural` says which kernel all of them take.
+def advance(plan: Plan, data: Data, frame: Frame, natural, leave, move: dict) -> dict:
+    """Makes the (packed) `Move` of each of a group of lanes, as long as more than `leave` of them
+    climb on their device. `natural` says which kernel all of them take. Returns what `Moved` they
+    then are (packed)."""
 
-    Returns the climbs, their reports, and the objectives and passes after each step of this call
-    (lanes, MOST_STEPS_IN_A_CALL)."""
-
-    def group(data, frame, natural, leave, climb, fold, tolerance, limit):
+    def group(data, frame, natural, leave, move):
+        move = unpack(move, lane_of(plan, data.x.shape[1], data.x.dtype)[Move])
+        climb, fold, tolerance, limit = move
         kernel = Choice(plan.kernel, plan.lanes, natural if plan.kernel == "auto" else None)
         before, entries = climb.steps, jnp.arange(MOST_STEPS_IN_A_CALL)
 
@@ -247,8 +278,6 @@ def advance(
             lambda carry: jnp.sum(active(carry[0])) > leave, body,
             (climb, trace, trace.astype(climb.passes.dtype)),
         )  # fmt: skip
-        return end, _report(data, frame, kernel, end, fold), objectives, passes
+        return pack(Moved(end, _report(data, frame, kernel, end, fold), objectives, passes))
 
-    return _on_devices(plan, group, 4, 4)(
-        data, frame, natural, leave, climb, fold, tolerance, limit
-    )
+    return _on_devices(plan, group, 4, 1)(data, frame, natural, leave, move)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import jax
 import numpy as np
 
 from . import checks, row_checks
@@ -115,9 +118,18 @@ def finite_share(found: np.ndarray, first: int) -> None:
 
 
 def devices(given) -> None:
-    """Some devices, or None."""
-    if given is not None and not len(given):
+    """Some devices, each once, or None."""
+    if given is None:
+        return
+    listed = isinstance(given, Sequence | np.ndarray) and not isinstance(given, str)
+    if not listed or not all(isinstance(one, jax.Device) for one in given):
+        raise ValueError(
+            f"devices is {given!r}: give a list of some of jax.local_devices(), or None for all."
+        )
+    if not len(given):
         raise ValueError("devices is empty: give at least one, or None for all local ones.")
+    if len(set(given)) < len(given):
+        raise ValueError("devices names one twice: give each once.")
 
 
 def in_memory(data) -> None:

@@ -15,10 +15,12 @@ SPLITS = 4  # starts of K + 1 components from the best fit of K
 
 
 def ranked(lanes: Lanes, cell: np.ndarray) -> np.ndarray:
-    """The lanes of a cell, the most promising first: failed and spurious ones last."""
+    """The lanes of a cell, the most promising first: spurious, failed, and then those that were not
+    begun last."""
     status, objective = lanes.climb.status[cell], lanes.climb.objective[cell]
     failed = (status == Status.NONFINITE) | (status == Status.DEGENERATE)
-    doubt = 2 * failed + lanes.report.spurious[cell]
+    absent = lanes.climb.passes[cell] == 0
+    doubt = 4 * absent + 2 * failed + lanes.report.spurious[cell]
     return cell[np.lexsort((-np.nan_to_num(objective, nan=-np.inf), doubt))]
 
 
@@ -63,6 +65,18 @@ def halving(lanes: Lanes, cells: list[np.ndarray], splits: list) -> None:
     for cell in chosen:
         lanes.drop(ranked(lanes, cell)[1:])
     lanes.run(begun)
+
+
+def finish(lanes: Lanes, cells: list[np.ndarray]) -> None:
+    """Where the best of a cell was dropped, since those that went on all proved worse or spurious,
+    it goes to its end too: what leads at last is a fit that has ended."""
+    while True:
+        leaders = np.array([ranked(lanes, cell)[0] for cell in cells])
+        stopped = leaders[lanes.climb.status[leaders] == Status.DROPPED]
+        if not len(stopped):
+            return
+        lanes.resume(stopped)
+        lanes.run(stopped)
 
 
 STRATEGIES = {"halving": halving, "full": full}

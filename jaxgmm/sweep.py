@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from . import checks, row_checks
+from . import checks, row_checks, source_checks
 from . import prior as priors
 from .climb import STOPPING, Algorithm
 from .data import held
@@ -23,7 +23,7 @@ from .kernels import KERNELS
 from .lanes import Lanes
 from .prior import Prior
 from .programs import DEVICES, Data, Plan
-from .strategies import SPLITS, STRATEGIES, ranked
+from .strategies import SPLITS, STRATEGIES, finish, ranked
 
 
 class Progress(NamedTuple):
@@ -102,11 +102,13 @@ def sweep(
     checks.random_key(key)
     wanted = checks.distinct_wholes(n_components, "n_components", 1)
     restarts = checks.whole(restarts, "restarts", 1)
-    families = [families] if isinstance(families, str) else list(families)
+    families = [families] if isinstance(families, str) else families
+    if not isinstance(families, Sequence):
+        raise ValueError(f"families is {families!r}: give a name, or a list of names.")
     kinds = [family_class(family) for family in families]
     checks.not_repeated([family_name(kind) for kind in kinds], "families")
     x, dtype = row_checks.checked(x)
-    if checks.traced(x, weight):
+    if checks.traced(x, weight, key):
         raise ValueError("sweep runs a loop on the host: call it outside jit and vmap.")
     rows = held(x, weight, dtype)
     x = np.asarray(rows.x)[: rows.n]
@@ -125,19 +127,23 @@ def sweep(
     folds = row_checks.folds(folds, len(x))
     tolerance = np.asarray(checks.not_negative(tolerance, "tolerance"), x.dtype)
     max_steps = np.int32(checks.whole(max_steps, "max_steps", 0, MOST_STEPS))
-    if devices is not None and not len(devices):
-        raise ValueError("devices is empty: give at least one, or None for all local ones.")
-    mesh = Mesh(np.array(devices if devices is not None else jax.local_devices()), (DEVICES,))
+    source_checks.devices(devices)
+    mesh = Mesh(np.array(jax.local_devices() if devices is None else devices), (DEVICES,))
 
     distinct = row_checks.distinct_rows(x, weight, max(wanted))
     possible = tuple(k for k in wanted if k <= distinct)
     if not possible:
         row_checks.enough_distinct_rows(x, weight, min(wanted))
-    fold_of_row = None
+    fold_of_row, left = None, distinct
     if folds:
         shuffle = np.random.default_rng(np.asarray(jax.random.key_data(key))).permutation
         dealt = shuffle(1 + np.arange(len(x), dtype=np.int32) % folds)
         fold_of_row = np.pad(dealt, (0, rows.padding))
+        counted = np.ones(len(x)) if weight is None else weight
+        without = lambda fold: np.where(dealt == fold, 0, counted)
+        left = min(
+            row_checks.distinct_rows(x, without(fold), max(wanted)) for fold in range(1, folds + 1)
+        )
     data = Data(rows.x, rows.weight, fold_of_row, prior, tolerance, max_steps, key)
 
     results = {}
@@ -147,7 +153,9 @@ def sweep(
             kernel, stopping, default_prior, folds,
             strategy == "halving" and any(k - 1 in possible for k in possible), mesh,
         )  # fmt: skip
-        results[family_name(kind)] = _run(plan, data, possible, strategy, callback)
+        found = results[family_name(kind)] = _run(plan, data, possible, strategy, callback)
+        if folds:  # no fit of so many components without one of the folds
+            found["held_out"][np.array(possible) > left] = np.nan
     total = np.float64(len(x)) if weight is None else np.sum(weight, dtype=np.float64)
     columns = {
         name: {family: found[name] for family, found in results.items()}
@@ -184,6 +192,7 @@ def _run(plan: Plan, data: Data, ks: tuple[int, ...], strategy: str, callback) -
         for f in range(shape[0]) for i in range(len(ks)) if ks[i] - 1 in ks
     ]  # fmt: skip
     STRATEGIES[strategy](lanes, cells, splits)
+    finish(lanes, [index[f, i] for f in range(shape[0]) for i in range(len(ks))])
 
     climb, report_ = lanes.climb, lanes.report
     steps = np.maximum(climb.steps, 0)  # −1 where the first pass led to what is not finite

@@ -107,6 +107,8 @@ def test_a_spurious_fit_is_best_only_among_its_like(full):
         warned = pytest.warns(UserWarning, match="hardly any rows")
         with warned if n_doubtful == 5 else contextlib.nullcontext():
             assert marked.best(n_components=4).objective == objective[expected]
+        # Spurious lanes above the best are not at it.
+        assert marked.table()[3]["at best"] == "1 of 5"
 
 
 @pytest.mark.parametrize(
@@ -310,6 +312,33 @@ def test_a_number_of_components_beyond_the_rows(iris, x64):
         jaxgmm.sweep(KEY, x, 5)
 
 
+def test_halving_counts_only_lanes_that_ended():
+    """One Gaussian, 40 rows: folds in which all begun lanes of a K are spurious. A lane that was
+    never begun says nothing of the rows left out, and what leads a K has gone to its end."""
+    x = np.random.default_rng(12).normal(size=(40, 2)).astype(np.float32)
+    key = jax.random.key(12)
+    halved = jaxgmm.sweep(key, x, (1, 2, 3, 4, 5), restarts=8, folds=5)
+    whole = jaxgmm.sweep(key, x, (1, 2, 3, 4, 5), restarts=8, folds=5, strategy="full")
+    assert halved.best("held-out").mixture.n_components == 1
+    assert (halved.held_out["full"] < whole.held_out["full"] + 10)[1:].all()
+    fits = halved.fits["full"]
+    unbegun = fits.passes == 0
+    assert unbegun.any() and (fits.log_likelihood[unbegun] == -np.inf).all()
+    for k in halved.n_components:
+        assert halved.fit("full", k).status in (Status.CONVERGED, Status.MAX_STEPS)
+
+
+def test_a_fold_that_leaves_too_few_rows():
+    x = np.array([[0.0], [1.0], [2.2], [4.0], [9.0]], np.float32)
+    found = jaxgmm.sweep(jax.random.key(3), x, (2, 4, 5), restarts=2, folds=5)
+    held_out = found.held_out["full"]
+    assert np.isfinite(held_out[:2]).all() and held_out[1] < 0 and np.isnan(held_out[2])
+    assert found.table()[2]["held-out"] != found.table()[2]["held-out"]
+    weight = np.r_[np.ones(3), np.zeros(2)]
+    found = jaxgmm.sweep(jax.random.key(3), x, 3, restarts=2, folds=2, weight=weight)
+    assert np.isnan(found.held_out["full"]).all()
+
+
 def test_when_every_fit_fails(x64):
     x = np.c_[np.arange(20.0), np.ones(20)]
     found = jaxgmm.sweep(KEY, x, 1, restarts=2)
@@ -390,6 +419,10 @@ def test_progress_and_interrupts(iris, monkeypatch):
         (dict(callback=3), "callback"),
         (dict(algorithm="em"), "algorithm"),
         (dict(devices=[]), "devices is empty"),
+        (dict(devices="cpu"), "devices is 'cpu'"),
+        (dict(devices=5), "devices is 5"),
+        (dict(devices=2 * jax.local_devices()), "names one twice"),
+        (dict(families=None), "families is None"),
     ],
 )
 def test_bad_input(arguments, words, iris):
