@@ -147,7 +147,7 @@ class Lanes:
             self._run(lanes, everything - 1, self.climbing)
             misled = (self.report.rounding > self.safe) & (self.climb.status == Status.CONVERGED)
             misled &= self.climb.steps < everything[0]
-            self.climb.status[lanes[misled[lanes]]] = RUNNING
+            self.resume(lanes[misled[lanes]])
         self._run(lanes, everything, self.safe)
 
     def _run(self, lanes: np.ndarray, goals: np.ndarray, limit: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -102,9 +102,9 @@ def sweep(
     checks.random_key(key)
     wanted = checks.distinct_wholes(n_components, "n_components", 1)
     restarts = checks.whole(restarts, "restarts", 1)
-    families = [families] if isinstance(families, str) else families
-    if not isinstance(families, Sequence):
+    if not isinstance(families, Iterable):
         raise ValueError(f"families is {families!r}: give a name, or a list of names.")
+    families = [families] if isinstance(families, str) else list(families)
     kinds = [family_class(family) for family in families]
     checks.not_repeated([family_name(kind) for kind in kinds], "families")
     x, dtype = row_checks.checked(x)

@@ -373,6 +373,21 @@ def test_a_start_that_is_not_finite(iris, x64):
     assert best.history.tolist() == [-np.inf] and best.history_passes.tolist() == [1]
 
 
+def test_families_may_be_the_table_itself(iris):
+    found = jaxgmm.sweep(KEY, iris[:30], 1, restarts=1, families=jaxgmm.FAMILIES, max_steps=0)
+    assert list(found.fits) == list(jaxgmm.FAMILIES)
+
+
+def test_calls_that_are_not_meant(full):
+    with pytest.raises(ValueError, match="its own best"):
+        jaxgmm.best(full)
+    with pytest.raises(ValueError, match="outside jit and vmap"):
+        jax.vmap(lambda key: jaxgmm.sweep(key, np.eye(3), 1).total_weight)(jax.random.split(KEY))
+    assert full.fit("full", 3.0, 1.0).mixture.n_components == 3
+    with pytest.raises(ValueError, match="n_components"):
+        full.fit("full", True)
+
+
 def test_progress_and_interrupts(iris, monkeypatch):
     seen = []
     monkeypatch.setattr(lanes, "REPORT_SECONDS", 1e9)  # as if every step were quick
