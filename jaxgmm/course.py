@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import prior as priors
 from .climb import Algorithm, Ascent, Climb
 from .mixture import Mixture
 from .prior import Prior
@@ -24,7 +23,6 @@ class Plan(NamedTuple):
     algorithm: Algorithm
     stopping: str
     kernel: str
-    default_prior: bool
     capacity: int
     callback: Callable | None
 
@@ -55,7 +53,6 @@ class Course(NamedTuple):
 def framed(rows: Rows, prior: Prior | None, plan: Plan) -> tuple[Rows, Frame]:
     """The rows about their mean, and their frame."""
     rows = rows.about_mean()
-    prior = priors.default(priors.covariance_of(rows)) if plan.default_prior else prior
     prior = None if prior is None else prior.translate(-rows.centre)
     return rows, Frame(rows.centre, prior, rows.magnitude())
 

@@ -179,6 +179,11 @@ class Covariance(abc.ABC):
         """tr M of a second moment M as the family keeps it, as (c,)."""
 
     @staticmethod
+    @abc.abstractmethod
+    def largest(moment: jax.Array, d: int) -> jax.Array:
+        """The largest variance of a second moment in any direction, as (c,), to some per cent."""
+
+    @staticmethod
     def pool(values: jax.Array) -> jax.Array:
         """Per-component values (k, ...) summed into per-covariance values (c, ...)."""
         return values

@@ -136,6 +136,10 @@ class Diagonal(Covariance):
     def trace(moment):
         return jnp.sum(moment, axis=-1)
 
+    @staticmethod
+    def largest(moment, d):
+        return jnp.max(moment, axis=-1)
+
     def whiten_second(self, moment):
         return jnp.exp(2 * self.log_diagonal) * moment
 
@@ -202,3 +206,7 @@ class Spherical(Diagonal):
     @staticmethod
     def features_per_scale(d):
         return d
+
+    @staticmethod
+    def largest(moment, d):
+        return moment[:, 0] / d

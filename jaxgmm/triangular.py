@@ -158,6 +158,17 @@ class Full(Covariance):
     def trace(moment):
         return jnp.trace(moment, axis1=-2, axis2=-1)
 
+    @classmethod
+    def largest(cls, moment, d):
+        # The square of a matrix of trace 1, again and again, is the projector on its main axes.
+        def squared(_, matrix):
+            matrix = matmul(matrix, matrix)
+            return matrix / jnp.where(total > 0, cls.trace(matrix), 1)[:, None, None]
+
+        total = cls.trace(moment)
+        unit = moment / jnp.where(total > 0, total, 1)[:, None, None]
+        return jnp.sum(moment * jax.lax.fori_loop(0, 5, squared, unit), axis=(-2, -1))
+
     def whiten_second(self, moment):
         factor = self.factor
         return symmetric(matmul(matmul(factor, moment), transpose(factor)))

@@ -103,7 +103,7 @@ def test_repr_is_one_short_line(found):
 
 
 def test_names_must_fit(found):
-    with pytest.raises(ValueError, match="has 3 names: the mixture has 2 features"):
+    with pytest.raises(ValueError, match="3 names for 2 features"):
         found.summary(features=["a", "b", "c"])
 
 
