@@ -20,8 +20,8 @@ SMALL_VOLUME = 0.1
 SPIKE_WIDTH = 0.01
 # In no direction may a component have less of the data's variance than this.
 LEAST_VARIANCE = 1e-6
-# Pseudo-rows of a prior that may hold a component up, where they are most of its variance. A
-# stronger prior is meant to.
+# Pseudo-rows with the data's covariance are not to make up most of a component's variance, as far
+# as they are so few. A stronger prior is meant to, and so is a ridge.
 WEAK_STRENGTH = 0.01
 # Rows that stand for all of them where steps are looked for.
 MOST_ROWS = 1 << 14
@@ -32,9 +32,9 @@ class Doubts(NamedTuple):
 
     few_rows: less mass than 2p/d + 1, p being the parameters of its covariance (d + 2 for a full
     one), and a volume far below the others'.
-    near_singular: a direction in which most of the variance comes from the pseudo-rows of a weak
-    prior, or in which it is under a millionth of the data's; or a feature whose width is less than
-    rounding to the feature's own step leaves.
+    near_singular: a direction in which most of the variance comes from the prior's pseudo-rows, or
+    in which it is under a millionth of the data's; or a feature whose width is less than rounding
+    to the feature's own step leaves.
     outlier: neither of the two, since the few rows lie far from every other component."""
 
     few_rows: jax.Array
@@ -59,16 +59,14 @@ def doubts(
     mass = family.pool(sums.mass)
 
     few = held & (mass < 2 * family.n_parameters(1, d) / d + 1)
-    flat = family.largest(family.whiten_second(family.reduce(covariance)), d) > 1 / LEAST_VARIANCE
+    # how many times the variance of a component the data have in some direction, at the most
+    excess = family.largest(family.whiten_second(family.reduce(covariance)), d)
+    flat = held & (excess > 1 / LEAST_VARIANCE)
     widths = jnp.diagonal(family.dense(d), axis1=-2, axis2=-1)
     coarse = jnp.any(widths < steps[None] ** 2 / 12, axis=-1)
-    propped = jnp.zeros_like(few)
-    if prior is not None and prior.scatter is not None:
-        scatter = family.whiten_second(family.reduce(prior.scatter))
-        weak = jnp.minimum(1, WEAK_STRENGTH / jnp.maximum(prior.strength, WEAK_STRENGTH))
-        propped = weak * family.largest(scatter, d) > (mass + prior.strength) / 2
+    strength = 0 if prior is None else prior.strength
+    propped = jnp.minimum(strength, WEAK_STRENGTH) * excess > (mass + strength) / 2
     thin = held & (propped | coarse)
-    flat = held & flat
 
     # the components that the others are measured against
     sound = held & ~(few | thin | flat)
