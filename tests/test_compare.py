@@ -187,14 +187,14 @@ def test_profiles(compared):
 
 def test_each_method_compiles_once(iris):
     made = []
-    listen = lambda name, seconds, **_: made.append(name) if "backend_compile" in name else None
+    listen = lambda name, seconds, **_: made.append(seconds) if "backend_compile" in name else None
     jax.monitoring.register_event_duration_secs_listener(listen)
     x, other = iris.astype(np.float32), jax.random.key(9)
     first = jaxgmm.compare(KEY, x, 3, [EM(), SQUAREM()], restarts=3)
+    assert sum(first.compile_seconds.values()) > max(made)  # the clock that holds the other
     made.clear()
     again = jaxgmm.compare(other, x + 1, 3, [EM(), SQUAREM()], restarts=3)
     assert not made
-    assert again.compile_seconds["EM"] < first.compile_seconds["EM"]
     assert again.fits["EM"].objective.dtype == np.float32
     assert again.objective["EM"].dtype == np.float64
 
