@@ -58,13 +58,14 @@ def framed(rows: Rows, prior: Prior | None, plan: Plan) -> tuple[Rows, Frame]:
 
 
 def begun(
-    rows: Rows, frame: Frame, mixture: Mixture, tolerance, max_steps, plan: Plan, goes_on=False
-) -> Course:
+    rows: Rows, frame: Frame, mixture: Mixture, tolerance, max_steps, plan: Plan, goes_on=False,
+    previous=-jnp.inf,
+) -> Course:  # fmt: skip
     """The first pass, or where the same program goes on, the `Ascent.opening`; histories have room
-    for plan.capacity entries."""
+    for plan.capacity entries. See `Ascent.begin` for `previous`."""
     ascent = _ascent(rows, frame, tolerance, max_steps, plan)
     begin = ascent.opening if goes_on else ascent.begin
-    start = begin(mixture.translate(-frame.centre))
+    start = begin(mixture.translate(-frame.centre), previous)
     full = lambda value: jnp.full((plan.capacity,), value)
     return Course(start, History(full(start.objective), full(start.passes)))
 

@@ -29,8 +29,8 @@ def separation(mixture: Mixture) -> jax.Array:
     Raises ValueError for what is not one mixture.
 
     >>> m = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
-    >>> print(jaxgmm.separation(m))
-    4.0
+    >>> print(f"{jaxgmm.separation(m):.3f}")
+    4.000
     """
     checks.one_mixture(mixture)
     return jnp.min(separations(mixture.means, mixture.covariances, mixture.present))
