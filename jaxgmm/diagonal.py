@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .covariance import Covariance, excess, logarithm
+from .covariance import Covariance, logarithm_and_excess
 
 
 @functools.cache
@@ -149,9 +149,9 @@ class Diagonal(Covariance):
     @classmethod
     def maximise(cls, moment, mass, d):
         share = cls.features_per_scale(d)
-        variance = moment / (share * mass[:, None])
-        divergence = share * jnp.sum(excess(variance), axis=-1)
-        return cls(-logarithm(variance) / 2), divergence
+        mass = share * mass[:, None]
+        logarithm, excess = logarithm_and_excess(moment, mass)
+        return cls(-logarithm / 2), share * jnp.sum(excess, axis=-1)
 
     def entries(self):
         diagonal = self.log_diagonal.reshape(-1, 1)

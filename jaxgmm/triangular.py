@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .covariance import Covariance, excess, logarithm, matmul
+from .covariance import Covariance, logarithm_and_excess, matmul
 from .factors import assembled, inverse, parts, solve, symmetric, transpose
 
 
@@ -182,9 +182,10 @@ class Full(Covariance):
         root = jax.lax.linalg.cholesky(moment / mass[:, None, None], symmetrize_input=False)
         diagonal, lower = parts(root)
         # λ² − 1 − 2 log λ = 2 (λ − 1 − log λ) + (λ − 1)²: no totals are subtracted
-        divergence = jnp.sum(2 * excess(diagonal) + (diagonal - 1) ** 2, axis=-1)
+        logarithm, excess = logarithm_and_excess(diagonal)
+        divergence = jnp.sum(2 * excess + (diagonal - 1) ** 2, axis=-1)
         divergence += jnp.sum(lower**2, axis=-1)
-        return cls(-logarithm(diagonal), parts(inverse(root))[1]), divergence
+        return cls(-logarithm, parts(inverse(root))[1]), divergence
 
     def entries(self):
         return self.log_diagonal, self.lower
