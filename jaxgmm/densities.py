@@ -156,5 +156,5 @@ def _fits_in_memory(mixture: Mixture, n: int) -> None:
     if available is not None and needed > available:
         raise ValueError(
             f"n is {n}: to draw so many rows at once takes about {needed / 1e9:.1f} GB of memory, "
-            f"and {available / 1e9:.1f} GB are left: draw fewer at a time, from several keys."
+            f"and {available / 1e9:.1f} GB are left. Draw fewer at a time, each with its own key."
         )

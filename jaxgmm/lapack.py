@@ -4,10 +4,9 @@ Before version 0.12, jaxlib splits a large batched call of LAPACK on a CPU among
 pool that runs the call itself, and the call waits for them. If as many calls wait at the same time
 as the pool has threads (one on each CPU device, or one in each thread of the caller), no thread is
 left to do the work, and none of the calls ever returns. The number of threads does not bound the
-number of calls, so no size of the pool makes this impossible. jaxlib does not split a call of little
-work, and therefore every stack is passed on here in pieces that are smaller than that. `jax.vmap`
-would join the pieces again: its axis is merged with the stack's first, and the stack is cut
-afterwards.
+number of calls, so no size of the pool makes this impossible. But jaxlib does not split a call of
+little work. Every stack is therefore passed on here in pieces that are smaller than that.
+(`jax.vmap` would join the pieces again: its axis is merged with the stack's, and then it is cut.)
 
 All of the package factorizes through this module. The derivatives are those of the factorizations
 (Giles 2008, "An extended collection of matrix derivative results for forward and reverse mode

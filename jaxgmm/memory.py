@@ -22,10 +22,9 @@ def available_bytes() -> int | None:
 def _of_kernel() -> int | None:
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(
-            1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable")
-        )
-    except (OSError, StopIteration, ValueError, IndexError):
+        entries = dict(line.split(":", 1) for line in lines)
+        return 1024 * int(entries["MemAvailable"].split()[0])
+    except (OSError, KeyError, ValueError, IndexError):
         return None
 
 
