@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import checks, parameter_checks
+from . import checks, forks, parameter_checks
 from .data import opened
 from .mixture import Mixture
 from .robust_covariance import covariance_of
@@ -145,7 +145,6 @@ def checked(prior: Prior | None, d: int, dtype) -> Prior | None:
     return Prior(**{name: jnp.asarray(value, dtype) for name, value in given.items()})
 
 
-@jax.jit
 def log_prior(mixture: Mixture, prior: Prior | None) -> jax.Array:
     """log prior(θ) as (), in nats, without its constants (see `Prior`); 0 for prior=None. In the
     mixture's dtype; nothing is checked.
@@ -160,6 +159,12 @@ def log_prior(mixture: Mixture, prior: Prior | None) -> jax.Array:
     >>> bool(jnp.allclose(objective, jaxgmm.fit(x, m, max_steps=0).objective))
     True
     """
+    forks.refuse()
+    return _log_prior(mixture, prior)
+
+
+@jax.jit
+def _log_prior(mixture, prior):
     if prior is None:
         return jnp.zeros((), mixture.dtype)
     d, covariance, present = mixture.n_features, mixture.covariance, mixture.present

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from . import lapack
 from .covariance import matmul
 from .factors import inverse
 from .trees import where
@@ -67,7 +68,7 @@ def _whitening(covariance: jax.Array) -> tuple[jax.Array, jax.Array]:
     scale = jnp.sqrt(jnp.where(variance > 0, variance, 1))
     correlation = covariance / (scale[:, None] * scale[None, :])
     even = correlation + _rounding(covariance) * jnp.eye(d, dtype=covariance.dtype)
-    root = jax.lax.linalg.cholesky(even[None], symmetrize_input=False)
+    root = lapack.cholesky(even[None])
     return inverse(root, often=False)[0] / scale[None], jnp.min(jnp.diagonal(root[0])) ** 2
 
 

@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from . import checks
+from . import checks, forks
 from .algorithms import ALGORITHMS, by_name
 from .best import best_lane
 from .compiling import jitted
@@ -127,6 +127,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         X is (n, d) with at least two rows; y is ignored; sample_weight is (n,), not negative, or
         None for ones. With warm_start, a second call goes on from where the first ended. Returns
         self; warns (ConvergenceWarning) where max_iter came first."""
+        forks.refuse()
         self._validate_params()
         x = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         weight = _check_sample_weight(sample_weight, x, dtype=x.dtype, ensure_non_negative=True)
@@ -217,6 +218,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     # ---- asking ---------------------------------------------------------------------------------
 
     def _ask(self, function, X) -> np.ndarray:
+        forks.refuse()
         check_is_fitted(self)
         x = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         wide = np.promote_types(x.dtype, np.asarray(self.means_).dtype) == np.float64
@@ -245,6 +247,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     def sample(self, n_samples=1):
         """X (n_samples, d) drawn from the mixture, and the component (n_samples,) of each row, in
         rising order, as scikit-learn gives them. Raises ValueError for n_samples below 1."""
+        forks.refuse()
         check_is_fitted(self)
         if n_samples < 1:
             raise ValueError(

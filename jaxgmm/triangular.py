@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from . import lapack
 from .covariance import Covariance, logarithm_and_excess, matmul
 from .factors import assembled, inverse, parts, solve, symmetric, transpose
 
@@ -69,7 +70,11 @@ class Full(Covariance):
         # Features are first brought to unit variance, so that a tiny column loses no digits.
         scale = xp.sqrt(xp.diagonal(covariances, axis1=-2, axis2=-1))
         correlation = covariances / (scale[..., :, None] * scale[..., None, :])
-        factor = xp.linalg.inv(xp.linalg.cholesky(correlation)) / scale[..., None, :]
+        if xp is np:
+            factor = np.linalg.inv(np.linalg.cholesky(correlation))
+        else:
+            factor = lapack.inverse(lapack.cholesky(correlation))
+        factor = factor / scale[..., None, :]
         diagonal, lower = parts(factor)
         return cls(xp.log(diagonal), lower)
 
@@ -179,7 +184,7 @@ class Full(Covariance):
 
     @classmethod
     def maximise(cls, moment, mass, d):
-        root = jax.lax.linalg.cholesky(moment / mass[:, None, None], symmetrize_input=False)
+        root = lapack.cholesky(moment / mass[:, None, None])
         diagonal, lower = parts(root)
         # λ² − 1 − 2 log λ = 2 (λ − 1 − log λ) + (λ − 1)²: no totals are subtracted
         logarithm, excess = logarithm_and_excess(diagonal)
