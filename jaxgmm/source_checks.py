@@ -75,7 +75,8 @@ def on_host(operands) -> None:
     """No tracers: the host is to read."""
     if checks.traced(operands):
         raise ValueError(
-            "a stream is read by the host, pass after pass: call this outside jit and vmap."
+            "a stream is read by the host, pass after pass: call this outside jit and vmap, and "
+            "take no derivatives of it but by the mixture."
         )
 
 
