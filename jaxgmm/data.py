@@ -117,6 +117,8 @@ def opened(
     Whole numbers take the dtype `like`, or JAX's default. Raises ValueError for what are not finite
     rows with weights."""
     source_checks.devices(devices)
+    if isinstance(x, Stream | Shards):
+        source_checks.untraced_rows(weight, "weight")
     if isinstance(x, Stream):
         return _streamed(x, weight, devices, checks.float_dtype(x.survey.dtype, like))
     if isinstance(x, Shards):

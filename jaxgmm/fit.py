@@ -174,9 +174,9 @@ def fit(
       fit fixed with `jax.lax.stop_gradient`.
 
     Raises:
-      ValueError: for anything above that is not as said; for more components than distinct rows;
-        for a checkpoint of other rows, another start or other settings. Inside the loop nothing
-        raises: see `Fit.status`.
+      ValueError: for an invalid argument; for a start that is not finite (under jit and vmap such a
+        lane ends as NONFINITE); for more components than distinct rows; for a checkpoint of other
+        rows, another start or other settings. Inside the loop nothing raises: see `Fit.status`.
 
     (EM: Dempster, Laird & Rubin 1977; D as stopping rule: Kunstner, Kumar & Schmidt 2021, sec. 4.)
 
@@ -188,7 +188,7 @@ def fit(
     >>> bool(found.converged), found.history.shape == (found.steps + 1,)
     (True, True)
     """
-    checks.one_mixture(mixture)
+    checks.one_mixture(mixture, "start")
     data = opened(
         x, weight, like=mixture.dtype, devices=devices, beside=(mixture, prior, tolerance)
     )

@@ -210,6 +210,7 @@ def _program(mesh: Mesh, axis: str, weighted: bool, function, *static):
 
 def sharded(given: Shards, weight, like=None) -> ShardData:
     """The rows of `given` on its mesh, checked."""
+    source_checks.untraced_rows(given.source, "x")
     mesh = row_of(jax.devices()) if given.mesh is None else given.mesh
     axis = mesh.axis_names[0] if given.axis is None else given.axis
     checks.choice(axis, "axis", mesh.axis_names)

@@ -75,8 +75,18 @@ def on_host(operands) -> None:
     """No tracers: the host is to read."""
     if checks.traced(operands):
         raise ValueError(
-            "a stream is read by the host, pass after pass: call this outside jit and vmap, and "
-            "take no derivatives of it but by the mixture."
+            "a stream is read by the host, pass after pass: call this outside jit and vmap. Its only "
+            "derivative is that of log_likelihood with respect to the mixture."
+        )
+
+
+def untraced_rows(rows, name: str) -> None:
+    """Rows or weights that the host can lay out."""
+    if checks.traced(rows):
+        raise ValueError(
+            f"{name} is traced, and the host lays out the rows and weights of Shards and of a "
+            "Stream: pass an array (n, d) under jit, vmap, and for derivatives with respect to "
+            "rows or weights."
         )
 
 
