@@ -28,8 +28,7 @@ def float_dtype(dtype, like=None) -> np.dtype:
 
 def array(values, name: str) -> np.ndarray | jax.Array:
     """Anything like an array, as a NumPy or JAX array of numbers; else raises ValueError."""
-    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
-        raise ValueError(f"{name} has masked entries: missing values are not supported yet.")
+    unmasked(values, name)
     try:
         found = values if isinstance(values, jax.Array) else np.asarray(values)
     except ValueError as error:
@@ -47,6 +46,23 @@ def array(values, name: str) -> np.ndarray | jax.Array:
             "and convert them, e.g. with .astype(float)."
         )
     return found
+
+
+def unmasked(values, name: str) -> None:
+    """No masked entry of a NumPy masked array, nor of one within a list: NumPy would take the
+    number behind the mask, a fill value such as −9999."""
+    if _masked(values):
+        raise ValueError(
+            f"{name} has masked entries: drop or fill them (missing values are not supported yet)."
+        )
+
+
+def _masked(values) -> bool:
+    if isinstance(values, np.ma.MaskedArray):
+        return np.ma.is_masked(values)
+    return isinstance(values, list | tuple) and any(
+        _masked(each) for each in values if isinstance(each, list | tuple | np.ma.MaskedArray)
+    )
 
 
 def cast(values: np.ndarray | jax.Array, name: str, dtype) -> jax.Array:
@@ -167,6 +183,7 @@ def _finite_mixture(mixture, name: str) -> None:
         *(("covariance", c) for c in jax.tree.leaves(mixture.covariance)),
     ]
     for part, leaf in parts:
+        unmasked(leaf, f"the {name}'s {part}")
         values = np.asarray(leaf)
         good = np.isfinite(values).reshape(len(values), -1).all(axis=1)
         if not good.all():

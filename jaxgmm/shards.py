@@ -217,7 +217,7 @@ def sharded(given: Shards, weight, like=None) -> ShardData:
     if callable(given.source):
         shape = source_checks.shape_of_rows(given.shape)
         dtype = checks.float_dtype(given.dtype, like)
-        read = lambda rows: np.asarray(given.source((rows, slice(None))), dtype)
+        read = lambda rows: source_checks.plain(given.source((rows, slice(None))), dtype)
     elif isinstance(given.source, jax.Array) and not given.source.is_fully_addressable:
         found = given.source
         shape, dtype, read = found.shape, found.dtype, None

@@ -75,8 +75,8 @@ def on_host(operands) -> None:
     """No tracers: the host is to read."""
     if checks.traced(operands):
         raise ValueError(
-            "a stream is read by the host, pass after pass: call this outside jit and vmap. Its only "
-            "derivative is that of log_likelihood with respect to the mixture."
+            "a stream is read by the host, pass after pass: call this outside jit and vmap. Its "
+            "only derivative is that of log_likelihood with respect to the mixture."
         )
 
 
@@ -97,6 +97,12 @@ def shape_of_rows(shape) -> tuple[int, int]:
             f"shape is {shape}: a function that reads rows needs Shards(…, shape=(n, d))."
         )
     return checks.whole(shape[0], "shape[0]", 1), checks.whole(shape[1], "shape[1]", 1)
+
+
+def plain(found, dtype) -> np.ndarray:
+    """What a function that reads rows returned, without masked entries, as an array."""
+    checks.unmasked(found, "what the function that reads rows returned")
+    return np.asarray(found, dtype)
 
 
 def share(found: np.ndarray, n: int, d: int) -> np.ndarray:
