@@ -31,8 +31,7 @@ def float_dtype(dtype, like=None) -> np.dtype:
 def array(values, name: str) -> np.ndarray | jax.Array:
     """Anything like an array, as a NumPy or JAX array of numbers; else raises ValueError."""
     forks.refuse()
-    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
-        raise ValueError(f"{name} has masked entries: missing values are not supported yet.")
+    unmasked(values, name)
     try:
         found = values if isinstance(values, jax.Array) else np.asarray(values)
     except ValueError as error:
@@ -50,6 +49,23 @@ def array(values, name: str) -> np.ndarray | jax.Array:
             "and convert them, e.g. with .astype(float)."
         )
     return found
+
+
+def unmasked(values, name: str) -> None:
+    """No masked entry of a NumPy masked array, nor of one within a list: NumPy would take the
+    number behind the mask, a fill value such as −9999."""
+    if _masked(values):
+        raise ValueError(
+            f"{name} has masked entries: drop or fill them (missing values are not supported yet)."
+        )
+
+
+def _masked(values) -> bool:
+    if isinstance(values, np.ma.MaskedArray):
+        return np.ma.is_masked(values)
+    return isinstance(values, list | tuple) and any(
+        _masked(each) for each in values if isinstance(each, list | tuple | np.ma.MaskedArray)
+    )
 
 
 def cast(values: np.ndarray | jax.Array, name: str, dtype) -> jax.Array:
@@ -144,8 +160,9 @@ def choice(value, name: str, options) -> None:
         raise ValueError(f"unknown {name} {value!r}: choose one of {known}.")
 
 
-def one_mixture(mixture) -> None:
-    """A single mixture: not a batch of them, and not something else."""
+def one_mixture(mixture, name: str = "mixture") -> None:
+    """A single mixture of finite parameters: not a batch of them, and not something else. Absent
+    components have logits of −inf. The parameters of tracers pass."""
     forks.refuse()
     if not hasattr(mixture, "means"):
         raise ValueError(f"mixture is a {type(mixture).__name__}: pass a Mixture.")
@@ -154,6 +171,36 @@ def one_mixture(mixture) -> None:
             f"this is a batch of mixtures (means have shape {np.shape(mixture.means)}): use "
             "jax.vmap, or take one, e.g. of a batch of fits by best(fits).mixture."
         )
+    if not traced(mixture):
+        _finite_mixture(mixture, name)
+
+
+def _finite_mixture(mixture, name: str) -> None:
+    """Raises ValueError that names the first component whose parameters are not finite."""
+    logits = np.asarray(mixture.logits)
+    if np.isnan(logits).any() or not -np.inf < logits.max() < np.inf:
+        raise ValueError(
+            f"the {name}'s weights are not finite: its logits are {logits}. Every logit must be a "
+            "number, or −inf for an absent component, and one must be a number."
+        )
+    parts = [
+        ("mean", mixture.means),
+        *(("covariance", c) for c in jax.tree.leaves(mixture.covariance)),
+    ]
+    for part, leaf in parts:
+        unmasked(leaf, f"the {name}'s {part}")
+        values = np.asarray(leaf)
+        good = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+        if not good.all():
+            bad = int(np.argmin(good))
+            found = "NaN" if np.isnan(values[bad]).any() else "infinity"
+            whose = f"component {bad} has {found} in its {part}"
+            if len(values) < len(logits):
+                whose = f"components have {found} in the covariance that they share"
+            raise ValueError(
+                f"the {name}'s {whose}: make it anew with fewer components or a prior, which keep "
+                "covariances from being singular."
+            )
 
 
 def positive(value, name: str) -> None:

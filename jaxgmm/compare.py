@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import checks, row_checks, source_checks
+from . import checks, derivatives, row_checks, source_checks
 from . import prior as priors
 from .algorithms import named as named_algorithms
 from .climb import STOPPING, Algorithm
@@ -92,10 +92,9 @@ def compare(
     k = checks.whole(n_components, "n_components", 1)
     contenders = named_algorithms(algorithms)
     restarts = checks.whole(restarts, "restarts", 1)
-    if checks.traced(x, weight):
-        raise ValueError("compare runs a loop on the host: call it outside jit and vmap.")
     # The fair clock is that of one device, unless x says otherwise.
     data = opened(x, weight, devices=jax.local_devices()[:1])
+    derivatives.on_host("compare", key, data, prior, tolerance)
     if side_by_side:
         source_checks.in_memory(data)
     prior = priors.resolved(prior, data)

@@ -21,7 +21,7 @@ def free_parameters(family: type[Covariance], k, d: int):
 
 def n_parameters(mixture: Mixture) -> jax.Array | int:
     """Free parameters of the present components: weights, means and covariances. An int, or an
-    array under jit or vmap. Raises ValueError for what is not one mixture.
+    array under jit or vmap. Raises ValueError for what is not one finite mixture.
 
     >>> m = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
     >>> jaxgmm.n_parameters(m)  # a weight, two means, two variances

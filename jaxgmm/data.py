@@ -118,6 +118,8 @@ def opened(
     rows with weights."""
     forks.refuse()
     source_checks.devices(devices)
+    if isinstance(x, Stream | Shards):
+        source_checks.untraced_rows(weight, "weight")
     if isinstance(x, Stream):
         return _streamed(x, weight, devices, checks.float_dtype(x.survey.dtype, like))
     if isinstance(x, Shards):

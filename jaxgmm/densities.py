@@ -65,7 +65,8 @@ def log_joint(mixture: Mixture, x) -> jax.Array:
       (n, k) in nats, in the wider dtype of mixture and x; −inf for an absent component.
 
     Raises:
-      ValueError: for x that is not finite (n, d) rows of the mixture's features.
+      ValueError: for x that is not finite (n, d) rows of the mixture's features, and for a mixture
+        whose parameters are not finite. (Under jit and vmap values are not looked at.)
 
     (Bishop 2006, Pattern Recognition and Machine Learning, eq. 9.7.)
 
@@ -132,7 +133,7 @@ def sample(key: jax.Array, mixture: Mixture, n: int) -> tuple[jax.Array, jax.Arr
 
     Raises:
       ValueError: if n is not a whole number from 0 to 2³¹ − 1, or so many rows need more memory
-        than this machine has left.
+        than this machine has left; and for what is not one finite mixture.
 
     >>> m = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
     >>> x, component = jaxgmm.sample(jax.random.key(0), m, 5)

@@ -133,7 +133,7 @@ def m_step(mixture: Mixture, statistics: Statistics, prior: Prior | None = None)
       that and says DEGENERATE). It has the mixture's dtype and units.
 
     Raises:
-      ValueError: for what is not one mixture, `Statistics`, or a prior in its dimensions.
+      ValueError: for what is not one finite mixture, `Statistics`, or a prior in its dimensions.
 
     (Bishop 2006, eqs. 9.24–9.26; with a prior, Gauvain & Lee 1994, eqs. 47–49.)
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import checks, row_checks, source_checks
+from . import checks, derivatives, row_checks, source_checks
 from . import prior as priors
 from .checkpoint import resumable
 from .climb import STOPPING, Algorithm
@@ -168,13 +168,15 @@ def fit(
       checkpoint_every: steps between two checkpoints.
 
     Returns:
-      A `Fit`, in the dtype of x (float16: float32; whole numbers: that of the mixture). Under
-      differentiation it is forward-mode only, as every `lax.while_loop` is.
+      A `Fit`, in the dtype of x (float16: float32; whole numbers: that of the mixture). Derivatives
+      through a fit are not available yet, and raise ValueError in forward and in reverse mode:
+      differentiate `log_likelihood` and `log_prior` at the fitted mixture, or hold what enters the
+      fit fixed with `jax.lax.stop_gradient`.
 
     Raises:
-      ValueError: for anything above that is not as said; for more components than distinct rows;
-        for a checkpoint of other rows, another start or other settings. Inside the loop nothing
-        raises: see `Fit.status`.
+      ValueError: for an invalid argument; for a start that is not finite (under jit and vmap such a
+        lane ends as NONFINITE); for more components than distinct rows; for a checkpoint of other
+        rows, another start or other settings. Inside the loop nothing raises: see `Fit.status`.
 
     (EM: Dempster, Laird & Rubin 1977; D as stopping rule: Kunstner, Kumar & Schmidt 2021, sec. 4.)
 
@@ -186,7 +188,7 @@ def fit(
     >>> bool(found.converged), found.history.shape == (found.steps + 1,)
     (True, True)
     """
-    checks.one_mixture(mixture)
+    checks.one_mixture(mixture, "start")
     data = opened(
         x, weight, like=mixture.dtype, devices=devices, beside=(mixture, prior, tolerance)
     )
@@ -208,6 +210,7 @@ def fit(
         present = int(np.sum(np.asarray(mixture.logits) > -np.inf))
         row_checks.enough_distinct_in(data.pieces(), present)
 
+    data, mixture, prior, tolerance = derivatives.refuse((data, mixture, prior, tolerance))
     plan = Plan(algorithm, stopping, settled(kernel, data.n), capacity(max_steps), callback)
     if checkpoint is None:
         found = data.compute(run, mixture, prior, tolerance, max_steps, plan=plan)
@@ -217,4 +220,5 @@ def fit(
         found = _as_fit(
             *resumable(data, mixture, prior, tolerance, max_steps, plan, checkpoint, every)
         )
-    return trimmed(found, max_steps)
+    # An algorithm may close over a value that is differentiated, such as a learning rate.
+    return derivatives.refuse(trimmed(found, max_steps))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from . import prior as priors
-from . import row_checks
+from . import row_checks, singular
 from .covariance import Covariance, matmul
 from .em import m_step_from
 from .families import family_class
@@ -74,10 +74,12 @@ def from_responsibilities(
       prior: a `Prior`, or None for the plain weighted means and covariances, divided by the mass.
 
     Returns:
-      The mixture. Under prior=None a component whose covariance is singular has non-finite leaves.
+      The mixture, in the dtype of x.
 
     Raises:
-      ValueError: for an argument that is not as said.
+      ValueError: for an invalid argument; for a component whose rows leave its covariance singular
+        (a feature that is constant on them, fewer of them than features, collinear features). Under
+        jit and vmap such a component has leaves that are not finite, or no more than rounding.
 
     (Bishop 2006, eqs. 9.24–9.26.)
 
@@ -91,7 +93,9 @@ def from_responsibilities(
     resp = row_checks.responsibilities_of_rows(resp, len(x), x.dtype)
     row_checks.squares_fit(x)
     prior = priors.checked(prior, x.shape[1], x.dtype)
-    return _from_responsibilities(x, resp, weight, prior, family_class(family))
+    made = _from_responsibilities(x, resp, weight, prior, family_class(family))
+    singular.refuse(made, x, resp, weight)
+    return made
 
 
 def from_labels(
@@ -110,7 +114,7 @@ def from_labels(
       The mixture of each label's rows, in the dtype of x.
 
     Raises:
-      ValueError: for an argument that is not as said.
+      ValueError: as `from_responsibilities`.
 
     >>> m = jaxgmm.from_labels([[0.0], [2.0], [9.0], [10.0]], [0, 0, 1, 1])
     >>> np.asarray(m.means).round(2).ravel(), np.asarray(m.covariances).round(2).ravel()

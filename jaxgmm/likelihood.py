@@ -85,16 +85,16 @@ def value_of_rows(rows: Rows, mixture: Mixture) -> jax.Array:
     return with_kernel("auto", centred, rows.n, run)
 
 
-@jax.custom_jvp
-def _value(mixture, x, weight):
-    return value_of_rows(Rows.of(x, weight), mixture)
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _value(rows_per_block, mixture, x, weight):
+    return value_of_rows(Rows.of(x, weight, rows_per_block), mixture)
 
 
 @functools.partial(_value.defjvp, symbolic_zeros=True)
-def _value_jvp(primals, tangents):
+def _value_jvp(rows_per_block, primals, tangents):
     mixture, x, weight = primals
     along_mixture, along_x, along_weight = tangents
-    sums = statistics_at(Rows.of(x, weight), mixture)
+    sums = statistics_at(Rows.of(x, weight, rows_per_block), mixture)
     slope = jnp.zeros_like(sums.log_likelihood)
 
     if not all(_is_zero(leaf) for leaf in jax.tree.leaves(along_mixture, is_leaf=_is_zero)):
@@ -117,12 +117,13 @@ def _instantiate(tangent):
     return jnp.zeros(tangent.shape, tangent.dtype) if _is_zero(tangent) else tangent
 
 
-_jitted_value = jax.jit(_value)
+_jitted_value = jax.jit(_value, static_argnums=0)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def _value_of_data(mixture: Mixture, data: Data) -> jax.Array:
-    """The log-likelihood of rows that are not one array, with its gradient by the mixture."""
+    """The log-likelihood of rows that are not in one place, with its gradient by the mixture. Such
+    rows are never traced, so that they have no derivatives to lose."""
     return data.compute(value_of_rows, mixture)
 
 
@@ -144,14 +145,14 @@ def log_likelihood(
       devices: which devices share an array of many rows; all local ones by default.
 
     Returns:
-      () in nats, in the wider dtype of mixture and x. Of an array, its first and second derivatives
-      with respect to the mixture's leaves, x and weight are exact (forward, reverse, and mixed),
-      and finite at zero weights, absent components and rows far away. Of other kinds of rows it has
-      its gradient with respect to the mixture. A gradient costs about one E-step.
+      () in nats, in the wider dtype of mixture and x. Of an array or `Blocks`, its first and second
+      derivatives with respect to the mixture's leaves, x and weight are exact (forward, reverse,
+      and mixed), and finite at zero weights, absent components and rows far away. Of `Shards` and a
+      `Stream` it has its gradient with respect to the mixture. A gradient costs about one E-step.
 
     Raises:
-      ValueError: for x that is not a finite (n, d) array of the mixture's features, and for weights
-        that are negative, not finite, or not (n,).
+      ValueError: for x that is not a finite (n, d) array of the mixture's features, for weights
+        that are negative, not finite, or not (n,), and for a mixture that is not finite.
 
     Fisher's identity is in Dempster, Laird & Rubin 1977, sec. 3, eq. 3.13.
 
@@ -165,8 +166,8 @@ def log_likelihood(
            [-1.]], dtype=float32)
     """
     mixture, data = admitted(mixture, x, weight, devices)
-    if isinstance(data, ArrayData) and data.rows_per_block is None:
-        return _jitted_value(mixture, data.x, data.weight)
+    if isinstance(data, ArrayData):
+        return _jitted_value(data.rows_per_block, mixture, data.x, data.weight)
     return _value_of_data(mixture, data)
 
 

@@ -26,7 +26,7 @@ def separation(mixture: Mixture) -> jax.Array:
     Absent components count for nothing. Works under jit, vmap and grad. (Dasgupta 1999, Learning
     mixtures of Gaussians, sec. 2, with the trace for d times the largest eigenvalue.)
 
-    Raises ValueError for what is not one mixture.
+    Raises ValueError for what is not one finite mixture.
 
     >>> m = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
     >>> print(f"{jaxgmm.separation(m):.3f}")
@@ -85,7 +85,7 @@ def misassignment(mixture: Mixture) -> tuple[jax.Array, jax.Array]:
       ½ each. Works under jit and vmap.
 
     Raises:
-      ValueError: for what is not one mixture.
+      ValueError: for what is not one finite mixture.
 
     (Maitra & Melnykov 2010, J. Comput. Graph. Statist. 19, eq. 2 and theorem 1.)
 

@@ -45,13 +45,25 @@ def moments(rows, inside=None) -> Moments:
     return Moments(mass, mean, second / mass - mean[:, None] * mean[None, :])
 
 
-class _Trimming(NamedTuple):
-    """Where the trimming is. Rows count where they lie within the last `limit` of `factor` and of
-    the mean of `kept`, their moments; `whole` are those of all rows.
+class Ellipsoid(NamedTuple):
+    """The points x with |W (x − c)|² ≤ limit, W (d, d) being `factor` and c (d,) the center."""
 
-    `least` (d,) is the variance of each feature given those before it, among all rows."""
+    center: Any
+    factor: Any
+    limit: Any
+
+    def moments(self, rows) -> Moments:
+        """The moments of the rows inside, the mean being that from the center."""
+        inside = lambda x: jnp.sum(matmul(self.factor, x) ** 2, axis=0) <= self.limit
+        return moments(rows.about(rows.centre + self.center), inside)
+
+
+class _Trimming(NamedTuple):
+    """Where the trimming is: the moments `kept` of the rows inside the last `ellipsoid`, those of
+    all rows, and the smallest variance () of a feature given those before it, among all rows."""
 
     passes: Any
+    ellipsoid: Ellipsoid
     factor: Any
     kept: Moments
     whole: Moments
@@ -77,6 +89,7 @@ def _rounding(covariance: jax.Array) -> jax.Array:
     return 16 * len(covariance) * jnp.finfo(covariance.dtype).eps
 
 
+@jax.custom_jvp
 def robust_covariance(rows) -> jax.Array:
     """The weighted covariance (d, d) of the `rows` that are not far from all others, divided by
     their weight. Where none is far, it is that of all rows.
@@ -93,6 +106,11 @@ def robust_covariance(rows) -> jax.Array:
     (Repeated trimming by Mahalanobis distance: Gnanadesikan & Kettenring 1972, Biometrics 28, sec.
     3; the second bound, as the reweighting of Rousseeuw & Van Driessen 1999, Technometrics 41.)
     """
+    return trimmed(rows)[0]
+
+
+def trimmed(rows) -> tuple[jax.Array, Ellipsoid]:
+    """`robust_covariance`, and the ellipsoid inside which rows count."""
     d, dtype = len(rows.centre), rows.centre.dtype
     core, far = (jnp.asarray(d**0.5 + bound, dtype) ** 2 for bound in (CORE, FAR))
 
@@ -102,9 +120,9 @@ def robust_covariance(rows) -> jax.Array:
     def trim(loop: _Trimming) -> _Trimming:
         first = loop.passes == 0
         limit = jnp.where(loop.settled, far, core)
-        near = lambda x: jnp.sum(matmul(loop.factor, x) ** 2, axis=0) <= limit
-        about = moments(rows.about(rows.centre + loop.kept.mean), near)
-        found = about._replace(mean=loop.kept.mean + about.mean)
+        ellipsoid = Ellipsoid(loop.kept.mean, loop.factor, limit)
+        about = ellipsoid.moments(rows)
+        found = about._replace(mean=ellipsoid.center + about.mean)
         whole = where(first, found, loop.whole)
         factor, least = _whitening(found.covariance)
         least_of_all = jnp.where(first, least, loop.least)
@@ -112,18 +130,31 @@ def robust_covariance(rows) -> jax.Array:
         all_inside, same = found.mass == whole.mass, found.mass == loop.kept.mass
         flat = _flat(found, whole) | ((least <= 2 * tiny) & (least_of_all > 2 * tiny))
         ends = (loop.settled | flat | (loop.passes == 1) & all_inside) & ~first
-        kept = where(ends & (flat | all_inside), whole, found)
+        last = where(ends & (flat | all_inside), (whole, everything), (found, ellipsoid))
         settled = ~first & (same | (loop.passes == MOST_PASSES - 2))
-        return _Trimming(loop.passes + 1, factor, kept, whole, least_of_all, settled, ends)
+        kept, ellipsoid = last
+        return _Trimming(
+            loop.passes + 1, ellipsoid, factor, kept, whole, least_of_all, settled, ends
+        )
 
     nothing = Moments(*(jnp.zeros(shape, dtype) for shape in ((), (d,), (d, d))))
     tiny = _rounding(nothing.covariance)
     no = jnp.array(False)
-    # No factor: the first pass takes all rows.
+    # Without a factor all rows are inside, as in the first pass.
+    everything = Ellipsoid(nothing.mean, nothing.covariance, far)
     begin = _Trimming(
-        jnp.int32(0), nothing.covariance, nothing, nothing, nothing.mass, settled=no, finished=no
+        jnp.int32(0), everything, nothing.covariance, nothing, nothing, nothing.mass, no, no
     )
-    return jax.lax.while_loop(unfinished, trim, begin).kept.covariance
+    end = jax.lax.while_loop(unfinished, trim, begin)
+    return end.kept.covariance, end.ellipsoid
+
+
+@robust_covariance.defjvp
+def _(primals, tangents):
+    """Which rows are far does not change with their values, but at single points."""
+    covariance, ellipsoid = trimmed(*primals)
+    of_inside = lambda rows: ellipsoid.moments(rows).covariance
+    return covariance, jax.jvp(of_inside, primals, tangents)[1]
 
 
 def covariance_of(rows) -> jax.Array:

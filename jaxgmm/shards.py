@@ -210,13 +210,14 @@ def _program(mesh: Mesh, axis: str, weighted: bool, function, *static):
 
 def sharded(given: Shards, weight, like=None) -> ShardData:
     """The rows of `given` on its mesh, checked."""
+    source_checks.untraced_rows(given.source, "x")
     mesh = row_of(jax.devices()) if given.mesh is None else given.mesh
     axis = mesh.axis_names[0] if given.axis is None else given.axis
     checks.choice(axis, "axis", mesh.axis_names)
     if callable(given.source):
         shape = source_checks.shape_of_rows(given.shape)
         dtype = checks.float_dtype(given.dtype, like)
-        read = lambda rows: np.asarray(given.source((rows, slice(None))), dtype)
+        read = lambda rows: source_checks.plain(given.source((rows, slice(None))), dtype)
     elif isinstance(given.source, jax.Array) and not given.source.is_fully_addressable:
         found = given.source
         shape, dtype, read = found.shape, found.dtype, None

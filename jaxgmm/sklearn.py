@@ -129,7 +129,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         self; warns (ConvergenceWarning) where max_iter came first."""
         forks.refuse()
         self._validate_params()
-        x = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        x = self._rows(X, ensure_min_samples=2)
+        checks.unmasked(sample_weight, "sample_weight")
         weight = _check_sample_weight(sample_weight, x, dtype=x.dtype, ensure_non_negative=True)
         x, weight = x[weight > 0], weight[weight > 0]
         if len(x) < self.n_components:
@@ -167,6 +168,11 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     def fit_predict(self, X, y=None, sample_weight=None):
         """`fit`, then the likeliest component (n,) of each row."""
         return self.fit(X, y, sample_weight).predict(X)
+
+    def _rows(self, X, **how) -> np.ndarray:
+        """X as scikit-learn checks it; it would take the numbers behind a mask."""
+        checks.unmasked(X, "X")
+        return validate_data(self, X, dtype=[np.float64, np.float32], **how)
 
     def _prior(self, weight) -> Prior | None:
         if self.reg_covar == 0:
@@ -220,7 +226,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     def _ask(self, function, X) -> np.ndarray:
         forks.refuse()
         check_is_fitted(self)
-        x = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        x = self._rows(X, reset=False)
         wide = np.promote_types(x.dtype, np.asarray(self.means_).dtype) == np.float64
         with jax.enable_x64(bool(wide)):
             return np.asarray(function(from_sklearn(self), padded(x)))[: len(x)]
@@ -233,6 +239,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         """Mean log-likelihood of the rows, in nats; weighted by sample_weight (n,) if given."""
         each = self.score_samples(X)
         if sample_weight is not None:
+            checks.unmasked(sample_weight, "sample_weight")
             sample_weight = _check_sample_weight(sample_weight, each[:, None], dtype=np.float64)
         return float(np.average(each, weights=sample_weight))
 

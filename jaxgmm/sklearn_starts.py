@@ -8,6 +8,7 @@ from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.utils import check_random_state
 from threadpoolctl import threadpool_limits  # scikit-learn needs it too
 
+from . import checks
 from .compiling import LITTLE_TO_RUN, jitted
 from .families import family_class
 from .given import from_responsibilities
@@ -22,12 +23,7 @@ def starts_of(estimator, x, weight, prior: Prior | None, weighted: bool) -> list
     """`n_init` starts for rows x (n, d) of positive weight (n,), as an estimator's parameters say.
     Unless `weighted`, random numbers are drawn as for rows without weights."""
     kind = estimator.covariance_type
-    given = {
-        "weights_": estimator.weights_init,
-        "means_": estimator.means_init,
-        "covariances_": estimator.precisions_init,
-    }
-    given = {name: np.asarray(value) for name, value in given.items() if value is not None}
+    given = _given(estimator)
     _same_shapes(given, estimator.n_components, x.shape[1], kind)
     if "covariances_" in given:
         given["covariances_"] = _covariances(given["covariances_"], kind)
@@ -51,6 +47,15 @@ def starts_of(estimator, x, weight, prior: Prior | None, weighted: bool) -> list
                 )  # fmt: skip
             starts.append(jax.device_get(start))
     return starts
+
+
+def _given(estimator) -> dict[str, np.ndarray]:
+    """What the estimator is given of its starts, by the name of the attribute that it sets."""
+    names = {"weights_": "weights_init", "means_": "means_init", "covariances_": "precisions_init"}
+    values = {attribute: getattr(estimator, name) for attribute, name in names.items()}
+    for attribute, value in values.items():
+        checks.unmasked(value, names[attribute])
+    return {name: np.asarray(value) for name, value in values.items() if value is not None}
 
 
 def is_quick(estimator, x) -> bool:

@@ -75,7 +75,18 @@ def on_host(operands) -> None:
     """No tracers: the host is to read."""
     if checks.traced(operands):
         raise ValueError(
-            "a stream is read by the host, pass after pass: call this outside jit and vmap."
+            "a stream is read by the host, pass after pass: call this outside jit and vmap. Its "
+            "only derivative is that of log_likelihood with respect to the mixture."
+        )
+
+
+def untraced_rows(rows, name: str) -> None:
+    """Rows or weights that the host can lay out."""
+    if checks.traced(rows):
+        raise ValueError(
+            f"{name} is traced, and the host lays out the rows and weights of Shards and of a "
+            "Stream: pass an array (n, d) under jit, vmap, and for derivatives with respect to "
+            "rows or weights."
         )
 
 
@@ -86,6 +97,12 @@ def shape_of_rows(shape) -> tuple[int, int]:
             f"shape is {shape}: a function that reads rows needs Shards(…, shape=(n, d))."
         )
     return checks.whole(shape[0], "shape[0]", 1), checks.whole(shape[1], "shape[1]", 1)
+
+
+def plain(found, dtype) -> np.ndarray:
+    """What a function that reads rows returned, without masked entries, as an array."""
+    checks.unmasked(found, "what the function that reads rows returned")
+    return np.asarray(found, dtype)
 
 
 def share(found: np.ndarray, n: int, d: int) -> np.ndarray:

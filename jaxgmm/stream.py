@@ -46,6 +46,7 @@ class Stream(Source):
         """The blocks, from the first on. Raises ValueError for one that is not (n_i, d)."""
         d, dtype = None, None
         for number, block in enumerate(self._given()):
+            source_checks.untraced_rows(block, f"block {number} of the stream")
             block = np.asarray(checks.array(block, f"block {number} of the stream"))
             d = block.shape[1] if d is None and block.ndim == 2 else d
             source_checks.block(block, number, d)

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from . import checks, row_checks, source_checks
+from . import checks, derivatives, row_checks, source_checks
 from . import prior as priors
 from .climb import STOPPING, Algorithm
 from .data import held
@@ -116,8 +116,7 @@ def sweep(
     table = x
     x, dtype = row_checks.checked(x)
     features = named(features, table, x.shape[1])
-    if checks.traced(x, weight, key):
-        raise ValueError("sweep runs a loop on the host: call it outside jit and vmap.")
+    derivatives.on_host("sweep", key, x, weight, prior, tolerance)
     rows = held(x, weight, dtype)
     x = np.asarray(rows.x)[: rows.n]
     weight = None if weight is None else np.asarray(rows.weight)[: rows.n]
