@@ -129,7 +129,9 @@ def sample(key: jax.Array, mixture: Mixture, n: int) -> tuple[jax.Array, jax.Arr
 
     Returns:
       x (n, d) in the mixture's dtype and units, and the component (n,) that each row came from, 0 …
-      k − 1.
+      k − 1. The rows have derivatives with respect to the means and the covariance's leaves, each
+      at the component that it came from. They have none with respect to the logits, since a
+      component is drawn: the gradient of an expectation by the weights is not that of its sample.
 
     Raises:
       ValueError: if n is not a whole number from 0 to 2³¹ − 1, or so many rows need more memory

@@ -197,7 +197,7 @@ def initialize(
     Returns:
       A finite mixture in the dtype of x. M-steps use the default prior, so that a component on few
       rows has a covariance. No two means drawn are equal while distinct rows remain. Works under
-      jit and vmap, over keys, data sets and weights.
+      jit and vmap, over keys, data sets and weights; derivatives are those at the rows drawn.
 
     Raises:
       ValueError: for an argument that is not as said; for more components than distinct rows.

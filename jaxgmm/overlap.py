@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import checks, lapack
+from . import checks, derivatives, lapack
 from .covariance import matmul
 from .mixture import Mixture
 
@@ -15,6 +15,10 @@ ANGLES = 16384
 # Frequencies at which a characteristic function is summed, in few and in many dimensions.
 FREQUENCIES = {True: 16384, False: 4096}
 MANY = 6
+NOT_DIFFERENTIABLE = (
+    "derivatives of misassignment and overlap are not available: differentiate separation, or hold "
+    "the mixture fixed with jax.lax.stop_gradient."
+)
 # Quadratic functions with all coefficients below this many roundings are ties.
 TIE = 64
 
@@ -85,7 +89,8 @@ def misassignment(mixture: Mixture) -> tuple[jax.Array, jax.Array]:
       ½ each. Works under jit and vmap.
 
     Raises:
-      ValueError: for what is not one finite mixture.
+      ValueError: for what is not one finite mixture, and where a derivative is taken: it is not
+        available.
 
     (Maitra & Melnykov 2010, J. Comput. Graph. Statist. 19, eq. 2 and theorem 1.)
 
@@ -95,7 +100,9 @@ def misassignment(mixture: Mixture) -> tuple[jax.Array, jax.Array]:
            [0.023, 0.   ]], dtype=float32)
     """
     checks.one_mixture(mixture)
-    return _misassignment(mixture)
+    # Where covariances are equal, or nearly so, the derivative of the singular vectors is not
+    # finite, and at a plane boundary the rays miss a part of it.
+    return _misassignment(derivatives.refuse(mixture, NOT_DIFFERENTIABLE))
 
 
 @jax.jit

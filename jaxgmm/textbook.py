@@ -95,7 +95,8 @@ def textbook_em(x, mixture: Mixture, *, epsilon: float = 1e-5, max_steps: int = 
       A `Fit` of the mixture after the last update, in the wider dtype of x and start.
       history[t] / n is what the notebook sees in its iteration t, history[-1] belongs to the
       mixture returned, `residual` is the last change of the mean log-likelihood, and `objective` is
-      the log-likelihood.
+      the log-likelihood. It has derivatives in forward mode (`jax.jvp`), those of the steps made;
+      in reverse mode JAX refuses the loop.
 
     Raises:
       ValueError: for an argument that is not as said.

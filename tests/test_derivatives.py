@@ -1,0 +1,238 @@
+"""Derivatives are those of central differences, or they are refused: never silently wrong."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxgmm
+from jaxgmm import Blocks, Mixture, Prior
+
+N, D, K = 30, 2, 3
+RANDOM = np.random.default_rng(3)
+X = RANDOM.normal(size=(N, D)) + 3 * RANDOM.integers(0, K, N)[:, None]
+WEIGHT = RANDOM.uniform(0.5, 2, N)
+RESPONSIBILITIES = RANDOM.dirichlet(np.ones(K), N)
+LABELS = np.arange(N) % K
+KEY = jax.random.key(1)
+
+
+def values(family, mixture, x, weight, prior):
+    """Every function with a derivative, of mixture, rows, weights and prior."""
+    blocks, sums = Blocks(x, 7), jaxgmm.e_step(mixture, x, weight)
+    own = jaxgmm.responsibilities(mixture, x)
+    found = {
+        "log_joint": jaxgmm.log_joint(mixture, x),
+        "log_prob": jaxgmm.log_prob(mixture, x),
+        "responsibilities": own,
+        "log_likelihood": jaxgmm.log_likelihood(mixture, x, weight),
+        "log_likelihood of blocks": jaxgmm.log_likelihood(mixture, blocks, weight),
+        "complete_log_likelihood": jaxgmm.complete_log_likelihood(mixture, x, own, weight),
+        "log_prior": jaxgmm.log_prior(mixture, prior),
+        "e_step": sums,
+        "e_step of blocks": jaxgmm.e_step(mixture, blocks, weight),
+        "m_step": jaxgmm.m_step(mixture, sums),
+        "m_step with a prior": jaxgmm.m_step(mixture, sums, prior),
+        "from_responsibilities": jaxgmm.from_responsibilities(
+            x, RESPONSIBILITIES, family=family, weight=weight, prior=prior
+        ),
+        "from_labels": jaxgmm.from_labels(x, LABELS, K, family=family, weight=weight),
+        "from_data": Prior.from_data(x, weight, prior.strength),
+        "from_data of blocks": Prior.from_data(blocks, weight),
+        "aic": jaxgmm.aic(mixture, x, weight),
+        "bic": jaxgmm.bic(mixture, x, weight),
+        "icl": jaxgmm.icl(mixture, x, weight),
+        "icl of blocks": jaxgmm.icl(mixture, blocks, weight),
+        "separation": jaxgmm.separation(mixture),
+        "readable": (mixture.weights, mixture.covariances, mixture.precisions),
+        "from_parameters": Mixture.from_parameters(
+            mixture.weights, mixture.means, mixture.covariances, family
+        ),
+        "sample": jaxgmm.sample(KEY, mixture, 5)[0],
+    }
+    for method in ("k-means++", "random-rows", "random-responsibilities"):
+        found[method] = jaxgmm.initialize(KEY, x, K, family=family, method=method, weight=weight)
+    return found
+
+
+def setting(family):
+    """A mixture, rows, weights and a prior, and a direction in which all of them move."""
+    mixture = jaxgmm.initialize(jax.random.key(0), X, K, family=family)
+    prior = Prior(0.7, 0.5 * np.cov(X.T), 1.5, X.mean(axis=0), 0.3)
+    at = jax.tree.map(jnp.asarray, (mixture, X, WEIGHT, prior))
+    random = np.random.default_rng(5)
+    along = jax.tree.map(lambda leaf: jnp.asarray(0.1 * random.normal(size=leaf.shape)), at)
+    scatter = along[3].scatter + along[3].scatter.T
+    return at, (*along[:3], dataclasses.replace(along[3], scatter=scatter))
+
+
+def floats(found):
+    """The numbers in each value, as one vector."""
+    return {
+        name: jnp.concatenate([jnp.ravel(leaf).astype(float) for leaf in jax.tree.leaves(value)])
+        for name, value in found.items()
+    }
+
+
+def test_derivatives_are_those_of_central_differences(family, x64):
+    """Forward and reverse, with respect to everything that a function takes."""
+    at, along = setting(family)
+
+    @jax.jit
+    def value(step):
+        moved = jax.tree.map(lambda leaf, slope: leaf + step * slope, at, along)
+        return floats(values(family, *moved))
+
+    step = 1e-5
+    high, low = value(step), value(-step)
+    expected = jax.tree.map(lambda a, b: (a - b) / (2 * step), high, low)
+    found = jax.jit(lambda: jax.jvp(value, (0.0,), (1.0,))[1])()
+    for name, slope in found.items():
+        np.testing.assert_allclose(slope, expected[name], rtol=1e-5, atol=1e-5, err_msg=name)
+    names = list(expected)
+    random = np.random.default_rng(7)
+    pull = {name: jnp.asarray(random.normal(size=expected[name].shape)) for name in names}
+    each = lambda step: {name: jnp.vdot(pull[name], slope) for name, slope in value(step).items()}
+    back = jax.jit(jax.jacrev(each))(0.0)
+    for name in names:
+        there = np.vdot(pull[name], expected[name])
+        np.testing.assert_allclose(back[name], there, rtol=1e-5, atol=1e-4, err_msg=name)
+
+
+def test_forward_derivatives_through_loops(x64):
+    """Of functions with a loop inside, which JAX cannot turn around."""
+    at, along = setting("full")
+    at, along = at[:3], along[:3]
+
+    @jax.jit
+    def value(step):
+        mixture, x, weight = jax.tree.map(lambda leaf, slope: leaf + step * slope, at, along)
+        found = jaxgmm.textbook_em(x, mixture, epsilon=1e-9, max_steps=3)
+        certificate = jaxgmm.certificate(mixture, x, weight=weight)
+        shown = certificate.objective, certificate.gradient_norm, certificate.residual
+        curvature = certificate.smallest_eigenvalue, certificate.rate
+        return floats({"textbook": (found.mixture, found.objective), "certificate": shown,
+                       "curvature": curvature})  # fmt: skip
+
+    step = 1e-5
+    high, low = value(step), value(-step)
+    expected = jax.tree.map(lambda a, b: (a - b) / (2 * step), high, low)
+    found = jax.jit(lambda: jax.jvp(value, (0.0,), (1.0,))[1])()
+    for name, slope in found.items():
+        np.testing.assert_allclose(slope, expected[name], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+# ---- what is refused --------------------------------------------------------------------------
+
+ROWS = X.astype(np.float32)
+START = jaxgmm.initialize(jax.random.key(0), ROWS, K)
+PRIOR = Prior.from_data(ROWS)
+fitted = functools.partial(jaxgmm.fit, max_steps=3)
+
+
+def of_offset(c):
+    return fitted(ROWS + c, START).mixture.means.sum()
+
+
+def along(function, *at):
+    """The forward derivative."""
+    return jax.jvp(function, at, jax.tree.map(jnp.ones_like, at))[1]
+
+
+def looped(c):
+    return jax.lax.fori_loop(0, 2, lambda _, total: total + of_offset(total), c)
+
+
+TRANSFORMED = {
+    "jvp": lambda: along(of_offset, 0.0),
+    "jvp of jit": lambda: along(jax.jit(of_offset), 0.0),
+    "jit of jvp": lambda: jax.jit(lambda c: along(of_offset, c))(0.0),
+    "linearize": lambda: jax.linearize(jax.jit(of_offset), 0.0),
+    "grad": lambda: jax.grad(of_offset)(0.0),
+    "grad of jit": lambda: jax.grad(jax.jit(of_offset))(0.0),
+    "jacfwd of vmap": lambda: jax.jacfwd(jax.vmap(of_offset))(jnp.zeros(2)),
+    "jvp of jit of vmap": lambda: along(jax.jit(jax.vmap(of_offset)), jnp.zeros(2)),
+    "vmap of jvp": lambda: jax.vmap(lambda c: along(of_offset, c))(jnp.zeros(2)),
+    "map": lambda: along(lambda c: jax.lax.map(of_offset, c), jnp.zeros(2)),
+    "cond": lambda: along(lambda c: jax.lax.cond(c > -1, of_offset, jnp.sin, c), 0.0),
+    "loop": lambda: along(looped, 0.0),
+    "checkpoint": lambda: jax.grad(jax.checkpoint(of_offset))(0.0),
+}
+
+
+@pytest.mark.parametrize("transformed", TRANSFORMED)
+def test_derivatives_of_a_fit_are_refused(transformed):
+    with pytest.raises(ValueError, match="derivatives through a fit are not available yet"):
+        TRANSFORMED[transformed]()
+
+
+ARGUMENTS = {
+    "weight": (lambda w: fitted(ROWS, START, weight=w), jnp.ones(N)),
+    "start": (lambda start: fitted(ROWS, start), START),
+    "prior": (lambda s: fitted(ROWS, START, prior=Prior(s, PRIOR.scatter)), 0.1),
+    "tolerance": (lambda tolerance: fitted(ROWS, START, tolerance=tolerance), 1e-9),
+    "blocks": (lambda x: fitted(Blocks(x, 8), START), jnp.asarray(ROWS)),
+    "shards": (lambda start: fitted(jaxgmm.Shards(ROWS), start), START),
+    "stream": (lambda start: fitted(jaxgmm.Stream([ROWS]), start), START),
+    "learning rate": (
+        lambda rate: fitted(ROWS, START, jaxgmm.Gradient(optax.sgd(rate))), 0.1,
+    ),
+    "sweep": (lambda x: jaxgmm.sweep(KEY, x, 2).fits["full"], jnp.asarray(ROWS)),
+    "prior of a sweep": (
+        lambda s: jaxgmm.sweep(KEY, ROWS, 2, prior=Prior(s, PRIOR.scatter)).fits["full"], 0.1,
+    ),
+    "compare": (lambda x: jaxgmm.compare(KEY, x, 2, ["em"]).fits["em"], jnp.asarray(ROWS)),
+    "tolerance of compare": (
+        lambda t: jaxgmm.compare(KEY, ROWS, 2, ["em"], tolerance=t).fits["em"], 1e-9,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("argument", ARGUMENTS)
+def test_derivatives_by_every_argument_are_refused(argument):
+    function, at = ARGUMENTS[argument]
+    with pytest.raises(ValueError, match="derivatives through a fit are not available yet"):
+        along(lambda at: function(at).objective, at)
+
+
+def test_what_is_held_fixed_has_no_derivative_to_refuse():
+    """A fit of stopped values, or of others than those that move, differentiates as a constant."""
+    stopped = lambda c: of_offset(jax.lax.stop_gradient(c)) + c
+    assert along(stopped, 0.0) == along(jax.jit(stopped), 0.0) == 1
+    assert jax.grad(jax.jit(stopped))(0.0) == 1
+
+    def score(c, x):
+        return jaxgmm.log_likelihood(fitted(x, START).mixture, x + c)
+
+    at = fitted(ROWS, START).mixture
+    expected = jax.grad(lambda c: jaxgmm.log_likelihood(at, ROWS + c))(0.0)
+    for slope in (jax.grad(score), jax.grad(jax.jit(score))):
+        np.testing.assert_allclose(slope(0.0, ROWS), expected, rtol=1e-3, atol=1e-3)
+    many = jax.jit(jax.vmap(of_offset))(jnp.arange(2.0))
+    np.testing.assert_allclose(many, [of_offset(0.0), of_offset(1.0)], rtol=1e-4)
+
+
+@pytest.mark.parametrize("function", [jaxgmm.overlap, lambda m: jaxgmm.misassignment(m)[0]])
+def test_derivatives_of_overlap_are_refused(function):
+    """Of equal covariances they were NaN, and in one dimension a wrong number."""
+    with pytest.raises(ValueError, match="derivatives of misassignment and overlap"):
+        jax.grad(lambda mixture: function(mixture).sum())(START)
+    assert jax.jit(function)(START).shape == (K, K)
+
+
+@pytest.mark.parametrize("kind", [jaxgmm.Shards, lambda x: jaxgmm.Stream([x])])
+def test_rows_that_the_host_lays_out(kind):
+    """They have derivatives by the mixture, and refuse those by rows and weights."""
+    weight = jnp.asarray(WEIGHT, jnp.float32)
+    found = jax.grad(lambda m: jaxgmm.log_likelihood(m, kind(ROWS), weight))(START)
+    expected = jax.grad(lambda m: jaxgmm.log_likelihood(m, ROWS, weight))(START)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3)
+    with pytest.raises(ValueError, match="derivatives with respect to rows or weights"):
+        along(lambda x: jaxgmm.log_likelihood(START, kind(x)), jnp.asarray(ROWS))
+    with pytest.raises(ValueError, match="derivatives with respect to rows or weights"):
+        along(lambda w: jaxgmm.e_step(START, kind(ROWS), w).mass, weight)
