@@ -62,7 +62,8 @@ def test_fit_tells_keeps_and_draws_the_best(run, folder, tmp_path):
     with jax.enable_x64(True):
         kept = jaxgmm.load(out)
         assert kept.mixture.n_components == 2
-        bic = float(table_under(told, "ICL")["BIC"])
+        summary = told[told.index("Gaussian mixture") :]
+        bic = float(table_under(summary, "ICL")["BIC"])
         assert bic == pytest.approx(float(jaxgmm.bic(kept.mixture, x)), abs=0.006)
     assert sorted(os.listdir(tmp_path)) == ["best.npz", "best.png"]
     assert feature_names(out) == ["width", "height"]
