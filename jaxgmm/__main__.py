@@ -44,7 +44,7 @@ def fit(given) -> int:
         found = jaxgmm.sweep(
             key_of(given), rows.x, whole_numbers(given.k), restarts=given.restarts,
             families=families, weight=rows.weight, algorithm=by_name(given.algorithm),
-            folds=5 if given.criterion == "held-out" else 0, callback=report,
+            folds=5 if given.criterion == "held-out" else 0, features=rows.names, callback=report,
         )  # fmt: skip
         best = found.best(given.criterion)
     shown = (*SHOWN[:6], *(["held-out"] if given.criterion == "held-out" else []), *SHOWN[6:])
@@ -96,14 +96,14 @@ def compare(given) -> int:
     rows = varying(table(given), given.data)
     found = jaxgmm.compare(
         key_of(given), rows.x, given.k, given.algorithms.split(","),
-        restarts=given.restarts, family=given.family, weight=rows.weight,
+        restarts=given.restarts, family=given.family, weight=rows.weight, features=rows.names,
     )  # fmt: skip
     print(jaxgmm.Table({name: row[name] for name in COMPARED} for row in found.table()))
     if given.plot:
         from . import plot
 
         draw(plot.comparison(found)[0].figure, given.plot)
-    return 0
+    return int(all((fits.status >= jaxgmm.Status.NONFINITE).all() for fits in found.fits.values()))
 
 
 # ---- what they share ---------------------------------------------------------------------------

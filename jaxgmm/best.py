@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import checks
+from . import checks, forks
 from .fit import Fit
 from .status import Status
 
@@ -58,6 +58,7 @@ def best(fits: Fit) -> Fit:
     >>> bool(jaxgmm.best(fits).objective == fits.objective.max())
     True
     """
+    forks.refuse()
     if not isinstance(fits, Fit):
         raise ValueError("best needs a batch of fits, as one Fit; for a sweep call its own best().")
     if jnp.ndim(fits.status) != 1:

@@ -27,10 +27,11 @@ from .em import m_step_from
 from .likelihood import expected
 from .mixture import Mixture
 from .prior import Prior, log_prior
+from .robust_covariance import covariance_of
 from .rows import Rows
 from .spectrum import columns_of, extremes, project, spectral_radius, start_like
+from .spurious import doubts
 from .statistics import Statistics, about_mixture, statistics
-from .status import doubts
 
 # The Hessian takes some three passes for each parameter, up to this many.
 MOST_PARAMETERS = 1000
@@ -57,9 +58,9 @@ class Certificate:
         stationary point it is no more than a hint.
       rate_error: () at a stationary point, an eigenvalue of the Jacobian lies within this of
         `rate`; the rate itself is much closer as a rule.
-      few_rows, near_singular: (k,) booleans, components that are likely artefacts: of less mass
-        than d + 2 (a full covariance; see `status.doubts`), or with a direction in which they are
-        under a millionth of the data's variance.
+      few_rows, near_singular: (k,) booleans, components that are likely artifacts: small ones of
+        less mass than d + 2 (a full covariance), or with a direction in which most of their
+        variance is the prior's, or less than a millionth of the data's (see `spurious.Doubts`).
       tolerance: () of D, below which the mixture counts as stationary.
     """
 
@@ -120,7 +121,7 @@ class Certificate:
 
     @property
     def spurious(self) -> np.ndarray:
-        """Indices of the components that are likely artefacts."""
+        """Indices of the components that are likely artifacts."""
         return np.flatnonzero(np.asarray(self.few_rows) | np.asarray(self.near_singular))
 
     def _numbers(self):
@@ -192,12 +193,9 @@ def certificate(
     Eigenvalue Problems, sec. 6.2.)
     """
     mixture, data = admitted(mixture, x, weight, devices)
-    default_prior = isinstance(prior, str)
-    if default_prior:
-        checks.choice(prior, "prior", ("default",))
-    prior = priors.checked(None if default_prior else prior, mixture.n_features, data.dtype)
+    prior = priors.resolved(prior, data)
     tolerance = jnp.asarray(checks.not_negative(tolerance, "tolerance"), data.dtype)
-    return data.compute(_certify, mixture, prior, tolerance, default_prior=default_prior)[0]
+    return data.compute(_certify, mixture, prior, tolerance, data.compute(covariance_of))[0]
 
 
 def slope_of(at: Callable, offsets, sums: Statistics, prior: Prior | None):
@@ -207,10 +205,8 @@ def slope_of(at: Callable, offsets, sums: Statistics, prior: Prior | None):
     return jax.grad(lambda o: expected(at(o), here, sums) + log_prior(at(o), prior))(offsets)
 
 
-def _certify(rows: Rows, mixture, prior, tolerance, *, default_prior=False):
+def _certify(rows: Rows, mixture, prior, tolerance, covariance):
     """The certificate, and the Hessian (p, p) in relative coordinates, leaf after leaf."""
-    covariance = priors.covariance_of(rows.about_mean())
-    prior = priors.default(covariance) if default_prior else prior
     # One kernel, the safe one: choosing inside the program would compile both.
     take_pass = lambda at: statistics(*about_mixture(at, rows), "whitened")
     sums = take_pass(mixture)
@@ -248,7 +244,9 @@ def _certify(rows: Rows, mixture, prior, tolerance, *, default_prior=False):
     product = lambda along: project(scale * em(along / scale), free, unit)
     rate, error = spectral_radius(product, project(start_like(zero), free, unit))
     k, broadcast = mixture.n_components, lambda doubt: jnp.broadcast_to(doubt, (k,))
-    few, tight = (broadcast(doubt) & mixture.present for doubt in doubts(mixture, sums, covariance))
+    steps = jnp.zeros_like(mixture.means[0])  # those of the rows are not known here
+    found = doubts(mixture, sums, covariance, prior, steps)
+    few, tight = (broadcast(doubt) & mixture.present for doubt in found[:2])
     value = sums.log_likelihood + log_prior(mixture, prior)
     found = Certificate(
         value, sums.log_likelihood, total, jnp.sum(free, dtype=jnp.int32) - 1,

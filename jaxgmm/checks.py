@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from . import forks
+
 
 def traced(*trees) -> bool:
     """Whether any leaf is a tracer, so that there are no values to look at."""
@@ -28,6 +30,7 @@ def float_dtype(dtype, like=None) -> np.dtype:
 
 def array(values, name: str) -> np.ndarray | jax.Array:
     """Anything like an array, as a NumPy or JAX array of numbers; else raises ValueError."""
+    forks.refuse()
     unmasked(values, name)
     try:
         found = values if isinstance(values, jax.Array) else np.asarray(values)
@@ -86,6 +89,7 @@ def narrowed(values: np.ndarray, name: str, dtype) -> np.ndarray:
 
 def random_key(key) -> None:
     """One JAX random key, of either style."""
+    forks.refuse()
     typed = isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     old = not typed and getattr(key, "dtype", None) == np.uint32 and np.shape(key) == (2,)
     if not (typed and key.shape == ()) and not old:
@@ -159,6 +163,7 @@ def choice(value, name: str, options) -> None:
 def one_mixture(mixture, name: str = "mixture") -> None:
     """A single mixture of finite parameters: not a batch of them, and not something else. Absent
     components have logits of −inf. The parameters of tracers pass."""
+    forks.refuse()
     if not hasattr(mixture, "means"):
         raise ValueError(f"mixture is a {type(mixture).__name__}: pass a Mixture.")
     if np.ndim(mixture.means) != 2:

@@ -106,24 +106,24 @@ class Ascent:
     stopping: str
     kernel: str | Choice
 
-    def begin(self, mixture: Mixture) -> Climb:
-        """The first pass."""
+    def begin(self, mixture: Mixture, previous=-jnp.inf) -> Climb:
+        """The first pass. Under "relative" and "absolute" its objective stops the climb where it
+        is as near to `previous`, the objective that an earlier climb ended with."""
         sums = evaluate(mixture, self.rows, self.kernel)
         step = m_step_from(mixture, sums, self.prior)
         objective = sums.log_likelihood + log_prior(mixture, self.prior)
-        # No step yet: under "relative" and "absolute" nothing stops it.
-        status = self._status(mixture, sums, step, objective, jnp.inf, 0)
+        status = self._status(mixture, sums, step, objective, previous, 0)
         state = self.algorithm.init(mixture, sums)
         return Climb(mixture, state, sums, step, objective, status, jnp.int32(0), jnp.float32(1))
 
-    def opening(self, mixture: Mixture) -> Climb:
+    def opening(self, mixture: Mixture, previous=-jnp.inf) -> Climb:
         """Where a loop of steps begins. EM takes the step that it is given: one that leads nowhere
         but through the first pass, so that the loop's pass serves and no other is compiled. Other
         methods want the first pass before."""
         if getattr(type(self.algorithm), "move", None) is not EM.move:
-            return self.begin(mixture)
+            return self.begin(mixture, previous)
         blank = jax.tree.map(jnp.zeros_like, jax.eval_shape(self.begin, mixture))
-        unknown = jnp.full_like(blank.objective, -jnp.inf)
+        unknown = jnp.full_like(blank.objective, previous)
         return blank._replace(
             mixture=mixture, em_step=Step.nowhere(mixture), steps=jnp.int32(-1),
             sums=dataclasses.replace(blank.sums, log_likelihood=unknown),

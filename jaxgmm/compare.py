@@ -4,6 +4,7 @@ one clock."""
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
@@ -12,17 +13,20 @@ import numpy as np
 
 from . import checks, derivatives, row_checks, source_checks
 from . import prior as priors
-from .algorithms import named
+from .algorithms import named as named_algorithms
 from .climb import STOPPING, Algorithm
 from .comparison import Comparison
 from .course import Plan
 from .data import opened
+from .dependence import explained
 from .families import family_class
+from .feature_names import named
 from .fit import MOST_STEPS, Fit, capacity, run, trimmed
 from .initialize import METHODS, initialize
 from .kernels import KERNELS, settled
 from .prior import Prior
 from .referee import forward_price, verdict
+from .status import Status
 
 
 def compare(
@@ -41,6 +45,7 @@ def compare(
     kernel: str = "auto",
     stopping: str = "kl",
     side_by_side: bool = False,
+    features: Sequence[str] | None = None,
     callback: Callable[[str, int, Fit], None] | None = None,
 ) -> Comparison:
     """Runs every algorithm from every start.
@@ -60,6 +65,8 @@ def compare(
       side_by_side: False runs the starts one after another, which is the fair clock. True runs them
         under vmap, which can be quicker in all; but then every start waits for the slowest, a line
         search for the longest, and the time is shared out by passes. Not for a `Stream`.
+      features: names of the d features, for messages; default: the columns of x if it is a table
+        with names, else numbers.
       callback: called on the host with (name, start, `Fit`) after each fit.
 
     Returns:
@@ -83,17 +90,15 @@ def compare(
     checks.random_key(key)
     family_class(family)
     k = checks.whole(n_components, "n_components", 1)
-    contenders = named(algorithms)
+    contenders = named_algorithms(algorithms)
     restarts = checks.whole(restarts, "restarts", 1)
     # The fair clock is that of one device, unless x says otherwise.
     data = opened(x, weight, devices=jax.local_devices()[:1])
     derivatives.on_host("compare", key, data, prior, tolerance)
     if side_by_side:
         source_checks.in_memory(data)
-    if isinstance(prior, str):
-        checks.choice(prior, "prior", ("default",))
-        prior = data.compute(priors.of_rows, np.asarray(0.01, data.dtype))
-    prior = priors.checked(prior, data.n_features, data.dtype)
+    prior = priors.resolved(prior, data)
+    row_checks.weights_count_rows(weight)
     checks.choice(method, "method", METHODS)
     tolerance = checks.not_negative(tolerance, "tolerance")
     max_steps = checks.whole(max_steps, "max_steps", 0, MOST_STEPS)
@@ -111,7 +116,7 @@ def compare(
     clock = _together if side_by_side else _one_by_one
     fits, seconds, compile_seconds = {}, {}, {}
     for name, algorithm in contenders.items():
-        plan = Plan(algorithm, stopping, kernel, False, capacity(max_steps), None)
+        plan = Plan(algorithm, stopping, kernel, capacity(max_steps), None)
 
         def climb_from(start, most, plan=plan):
             return data.compute(run, start, prior, tolerance, most, plan=plan)
@@ -121,6 +126,11 @@ def compare(
             if callback is not None:
                 callback(name, start, one)
         fits[name] = _stacked([jax.device_get(one) for one in found])
+
+    if all((found.status >= Status.NONFINITE).all() for found in fits.values()):
+        first, _ = next(iter(data.pieces()))
+        names = named(features, x, data.n_features)
+        warnings.warn(explained("Every fit failed", np.asarray(first), names), stacklevel=2)
 
     total = float(data.n if weight is None else np.sum(np.asarray(weight, np.float64)))
     ends = verdict(data, total, prior, fits)

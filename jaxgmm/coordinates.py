@@ -26,6 +26,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
+from . import lapack
 from .covariance import matmul
 from .factors import assembled, inverse, parts, transpose
 from .mixture import Mixture
@@ -162,11 +163,11 @@ class PrecisionCholesky(_Factored):
     """The Cholesky factor R of the precision, Σ⁻¹ = RRᵀ, by log-diagonal and strict lower part."""
 
     def describe(self, whitening, near):
-        return _lower_root(whitening)
+        return lapack.lower_root(whitening)
 
     def whitening(self, factor):
         # WᵀW = RRᵀ; with the features in reverse order, Wᵀ is the Cholesky factor.
-        return _reverse(_lower_root(_reverse(transpose(factor)))).swapaxes(-1, -2)
+        return _reverse(lapack.lower_root(_reverse(transpose(factor)))).swapaxes(-1, -2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,11 +196,11 @@ class SquareRoot(_Factored):
         if near is not None:
             near = _mirrored(near)
             return _root_near(matmul(factor, transpose(factor)), near)
-        left, scale, _ = jnp.linalg.svd(factor)
+        left, scale, _ = lapack.svd(factor)
         return matmul(left * scale[..., None, :], transpose(left))
 
     def whitening(self, factor):
-        return inverse(_lower_root(_mirrored(factor)), often=False)
+        return inverse(lapack.lower_root(_mirrored(factor)), often=False)
 
 
 COORDINATES = {
@@ -223,13 +224,6 @@ def _mirrored(lower: jax.Array) -> jax.Array:
     return lower + transpose(jnp.tril(lower, -1))
 
 
-def _lower_root(matrix: jax.Array) -> jax.Array:
-    """The Cholesky factor of AᵀA, without forming it (which would cost half the digits)."""
-    upper = jnp.linalg.qr(matrix, mode="r")
-    sign = jnp.where(jnp.diagonal(upper, axis1=-2, axis2=-1) < 0, -1, 1).astype(upper.dtype)
-    return transpose(sign[..., None] * upper)
-
-
 @jax.custom_jvp
 def _root_near(square: jax.Array, root: jax.Array) -> jax.Array:
     """`root`, as a function of its square: S dS + dS S = d(S²)."""
@@ -239,7 +233,7 @@ def _root_near(square: jax.Array, root: jax.Array) -> jax.Array:
 @_root_near.defjvp
 def _root_near_jvp(primals, tangents):
     root, (along, _) = primals[1], tangents
-    values, vectors = jnp.linalg.eigh(root)
+    values, vectors = lapack.eigh(root)
     inside = matmul(matmul(transpose(vectors), along), vectors)
     inside = inside / (values[..., :, None] + values[..., None, :])
     return root, matmul(matmul(vectors, inside), transpose(vectors))

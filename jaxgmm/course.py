@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import prior as priors
 from .climb import Algorithm, Ascent, Climb
 from .mixture import Mixture
 from .prior import Prior
@@ -24,7 +23,6 @@ class Plan(NamedTuple):
     algorithm: Algorithm
     stopping: str
     kernel: str
-    default_prior: bool
     capacity: int
     callback: Callable | None
 
@@ -55,19 +53,19 @@ class Course(NamedTuple):
 def framed(rows: Rows, prior: Prior | None, plan: Plan) -> tuple[Rows, Frame]:
     """The rows about their mean, and their frame."""
     rows = rows.about_mean()
-    prior = priors.default(priors.covariance_of(rows)) if plan.default_prior else prior
     prior = None if prior is None else prior.translate(-rows.centre)
     return rows, Frame(rows.centre, prior, rows.magnitude())
 
 
 def begun(
-    rows: Rows, frame: Frame, mixture: Mixture, tolerance, max_steps, plan: Plan, goes_on=False
-) -> Course:
+    rows: Rows, frame: Frame, mixture: Mixture, tolerance, max_steps, plan: Plan, goes_on=False,
+    previous=-jnp.inf,
+) -> Course:  # fmt: skip
     """The first pass, or where the same program goes on, the `Ascent.opening`; histories have room
-    for plan.capacity entries."""
+    for plan.capacity entries. See `Ascent.begin` for `previous`."""
     ascent = _ascent(rows, frame, tolerance, max_steps, plan)
     begin = ascent.opening if goes_on else ascent.begin
-    start = begin(mixture.translate(-frame.centre))
+    start = begin(mixture.translate(-frame.centre), previous)
     full = lambda value: jnp.full((plan.capacity,), value)
     return Course(start, History(full(start.objective), full(start.passes)))
 

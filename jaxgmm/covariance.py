@@ -39,14 +39,23 @@ def _stacked(a: jax.Array, b: jax.Array) -> jax.Array:
     return functools.reduce(jnp.add, terms)
 
 
-def logarithm(t: jax.Array) -> jax.Array:
-    """log t, to full relative accuracy where t is near 1 too."""
-    return jnp.where(jnp.abs(t - 1) < 0.5, jnp.log1p(t - 1), jnp.log(t))
+# So near 1 a logarithm is summed as a series, of so many terms that they leave less than rounding.
+NEAR_ONE = 0.5
+SERIES_TERMS = {"float32": 7, "float64": 15}
 
 
-def excess(t: jax.Array) -> jax.Array:
-    """t − 1 − log t: non-negative, and accurate where t is near 1."""
-    return (t - 1) - logarithm(t)
+def logarithm_and_excess(a: jax.Array, b: jax.Array | float = 1.0) -> tuple[jax.Array, jax.Array]:
+    """log t and t − 1 − log t for t = a / b, positive: both to full relative accuracy where a is
+    near b too, and the second never negative."""
+    u = (a - b) / b  # a − b is exact where a is near b
+    s = u / (2 + u)
+    tail, square = jnp.zeros_like(s), s * s
+    for term in range(SERIES_TERMS[str(s.dtype)], 0, -1):
+        tail = square * (1 / (2 * term + 1) + tail)
+    far = jnp.log(a / b)
+    close = jnp.abs(u) < NEAR_ONE
+    excess = jnp.where(close, s * (u - 2 * tail), u - far)
+    return jnp.where(close, u - excess, far), excess
 
 
 class Covariance(abc.ABC):
@@ -177,6 +186,11 @@ class Covariance(abc.ABC):
     @abc.abstractmethod
     def trace(moment: jax.Array) -> jax.Array:
         """tr M of a second moment M as the family keeps it, as (c,)."""
+
+    @staticmethod
+    @abc.abstractmethod
+    def largest(moment: jax.Array, d: int) -> jax.Array:
+        """The largest variance of a second moment in any direction, as (c,), to some per cent."""
 
     @staticmethod
     def pool(values: jax.Array) -> jax.Array:

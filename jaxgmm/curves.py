@@ -34,7 +34,7 @@ def bic_curve(found, ax=None):
         ax.plot(ks, [row["ICL"] for row in own], "--", **icl, **look)
     _, family, k = found.chosen()
     lowest = next(row for row in rows if (row["family"], row["K"]) == (family, k))
-    is_lowest = lowest["BIC"] <= min(row["BIC"] for row in rows)
+    is_lowest = lowest["BIC"] <= np.nanmin([lowest["BIC"], *(row["BIC"] for row in rows)])
     label = "lowest BIC" if is_lowest else "lowest BIC of a sound fit"
     ring = dict(ms=14, mfc="none", mec="black", mew=1.5, ls="none", label=label)
     ax.plot(lowest["K"], lowest["BIC"], "o", **ring)

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import checks, row_checks, source_checks
+from . import checks, forks, row_checks, source_checks
 from .mixture import Mixture
 from .reading import StreamData
 from .rows import BUCKETED_ROWS, Held, Rows, Source, bucket
@@ -116,6 +116,7 @@ def opened(
 
     Whole numbers take the dtype `like`, or JAX's default. Raises ValueError for what are not finite
     rows with weights."""
+    forks.refuse()
     source_checks.devices(devices)
     if isinstance(x, Stream | Shards):
         source_checks.untraced_rows(weight, "weight")

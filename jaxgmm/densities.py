@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from . import checks, row_checks
+from . import checks, memory, row_checks
 from .mixture import Mixture
 
 ROWS_PER_STEP = 4096
@@ -134,8 +134,8 @@ def sample(key: jax.Array, mixture: Mixture, n: int) -> tuple[jax.Array, jax.Arr
       component is drawn: the gradient of an expectation by the weights is not that of its sample.
 
     Raises:
-      ValueError: if n is not a whole number from 0 to 2³¹ − 1, and for what is not one finite
-        mixture.
+      ValueError: if n is not a whole number from 0 to 2³¹ − 1, or so many rows need more memory
+        than this machine has left; and for what is not one finite mixture.
 
     >>> m = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
     >>> x, component = jaxgmm.sample(jax.random.key(0), m, 5)
@@ -144,4 +144,20 @@ def sample(key: jax.Array, mixture: Mixture, n: int) -> tuple[jax.Array, jax.Arr
     """
     checks.random_key(key)
     checks.one_mixture(mixture)
-    return _sample(key, mixture, checks.whole(n, "n", 0, MOST_DRAWN))
+    n = checks.whole(n, "n", 0, MOST_DRAWN)
+    if not checks.traced(key, mixture):
+        _fits_in_memory(mixture, n)
+    return _sample(key, mixture, n)
+
+
+def _fits_in_memory(mixture: Mixture, n: int) -> None:
+    # A row is drawn from 2k random numbers that choose its component and 2d that place it; bits,
+    # normal numbers and the rows lie side by side (measured: 0.8 to 1.4 of this).
+    numbers = 2 * mixture.n_components + 5 * mixture.n_features
+    needed = n * numbers * mixture.dtype.itemsize
+    available = memory.available_bytes() if jax.default_backend() == "cpu" else None
+    if available is not None and needed > available:
+        raise ValueError(
+            f"n is {n}: to draw so many rows at once takes about {needed / 1e9:.1f} GB of memory, "
+            f"and {available / 1e9:.1f} GB are left. Draw fewer at a time, each with its own key."
+        )

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .covariance import Covariance, excess, logarithm
+from .covariance import Covariance, logarithm_and_excess
 
 
 @functools.cache
@@ -136,6 +136,10 @@ class Diagonal(Covariance):
     def trace(moment):
         return jnp.sum(moment, axis=-1)
 
+    @staticmethod
+    def largest(moment, d):
+        return jnp.max(moment, axis=-1)
+
     def whiten_second(self, moment):
         return jnp.exp(2 * self.log_diagonal) * moment
 
@@ -145,9 +149,9 @@ class Diagonal(Covariance):
     @classmethod
     def maximise(cls, moment, mass, d):
         share = cls.features_per_scale(d)
-        variance = moment / (share * mass[:, None])
-        divergence = share * jnp.sum(excess(variance), axis=-1)
-        return cls(-logarithm(variance) / 2), divergence
+        mass = share * mass[:, None]
+        logarithm, excess = logarithm_and_excess(moment, mass)
+        return cls(-logarithm / 2), share * jnp.sum(excess, axis=-1)
 
     def entries(self):
         diagonal = self.log_diagonal.reshape(-1, 1)
@@ -202,3 +206,7 @@ class Spherical(Diagonal):
     @staticmethod
     def features_per_scale(d):
         return d
+
+    @staticmethod
+    def largest(moment, d):
+        return moment[:, 0] / d

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from . import checks
 from . import prior as priors
-from .covariance import excess
+from .covariance import logarithm_and_excess
 from .mixture import Mixture
 from .prior import Prior
 from .statistics import Statistics
@@ -80,8 +80,8 @@ def m_step_from(mixture: Mixture, sums: Statistics, prior: Prior | None) -> Step
         count = jnp.where(present, jnp.maximum(count + prior.concentration - 1, 0), 0)
     all_count = jnp.sum(count)
     weights = count / all_count
-    ratio = mixture.weights / jnp.where(weights > 0, weights, 1)
-    gain = all_count * jnp.sum(jnp.where(weights > 0, weights * excess(ratio), mixture.weights))
+    lost = logarithm_and_excess(mixture.weights, jnp.where(weights > 0, weights, 1))[1]
+    gain = all_count * jnp.sum(jnp.where(weights > 0, weights * lost, mixture.weights))
 
     # means: pseudo-rows at the prior's mean join the rows
     mass, shift, spread = sums.mass, sums.shift, sums.spread

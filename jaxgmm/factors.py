@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from . import lapack
 from .covariance import matmul
 
 # Up to this many features a loop over columns, of all matrices at once, is faster than a call of
@@ -73,9 +74,8 @@ def inverse(factor: jax.Array, often: bool = True) -> jax.Array:
     d = factor.shape[-1]
     if d > UNTHREADED:
         return _by_halves(factor, often)
-    eye = jnp.broadcast_to(jnp.eye(d, dtype=factor.dtype), factor.shape)
     if d > LOOPED or not often:
-        return jax.lax.linalg.triangular_solve(factor, eye, left_side=True, lower=True)
+        return lapack.inverse(factor)
 
     def eliminate(j, inverse):
         column = jax.lax.dynamic_index_in_dim(factor, j, 2)
@@ -85,7 +85,8 @@ def inverse(factor: jax.Array, often: bool = True) -> jax.Array:
         inverse = inverse - jnp.where(below, column, 0) * row
         return jax.lax.dynamic_update_index_in_dim(inverse, row, j, 1)
 
-    return jax.lax.fori_loop(0, d, eliminate, eye)
+    unit = jnp.broadcast_to(jnp.eye(d, dtype=factor.dtype), factor.shape)
+    return jax.lax.fori_loop(0, d, eliminate, unit)
 
 
 def _by_halves(factor: jax.Array, often: bool) -> jax.Array:
@@ -106,12 +107,6 @@ def solve(factor: jax.Array, vectors: jax.Array, transposed: bool = False) -> ja
     """W⁻¹ v, or W⁻ᵀ v, for vectors (k, d) and lower-triangular factors (c, d, d)."""
     (k, d), dtype = vectors.shape, jnp.promote_types(factor.dtype, vectors.dtype)
     factor, vectors = jnp.broadcast_to(factor, (k, d, d)).astype(dtype), vectors.astype(dtype)
-    if d <= LOOPED:
-        return jax.lax.linalg.triangular_solve(
-            factor, vectors[..., None], left_side=True, lower=True, transpose_a=transposed
-        )[..., 0]
-    # On two cores two large calls of LAPACK at once, this one and a Cholesky factor, would wait for
-    # one another for ever: each holds a thread that the other's parts need.
     rows = transpose(factor) if transposed else factor
 
     def substitute(i, found):
@@ -121,7 +116,7 @@ def solve(factor: jax.Array, vectors: jax.Array, transposed: bool = False) -> ja
         value = (take(vectors) - jnp.sum(row * found, axis=1)) / take(row)
         return jax.lax.dynamic_update_index_in_dim(found, value, j, 1)
 
-    return jax.lax.fori_loop(0, d, substitute, jnp.zeros_like(vectors))
+    return jax.lax.fori_loop(0, d, substitute, jnp.zeros_like(vectors), unroll=d <= LOOPED)
 
 
 def symmetric(matrix: jax.Array) -> jax.Array:

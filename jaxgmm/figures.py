@@ -87,15 +87,3 @@ def marginal(mixture: Mixture, features) -> Marginal:
         np.asarray(mixture.means, np.float64)[present][:, features],
         covariances[:, features][:, :, features],
     )
-
-
-def names_of(x, names, d: int) -> list[str]:
-    """The features' names: those given, or the columns of a table, or numbers."""
-    if names is None:
-        columns = getattr(x, "columns", None)
-        named = columns is not None and len(columns) == d
-        names = list(columns) if named else [f"feature {i + 1}" for i in range(d)]
-    names = [names] if isinstance(names, str) else [str(name) for name in names]
-    if len(names) != d:
-        raise ValueError(f"names is {names}: give one for each of the mixture's {d} features.")
-    return names

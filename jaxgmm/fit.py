@@ -194,10 +194,9 @@ def fit(
     )
     row_checks.same_features(mixture.n_features, data.n_features)
     mixture = jax.tree.map(lambda leaf: jnp.asarray(leaf, data.dtype), mixture)
-    default_prior = isinstance(prior, str)
-    if default_prior:
-        checks.choice(prior, "prior", ("default",))
-    prior = priors.checked(None if default_prior else prior, mixture.n_features, data.dtype)
+    prior = priors.resolved(prior, data)
+    if prior is not None:
+        row_checks.weights_count_rows(weight)
     tolerance = jnp.asarray(checks.not_negative(tolerance, "tolerance"), data.dtype)
     max_steps = checks.whole(max_steps, "max_steps", 0, MOST_STEPS)
     checks.callback(callback)
@@ -212,9 +211,7 @@ def fit(
         row_checks.enough_distinct_in(data.pieces(), present)
 
     data, mixture, prior, tolerance = derivatives.refuse((data, mixture, prior, tolerance))
-    plan = Plan(
-        algorithm, stopping, settled(kernel, data.n), default_prior, capacity(max_steps), callback
-    )
+    plan = Plan(algorithm, stopping, settled(kernel, data.n), capacity(max_steps), callback)
     if checkpoint is None:
         found = data.compute(run, mixture, prior, tolerance, max_steps, plan=plan)
     else:

@@ -15,6 +15,7 @@ from .families import family_class
 from .kernels import MOST_ROWS, Whitened, block_rows
 from .mixture import Mixture
 from .prior import Prior
+from .robust_covariance import moments
 from .rows import Rows
 from .statistics import Statistics
 
@@ -56,7 +57,7 @@ def _from_responsibilities(x, resp, weight, prior, family):
     rows = Rows.centred(x, weight)
     prior = None if prior is None else prior.translate(-rows.centre)
     k = resp.shape[1]
-    even = even_scales(family, priors.covariance_of(rows), k)
+    even = even_scales(family, moments(rows).covariance, k)
     return given_shares(family, rows, jnp.transpose, k, resp, prior, even).translate(rows.centre)
 
 

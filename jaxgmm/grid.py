@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 
 import jax
 import numpy as np
 
 from . import checks
-from .best import Flaw, best_lane, warn_of
+from .best import Flaw, best_lane
 from .criteria import free_parameters
 from .families import family_class, family_name
 from .fit import Fit
+from .remarks import RowTable
 from .status import Status
+from .sweep_remarks import remarks_on
 from .tables import Table
 
 
@@ -27,8 +30,9 @@ class Sweep:
       fits: a batched `Fit` for each family; components beyond K are absent. `DROPPED` lanes were
         stopped early. A lane that was never begun has objective −inf.
       entropy: −Σ w r log r of each fit.
-      spurious: which fits have a component on hardly any rows, or nearly singular (see
-        `jaxgmm.status.spurious`); `best` leaves them out while others exist.
+      artifact: (K, lanes, k) which components are artifacts: on hardly any rows, or nearly singular
+        (see `jaxgmm.spurious.Doubts`).
+      outlier: (K, lanes, k) which lie on a few rows far from all other components.
       held_out: (K,) log-likelihood of rows left out, summed over the folds; NaN where the rows of
         the other folds are too few for K; empty without folds.
       seconds: time of each fit, that of lanes side by side shared by passes.
@@ -36,11 +40,13 @@ class Sweep:
       total_weight: () Σ w.
       n_components, restarts: what was asked for.
       impossible: numbers of components for which the data have too few distinct rows.
+      rows: the rows and their names, for what `best` has to say about them.
     """
 
     fits: dict[str, Fit]
     entropy: dict[str, jax.Array]
-    spurious: dict[str, jax.Array]
+    artifact: dict[str, jax.Array]
+    outlier: dict[str, jax.Array]
     held_out: dict[str, jax.Array]
     seconds: dict[str, jax.Array]
     compile_seconds: dict[str, jax.Array]
@@ -48,17 +54,25 @@ class Sweep:
     n_components: tuple[int, ...] = dataclasses.field(metadata=dict(static=True))
     restarts: int = dataclasses.field(metadata=dict(static=True))
     impossible: tuple[int, ...] = dataclasses.field(metadata=dict(static=True))
+    rows: RowTable = dataclasses.field(metadata=dict(static=True))
 
     def __repr__(self) -> str:
         ks = ", ".join(map(str, self.n_components))
         return f"Sweep({', '.join(self.fits)}; K = {ks}; {self.restarts} restarts)"
 
+    @property
+    def spurious(self) -> dict[str, np.ndarray]:
+        """(K, lanes) which fits have an artifact for a component; `best` leaves them out while
+        others exist."""
+        return {family: np.asarray(found).any(axis=-1) for family, found in self.artifact.items()}
+
     def table(self) -> Table:
         """A row for each family and K, as plain dicts; printed, an aligned table.
 
         log-likelihood and median are of the best lane and over the lanes that ended; AIC, BIC and
-        ICL (lower is better) are of the best lane; "at best" counts the lanes whose objective is
-        within 1e-3 nats (or its rounding) of the best; passes and seconds are those of all lanes.
+        ICL (lower is better) are of the best lane, and NaN where every lane failed; "at best"
+        counts the lanes whose objective is within 1e-3 nats (or its rounding) of the best; passes
+        and seconds are those of all lanes.
         """
         rows = Table()
         for family, fits in self.fits.items():
@@ -86,7 +100,7 @@ class Sweep:
         begun = np.asarray(fits.passes[at]) > 0
         count = lambda *wanted: int(np.sum(begun & np.isin(status, wanted)))
         return {
-            "log-likelihood": float(likelihood[index]),
+            "log-likelihood": float(likelihood[index]) if usable.any() else float("nan"),
             "median": float(np.median(likelihood[ended])) if ended.any() else float("nan"),
             **scores,
             "at best": f"{reached} of {int(np.sum(begun))}" if len(finite) else "0",
@@ -106,9 +120,13 @@ class Sweep:
             np.asarray(self.spurious[family][at]),
         )  # fmt: skip
 
-    def _scores(self, family: str, k: int) -> dict[str, float]:
+    def _scores(self, family: str, k: int, lane: int | None = None) -> dict[str, float]:
+        """The criteria of a lane, by default of the best; NaN where every lane failed."""
         at, fits = self.n_components.index(k), self.fits[family]
-        index, _ = self._best_lane(family, k)
+        index, usable = self._best_lane(family, k)
+        if not usable.any():
+            return dict.fromkeys(("AIC", "BIC", "ICL", "held-out"), float("nan"))
+        index = index if lane is None else lane
         likelihood = float(fits.log_likelihood[at, index])
         uncertainty = float(self.entropy[family][at, index])
         p = free_parameters(family_class(family), k, fits.mixture.means.shape[-1])
@@ -129,15 +147,24 @@ class Sweep:
 
         For each family and K that is the fit of highest objective among those that did not fail and
         are not spurious, if there are any; and a family and K that have none yield to those that
-        do. A fit that is spurious, or failed, is returned only if all are, with a warning.
+        do. A fit that is spurious, or failed, is returned only if all are. One warning says so; or,
+        of a sound fit, names its outliers, the spurious fit whose criterion is clearly better (by
+        10 or more, which is decisive: Kass & Raftery 1995, JASA 90, sec. 3.2), and the numbers of
+        components for which every fit failed, with the columns that depend on one another.
 
         Raises:
           ValueError: for an unknown criterion, or a family or K that the sweep does not have.
         """
         flaw, found, k = self.chosen(criterion, family, n_components)
-        if flaw:
-            warn_of(flaw)
+        remarks = remarks_on(self, criterion, flaw, (found, k), self._cells(family, n_components))
+        if remarks:
+            warnings.warn(" ".join(remarks), stacklevel=2)
         return self.fit(found, k)
+
+    def _cells(self, family: str | None, n_components: int | None) -> list[tuple[str, int]]:
+        families = list(self.fits) if family is None else [self._family(family)]
+        ks = self.n_components if n_components is None else [self._k(n_components)]
+        return [(family, k) for family in families for k in ks]
 
     def chosen(
         self, criterion: str = "bic", family: str | None = None, n_components: int | None = None
@@ -145,8 +172,7 @@ class Sweep:
         """The family and K that `best` takes, after what is wrong with its fit. Arguments and
         errors as there."""
         checks.choice(criterion, "criterion", ("bic", "aic", "icl", "held-out"))
-        families = list(self.fits) if family is None else [self._family(family)]
-        ks = self.n_components if n_components is None else [self._k(n_components)]
+        cells = self._cells(family, n_components)
         if criterion == "held-out" and not all(len(values) for values in self.held_out.values()):
             raise ValueError("this sweep left no rows out: call sweep(..., folds=5).")
         held_out = criterion == "held-out"
@@ -154,12 +180,13 @@ class Sweep:
         def rank(family, k):
             value = self._scores(family, k)[criterion if held_out else criterion.upper()]
             score = np.inf if np.isnan(value) else -value if held_out else value
-            return self._flaw(family, k), score, family, k
+            return self.flaw(family, k), score, family, k
 
-        flaw, _, found, k = min(rank(family, k) for family in families for k in ks)
+        flaw, _, found, k = min(rank(*cell) for cell in cells)
         return flaw, found, k
 
-    def _flaw(self, family: str, k: int) -> Flaw:
+    def flaw(self, family: str, k: int) -> Flaw:
+        """What is wrong with the best fit of a family and K."""
         index, usable = self._best_lane(family, k)
         if not usable.any():
             return Flaw.FAILED

@@ -13,6 +13,7 @@ from .data import ArrayData, held, opened
 from .families import family_class
 from .given import even_scales, given_shares
 from .mixture import Mixture
+from .robust_covariance import FAR, covariance_of
 from .rows import Rows, sample
 
 
@@ -40,13 +41,17 @@ def _draw(key, chance: jax.Array) -> jax.Array:
 def _spread_rows(key, rows: Rows, k: int, wanted, covariance, odds):
     """`wanted` ≤ k rows drawn one after another, each with probability ∝ weight · odds(squared
     distance to the nearest row drawn before, features brought to unit variance); and each row's
-    nearest of them.
+    nearest of them. Distances count up to what two rows of data in which none is far can be apart,
+    so that rows far away are not all that is drawn.
 
     Returns the indices (k,) and labels (n,)."""
     variance = jnp.diagonal(covariance)
     scale = jax.lax.rsqrt(jnp.where(variance > 0, variance, 1))
     weight = jnp.ones(len(rows.x), rows.x.dtype) if rows.weight is None else rows.weight
     columns = rows.x.T
+    d = len(columns)
+    # Of correlated features |z| ≤ √d times a row's Mahalanobis distance.
+    farthest = 4 * d * (d**0.5 + FAR) ** 2
 
     def squared_distance(index):
         """Of each row to that one: feature by feature, all rows at once."""
@@ -55,11 +60,11 @@ def _spread_rows(key, rows: Rows, k: int, wanted, covariance, odds):
             moved = columns[feature] - columns[feature, index]
             return total + (moved * scale[feature]) ** 2
 
-        return jax.lax.fori_loop(0, len(columns), along, jnp.zeros_like(weight))
+        return jax.lax.fori_loop(0, d, along, jnp.zeros_like(weight))
 
     def draw(i, carry):
         chosen, nearest, labels = carry
-        chance = weight * jnp.where(i == 0, 1, odds(nearest))
+        chance = weight * jnp.where(i == 0, 1, odds(jnp.minimum(nearest, farthest)))
         # Once every row is at distance 0 there is nothing new to draw: any row of weight will do.
         chance = jnp.where(jnp.any(chance > 0), chance, weight)
         index = _draw(jax.random.fold_in(key, i), chance)
@@ -164,16 +169,10 @@ def split(mixture: Mixture, component: jax.Array) -> Mixture:
     )
 
 
-def _about_rows(rows: Rows) -> tuple[jax.Array, jax.Array]:
-    """Where coordinates start, and the covariance of the rows."""
+def _start(rows: Rows, key, covariance, *, k: int, family, method: str) -> Mixture:
+    """A start in the data's coordinates, for data of this covariance."""
     rows = rows.about_mean()
-    return rows.centre, priors.covariance_of(rows)
-
-
-def _start(rows: Rows, key, about, *, k: int, family, method: str) -> Mixture:
-    """A start in the data's coordinates; `about` as by `_about_rows`, if it is known."""
-    centre, covariance = _about_rows(rows) if about is None else about
-    return start(key, rows.about(centre), covariance, k, k, family, method).translate(centre)
+    return start(key, rows, covariance, k, k, family, method).translate(rows.centre)
 
 
 def initialize(
@@ -217,12 +216,10 @@ def initialize(
     if not checks.traced(data):
         row_checks.extent_fits(*data.extent())
         row_checks.enough_distinct_in(data.pieces(), k)
-    about = None
+    covariance = data.compute(covariance_of)
     if not isinstance(data, ArrayData):
         places, strata = sample(data.n)
-        if len(places) < data.n:
-            about = data.compute(_about_rows)
         x, weight = data.rows_at(places)
         weight = strata if weight is None else strata * np.asarray(weight)
         data = held(x, weight.astype(data.dtype), data.dtype)
-    return data.compute(_start, key, about, k=k, family=kind, method=method)
+    return data.compute(_start, key, covariance, k=k, family=kind, method=method)

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from . import forks
 from .families import FAMILIES
 from .files import replacing
 from .fit import Fit
@@ -120,6 +121,7 @@ def load(path: str | os.PathLike) -> Mixture | Fit:
         damaged; for float64 numbers while JAX's 64-bit mode is off.
       OSError: where there is no file that can be read.
     """
+    forks.refuse()
     about, found = _opened(path)
     if any(jax.dtypes.canonicalize_dtype(leaf.dtype) != leaf.dtype for leaf in found.values()):
         raise ValueError(

@@ -86,7 +86,8 @@ class Lanes:
         self.climb.status[:], self.climb.objective[:] = Status.DROPPED, -np.inf
         self.climb.sums.log_likelihood[:] = -np.inf
         zeros = np.zeros(len(fold), dtype)
-        self.report = Report(zeros, zeros > 0, zeros.copy(), zeros.copy())
+        none = np.zeros((len(fold), plan.k), bool)
+        self.report = Report(zeros, none, none.copy(), zeros.copy(), zeros.copy())
         self.objectives = np.zeros((len(fold), MOST_STEPS_IN_A_CALL), dtype)
         self.passes = np.zeros(self.objectives.shape, np.float32)
 

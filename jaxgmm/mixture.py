@@ -32,8 +32,8 @@ class Mixture:
     ... )
     >>> m
     Mixture(spherical, K = 2, d = 2, float32)
-    >>> m.covariances[1]
-    Array([[4., 0.],
+    >>> np.asarray(m.covariances[1]).round(3)
+    array([[4., 0.],
            [0., 4.]], dtype=float32)
     """
 

@@ -118,6 +118,6 @@ def settle(
 
 
 def _polish(data: Data, prior, mixture: Mixture) -> Fit:
-    plan = Plan(SQUAREM(), "kl", "whitened", False, capacity(MOST_STEPS), None)
+    plan = Plan(SQUAREM(), "kl", "whitened", capacity(MOST_STEPS), None)
     polished = data.compute(run, mixture, prior, jnp.asarray(POLISHED), MOST_STEPS, plan=plan)
     return jax.device_get(polished)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import checks, derivatives
+from . import checks, derivatives, lapack
 from .covariance import matmul
 from .mixture import Mixture
 
@@ -33,8 +33,8 @@ def separation(mixture: Mixture) -> jax.Array:
     Raises ValueError for what is not one finite mixture.
 
     >>> m = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
-    >>> print(jaxgmm.separation(m))
-    4.0
+    >>> print(f"{jaxgmm.separation(m):.3f}")
+    4.000
     """
     checks.one_mixture(mixture)
     return jnp.min(separations(mixture.means, mixture.covariances, mixture.present))
@@ -127,7 +127,7 @@ def _misassignment(mixture):
 
 def _negative(matrix, offset, constant) -> tuple[jax.Array, jax.Array]:
     """P(‖A z‖² + 2 bᵀA z − ‖z‖² + c < 0) for standard normal z (d,), and a bound on its error."""
-    left, scale, _ = jnp.linalg.svd(matrix)
+    left, scale, _ = (found[0] for found in lapack.svd(matrix[None]))
     square, linear = scale**2 - 1, 2 * scale * matmul(offset, left)
     noise = TIE * len(offset) * jnp.finfo(matrix.dtype).eps
     level = jnp.maximum(jnp.max(jnp.abs(square)), jnp.max(jnp.abs(linear))) < noise

@@ -17,6 +17,7 @@ import numpy as np
 
 from . import checks, densities
 from .curves import bic_curve, comparison, traces
+from .feature_names import named
 from .figures import (
     INK,
     PALETTE,
@@ -25,7 +26,6 @@ from .figures import (
     dashes,
     fresh,
     marginal,
-    names_of,
     percent,
     tidy,
 )
@@ -225,7 +225,7 @@ def pairs(
     >>> axes.shape, axes[1, 0].get_xlabel()
     ((2, 2), 'a')
     """
-    names = names_of(x, names, mixture.n_features)
+    names = named(names, x, mixture.n_features)
     features = list(range(mixture.n_features)[:MOST_FEATURES] if features is None else features)
     d = len(features)
     drawn = marginal(mixture, features)

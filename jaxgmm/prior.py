@@ -9,11 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import checks, parameter_checks
-from .covariance import matmul
+from . import checks, forks, parameter_checks
 from .data import opened
 from .mixture import Mixture
-from .rows import Rows
+from .robust_covariance import covariance_of
 
 
 @jax.tree_util.register_dataclass
@@ -47,9 +46,11 @@ class Prior:
 
     @classmethod
     def from_data(
-        cls, x, weight=None, strength: float = 0.01, *, devices: Sequence | None = None
-    ) -> Prior:
-        """The default prior: `strength` pseudo-rows with the data's own covariance.
+        cls, x, weight=None, strength: float = 0.01, *, ridge: float = 0.0,
+        devices: Sequence | None = None,
+    ) -> Prior:  # fmt: skip
+        """The default prior: `strength` pseudo-rows with the data's own covariance, in which rows
+        far from all others do not count (see `jaxgmm.robust_covariance.robust_covariance`).
 
         It bounds the likelihood, follows any affine map of the data, and does not depend on k
         (Hosseini & Sra 2020, Math. Programming 181, sec. 3.4, in the spirit of).
@@ -58,13 +59,17 @@ class Prior:
           x: (n, d) rows: an array, or `Blocks`, `Shards` or a `Stream`.
           weight: (n,) row weights, or None for ones.
           strength: pseudo-rows, not negative.
+          ridge: a share of each feature's variance, not negative, that is added in every direction:
+            a component on all the rows has at least that variance, and one on a share π of them
+            ridge/π times it. It gives full covariances a finite answer where columns depend on one
+            another, as 1e-6 does; a constant feature counts as one of variance 1.
           devices: which devices share an array of many rows; all local ones by default.
 
         Returns:
           The prior, in the dtype of x; its scatter is in squared units of the data.
 
         Raises:
-          ValueError: for x, weight or strength that is not as said.
+          ValueError: for rows or weights that are not valid; for a negative strength or ridge.
 
         >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
         >>> prior = jaxgmm.Prior.from_data(x)
@@ -72,8 +77,15 @@ class Prior:
         True
         """
         strength = checks.not_negative(strength, "strength")
-        data = opened(x, weight, devices=devices, beside=strength)
-        return data.compute(of_rows, jnp.asarray(strength, data.dtype))
+        ridge = checks.not_negative(ridge, "ridge")
+        data = opened(x, weight, devices=devices, beside=(strength, ridge))
+        covariance = data.compute(covariance_of)
+        made = default(covariance, jnp.asarray(strength, data.dtype))
+        variance = jnp.diagonal(covariance)
+        even = jnp.diag(jnp.where(variance > 0, variance, 1))
+        total = data.n if weight is None else jnp.sum(jnp.asarray(weight, data.dtype))
+        added = jnp.asarray(ridge * total, data.dtype) * even
+        return dataclasses.replace(made, scatter=made.scatter + added)
 
     def translate(self, offset: jax.Array) -> Prior:
         """The prior for data moved by `offset` (d,)."""
@@ -82,25 +94,19 @@ class Prior:
         return dataclasses.replace(self, mean=self.mean + offset)
 
 
-def covariance_of(rows: Rows) -> jax.Array:
-    """The weighted covariance (d, d) of `rows`, divided by their weight."""
-
-    def block(x, weight):
-        return jnp.sum(weight), jnp.sum(weight[None] * x, axis=1), matmul(weight[None] * x, x.T)
-
-    mass, first, second = rows.total(block, 4096)
-    mean = first / mass
-    return second / mass - mean[:, None] * mean[None, :]
-
-
 def default(covariance: jax.Array, strength=0.01) -> Prior:
     """The prior whose pseudo-rows have this covariance."""
     return Prior(strength=strength, scatter=strength * covariance)
 
 
-def of_rows(rows: Rows, strength) -> Prior:
-    """The prior whose pseudo-rows have the covariance of the rows."""
-    return default(covariance_of(rows.about_mean()), strength)
+def resolved(prior: Prior | str | None, data) -> Prior | None:
+    """The prior that an argument means for these `data`, checked; "default" is made from them.
+
+    Its covariance is a program of its own, which every fit to rows of this shape shares."""
+    if isinstance(prior, str):
+        checks.choice(prior, "prior", ("default",))
+        prior = default(data.compute(covariance_of))
+    return checked(prior, data.n_features, data.dtype)
 
 
 def checked(prior: Prior | None, d: int, dtype) -> Prior | None:
@@ -139,7 +145,6 @@ def checked(prior: Prior | None, d: int, dtype) -> Prior | None:
     return Prior(**{name: jnp.asarray(value, dtype) for name, value in given.items()})
 
 
-@jax.jit
 def log_prior(mixture: Mixture, prior: Prior | None) -> jax.Array:
     """log prior(θ) as (), in nats, without its constants (see `Prior`); 0 for prior=None. In the
     mixture's dtype; nothing is checked.
@@ -154,6 +159,12 @@ def log_prior(mixture: Mixture, prior: Prior | None) -> jax.Array:
     >>> bool(jnp.allclose(objective, jaxgmm.fit(x, m, max_steps=0).objective))
     True
     """
+    forks.refuse()
+    return _log_prior(mixture, prior)
+
+
+@jax.jit
+def _log_prior(mixture, prior):
     if prior is None:
         return jnp.zeros((), mixture.dtype)
     d, covariance, present = mixture.n_features, mixture.covariance, mixture.present

@@ -26,9 +26,11 @@ from .initialize import split, start
 from .kernels import Choice, rounding
 from .mixture import Mixture
 from .prior import Prior
+from .robust_covariance import robust_covariance
 from .rows import Rows
+from .spurious import doubts
 from .statistics import statistics
-from .status import RUNNING, spurious
+from .status import RUNNING
 from .trees import pack, unpack, where
 
 DEVICES = "devices"
@@ -71,11 +73,13 @@ class Plan:
 
 
 class Data(NamedTuple):
-    """What all lanes share. fold (n,) is the fold that leaves a row out, from 1; or None."""
+    """What all lanes share. fold (n,) is the fold that leaves a row out, from 1; or None. See
+    `spurious.steps_of` for steps (d,)."""
 
     x: jax.Array
     weight: jax.Array | None
     fold: jax.Array | None
+    steps: jax.Array
     prior: Prior | None
     tolerance: jax.Array
     max_steps: jax.Array
@@ -113,12 +117,13 @@ class Move(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What is asked of each lane beside its climb: the entropy of the responsibilities, whether a
-    component is spurious, the log-likelihood of the rows that its fold leaves out, and the rounding
-    of the natural kernel there."""
+    """What is asked of each lane beside its climb: the entropy of the responsibilities, which
+    components (k,) are artifacts and which are outliers (see `spurious.Doubts`), the log-likelihood
+    of the rows that its fold leaves out, and the rounding of the natural kernel there."""
 
     entropy: jax.Array
-    spurious: jax.Array
+    artifact: jax.Array
+    outlier: jax.Array
     held_out: jax.Array
     rounding: jax.Array
 
@@ -134,8 +139,8 @@ def _weights(data: Data, fold, left_out: bool = False):
 def _frame(plan: Plan, data: Data) -> Frame:
     rows = Rows.centred(data.x, data.weight)
     folds = jnp.arange(plan.folds + 1)
-    of_fold = lambda fold: priors.covariance_of(Rows(data.x, _weights(data, fold), rows.centre))
-    covariance = jax.lax.map(of_fold, folds) if plan.folds else priors.covariance_of(rows)[None]
+    of_fold = lambda fold: robust_covariance(Rows(data.x, _weights(data, fold), rows.centre))
+    covariance = jax.lax.map(of_fold, folds) if plan.folds else robust_covariance(rows)[None]
     prior = data.prior
     if plan.default_prior:
         prior = jax.vmap(priors.default)(covariance)
@@ -156,15 +161,20 @@ def _ascent(plan: Plan, data: Data, frame: Frame, kernel: Choice, fold, toleranc
 
 def _report(data: Data, frame: Frame, kernel: Choice, climb: Climb, fold) -> Report:
     def one(climb, fold):
+        fold = 0 if data.fold is None else fold
         if data.fold is None:
             held_out = jnp.zeros_like(climb.objective)
         else:
             rows = Rows(data.x, _weights(data, fold, left_out=True), frame.centre)
             held_out = statistics(climb.mixture, rows, kernel).log_likelihood
-        doubtful = spurious(climb.mixture, climb.sums, frame.covariance[0])
+        prior = jax.tree.map(lambda leaf: leaf[fold], frame.prior)
+        found = doubts(climb.mixture, climb.sums, frame.covariance[0], prior, data.steps)
+        of_components = lambda doubt: jnp.broadcast_to(doubt, climb.sums.mass.shape)
         return Report(
-            entropy(climb.mixture, climb.sums), doubtful, held_out, rounding(climb.mixture)
-        )
+            entropy(climb.mixture, climb.sums),
+            of_components(found.artifact), of_components(found.outlier),
+            held_out, rounding(climb.mixture),
+        )  # fmt: skip
 
     return jax.vmap(one)(climb, fold)
 
@@ -194,9 +204,10 @@ def lane_of(plan: Plan, d: int, dtype) -> dict[type, Any]:
 
     climb = jax.eval_shape(begin)
     number = jax.ShapeDtypeStruct((), dtype)
-    whole, truth = jax.ShapeDtypeStruct((), np.int32), jax.ShapeDtypeStruct((), bool)
+    whole = jax.ShapeDtypeStruct((), np.int32)
     trace = lambda dtype: jax.ShapeDtypeStruct((MOST_STEPS_IN_A_CALL,), dtype)
-    report = Report(number, truth, number, number)
+    truths = jax.ShapeDtypeStruct((plan.k,), bool)
+    report = Report(number, truths, truths, number, number)
     return {
         Climb: climb,
         Task: Task(whole, whole, whole, climb.mixture, whole),

@@ -109,6 +109,21 @@ def weights_of_rows(weight, n: int, dtype) -> jax.Array | None:
     return checks.cast(found, "weight", dtype)
 
 
+def weights_count_rows(weight) -> None:
+    """Warns of row weights that sum to no more than 1: shares, as of a normalized histogram."""
+    if weight is None or checks.traced(weight) or len(weight) == 1:
+        return
+    total = np.sum(np.asarray(weight), dtype=np.float64)
+    if total <= 1 + 1e-3:
+        warnings.warn(
+            f"the row weights sum to {total:.4g}, but they count rows: the prior outweighs such "
+            "rows, and BIC takes them for a single one. Multiply the weights by the number of rows "
+            "observed.",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
 def squares_fit(x: jax.Array) -> None:
     """The numbers in x are of a size whose squares, summed, stay in the range of their dtype."""
     if not checks.traced(x):

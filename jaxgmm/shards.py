@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from . import checks, row_checks, source_checks
+from . import checks, lapack, row_checks, source_checks
 from .rows import BUCKETED_ROWS, Held, Rows, Source, bucket
 
 # Fewer rows than this stay on one device: what a pass takes is less than what devices tell each
@@ -92,9 +91,8 @@ def use_all_cores(devices: int | None = None) -> int:
     Returns the number of devices. Raises ValueError after JAX's first computation, when the number
     of devices is settled, unless it is this one.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     set_already = jax.config.jax_num_cpu_devices  # −1 if it is not
-    wanted = set_already if set_already > 0 else cores
+    wanted = set_already if set_already > 0 else lapack.cores()
     wanted = wanted if devices is None else checks.whole(devices, "devices", 1)
     try:
         jax.config.update("jax_num_cpu_devices", wanted)
@@ -105,6 +103,8 @@ def use_all_cores(devices: int | None = None) -> int:
                 f"JAX already runs with {found} CPU devices: call use_all_cores() before the first "
                 f"computation, or set JAX_NUM_CPU_DEVICES={wanted} in the environment."
             ) from None
+    else:
+        lapack.widen_pool(wanted)
     return wanted
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from . import checks, parameter_checks
+from . import checks, lapack, parameter_checks
 from .covariance import matmul
 from .densities import sample
 from .families import FAMILIES
@@ -98,7 +98,7 @@ def _draw(key, separation, eccentricity, weights, *, d, k) -> Mixture:
 
     values = eccentricity ** jnp.linspace(-0.5, 0.5, d, dtype=dtype)
     values = values / jnp.mean(values)
-    turn = jnp.linalg.qr(jax.random.normal(turn_key, (k, d, d), dtype))[0]
+    turn = lapack.orthogonal(jax.random.normal(turn_key, (k, d, d), dtype))
     covariances = matmul(turn * values[None, None], turn.swapaxes(1, 2))
 
     means = jax.random.normal(mean_key, (CANDIDATES, k, d), dtype)

@@ -7,7 +7,6 @@ import warnings
 from numbers import Integral, Real
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
@@ -15,15 +14,16 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from . import checks
+from . import checks, forks
 from .algorithms import ALGORITHMS, by_name
 from .best import best_lane
 from .compiling import jitted
 from .criteria import n_parameters
 from .densities import log_joint, log_prob, responsibilities, sample
-from .fit import fit
+from .fit import MOST_STEPS, Fit, capacity
 from .mixture import Mixture
 from .prior import Prior
+from .sklearn_climb import Settings, Until, climbs
 from .sklearn_convert import attributes, from_sklearn, to_sklearn
 from .sklearn_starts import is_quick, padded, padded_weight, size, starts_of
 from .status import Status
@@ -37,13 +37,18 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     All starts are climbed side by side in one program. Float64 rows are computed in float64, and
     float32 rows in float32, whatever JAX's 64-bit mode is. Rows may have weights. What differs:
 
-    - `tol` stops a climb when a step changes the objective by less, in nats per row, as in
-      scikit-learn; the step that found it out is not followed by one more.
     - `reg_covar` is a prior: each covariance has n / n_components pseudo-rows (tied: n) of variance
       reg_covar in every direction. A component on its even share of the rows is regularised as by
       scikit-learn, and every step climbs; the lower bounds are those of this objective, per row.
     - `algorithm`: "em", "squarem", "lbfgs", "adam", any other name in `jaxgmm.ALGORITHMS`, or any
-      `jaxgmm.Algorithm`.
+      `jaxgmm.Algorithm`; the last step of each is EM's.
+    - A start that fails counts only where all do; scikit-learn raises ValueError for the first.
+
+    With reg_covar = 0 and "em", a fit from the same start agrees with scikit-learn's to rounding:
+    it makes the same iterations and stops at the same one. An iteration is an E-step and an M-step,
+    and its lower bound is that of its E-step. So `lower_bound_` belongs to the parameters before
+    the last M-step, and `score(X)` is a little higher. max_iter = 0 keeps the last start, with
+    lower_bound_ = −inf.
 
     Other parameters and the attributes are scikit-learn's: n_components, covariance_type ("full",
     "tied", "diag", "spherical"), max_iter, n_init, init_params ("kmeans", "k-means++", "random",
@@ -122,6 +127,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         X is (n, d) with at least two rows; y is ignored; sample_weight is (n,), not negative, or
         None for ones. With warm_start, a second call goes on from where the first ended. Returns
         self; warns (ConvergenceWarning) where max_iter came first."""
+        forks.refuse()
         self._validate_params()
         x = self._rows(X, ensure_min_samples=2)
         checks.unmasked(sample_weight, "sample_weight")
@@ -132,29 +138,31 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                 f"Expected n_samples >= n_components but got n_components = {self.n_components}, "
                 f"n_samples = {len(x)}"
             )
+        prior, total = self._prior(weight), weight.sum(dtype=np.float64)
         with jax.enable_x64(bool(x.dtype == np.float64)):
-            if self.warm_start and hasattr(self, "converged_"):
-                starts = [self.mixture_]
-            else:
-                starts = starts_of(self, x, weight, self._prior(weight), sample_weight is not None)
-            stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *starts)
-            tolerance = np.asarray(self.tol * weight.sum(), x.dtype)
-            climb = jitted(_climb, is_quick(self, x))
-            fits = jax.device_get(
-                climb(
-                    (by_name(self.algorithm), int(self.max_iter)),
-                    padded(x), padded_weight(weight), stacked, self._prior(weight), tolerance,
-                )
+            goes_on = self.warm_start and hasattr(self, "converged_")
+            starts = (
+                [self.mixture_] if goes_on
+                else starts_of(self, x, weight, prior, sample_weight is not None)
             )  # fmt: skip
-            index, _ = best_lane(fits.status, fits.objective)
-            if self.verbose:
-                for lane, status in enumerate(fits.status):
-                    print(
-                        f"Initialization {lane}: {Status(status).name} after {fits.steps[lane]} "
-                        f"steps, lower bound {fits.objective[lane] / weight.sum():.5f}."
-                    )
-            chosen = jax.tree.map(lambda leaf: leaf[index], fits)
-            self._keep(chosen, weight.sum(dtype=np.float64))
+            if self.max_iter == 0:
+                self._keep(starts[-1], Status.MAX_STEPS, [])
+                return self
+            until = Until(
+                np.asarray(self.tol * total, x.dtype), np.int32(self.max_iter),
+                np.asarray(self.lower_bound_ * total if goes_on else -np.inf, x.dtype),
+            )  # fmt: skip
+            found = self._climbed(x, weight, starts, prior, until)
+            bounds = np.asarray(found.history, np.float64)[: int(found.steps) + 1] / total
+            self._keep(found.mixture, Status(found.status), bounds.tolist())
+        if not self.converged_:
+            warnings.warn(
+                "Best performing initialization did not converge. Try different init parameters, "
+                "or increase max_iter, tol, or check for degenerate data. (It ended as "
+                f"{Status(found.status).name}.)",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
         return self
 
     def fit_predict(self, X, y=None, sample_weight=None):
@@ -173,8 +181,26 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         scatter = self.reg_covar * share * np.eye(self.n_features_in_, dtype=weight.dtype)
         return Prior(strength=np.zeros((), weight.dtype), scatter=scatter.astype(weight.dtype))
 
-    def _keep(self, found, total: float) -> None:
-        made = attributes(found.mixture)
+    def _climbed(self, x, weight, starts, prior, until: Until) -> Fit:
+        """The climb whose last E-step has the largest lower bound."""
+        max_iter = checks.whole(self.max_iter, "max_iter", 1, MOST_STEPS)
+        settings = Settings(by_name(self.algorithm), capacity(max_iter))
+        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *starts)
+        climb = jitted(climbs, is_quick(self, x))
+        found = jax.device_get(
+            climb(settings, padded(x), padded_weight(weight), stacked, prior, until)
+        )
+        if self.verbose:
+            for lane, status in enumerate(found.status):
+                print(
+                    f"Initialization {lane}: {Status(status).name} after {found.steps[lane] + 1} "
+                    f"iterations, lower bound {found.objective[lane] / weight.sum():.5f}."
+                )
+        index, _ = best_lane(found.status, found.objective)
+        return jax.tree.map(lambda leaf: leaf[index], found)
+
+    def _keep(self, mixture: Mixture, status: Status, lower_bounds: list[float]) -> None:
+        made = attributes(mixture)
         if not all(np.isfinite(value).all() for value in made.values()):
             raise ValueError(
                 "Fitting the mixture model failed because some components have ill-defined "
@@ -184,20 +210,10 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             )
         for name, value in made.items():
             setattr(self, name, value)
-        self.converged_ = bool(found.status == Status.CONVERGED)
-        # As scikit-learn counts: the step that changes nothing is one too.
-        self.n_iter_ = max(int(found.steps), min(1, self.max_iter))
-        heights = np.asarray(found.history, np.float64) / total
-        self.lower_bounds_ = heights[min(1, found.steps) :][: self.n_iter_].tolist()
-        self.lower_bound_ = float(found.objective / total)
-        if not self.converged_ and self.max_iter > 0:
-            warnings.warn(
-                "Best performing initialization did not converge. Try different init parameters, "
-                "or increase max_iter, tol, or check for degenerate data. (It ended as "
-                f"{Status(found.status).name}.)",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
+        self.converged_ = status == Status.CONVERGED
+        self.n_iter_ = len(lower_bounds)
+        self.lower_bounds_ = lower_bounds
+        self.lower_bound_ = lower_bounds[-1] if lower_bounds else -np.inf
 
     @property
     def mixture_(self) -> Mixture:
@@ -208,6 +224,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     # ---- asking ---------------------------------------------------------------------------------
 
     def _ask(self, function, X) -> np.ndarray:
+        forks.refuse()
         check_is_fitted(self)
         x = self._rows(X, reset=False)
         wide = np.promote_types(x.dtype, np.asarray(self.means_).dtype) == np.float64
@@ -237,6 +254,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     def sample(self, n_samples=1):
         """X (n_samples, d) drawn from the mixture, and the component (n_samples,) of each row, in
         rising order, as scikit-learn gives them. Raises ValueError for n_samples below 1."""
+        forks.refuse()
         check_is_fitted(self)
         if n_samples < 1:
             raise ValueError(
@@ -263,20 +281,3 @@ class GaussianMixture(DensityMixin, BaseEstimator):
 
     def _n_parameters(self) -> int:
         return n_parameters(self.mixture_)
-
-
-def _climb(how, x, weight, starts, prior, tolerance):
-    """A fit from each start, side by side. `how` is the algorithm, and its steps at the most."""
-    algorithm, max_steps = how
-
-    def one(start):
-        return fit(
-            x, start, algorithm, weight=weight, prior=prior, tolerance=tolerance,
-            max_steps=max_steps, stopping="absolute",
-        )  # fmt: skip
-
-    if len(starts.logits) > 1:
-        return jax.vmap(one)(starts)
-    # Alone, a fit may branch: it takes the quicker kernel where that is safe.
-    found = one(jax.tree.map(lambda leaf: leaf[0], starts))
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], found)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import checks
+from . import checks, forks
 from .families import ALIASES, family_class
 from .mixture import Mixture
 
@@ -52,6 +52,7 @@ def from_sklearn(estimator) -> Mixture:
     >>> to_sklearn(ours).predict(x[[0, -1]]) == theirs.predict(x[[0, -1]])
     array([ True,  True])
     """
+    forks.refuse()
     try:
         kind = family_class(estimator.covariance_type)
         means, factor = np.asarray(estimator.means_), np.asarray(estimator.precisions_cholesky_)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from . import lapack
 from .covariance import matmul
 
 # Columns of a matrix that are taken at a time.
@@ -43,7 +44,7 @@ def extremes(hessian: jax.Array, free: jax.Array, shift: jax.Array) -> tuple[jax
     # The other directions get an eigenvalue above all, so that the free ones come first.
     above = 2 * jnp.linalg.norm(inside) + 1
     outside = jnp.diag(1 - free) + shift[:, None] * shift[None]
-    values = jnp.linalg.eigvalsh(inside + above * outside)
+    (values,) = lapack.eigvalsh((inside + above * outside)[None])
     count = jnp.sum(free).astype(jnp.int32) - 1
     return values[0], values[count - 1]
 
@@ -82,7 +83,7 @@ def spectral_radius(product, start: jax.Array) -> tuple[jax.Array, jax.Array]:
         inner = inner.at[:, done].set(along.at[done + 1].set(left))
         known = (rows <= done)[:, None] & (rows <= done)[None]
         square = jnp.where(known, inner[:size], 0)
-        values, vectors = jnp.linalg.eigh((square + square.T) / 2)
+        values, vectors = (found[0] for found in lapack.eigh((square + square.T)[None] / 2))
         top = jnp.argmax(jnp.abs(values))
         return done + 1, basis, inner, values[top], left * jnp.abs(vectors[done, top])
 

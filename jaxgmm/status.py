@@ -64,24 +64,3 @@ def finite(*trees) -> jax.Array:
     """Whether every number in every leaf is finite; −inf logits of absent components pass."""
     leaves = [jnp.ravel(leaf) for leaf in jax.tree.leaves(trees)]
     return jnp.all(jnp.isfinite(jnp.concatenate(leaves)))  # one kernel, not one for each leaf
-
-
-def doubts(
-    mixture: Mixture, sums: Statistics, covariance: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Signs that a component is an artefact of few rows, for each covariance held, as (c,):
-
-    few rows: less mass than 2p/d + 1, p being the parameters of its covariance (d + 2 for a full
-    one). Near-singular: a direction in which it is under a millionth of the data's variance
-    (`covariance` (d, d) is the data's)."""
-    d, family = mixture.n_features, mixture.covariance
-    held = family.pool(mixture.present) > 0
-    few = family.pool(sums.mass) < 2 * family.n_parameters(1, d) / d + 1
-    tight = family.quadratic(family.reduce(covariance)) > 1e6
-    return held & few, held & tight
-
-
-def spurious(mixture: Mixture, sums: Statistics, covariance: jax.Array) -> jax.Array:
-    """Whether any component is in doubt: see `doubts`."""
-    few, tight = doubts(mixture, sums, covariance)
-    return jnp.any(few | tight)

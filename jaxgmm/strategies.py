@@ -20,7 +20,8 @@ def ranked(lanes: Lanes, cell: np.ndarray) -> np.ndarray:
     status, objective = lanes.climb.status[cell], lanes.climb.objective[cell]
     failed = (status == Status.NONFINITE) | (status == Status.DEGENERATE)
     absent = lanes.climb.passes[cell] == 0
-    doubt = 4 * absent + 2 * failed + lanes.report.spurious[cell]
+    spurious = lanes.report.artifact[cell].any(axis=1)
+    doubt = 4 * absent + 2 * failed + spurious
     return cell[np.lexsort((-np.nan_to_num(objective, nan=-np.inf), doubt))]
 
 

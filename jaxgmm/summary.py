@@ -9,6 +9,7 @@ import numpy as np
 from . import checks
 from .criteria import aic, bic, icl, n_parameters
 from .densities import responsibilities
+from .feature_names import named
 from .mixture import Mixture
 from .status import Status
 from .tables import Table, aligned
@@ -46,7 +47,7 @@ def summary(found, x=None, weight=None, *, features: Sequence[str] | None = None
         if x is not None or fit is None:
             checks.one_mixture(mixture)
         return _of_batch(fit)
-    names = _names(features, x, mixture.n_features)
+    names = named(features, x, mixture.n_features)
     k, d = mixture.means.shape
     lines = [
         f"Gaussian mixture, {mixture.family} covariances: {_some(k, 'component')} in "
@@ -63,17 +64,6 @@ def summary(found, x=None, weight=None, *, features: Sequence[str] | None = None
 
 def _some(count: int, noun: str) -> str:
     return f"{count} {noun}" + ("s" if count != 1 else "")
-
-
-def _names(features, x, d: int) -> list[str]:
-    if features is None:
-        columns = getattr(x, "columns", None)
-        named = columns is not None and len(columns) == d
-        return [str(name) for name in columns] if named else [f"feature {i + 1}" for i in range(d)]
-    names = [features] if isinstance(features, str) else [str(name) for name in features]
-    if len(names) != d:
-        raise ValueError(f"features has {len(names)} names: the mixture has {d} features.")
-    return names
 
 
 def _worth(mixture: Mixture, fit, x, weight) -> dict:

@@ -16,6 +16,7 @@ from .climb import STOPPING, Algorithm
 from .data import held
 from .em import EM
 from .families import family_class, family_name
+from .feature_names import named
 from .fit import MOST_STEPS, Fit
 from .grid import Sweep
 from .initialize import METHODS
@@ -23,6 +24,8 @@ from .kernels import KERNELS
 from .lanes import Lanes
 from .prior import Prior
 from .programs import DEVICES, Data, Plan
+from .remarks import RowTable
+from .spurious import steps_of
 from .strategies import SPLITS, STRATEGIES, finish, ranked
 
 
@@ -54,6 +57,7 @@ def sweep(
     kernel: str = "auto",
     stopping: str = "kl",
     devices: Sequence | None = None,
+    features: Sequence[str] | None = None,
     callback: Callable[[Progress], None] | None = None,
 ) -> Sweep:
     """Fits every number of components from every start, in every family.
@@ -76,6 +80,8 @@ def sweep(
         they share, wherever a step is much work, and end by the rule of `fit` (without its
         preference for small n).
       devices: which devices share the lanes; all local ones by default.
+      features: names of the d features, for messages; default: the columns of x if it is a table
+        with names, else numbers.
       callback: called on the host with a `Progress`, ten times a second, or after every step of a
         group of lanes where one takes longer.
 
@@ -107,11 +113,14 @@ def sweep(
     families = [families] if isinstance(families, str) else list(families)
     kinds = [family_class(family) for family in families]
     checks.not_repeated([family_name(kind) for kind in kinds], "families")
+    table = x
     x, dtype = row_checks.checked(x)
+    features = named(features, table, x.shape[1])
     derivatives.on_host("sweep", key, x, weight, prior, tolerance)
     rows = held(x, weight, dtype)
     x = np.asarray(rows.x)[: rows.n]
     weight = None if weight is None else np.asarray(rows.weight)[: rows.n]
+    row_checks.weights_count_rows(weight)
     row_checks.squares_fit(x)
     default_prior = isinstance(prior, str)
     if default_prior:
@@ -143,7 +152,8 @@ def sweep(
         left = min(
             row_checks.distinct_rows(x, without(fold), max(wanted)) for fold in range(1, folds + 1)
         )
-    data = Data(rows.x, rows.weight, fold_of_row, prior, tolerance, max_steps, key)
+    steps = steps_of(x)
+    data = Data(rows.x, rows.weight, fold_of_row, steps, prior, tolerance, max_steps, key)
 
     results = {}
     for kind in kinds:
@@ -158,10 +168,19 @@ def sweep(
     total = np.float64(len(x)) if weight is None else np.sum(weight, dtype=np.float64)
     columns = {
         name: {family: found[name] for family, found in results.items()}
-        for name in ("fits", "entropy", "spurious", "held_out", "seconds", "compile_seconds")
+        for name in (
+            "fits",
+            "entropy",
+            "artifact",
+            "outlier",
+            "held_out",
+            "seconds",
+            "compile_seconds",
+        )
     }
     return Sweep(
-        **columns, total_weight=total, n_components=possible, restarts=restarts,
+        **columns, rows=RowTable(x, features), total_weight=total, n_components=possible,
+        restarts=restarts,
         impossible=tuple(k for k in wanted if k not in possible),
     )  # fmt: skip
 
@@ -215,6 +234,6 @@ def _run(plan: Plan, data: Data, ks: tuple[int, ...], strategy: str, callback) -
                 held_out[i] += report_.held_out[ranked(lanes, index[f, i])[0]]
     return dict(
         fits=jax.tree.map(of_all, fits), entropy=of_all(report_.entropy),
-        spurious=of_all(report_.spurious), held_out=held_out, seconds=grid(lanes.seconds)[0],
-        compile_seconds=np.asarray(lanes.compile_seconds),
+        artifact=of_all(report_.artifact), outlier=of_all(report_.outlier), held_out=held_out,
+        seconds=grid(lanes.seconds)[0], compile_seconds=np.asarray(lanes.compile_seconds),
     )  # fmt: skip

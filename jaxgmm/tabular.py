@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .feature_names import numbered
+
 MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}
 
 
@@ -219,7 +221,7 @@ def _csv(path: str):
                 f"{shown}: line {number} has {_fields(len(line))}, and the first line {len(first)}."
             )
     named = not any(_is_number(cell) for cell in first)
-    names = [cell.strip() for cell in first] if named else _numbered(len(first))
+    names = [cell.strip() for cell in first] if named else numbered(len(first))
     numbers, cells = zip(*lines, strict=True)
     return names, named, cells[named:], lambda row: f"line {numbers[row + named]}"
 
@@ -240,10 +242,6 @@ def _row(row: int) -> str:
     return f"row {row + 1}"
 
 
-def _numbered(d: int) -> list[str]:
-    return [f"feature {i + 1}" for i in range(d)]
-
-
 def _npy(path: str):
     try:
         table = np.load(path, allow_pickle=False)
@@ -256,7 +254,7 @@ def _npy(path: str):
     ):
         raise ValueError(f"{path} does not hold a table of numbers with rows and columns.")
     table = table.reshape(len(table), *table.shape[1:] or (1,)).astype(np.float64)
-    return _numbered(table.shape[1]), False, table, _row
+    return numbered(table.shape[1]), False, table, _row
 
 
 def _npz(path: str):

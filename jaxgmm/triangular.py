@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .covariance import Covariance, excess, logarithm, matmul
+from . import lapack
+from .covariance import Covariance, logarithm_and_excess, matmul
 from .factors import assembled, inverse, parts, solve, symmetric, transpose
 
 
@@ -69,7 +70,11 @@ class Full(Covariance):
         # Features are first brought to unit variance, so that a tiny column loses no digits.
         scale = xp.sqrt(xp.diagonal(covariances, axis1=-2, axis2=-1))
         correlation = covariances / (scale[..., :, None] * scale[..., None, :])
-        factor = xp.linalg.inv(xp.linalg.cholesky(correlation)) / scale[..., None, :]
+        if xp is np:
+            factor = np.linalg.inv(np.linalg.cholesky(correlation))
+        else:
+            factor = lapack.inverse(lapack.cholesky(correlation))
+        factor = factor / scale[..., None, :]
         diagonal, lower = parts(factor)
         return cls(xp.log(diagonal), lower)
 
@@ -158,6 +163,17 @@ class Full(Covariance):
     def trace(moment):
         return jnp.trace(moment, axis1=-2, axis2=-1)
 
+    @classmethod
+    def largest(cls, moment, d):
+        # The square of a matrix of trace 1, again and again, is the projector on its main axes.
+        def squared(_, matrix):
+            matrix = matmul(matrix, matrix)
+            return matrix / jnp.where(total > 0, cls.trace(matrix), 1)[:, None, None]
+
+        total = cls.trace(moment)
+        unit = moment / jnp.where(total > 0, total, 1)[:, None, None]
+        return jnp.sum(moment * jax.lax.fori_loop(0, 5, squared, unit), axis=(-2, -1))
+
     def whiten_second(self, moment):
         factor = self.factor
         return symmetric(matmul(matmul(factor, moment), transpose(factor)))
@@ -168,12 +184,13 @@ class Full(Covariance):
 
     @classmethod
     def maximise(cls, moment, mass, d):
-        root = jax.lax.linalg.cholesky(moment / mass[:, None, None], symmetrize_input=False)
+        root = lapack.cholesky(moment / mass[:, None, None])
         diagonal, lower = parts(root)
         # λ² − 1 − 2 log λ = 2 (λ − 1 − log λ) + (λ − 1)²: no totals are subtracted
-        divergence = jnp.sum(2 * excess(diagonal) + (diagonal - 1) ** 2, axis=-1)
+        logarithm, excess = logarithm_and_excess(diagonal)
+        divergence = jnp.sum(2 * excess + (diagonal - 1) ** 2, axis=-1)
         divergence += jnp.sum(lower**2, axis=-1)
-        return cls(-logarithm(diagonal), parts(inverse(root))[1]), divergence
+        return cls(-logarithm, parts(inverse(root))[1]), divergence
 
     def entries(self):
         return self.log_diagonal, self.lower

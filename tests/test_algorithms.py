@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from agreement import same_climb
 
 import jaxgmm
 from jaxgmm import EM, SQUAREM, GainBelow, Gradient, OverrelaxedEM, StepwiseEM, Stochastic, Then
@@ -245,7 +246,8 @@ def test_minibatches_come_in_another_order_by_seed(iris):
         jaxgmm.fit(x, start, Stochastic(StepwiseEM(), 16, seed), max_steps=2, tolerance=0.0)
         for seed in (0, 0, 1)
     ]
-    assert ends[0].objective == ends[1].objective != ends[2].objective
+    np.testing.assert_allclose(ends[0].objective, ends[1].objective, rtol=1e-6)
+    assert abs(ends[0].objective - ends[2].objective) > 1e-3
 
 
 # ---- one, then the other -----------------------------------------------------------------------
@@ -278,7 +280,10 @@ def test_em_while_it_is_quick(iris, x64):
         plain = jaxgmm.fit(x, start, tolerance=1e-11)
         fit = jaxgmm.fit(x, start, algorithm, tolerance=1e-11)
         assert fit.converged
-        assert bool(fit.steps == plain.steps) is same
+        if same:
+            same_climb(fit, plain)
+        else:
+            assert fit.steps < plain.steps - 10
         assert fit.passes <= plain.passes
 
 

@@ -70,7 +70,8 @@ def test_hessian_equals_that_of_a_naive_likelihood(family, x64):
     mixture = a_mixture(family)
     prior = jax.tree.map(jnp.asarray, Prior(**PRIOR))
     rows = Rows.of(jnp.asarray(X), jnp.asarray(WEIGHT))
-    found, hessian = jax.jit(_certify)(rows, mixture, prior, jnp.asarray(1e-9))
+    covariance = jnp.eye(rows.x.shape[1])
+    found, hessian = jax.jit(_certify)(rows, mixture, prior, jnp.asarray(1e-9), covariance)
     flat, unravel = jax.flatten_util.ravel_pytree(jax.tree.map(jnp.zeros_like, mixture))
 
     def objective(offsets):

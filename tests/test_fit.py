@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from agreement import same_climb
 
 import jaxgmm
 from jaxgmm import EM, Gradient, Mixture, Status
@@ -68,8 +69,8 @@ def test_stopping_rules(iris, start, x64):
     relative = jaxgmm.fit(iris, start, tolerance=1e-7, stopping="relative")
     assert relative.converged
     falls = np.abs(np.diff(relative.history)) / np.abs(relative.history[1:])
-    assert falls[-1] < 1e-7
-    assert (falls[:-1] >= 1e-7).all()
+    assert falls[-1] < 1e-7 * (1 + 1e-9)  # the quotient is rounded once more than the rule
+    assert (falls[:-1] > 1e-7 * (1 - 1e-9)).all()
 
 
 def test_callback_sees_every_step(iris, start):
@@ -108,8 +109,9 @@ def test_lanes_are_fits_of_their_own(algorithm, iris, x64):
     for i in (0, 2):
         alone = single(data[i], starts[i], weights[i], strengths[i])
         lane = jax.tree.map(lambda leaf, i=i: leaf[i], many)
-        assert lane.steps == alone.steps
-        close(dataclasses.replace(lane, residual=alone.residual), alone, rtol=1e-7, atol=1e-7)
+        same_climb(lane, alone, rtol=1e-7)
+        close(lane.mixture, alone.mixture, rtol=1e-6)
+        np.testing.assert_allclose(lane.log_likelihood, alone.log_likelihood, rtol=1e-7)
         assert lane.history[-1] == lane.objective
 
 

@@ -1,11 +1,10 @@
 """What a fit says of itself: the numbers are those of the functions that compute them."""
 
-import re
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from texts import table_under
 
 import jaxgmm
 
@@ -21,13 +20,6 @@ def rows():
     return np.concatenate([rng.normal([0, 5], 1, (20, 2)), rng.normal([9, 5], 1, (40, 2))]).astype(
         np.float32
     )
-
-
-def table_under(text, name):
-    """The first table with such a column, as {column: cell} of its first line."""
-    lines = text.splitlines()
-    at = next(i for i, line in enumerate(lines) if name in re.split(r"\s{2,}", line.strip()))
-    return dict(zip(lines[at].split(), lines[at + 1].split(), strict=True))
 
 
 def test_with_rows_it_tells_what_the_functions_tell(found, rows):
@@ -103,7 +95,7 @@ def test_repr_is_one_short_line(found):
 
 
 def test_names_must_fit(found):
-    with pytest.raises(ValueError, match="has 3 names: the mixture has 2 features"):
+    with pytest.raises(ValueError, match="3 names for 2 features"):
         found.summary(features=["a", "b", "c"])
 
 

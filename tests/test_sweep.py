@@ -1,19 +1,20 @@
 """Restarts × K × families: every lane is a fit of its own, and none costs or changes another."""
 
-import contextlib
 import dataclasses
+import warnings
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from agreement import same_climb
 
 import jaxgmm
 from jaxgmm import EM, Status, compiling, lanes
 from jaxgmm.initialize import METHODS, split
 from jaxgmm.rows import bucket
-from jaxgmm.status import spurious
+from jaxgmm.spurious import doubts
 
 KEY = jax.random.key(0)
 PADDED = bucket(150), 4  # the shape that irises are computed in
@@ -38,10 +39,8 @@ def test_a_lane_is_a_fit_of_its_own(full, k, restart, iris, x64):
     assert found.mixture.n_components == k
     np.testing.assert_allclose(found.objective, alone.objective, rtol=1e-10)
     np.testing.assert_allclose(found.mixture.means, alone.mixture.means, rtol=1e-5)
-    assert found.status == alone.status
-    assert found.steps == alone.steps == len(found.history) - 1
-    np.testing.assert_allclose(found.history, alone.history, rtol=1e-9)
-    np.testing.assert_allclose(found.history_passes, alone.history_passes)
+    assert found.steps == len(found.history) - 1
+    same_climb(found, alone)
 
 
 def test_lanes_in_several_groups_are_fits_of_their_own(iris, monkeypatch, x64):
@@ -53,9 +52,8 @@ def test_lanes_in_several_groups_are_fits_of_their_own(iris, monkeypatch, x64):
     for restart in (int(np.argmin(steps)), int(np.argmax(steps)), 10):
         start = jaxgmm.initialize(jax.random.split(KEY, 11)[restart], iris, 4)
         alone, beside = jaxgmm.fit(iris, start), found.fit("full", 4, restart)
-        assert beside.steps == alone.steps == len(beside.history) - 1
-        np.testing.assert_allclose(beside.history, alone.history, rtol=1e-9)
-        np.testing.assert_allclose(beside.history_passes, alone.history_passes)
+        assert beside.steps == len(beside.history) - 1
+        same_climb(beside, alone)
 
 
 def test_the_small_group_leads_to_the_same_ends(full, iris, monkeypatch, x64):
@@ -63,9 +61,7 @@ def test_the_small_group_leads_to_the_same_ends(full, iris, monkeypatch, x64):
     again = jaxgmm.sweep(KEY, iris, KS, restarts=5, strategy="full")
     sizes = {plan.lanes for plan, shape, *_ in lanes.COMPILED if shape == PADDED}
     assert {1, 10} <= sizes  # an eighth of 20 lanes on 2 devices
-    for name in ("objective", "steps", "passes", "status", "history"):
-        a, b = (getattr(found.fits["full"], name) for found in (again, full))
-        np.testing.assert_allclose(a, b, rtol=1e-10, err_msg=name)
+    same_climb(again.fits["full"], full.fits["full"], rtol=1e-10)
 
 
 def test_programs_compiled_quickly_lead_to_the_same_ends(full, iris, monkeypatch, x64):
@@ -74,38 +70,34 @@ def test_programs_compiled_quickly_lead_to_the_same_ends(full, iris, monkeypatch
     thorough = jaxgmm.sweep(KEY, iris, KS, restarts=5, strategy="full")
     compiled = {plan.quickly for plan, shape, *_ in lanes.COMPILED if shape == PADDED}
     assert compiled == {True, False}
-    for name in ("objective", "steps", "passes", "status"):
-        a, b = (getattr(found.fits["full"], name) for found in (thorough, full))
-        np.testing.assert_allclose(a, b, rtol=1e-10, err_msg=name)
+    same_climb(thorough.fits["full"], full.fits["full"], rtol=1e-10)
     assert not compiling._known(("xla_no_such_option", 1))
 
 
-def test_spurious_is_a_component_on_hardly_any_rows(full, iris, x64):
+def test_spurious_lanes_have_an_artifact(full, iris, x64):
     fits, doubtful = full.fits["full"], full.spurious["full"]
     assert (fits.status == Status.CONVERGED).all()
+    prior = jaxgmm.Prior.from_data(iris)
     for at in np.ndindex(doubtful.shape):
         mixture = lane(fits.mixture, *at)
-        mass = np.sum(jaxgmm.responsibilities(mixture, iris), axis=0)[mixture.present]
-        assert doubtful[at] == (mass.min() < 4 + 2)
+        sums = jaxgmm.e_step(mixture, iris)
+        found = doubts(mixture, sums, jnp.cov(iris.T, bias=True), prior, jnp.zeros(4))
+        np.testing.assert_array_equal(full.artifact["full"][at], found.artifact)
     assert 0 < doubtful.sum() < doubtful.size
     assert [row["spurious"] for row in full.table()] == list(doubtful.sum(axis=1))
-
-    mixture, data = full.best(n_components=2).mixture, jnp.cov(iris.T)
-    sums = jaxgmm.e_step(mixture, iris)
-    for smallest, wider, expected in ((5.99, 1, True), (6.01, 1, False), (6.01, 1e6, True)):
-        scaled = dataclasses.replace(sums, mass=sums.mass * smallest / sums.mass.min())
-        assert spurious(mixture, scaled, wider * data) == expected
 
 
 def test_a_spurious_fit_is_best_only_among_its_like(full):
     objective = full.fits["full"].objective[3]  # five local maxima
     order = np.argsort(-objective)
     for n_doubtful, expected in ((0, order[0]), (1, order[1]), (4, order[4]), (5, order[0])):
-        doubtful = np.zeros_like(full.spurious["full"])
-        doubtful[3, order[:n_doubtful]] = True
-        marked = dataclasses.replace(full, spurious={"full": doubtful})
+        artifact = np.zeros_like(full.artifact["full"])
+        artifact[3, order[:n_doubtful], 0] = True
+        marked = dataclasses.replace(full, artifact={"full": artifact})
         warned = pytest.warns(UserWarning, match="hardly any rows")
-        with warned if n_doubtful == 5 else contextlib.nullcontext():
+        with warned if n_doubtful == 5 else warnings.catch_warnings():
+            if n_doubtful < 5:  # what it says of lanes that it refused is not the subject
+                warnings.simplefilter("ignore")
             assert marked.best(n_components=4).objective == objective[expected]
         # Spurious lanes above the best are not at it.
         assert marked.table()[3]["at best"] == "1 of 5"
@@ -211,10 +203,11 @@ def test_a_failing_lane_changes_no_other(iris, x64):
     sound, poisoned = run(-np.inf), run(-240.0)
     failed = np.asarray(poisoned.status) == Status.NONFINITE
     assert 0 < failed.sum() < failed.size
-    for a, b in zip(jax.tree.leaves(sound), jax.tree.leaves(poisoned), strict=True):
-        width = min(a.shape[-1], b.shape[-1]) if a.ndim == 3 and a.shape[:2] == (2, 6) else None
-        a, b = np.asarray(a)[~failed], np.asarray(b)[~failed]
-        np.testing.assert_array_equal(a[:, :width] if width else a, b[:, :width] if width else b)
+    # Two programs, since the bound is compiled in: equal to rounding.
+    one, other = (jax.tree.map(lambda a: np.asarray(a)[~failed], f) for f in (sound, poisoned))
+    same_climb(one, other)
+    for a, b in zip(jax.tree.leaves(one.mixture), jax.tree.leaves(other.mixture), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
     assert (np.asarray(poisoned.steps)[failed] == 3).all()
     assert np.isfinite(np.asarray(poisoned.objective)).all()
 
@@ -408,16 +401,15 @@ def test_progress_and_interrupts(iris, monkeypatch):
     seen.clear()
     monkeypatch.setattr(lanes, "REPORT_SECONDS", 0)  # as if every step were slow
     slow = run(seen.append)
-    assert len(seen) == int(np.max(found.fits["full"].steps))
-    np.testing.assert_array_equal(slow.fits["full"].objective, found.fits["full"].objective)
+    assert len(seen) == int(np.max(slow.fits["full"].steps))
+    same_climb(slow.fits["full"], found.fits["full"], rtol=1e-6, end_rtol=1e-6)
 
     def interrupt(progress):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run(interrupt)
-    again = run(seen.append)
-    np.testing.assert_array_equal(again.fits["full"].objective, found.fits["full"].objective)
+    same_climb(run(seen.append).fits["full"], found.fits["full"], rtol=1e-6, end_rtol=1e-6)
 
 
 @pytest.mark.parametrize(
