@@ -51,7 +51,7 @@ def climbs(
 
     def one(start: Mixture) -> Fit:
         plan = Plan(
-            settings.algorithm, "absolute", settled("auto", len(x)), False, settings.capacity, None
+            settings.algorithm, "absolute", settled("auto", len(x)), settings.capacity, None
         )
         rows, frame = framed(Rows.of(x, weight), prior, plan)
         bounds = until.tolerance, until.max_iter - 1
