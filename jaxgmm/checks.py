@@ -6,11 +6,15 @@ then its shape and dtype are checked, and its values are the caller's affair.
 
 from __future__ import annotations
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from . import forks
+
+DEEPEST = 64  # lists within lists, as deep as NumPy goes
 
 
 def traced(*trees) -> bool:
@@ -61,11 +65,21 @@ def unmasked(values, name: str) -> None:
 
 
 def _masked(values) -> bool:
-    if isinstance(values, np.ma.MaskedArray):
-        return np.ma.is_masked(values)
-    return isinstance(values, list | tuple) and any(
-        _masked(each) for each in values if isinstance(each, list | tuple | np.ma.MaskedArray)
-    )
+    """Level by level and by type, so that a long list of numbers is looked through in C."""
+    if hasattr(values, "dtype"):
+        return isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values)
+    level = [values]
+    for _ in range(DEEPEST):
+        kinds = set(map(type, level))
+        arrays = any(issubclass(kind, np.ma.MaskedArray) for kind in kinds)
+        if arrays and any(np.ma.is_masked(each) for each in level):
+            return True
+        lists = {kind for kind in kinds if issubclass(kind, list | tuple)}
+        if not lists:
+            return False
+        within = level if lists == kinds else (each for each in level if type(each) in lists)
+        level = list(itertools.chain.from_iterable(within))
+    return False
 
 
 def cast(values: np.ndarray | jax.Array, name: str, dtype) -> jax.Array:
@@ -178,29 +192,27 @@ def one_mixture(mixture, name: str = "mixture") -> None:
 def _finite_mixture(mixture, name: str) -> None:
     """Raises ValueError that names the first component whose parameters are not finite."""
     logits = np.asarray(mixture.logits)
-    if np.isnan(logits).any() or not -np.inf < logits.max() < np.inf:
+    if not -np.inf < logits.max() < np.inf:
         raise ValueError(
             f"the {name}'s weights are not finite: its logits are {logits}. Every logit must be a "
             "number, or −inf for an absent component, and one must be a number."
         )
-    parts = [
-        ("mean", mixture.means),
-        *(("covariance", c) for c in jax.tree.leaves(mixture.covariance)),
-    ]
+    covariance = jax.tree.leaves(mixture.covariance)
+    parts = [("mean", mixture.means), *(("covariance", leaf) for leaf in covariance)]
     for part, leaf in parts:
         unmasked(leaf, f"the {name}'s {part}")
         values = np.asarray(leaf)
-        good = np.isfinite(values).reshape(len(values), -1).all(axis=1)
-        if not good.all():
-            bad = int(np.argmin(good))
-            found = "NaN" if np.isnan(values[bad]).any() else "infinity"
-            whose = f"component {bad} has {found} in its {part}"
-            if len(values) < len(logits):
-                whose = f"components have {found} in the covariance that they share"
-            raise ValueError(
-                f"the {name}'s {whose}: make it anew with fewer components or a prior, which keep "
-                "covariances from being singular."
-            )
+        if np.isfinite(values).all():
+            continue
+        bad = int(np.argmin(np.isfinite(values).all(axis=tuple(range(1, values.ndim)))))
+        found = "NaN" if np.isnan(values[bad]).any() else "infinity"
+        whose = f"component {bad} has {found} in its {part}"
+        if len(values) < len(logits):
+            whose = f"components have {found} in the covariance that they share"
+        raise ValueError(
+            f"the {name}'s {whose}: make it anew with fewer components or a prior, which keep "
+            "covariances from being singular."
+        )
 
 
 def positive(value, name: str) -> None:
