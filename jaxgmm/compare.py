@@ -26,6 +26,7 @@ from .initialize import METHODS, initialize
 from .kernels import KERNELS, settled
 from .prior import Prior
 from .referee import forward_price, verdict
+from .resolution import coarse_columns
 from .status import Status
 
 
@@ -95,7 +96,7 @@ def compare(
     if checks.traced(x, weight):
         raise ValueError("compare runs a loop on the host: call it outside jit and vmap.")
     # The fair clock is that of one device, unless x says otherwise.
-    data = opened(x, weight, devices=jax.local_devices()[:1])
+    data = opened(x, weight, devices=jax.local_devices()[:1], judge=coarse_columns)
     if side_by_side:
         source_checks.in_memory(data)
     prior = priors.resolved(prior, data)

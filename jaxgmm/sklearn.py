@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from . import resolution
 from .algorithms import ALGORITHMS, by_name
 from .best import best_lane
 from .compiling import jitted
@@ -153,6 +154,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                     )
             chosen = jax.tree.map(lambda leaf: leaf[index], fits)
             self._keep(chosen, weight.sum(dtype=np.float64))
+            resolution.components(chosen.mixture, (x.min(axis=0), x.max(axis=0)))
         return self
 
     def fit_predict(self, X, y=None, sample_weight=None):
