@@ -26,6 +26,7 @@ from .initialize import METHODS, initialize
 from .kernels import KERNELS, settled
 from .prior import Prior
 from .referee import forward_price, verdict
+from .resolution import coarse_columns
 from .status import Status
 
 
@@ -93,7 +94,7 @@ def compare(
     contenders = named_algorithms(algorithms)
     restarts = checks.whole(restarts, "restarts", 1)
     # The fair clock is that of one device, unless x says otherwise.
-    data = opened(x, weight, devices=jax.local_devices()[:1])
+    data = opened(x, weight, devices=jax.local_devices()[:1], judge=coarse_columns)
     derivatives.on_host("compare", key, data, prior, tolerance)
     if side_by_side:
         source_checks.in_memory(data)

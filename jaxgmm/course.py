@@ -29,7 +29,7 @@ class Plan(NamedTuple):
 
 class Frame(NamedTuple):
     """What is computed once from the rows: where coordinates start, the prior there, and the
-    largest |x| of each feature."""
+    finest detail that rounding leaves of each feature."""
 
     centre: jax.Array
     prior: Prior | None
@@ -54,7 +54,7 @@ def framed(rows: Rows, prior: Prior | None, plan: Plan) -> tuple[Rows, Frame]:
     """The rows about their mean, and their frame."""
     rows = rows.about_mean()
     prior = None if prior is None else prior.translate(-rows.centre)
-    return rows, Frame(rows.centre, prior, rows.magnitude())
+    return rows, Frame(rows.centre, prior, rows.detail())
 
 
 def begun(

@@ -19,6 +19,7 @@ import numpy as np
 from . import checks, forks, row_checks, source_checks
 from .mixture import Mixture
 from .reading import StreamData
+from .resolution import rounded_columns
 from .rows import BUCKETED_ROWS, Held, Rows, Source, bucket
 from .shards import Shards, sharded, spread_over
 from .stream import Stream
@@ -108,14 +109,15 @@ def _compiled(x, weight, operands, function, static, rows_per_block):
 
 
 def opened(
-    x, weight=None, *, like=None, devices: Sequence | None = None, beside: Any = None
-) -> Data:
+    x, weight=None, *, like=None, devices: Sequence | None = None, beside: Any = None,
+    judge=rounded_columns,
+) -> Data:  # fmt: skip
     """Whatever may be given as x, checked. An array of many rows is spread over `devices`, all
     local ones by default, unless it was put on a device already, or it or what will be computed
     `beside` it is traced.
 
-    Whole numbers take the dtype `like`, or JAX's default. Raises ValueError for what are not finite
-    rows with weights."""
+    Whole numbers take the dtype `like`, or JAX's default. `judge` is as for `row_checks.checked`.
+    Raises ValueError for what are not finite rows with weights."""
     forks.refuse()
     source_checks.devices(devices)
     if isinstance(x, Stream | Shards):
@@ -123,17 +125,17 @@ def opened(
     if isinstance(x, Stream):
         return _streamed(x, weight, devices, checks.float_dtype(x.survey.dtype, like))
     if isinstance(x, Shards):
-        return sharded(x, weight, like)
+        return sharded(x, weight, like, judge)
     rows_per_block = None
     if isinstance(x, Blocks):
         x, rows_per_block = x.array, checks.whole(x.block_rows, "block_rows", 1)
-    found, dtype = row_checks.checked(x, like=like)
+    found, dtype = row_checks.checked(x, like=like, judge=judge)
     if not checks.traced(found, weight, beside):
         if rows_per_block is None and _stays_on_host(found, dtype):
             return _streamed(Stream(found), weight, devices, dtype)
         mesh = None if _placed(found, weight) else spread_over(devices, len(found))
         if rows_per_block is None and mesh is not None:
-            return sharded(Shards(found, mesh), weight, like)
+            return sharded(Shards(found, mesh), weight, like, None)
         return held(found, weight, dtype, rows_per_block)
     x = checks.cast(found, "x", dtype)
     return ArrayData(x, row_checks.weights_of_rows(weight, len(x), dtype), rows_per_block)
@@ -172,10 +174,12 @@ def held(x, weight, dtype, rows_per_block=None) -> ArrayData:
     return ArrayData(*jax.device_put((rows, counts), device), rows_per_block, size - n)
 
 
-def admitted(mixture: Mixture, x, weight=None, devices=None) -> tuple[Mixture, Data]:
+def admitted(
+    mixture: Mixture, x, weight=None, devices=None, judge=rounded_columns
+) -> tuple[Mixture, Data]:
     """A checked mixture and checked rows in one dtype, the wider of the two."""
     checks.one_mixture(mixture)
-    data = opened(x, weight, like=mixture.dtype, devices=devices, beside=mixture)
+    data = opened(x, weight, like=mixture.dtype, devices=devices, beside=mixture, judge=judge)
     row_checks.same_features(mixture.n_features, data.n_features)
     dtype = jnp.promote_types(data.dtype, mixture.dtype)
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), mixture), data.astype(dtype)

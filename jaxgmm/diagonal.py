@@ -155,7 +155,7 @@ class Diagonal(Covariance):
 
     def entries(self):
         diagonal = self.log_diagonal.reshape(-1, 1)
-        return diagonal, jnp.zeros((len(diagonal), 0), diagonal.dtype)
+        return diagonal, np.zeros((len(diagonal), 0), diagonal.dtype)
 
     def holding(self, diagonal, lower):
         return type(self)(diagonal.reshape(self.log_diagonal.shape))

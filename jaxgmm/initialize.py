@@ -212,7 +212,8 @@ def initialize(
     checks.choice(method, "method", METHODS)
     kind = family_class(family)
     k = checks.whole(n_components, "n_components", 1)
-    data = opened(x, weight, devices=jax.local_devices()[:1], beside=key)
+    # A start is rough: what is fitted from it is judged.
+    data = opened(x, weight, devices=jax.local_devices()[:1], beside=key, judge=None)
     if not checks.traced(data):
         row_checks.extent_fits(*data.extent())
         row_checks.enough_distinct_in(data.pieces(), k)

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
-from . import row_checks
+from . import resolution, row_checks
 from .data import ArrayData, Data, admitted
 from .densities import admit, over_rows, row_log_joint, row_log_prob
 from .kernels import Choice, block_rows, shares, with_kernel
@@ -150,6 +150,9 @@ def log_likelihood(
       and mixed), and finite at zero weights, absent components and rows far away. Of `Shards` and a
       `Stream` it has its gradient with respect to the mixture. A gradient costs about one E-step.
 
+    Warns:
+      UserWarning: where float32 numbers lie too far apart for a component, as `fit` does.
+
     Raises:
       ValueError: for x that is not a finite (n, d) array of the mixture's features, for weights
         that are negative, not finite, or not (n,), and for a mixture that is not finite.
@@ -165,7 +168,8 @@ def log_likelihood(
     array([[ 1.],
            [-1.]], dtype=float32)
     """
-    mixture, data = admitted(mixture, x, weight, devices)
+    mixture, data = admitted(mixture, x, weight, devices, judge=None)
+    resolution.components(mixture, matrices=False)
     if isinstance(data, ArrayData):
         return _jitted_value(data.rows_per_block, mixture, data.x, data.weight)
     return _value_of_data(mixture, data)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,19 +46,6 @@ def held_by_family(covariances, kept, family: str, own_shape) -> None:
         raise ValueError(
             f"these dense covariances are not of family {family!r}: pass them in its own shape "
             f"{own_shape}, or choose another family."
-        )
-
-
-def rounding_of_means(means, covariances, dtype) -> None:
-    """Warns if rounding means to `dtype` moves one by more than 1e-4 standard deviations."""
-    widths = np.sqrt(np.diagonal(covariances, axis1=1, axis2=2))
-    if (np.abs(means - means.astype(dtype)) > 1e-4 * widths).any():
-        warnings.warn(
-            f"means are rounded to {dtype} and lie so far from zero against the components' widths "
-            "that this costs accuracy. Subtract a common offset first, or compute in float64 under "
-            "`with jax.enable_x64(True):`.",
-            UserWarning,
-            stacklevel=4,
         )
 
 

@@ -147,7 +147,7 @@ def _frame(plan: Plan, data: Data) -> Frame:
     elif prior is not None:
         repeat = lambda leaf: jnp.broadcast_to(leaf, (len(folds), *jnp.shape(leaf)))
         prior = jax.tree.map(repeat, prior.translate(-rows.centre))
-    return Frame(rows.centre, rows.magnitude(), covariance, prior)
+    return Frame(rows.centre, rows.detail(), covariance, prior)
 
 
 def _ascent(plan: Plan, data: Data, frame: Frame, kernel: Choice, fold, tolerance) -> Ascent:

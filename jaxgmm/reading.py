@@ -17,7 +17,7 @@ from jax.sharding import PartitionSpec as P
 from . import source_checks
 from .drive import Request, closed
 from .kernels import SMALL
-from .rows import Rows, bucket, compensated
+from .rows import Rows, bucket, compensated, finest
 from .shards import AXIS
 from .stream import Stream, StreamRows
 
@@ -104,9 +104,11 @@ class StreamData:
         source_checks.on_host(operands)
         survey = self.stream.survey
         put = lambda values: jax.device_put(values.astype(self.dtype))
-        mean, largest = put(survey.mean), put(np.maximum(np.abs(survey.low), np.abs(survey.high)))
+        size = np.maximum(np.abs(survey.low), np.abs(survey.high))
+        distance = np.maximum(survey.high - survey.mean, survey.mean - survey.low)
+        mean, detail = put(survey.mean), put(finest(size, distance))
         n = min(bucket(self.n), SMALL + 1)
-        rows = StreamRows(mean, largest, jnp.zeros_like(mean), n, self.chunk_rows, self.shares)
+        rows = StreamRows(mean, detail, jnp.zeros_like(mean), n, self.chunk_rows, self.shares)
         leaves, tree = jax.tree.flatten((rows, operands))
         leaves = [leaf if isinstance(leaf, jax.Array) else np.asarray(leaf) for leaf in leaves]
         shapes = tuple(jax.typeof(leaf) for leaf in leaves)

@@ -9,36 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import checks
+from .resolution import rounded_columns
 from .rows import Source
 
 ROWS_AT_A_TIME = 1 << 16
-
-
-def _warn_if_rounding_costs(x: np.ndarray, dtype) -> None:
-    """Warns if rounding x to a narrower dtype moves a number by 1e-4 of its column's spread."""
-    if np.can_cast(x.dtype, dtype):
-        return
-    moved, mean, square = (np.zeros(x.shape[1]) for _ in range(3))
-    for start in range(0, len(x), ROWS_AT_A_TIME):
-        part = x[start : start + ROWS_AT_A_TIME].astype(np.float64)
-        with np.errstate(over="ignore", invalid="ignore"):
-            moved = np.maximum(moved, np.max(np.abs(part - part.astype(dtype)), axis=0))
-            # the mean and the sum of squares about it, of all rows so far
-            n, own = start + len(part), np.mean(part, axis=0)
-            apart = own - mean
-            square += np.sum((part - own) ** 2, axis=0) + apart**2 * (start * len(part) / n)
-            mean += apart * (len(part) / n)
-    spread = np.sqrt(square / len(x))
-    costs = np.isfinite(moved) & (moved > 1e-4 * spread)
-    if costs.any():
-        warnings.warn(
-            f"x is {x.dtype} and is computed in {dtype} because JAX's 64-bit mode is off; "
-            f"column {int(np.argmax(costs))} lies so far from zero against its spread that "
-            "rounding costs accuracy. Subtract its mean first, or compute in float64 under `with "
-            "jax.enable_x64(True):`.",
-            UserWarning,
-            stacklevel=5,
-        )
 
 
 def first_bad_row(x: np.ndarray | jax.Array) -> int | None:
@@ -51,10 +25,11 @@ def first_bad_row(x: np.ndarray | jax.Array) -> int | None:
     return None
 
 
-def checked(x, *, like=None) -> tuple[np.ndarray | jax.Array, np.dtype]:
+def checked(x, *, like=None, judge=rounded_columns) -> tuple[np.ndarray | jax.Array, np.dtype]:
     """x as a finite (n, d) array, and the dtype it is computed in.
 
-    Raises ValueError for anything else; warns where float64 numbers lose accuracy in float32.
+    Raises ValueError for anything else. `judge`, a function of both, warns where the dtype cannot
+    hold x; None is for callers that judge by a mixture (see `resolution.py`), or not at all.
     """
     if isinstance(x, Source):
         raise ValueError(f"x is {type(x).__name__}(…), and this needs an array (n, d).")
@@ -78,15 +53,15 @@ def checked(x, *, like=None) -> tuple[np.ndarray | jax.Array, np.dtype]:
                     f"row {bad} of x holds NaN or infinity: drop or fill such rows (missing values "
                     "are not supported yet)."
                 )
-        if isinstance(found, np.ndarray):
-            _warn_if_rounding_costs(found, dtype)
+        if judge is not None:
+            judge(found, dtype)
     return found, dtype
 
 
-def data(x, *, like=None) -> jax.Array:
+def data(x, *, like=None, judge=rounded_columns) -> jax.Array:
     """x as a finite (n, d) array in the dtype it is computed in. Raises ValueError as `checked`,
     and for numbers that do not fit the dtype."""
-    found, dtype = checked(x, like=like)
+    found, dtype = checked(x, like=like, judge=judge)
     return checks.cast(found, "x", dtype)
 
 

@@ -1,7 +1,7 @@
 """`Rows`: the data as something that a function can be summed over, block by block.
 
 Every kind of data gives a program the same few things: `n`, `about(centre)`, `about_mean()`,
-`magnitude()`, and above all `total(function)`. `Rows` are those of an array in memory, or of one
+`detail()`, and above all `total(function)`. `Rows` are those of an array in memory, or of one
 device's share of it; `StreamRows` (see `stream.py`) are those of blocks that the host reads.
 """
 
@@ -35,6 +35,14 @@ def bucket(n: int) -> int:
         return n
     step = max(8, 1 << max((n - 1).bit_length() - 4, 0))
     return -(-n // step) * step
+
+
+def finest(size, distance):
+    """The finest detail in units of eps, of numbers of this size at this distance from the centre.
+
+    Numbers are rounded where they are stored, to eps times their size at the most; what is computed
+    from them is rounded relative to their distance from the centre."""
+    return size + 3 * distance
 
 
 def _even(n: int, most: int) -> int:
@@ -205,10 +213,11 @@ class Rows:
         steps = jnp.arange(-(-n // block_rows))
         return self._sum(jax.lax.scan(step, (zeros, zeros), steps)[0][0])
 
-    def magnitude(self) -> jax.Array:
-        """(d,) largest |x| per feature among rows of positive weight, in the data's own origin:
-        its rounding is the finest detail that the data can show."""
-        size = jnp.abs(self.x)
+    def detail(self) -> jax.Array:
+        """(d,) the finest detail that rounding leaves of each feature, in units of eps: that of the
+        rows themselves, |x|, and a few times that of sums over them, |x − centre|, at the most
+        among rows of positive weight."""
+        size = finest(jnp.abs(self.x), jnp.abs(self.x - self.centre[None]))
         if self.weight is not None:
             size = jnp.where(self.weight[:, None] > 0, size, 0)
         largest = jnp.max(size, axis=0)

@@ -14,6 +14,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from . import checks, lapack, row_checks, source_checks
+from .resolution import rounded_columns
 from .rows import BUCKETED_ROWS, Held, Rows, Source, bucket
 
 # Fewer rows than this stay on one device: what a pass takes is less than what devices tell each
@@ -208,7 +209,7 @@ def _program(mesh: Mesh, axis: str, weighted: bool, function, *static):
 # ---- how rows come to lie on a mesh ------------------------------------------------------------
 
 
-def sharded(given: Shards, weight, like=None) -> ShardData:
+def sharded(given: Shards, weight, like=None, judge=rounded_columns) -> ShardData:
     """The rows of `given` on its mesh, checked."""
     source_checks.untraced_rows(given.source, "x")
     mesh = row_of(jax.devices()) if given.mesh is None else given.mesh
@@ -222,7 +223,7 @@ def sharded(given: Shards, weight, like=None) -> ShardData:
         found = given.source
         shape, dtype, read = found.shape, found.dtype, None
     else:
-        found = row_checks.data(given.source, like=like)
+        found = row_checks.data(given.source, like=like, judge=judge)
         shape, dtype = found.shape, found.dtype
         read = lambda rows: np.asarray(found)[rows]
     n, d = shape

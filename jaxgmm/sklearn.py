@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from . import checks, forks
+from . import checks, forks, resolution
 from .algorithms import ALGORITHMS, by_name
 from .best import best_lane
 from .compiling import jitted
@@ -155,6 +155,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             found = self._climbed(x, weight, starts, prior, until)
             bounds = np.asarray(found.history, np.float64)[: int(found.steps) + 1] / total
             self._keep(found.mixture, Status(found.status), bounds.tolist())
+            resolution.components(found.mixture, (x.min(axis=0), x.max(axis=0)))
         if not self.converged_:
             warnings.warn(
                 "Best performing initialization did not converge. Try different init parameters, "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import jax
 import numpy as np
 from sklearn.cluster import KMeans, kmeans_plusplus
@@ -41,10 +43,12 @@ def starts_of(estimator, x, weight, prior: Prior | None, weighted: bool) -> list
                 start = started(kind, rows, resp, padded_weight(weight), prior)
             if given:
                 parts = ({} if start is None else attributes(start)) | given
-                start = Mixture.from_parameters(
-                    parts["weights_"].astype(np.float64), parts["means_"].astype(x.dtype),
-                    parts["covariances_"], kind,
-                )  # fmt: skip
+                with warnings.catch_warnings():  # what is fitted from it is judged
+                    warnings.simplefilter("ignore", UserWarning)
+                    start = Mixture.from_parameters(
+                        parts["weights_"].astype(np.float64), parts["means_"].astype(x.dtype),
+                        parts["covariances_"], kind,
+                    )  # fmt: skip
             starts.append(jax.device_get(start))
     return starts
 

@@ -43,15 +43,16 @@ def degenerate(
     """Whether the M-step `step` from `mixture` empties a present component, or takes a standard
     deviation (of a feature given those before it) below what rounding leaves of it.
 
-    resolution (d,) is the largest |x| of each feature. A standard deviation under a few units in
-    its last place is no more than rounding; nor is a variance that the prior's scatter, itself
+    resolution (d,) is the finest detail that rounding leaves of each feature, in units of eps (see
+    `Rows.detail`). A standard deviation below it is no more than rounding: of the rows where they
+    are stored, or of what is computed from them. Nor is a variance that the prior's scatter, itself
     rounded, holds up alone.
     """
     d, eps = mixture.n_features, jnp.finfo(mixture.dtype).eps
     covariance, present = mixture.covariance, mixture.present
     emptied = jnp.any(present & (sums.mass <= eps * jnp.sum(sums.mass)))
     log_scales = step.covariance.compose(covariance).log_scales(d)
-    noise = (4 * eps * resolution[None]) ** 2
+    noise = (eps * resolution[None]) ** 2
     if prior is not None and prior.scatter is not None:
         count = covariance.pool(sums.mass) + prior.strength
         noise = noise + 8 * eps * d * jnp.diagonal(prior.scatter)[None] / count[:, None]

@@ -103,7 +103,8 @@ class StreamRows:
     """The rows of a stream, as a program sees them: `Rows` without x.
 
     Attributes:
-      mean, largest: (d,) of the rows, known beforehand.
+      mean, finest: (d,) of the rows, known beforehand: their mean, and the finest detail that
+        rounding leaves of them (see `Rows.detail`).
       centre: (d,), where coordinates start.
       n: the number of rows as far as a program depends on it, so that streams share programs.
       chunk_rows: how many rows are held at a time.
@@ -111,7 +112,7 @@ class StreamRows:
     """
 
     mean: jax.Array
-    largest: jax.Array
+    finest: jax.Array
     centre: jax.Array
     n: int = dataclasses.field(metadata={"static": True})
     chunk_rows: int = dataclasses.field(metadata={"static": True})
@@ -125,9 +126,9 @@ class StreamRows:
         """The same rows about their mean."""
         return self.about(self.mean)
 
-    def magnitude(self) -> jax.Array:
-        """(d,) largest |x| per feature."""
-        return self.largest
+    def detail(self) -> jax.Array:
+        """(d,) the finest detail that rounding leaves of each feature, in units of eps."""
+        return self.finest
 
     def total(self, function: Callable[..., Any], block_rows: int) -> Any:
         """Σ over blocks of function(x (d, b), w (b,)), a pytree: a request to the host."""

@@ -25,6 +25,7 @@ from .lanes import Lanes
 from .prior import Prior
 from .programs import DEVICES, Data, Plan
 from .remarks import RowTable
+from .resolution import coarse_columns
 from .spurious import steps_of
 from .strategies import SPLITS, STRATEGIES, finish, ranked
 
@@ -114,7 +115,7 @@ def sweep(
     kinds = [family_class(family) for family in families]
     checks.not_repeated([family_name(kind) for kind in kinds], "families")
     table = x
-    x, dtype = row_checks.checked(x)
+    x, dtype = row_checks.checked(x, judge=coarse_columns)
     features = named(features, table, x.shape[1])
     derivatives.on_host("sweep", key, x, weight, prior, tolerance)
     rows = held(x, weight, dtype)

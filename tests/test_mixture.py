@@ -170,5 +170,5 @@ def test_bad_parameters(change, words):
 
 
 def test_rounded_means_are_announced():
-    with pytest.warns(UserWarning, match="means are rounded"):
+    with pytest.warns(UserWarning, match="component 0 has a standard deviation of 1 in column 0"):
         Mixture.from_parameters([1.0], [[1e7 + 0.3]], [[[1.0]]])

@@ -1,0 +1,208 @@
+"""What float32 can resolve: a warning where a number that is returned cannot be right to 1 %.
+
+Float32 holds 24 binary digits. Around 10⁶ its numbers lie 0.06 apart, so that a mean there is off
+by up to 0.03, and so are the rows. A covariance matrix in which the other columns leave less than
+10⁻⁵ of a column's variance loses that direction, since its entries are rounded.
+
+Everything here runs on the host, in NumPy, on values; inside jit and vmap there are none to judge.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import sys
+import warnings
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from . import checks
+
+# An error above this share of a width, or of a variance, is said.
+TOLERATED = 0.01
+ROWS_AT_A_TIME = 1 << 16
+SAMPLED = 1024
+PACKAGE = str(pathlib.Path(__file__).parent)
+CURE = (
+    "Subtract an offset from the column while it is float64, or compute in float64 under `with "
+    "jax.enable_x64(True):`."
+)
+
+
+def _warn(message: str) -> None:
+    """Warns at the line outside this package that led here."""
+    level, frame = 1, sys._getframe()
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE + os.sep):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, UserWarning, stacklevel=level)
+
+
+# ---- mixtures ----------------------------------------------------------------------------------
+
+
+def _whitening(mixture) -> np.ndarray:
+    """W as dense float64 matrices (c, d, d)."""
+    d = mixture.means.shape[1]
+    log_diagonal, lower = (np.asarray(part, np.float64) for part in mixture.covariance.entries())
+    m = log_diagonal.shape[1]
+    if m < d:  # a scale for each feature, or for all
+        scales = np.exp(log_diagonal).reshape(len(mixture.covariance.log_diagonal), -1, 1)
+        return scales * np.eye(d)[None]
+    factor = np.zeros((len(log_diagonal), d, d))
+    factor[:, *np.tril_indices(d, -1)] = lower
+    factor[:, *np.diag_indices(d)] = np.exp(log_diagonal)
+    return factor
+
+
+class Widths(NamedTuple):
+    """Of each present component and feature (k, d): which component it is (k,), its mean, its
+    standard deviation, and its *own width*, the standard deviation given the other features."""
+
+    component: np.ndarray
+    mean: np.ndarray
+    whole: np.ndarray
+    own: np.ndarray
+
+    @classmethod
+    def of(cls, mixture) -> Widths:
+        """The widths of a mixture, in float64."""
+        present = mixture.logits > -np.inf
+        factor = _whitening(mixture)
+        own = 1 / np.sqrt(np.sum(factor**2, axis=1))
+        whole = np.sqrt(np.sum(np.linalg.inv(factor) ** 2, axis=2))
+        each = lambda widths: np.broadcast_to(widths, mixture.means.shape)[present]
+        means = np.asarray(mixture.means, np.float64)[present]
+        return cls(np.flatnonzero(present), means, each(whole), each(own))
+
+
+def components(mixture, extent=None, *, matrices: bool = True, kernel: str = "whitened") -> None:
+    """Warns of a component, in float32, that is not held to 1 %: once, of the one that is worst.
+
+    Rounding moves means, and rows whose columns run from low to high (`extent`, (d,) both), by half
+    the distance of neighboring numbers there: that is compared with the component's own width.
+    Rounding the entries of a covariance matrix changes the
+    variances given the other features by about eps/2 of the whole ones: that is compared with the
+    own ones where `matrices`, i.e. where the matrix is what the caller reads. So is what the
+    natural kernel rounds (see `kernels.rounding`) where that is the `kernel`.
+
+    Mixtures that are traced, in float64, or not finite pass.
+    """
+    if checks.traced(mixture) or mixture.dtype != np.float32 or np.ndim(mixture.means) != 2:
+        return
+    mixture = jax.device_get(mixture)
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(mixture.covariance)):
+        return
+    found = Widths.of(mixture)
+    reach = np.maximum(np.abs(found.mean), found.whole)
+    if extent is not None:  # all rows are so far from zero, and coordinates start among them
+        low, high = (np.asarray(end, np.float64) for end in extent)
+        reach = np.maximum(reach, np.maximum(low, -high))
+    step = np.spacing(reach.astype(np.float32)).astype(np.float64)
+    moved = step / 2 / found.own
+    lost = np.finfo(np.float32).eps / 2 * np.linalg.norm((found.whole / found.own) ** 2, axis=1)
+    if np.max(moved) > TOLERATED:
+        _warn(_too_narrow(found, reach, step, np.unravel_index(np.argmax(moved), moved.shape)))
+    elif matrices and np.max(lost) > TOLERATED:
+        _warn(_nearly_singular(found, np.argmax(lost)))
+    elif kernel == "natural" and 2 * _natural_rounding(mixture) > TOLERATED:
+        _warn(
+            "kernel='natural' rounds a component that is narrow, or far from the mean of the rows, "
+            "by more than 1 % of its covariance in float32: leave kernel at 'auto'."
+        )
+
+
+def _natural_rounding(mixture) -> float:
+    """`kernels.rounding` about the mixture's mean, on the host."""
+    found = Widths.of(mixture)
+    factor = _whitening(mixture)
+    share = np.exp(mixture.logits - np.max(mixture.logits))[found.component]
+    centre = np.average(found.mean, axis=0, weights=share)
+    reach = np.abs(found.mean - centre) + found.whole
+    factor = factor[found.component] if len(factor) > 1 else factor
+    precision = np.swapaxes(factor, 1, 2) @ factor
+    scaled = precision * reach[:, :, None] * reach[:, None, :]
+    return 2 * np.finfo(np.float32).eps * np.max(np.linalg.norm(scaled, axis=(1, 2)))
+
+
+def _too_narrow(found: Widths, reach: np.ndarray, step: np.ndarray, place) -> str:
+    k, j = place
+    own, whole = found.own[k, j], found.whole[k, j]
+    given = " given the other columns" if own < whole / 2 else ""
+    return (
+        f"component {found.component[k]} has a standard deviation of {own:.3g} in column {j}"
+        f"{given}, {reach[k, j]:.8g} from zero, where float32 numbers lie {step[k, j]:.2g} apart: "
+        f"it is not held to 1 %. {CURE}"
+    )
+
+
+def _nearly_singular(found: Widths, k: int) -> str:
+    left = (found.own[k] / found.whole[k]) ** 2
+    j = np.argmin(left)
+    return (
+        f"component {found.component[k]} has a covariance that is nearly singular, and float32 "
+        f"does not hold it to 1 %: the other columns leave {left[j]:.1g} of the variance of column "
+        f"{j}, where float32 resolves 1e-5. Leave the column out, take family='diagonal', or "
+        "compute in float64 under `with jax.enable_x64(True):`."
+    )
+
+
+# ---- columns -----------------------------------------------------------------------------------
+
+
+def _moments(x: np.ndarray, dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each column, and how far rounding moves a number at most."""
+    moved, mean, square = (np.zeros(x.shape[1]) for _ in range(3))
+    for start in range(0, len(x), ROWS_AT_A_TIME):
+        part = x[start : start + ROWS_AT_A_TIME].astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            moved = np.maximum(moved, np.max(np.abs(part - part.astype(dtype)), axis=0))
+            # the mean and the sum of squares about it, of all rows so far
+            n, own = start + len(part), np.mean(part, axis=0)
+            apart = own - mean
+            square += np.sum((part - own) ** 2, axis=0) + apart**2 * (start * len(part) / n)
+            mean += apart * (len(part) / n)
+    return mean, np.sqrt(square / len(x)), moved
+
+
+def rounded_columns(x, dtype) -> None:
+    """Warns if rounding x (n, d) to a narrower dtype moves a number by 1 % of its column's standard
+    deviation: for callers that return something for each row."""
+    if not isinstance(x, np.ndarray) or np.can_cast(x.dtype, dtype):
+        return
+    _, spread, moved = _moments(x, dtype)
+    costs = np.isfinite(moved) & (moved > TOLERATED * spread)
+    if costs.any():
+        _warn(
+            f"x is {x.dtype} and is computed in {dtype} because JAX's 64-bit mode is off; "
+            f"column {int(np.argmax(costs))} lies so far from zero against its spread that "
+            f"rounding costs accuracy. {CURE}"
+        )
+
+
+def coarse_columns(x, dtype) -> None:
+    """Warns if float32 numbers lie so coarsely around a column's mean that a mean there is not held
+    to 1 % of the column's standard deviation: for callers that fit mixtures to x (n, d), float32 or
+    not."""
+    if dtype != np.float32:
+        return
+
+    def coarse(rows):
+        mean, spread, _ = _moments(rows, dtype)
+        step = np.spacing(np.abs(mean).astype(np.float32)).astype(np.float64)
+        return (spread > 0) & (step / 2 > TOLERATED * spread), mean, spread, step
+
+    x = np.asarray(x)
+    # A few rows tell whether all of them need a look: half as coarse there, or all the same.
+    _, mean, spread, step = coarse(x[:: max(1, len(x) // SAMPLED)])
+    if not (step > TOLERATED * spread).any():
+        return
+    found, mean, spread, step = coarse(x)
+    if found.any():
+        j = int(np.argmax(found))
+        _warn(
+            f"column {j} of x has a standard deviation of {spread[j]:.3g} around {mean[j]:.8g}, "
+            f"where float32 numbers lie {step[j]:.2g} apart: no component there is held to 1 %. "
+            f"{CURE}"
+        )
