@@ -89,6 +89,10 @@ def use_all_cores(devices: int | None = None) -> int:
     `sweep` shares its lanes among them. The environment variable JAX_NUM_CPU_DEVICES does the same;
     a number that is set there is kept, unless one is given here.
 
+    JAX gets more threads than devices (by the environment variable PJRT_NPROC). Batched calls of
+    LAPACK by other code, one on each device, could otherwise wait without end for a thread; this
+    package makes no call that waits.
+
     Returns the number of devices. Raises ValueError after JAX's first computation, when the number
     of devices is settled, unless it is this one.
     """

@@ -10,17 +10,13 @@ import sys
 import jax
 import numpy as np
 import pytest
+from flags import QUICK_TO_COMPILE
 
 import jaxgmm
 
-# Compiling is most of the time that the tests take; without its slowest passes a program is a little
-# slower and computes the same. (XLA stops at a flag it does not know: later ones have no such flag.)
-FLAGS = "--xla_llvm_disable_expensive_passes=true"
-if jax.__version_info__[:2] == (0, 10):
-    FLAGS += " --xla_cpu_use_fusion_emitters=false"
-os.environ.setdefault("XLA_FLAGS", FLAGS)
+os.environ.setdefault("XLA_FLAGS", QUICK_TO_COMPILE)
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_num_cpu_devices", 2)
+jaxgmm.use_all_cores(2)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -1,5 +1,7 @@
 """Simulated data and the overlap of components: what the dials say is what there is."""
 
+import os
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,8 @@ import pytest
 import reference
 from scipy.stats import norm
 
-from jaxgmm import Mixture, misassignment, overlap, separation, simulate
+import jaxgmm
+from jaxgmm import Mixture, memory, misassignment, overlap, separation, simulate
 
 
 def separation_of(mixture):
@@ -136,3 +139,29 @@ def test_bad_input():
             simulate(**(dict(key=key, n=5, d=2, k=2, separation=1.0) | arguments))
     with pytest.raises(ValueError, match="pass a Mixture"):
         overlap(3.0)
+
+
+# ---- memory -------------------------------------------------------------------------------------
+
+
+def test_more_rows_than_memory_holds_are_refused_before_anything_is_drawn(monkeypatch):
+    mixture = jaxgmm.Mixture.from_parameters([1.0], [[0.0, 0.0]], [np.eye(2)])
+    key = jax.random.key(0)
+    monkeypatch.setattr("jaxgmm.memory.available_bytes", lambda: 48 * 1000)  # 12 numbers for a row
+    assert jaxgmm.sample(key, mixture, 1000)[0].shape == (1000, 2)
+    with pytest.raises(ValueError, match=r"n is 2000: .* about 0.0 GB .* Draw fewer at a time"):
+        jaxgmm.sample(key, mixture, 2000)
+    monkeypatch.setattr("jaxgmm.memory.available_bytes", lambda: None)  # nobody knows
+    assert jaxgmm.sample(key, mixture, 2000)[0].shape == (2000, 2)
+
+
+def test_available_memory_is_what_the_control_group_leaves(tmp_path):
+    """A file that could be given back is not in use."""
+    (tmp_path / "memory.max").write_text("5000\n")
+    (tmp_path / "memory.current").write_text("3000\n")
+    (tmp_path / "memory.stat").write_text("anon 100\ninactive_file 1000\n")
+    assert memory._of_group(str(tmp_path)) == 3000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory._of_group(str(tmp_path)) is None
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert 0 < memory.available_bytes() <= physical

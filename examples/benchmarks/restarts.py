@@ -50,7 +50,7 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--starts", default="kmeans", help="init_params of scikit-learn")
     given = parser.parse_args()
-    jax.config.update("jax_num_cpu_devices", 2)
+    jaxgmm.use_all_cores(2)
     devices = jax.local_devices()
 
     print("microseconds for one iteration of one restart\n")

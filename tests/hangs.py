@@ -1,0 +1,182 @@
+"""Runs the package in fresh processes that must end, and prints a line for each:
+
+    .venv/bin/python tests/hangs.py
+
+Each process has 1, 2 or 4 CPU devices, a pool of the default or of a larger number of threads, and
+one or two cores. A process that waits without end uses no processor time: that, and no limit in
+seconds, which a busy machine would exceed, tells it from a slow one.
+"""
+
+import itertools
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+from flags import QUICK_TO_COMPILE
+
+ROOT = pathlib.Path(__file__).parent.parent
+IDLE_SECONDS, IDLE = 30, 0.2  # a process waits if it uses less than this in so many seconds
+MOST_SECONDS = 1200
+DEVICES, LARGER_POOL, CORES = (1, 2, 4), (False, True), (1, 2)
+FEATURES = (4, 8, 13, 16, 32, 64)
+COMPONENTS = (1, 3, 8, 16, 64)
+
+
+# ---- in the fresh process -----------------------------------------------------------------------
+
+
+def factorizations(turn: int):
+    """Every factorization of stacks of every other size, on all devices at once and in several
+    threads at once, as a user's threads would call them."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+    from jax.sharding import PartitionSpec as P
+
+    from jaxgmm import factors, lapack
+
+    def every(x):
+        matrix = x + jnp.swapaxes(x, -1, -2)
+        # Independent of one another, so that one device runs them at once.
+        return [
+            lapack.cholesky(jnp.eye(x.shape[-1])[None] + 0 * x),
+            factors.inverse(jnp.eye(x.shape[-1])[None] + jnp.tril(x, -1)),
+            factors.solve(jnp.eye(x.shape[-1])[None] + jnp.tril(x, -1), x[..., 0]),
+            lapack.lower_root(x), lapack.svd(x), lapack.eigh(matrix), lapack.eigvalsh(matrix),
+            lapack.orthogonal(x),
+        ]  # fmt: skip
+
+    devices = jax.devices()
+    mesh = jax.sharding.Mesh(np.array(devices), ("devices",))
+    spread = {"mesh": mesh, "in_specs": P("devices"), "out_specs": P("devices"), "check_vma": False}
+    over_lanes = jax.jit(jax.shard_map(jax.vmap(every), **spread))
+    for d in FEATURES[(turn + turn // 2 + turn // 4) % 2 :: 2]:
+        shape = len(devices) * 8, min(64, 8192 // d**2 + 4), d, d
+        x = np.random.default_rng(d).normal(size=shape).astype(np.float32) / d
+        over_lanes.lower(x).compile()
+        threads = [
+            threading.Thread(target=lambda x=x: jax.block_until_ready(over_lanes(x)))
+            for _ in range(1 if len(devices) > 1 else 4)  # several devices take turns
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+
+def fits(turn: int):
+    """fit, sweep, and in turn compare, certificate and the estimator."""
+    import jax
+    import numpy as np
+
+    import jaxgmm
+
+    key, settings = jax.random.key(0), {"max_steps": 2, "tolerance": 0.0}
+
+    def rows(place: int, n: int = 200):
+        d, k = FEATURES[(turn + place) % 6], COMPONENTS[(turn + 2 * place) % 5]
+        x = np.random.default_rng(turn).normal(size=(max(n, 2 * k), d)).astype(np.float32)
+        print(f"turn {turn}.{place}: n = {len(x)}, d = {d}, K = {k}", flush=True)
+        return x, k
+
+    x, k = rows(0, n=33_000)  # enough to be spread over the devices
+    start = jaxgmm.Mixture.from_parameters(
+        np.full(k, 1 / k, np.float32), x[:k], np.stack([np.eye(x.shape[1], dtype=np.float32)] * k)
+    )
+    jax.block_until_ready(jaxgmm.fit(x, start, kernel="whitened", **settings))
+    x, k = rows(1)
+    jaxgmm.sweep(key, x, [1, 2, 3] if k == 3 else k, restarts=4, strategy="full", **settings)
+    x, k = rows(2)
+    if turn % 3 == 0:
+        jaxgmm.compare(key, x, k, ["em"], restarts=2, **settings)
+    elif turn % 3 == 1:
+        x = x[:, :4] if k > 8 else x  # the Hessian has at most 1000 columns, and takes its time
+        jaxgmm.certificate(jaxgmm.initialize(key, x, k), x)
+    else:
+        from jaxgmm.sklearn import GaussianMixture
+
+        found = GaussianMixture(k, n_init=2, max_iter=2, tol=1e9, random_state=0).fit(x)
+        found.predict(x)
+
+
+def main_of_child(cores: int, turn: int):
+    """All of it, on so many cores."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", True)  # compiling is most of the time
+    factorizations(turn)
+    fits(turn)
+    print("ended", flush=True)
+
+
+# ---- the processes, watched ---------------------------------------------------------------------
+
+
+def processor_seconds(process: subprocess.Popen) -> float:
+    """What a process has used so far."""
+    numbers = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(int(number) for number in numbers[11:13]) / os.sysconf("SC_CLK_TCK")
+
+
+def ended(command: list[str], environment: dict) -> tuple[bool, str]:
+    """Whether a process ends well, and what it printed; one that waits without end is killed."""
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(
+            command, env=environment, stdout=output, stderr=subprocess.STDOUT, cwd=ROOT
+        )
+        began = looked = time.monotonic()
+        used = 0.0
+        while process.poll() is None:
+            time.sleep(0.2)
+            now = time.monotonic()
+            if now - looked > IDLE_SECONDS and process.poll() is None:
+                before, used, looked = used, processor_seconds(process), now
+                if used - before < IDLE or now - began > MOST_SECONDS:
+                    process.kill()
+        process.wait()
+        output.seek(0)
+        return process.returncode == 0, output.read()
+
+
+def environment_of(devices: int, larger_pool: bool) -> dict:
+    """A user's environment, with their own number of devices."""
+    found = {
+        name: value for name, value in os.environ.items() if name not in ("PJRT_NPROC", "NPROC")
+    }
+    found |= {"PYTHONPATH": str(ROOT), "JAX_NUM_CPU_DEVICES": str(devices)}
+    found.setdefault("XLA_FLAGS", QUICK_TO_COMPILE)
+    return found | ({"PJRT_NPROC": str(2 * devices + 2)} if larger_pool else {})
+
+
+def run(devices: int, larger_pool: bool, cores: int, turn: int) -> tuple[bool, str]:
+    """One process."""
+    command = [sys.executable, __file__, str(cores), str(turn)]
+    return ended(command, environment_of(devices, larger_pool))
+
+
+def main() -> int:
+    failed = 0
+    for turn, case in enumerate(itertools.product(DEVICES, LARGER_POOL, CORES)):
+        devices, larger_pool, cores = case
+        began = time.monotonic()
+        good, output = run(*case, turn)
+        failed += not good
+        print(
+            f"{devices} devices, {'a larger' if larger_pool else 'the default'} pool, {cores} cores:",
+            f"{'ended' if good else 'FAILED'} after {time.monotonic() - began:.0f} s", flush=True,
+        )  # fmt: skip
+        if not good:
+            print(output[-2000:])
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 3:
+        main_of_child(*map(int, sys.argv[1:]))
+    else:
+        sys.exit(main())
