@@ -227,9 +227,9 @@ def sharded(given: Shards, weight, like=None, judge=rounded_columns) -> ShardDat
         found = given.source
         shape, dtype, read = found.shape, found.dtype, None
     else:
-        found = row_checks.data(given.source, like=like, judge=judge)
-        shape, dtype = found.shape, found.dtype
-        read = lambda rows: np.asarray(found)[rows]
+        found, dtype = row_checks.checked(given.source, like=like, judge=judge)
+        shape = found.shape
+        read = lambda rows: checks.narrowed(np.asarray(found[rows]), "x", dtype)
     n, d = shape
     parts = mesh.shape[axis]
     share = -(-n // parts)

@@ -139,6 +139,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                 f"n_samples = {len(x)}"
             )
         prior, total = self._prior(weight), weight.sum(dtype=np.float64)
+        extent = x.min(axis=0), x.max(axis=0)
         with jax.enable_x64(bool(x.dtype == np.float64)):
             goes_on = self.warm_start and hasattr(self, "converged_")
             starts = (
@@ -147,6 +148,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             )  # fmt: skip
             if self.max_iter == 0:
                 self._keep(starts[-1], Status.MAX_STEPS, [])
+                resolution.components(starts[-1], extent)
                 return self
             until = Until(
                 np.asarray(self.tol * total, x.dtype), np.int32(self.max_iter),
@@ -155,7 +157,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             found = self._climbed(x, weight, starts, prior, until)
             bounds = np.asarray(found.history, np.float64)[: int(found.steps) + 1] / total
             self._keep(found.mixture, Status(found.status), bounds.tolist())
-            resolution.components(found.mixture, (x.min(axis=0), x.max(axis=0)))
+            resolution.components(found.mixture, extent)
         if not self.converged_:
             warnings.warn(
                 "Best performing initialization did not converge. Try different init parameters, "
