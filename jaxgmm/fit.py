@@ -203,9 +203,6 @@ def fit(
     data = opened(x, weight, like=mixture.dtype, devices=devices, beside=beside, judge=None)
     row_checks.same_features(mixture.n_features, data.n_features)
     mixture = jax.tree.map(lambda leaf: jnp.asarray(leaf, data.dtype), mixture)
-    prior = priors.resolved(prior, data)
-    if prior is not None:
-        row_checks.weights_count_rows(weight)
     tolerance = jnp.asarray(checks.not_negative(tolerance, "tolerance"), data.dtype)
     max_steps = checks.whole(max_steps, "max_steps", 0, MOST_STEPS)
     checks.callback(callback)
@@ -219,8 +216,11 @@ def fit(
     if not traced and not checks.traced(mixture):
         present = int(np.sum(np.asarray(mixture.logits) > -np.inf))
         row_checks.enough_distinct_in(data.pieces(), present)
-
     data, mixture, prior, tolerance = derivatives.refuse((data, mixture, prior, tolerance))
+    prior = priors.resolved(prior, data)
+    if prior is not None:
+        row_checks.weights_count_rows(weight)
+
     plan = Plan(algorithm, stopping, settled(kernel, data.n), capacity(max_steps), callback)
     if checkpoint is None:
         found = data.compute(run, mixture, prior, tolerance, max_steps, plan=plan)

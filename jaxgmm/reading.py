@@ -101,7 +101,6 @@ class StreamData:
 
     def compute(self, function: Callable[..., Any], *operands: Any, **static: Any) -> Any:
         """function(rows, *operands, **static), as a program that the host walks."""
-        source_checks.on_host(operands)
         survey = self.stream.survey
         put = lambda values: jax.device_put(values.astype(self.dtype))
         size = np.maximum(np.abs(survey.low), np.abs(survey.high))
@@ -110,6 +109,8 @@ class StreamData:
         n = min(bucket(self.n), SMALL + 1)
         rows = StreamRows(mean, detail, jnp.zeros_like(mean), n, self.chunk_rows, self.shares)
         leaves, tree = jax.tree.flatten((rows, operands))
+        # Under jit the facts about the rows are traced too.
+        source_checks.on_host(leaves)
         leaves = [leaf if isinstance(leaf, jax.Array) else np.asarray(leaf) for leaf in leaves]
         shapes = tuple(jax.typeof(leaf) for leaf in leaves)
         piece, shape = _program(
