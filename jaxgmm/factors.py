@@ -107,16 +107,22 @@ def solve(factor: jax.Array, vectors: jax.Array, transposed: bool = False) -> ja
     """W⁻¹ v, or W⁻ᵀ v, for vectors (k, d) and lower-triangular factors (c, d, d)."""
     (k, d), dtype = vectors.shape, jnp.promote_types(factor.dtype, vectors.dtype)
     factor, vectors = jnp.broadcast_to(factor, (k, d, d)).astype(dtype), vectors.astype(dtype)
-    rows = transpose(factor) if transposed else factor
+    matrix = transpose(factor) if transposed else factor
+    if d <= LOOPED:  # one kernel for all columns
+        found = [None] * d
+        for j in reversed(range(d)) if transposed else range(d):
+            found[j] = vectors[:, j] / matrix[:, j, j]
+            vectors = vectors - matrix[:, :, j] * found[j][:, None]
+        return jnp.stack(found, axis=1)
 
     def substitute(i, found):
         j = d - 1 - i if transposed else i
         take = lambda array: jax.lax.dynamic_index_in_dim(array, j, 1, keepdims=False)
-        row = take(rows)
+        row = take(matrix)
         value = (take(vectors) - jnp.sum(row * found, axis=1)) / take(row)
         return jax.lax.dynamic_update_index_in_dim(found, value, j, 1)
 
-    return jax.lax.fori_loop(0, d, substitute, jnp.zeros_like(vectors), unroll=d <= LOOPED)
+    return jax.lax.fori_loop(0, d, substitute, jnp.zeros_like(vectors))
 
 
 def symmetric(matrix: jax.Array) -> jax.Array:
