@@ -186,6 +186,7 @@ def test_an_emptied_component_is_reported(iris, x64):
     close(fit.mixture, mixture)
 
 
+@pytest.mark.filterwarnings("ignore:component 0 has a standard deviation")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_start_far_from_all_rows(dtype, iris, x64):
     x = iris.astype(dtype)
