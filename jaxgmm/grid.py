@@ -96,7 +96,7 @@ class Sweep:
         top = objective[index] if len(finite) else 0.0
         close = max(1e-3, 8 * np.finfo(fits.objective.dtype).eps * abs(top))
         reached = int(np.sum(usable & (objective >= top - close) & (objective <= top + close)))
-        scores = self._scores(family, k)
+        scores = self.scores(family, k)
         begun = np.asarray(fits.passes[at]) > 0
         count = lambda *wanted: int(np.sum(begun & np.isin(status, wanted)))
         return {
@@ -120,7 +120,7 @@ class Sweep:
             np.asarray(self.spurious[family][at]),
         )  # fmt: skip
 
-    def _scores(self, family: str, k: int, lane: int | None = None) -> dict[str, float]:
+    def scores(self, family: str, k: int, lane: int | None = None) -> dict[str, float]:
         """The criteria of a lane, by default of the best; NaN where every lane failed."""
         at, fits = self.n_components.index(k), self.fits[family]
         index, usable = self._best_lane(family, k)
@@ -178,7 +178,7 @@ class Sweep:
         held_out = criterion == "held-out"
 
         def rank(family, k):
-            value = self._scores(family, k)[criterion if held_out else criterion.upper()]
+            value = self.scores(family, k)[criterion if held_out else criterion.upper()]
             score = np.inf if np.isnan(value) else -value if held_out else value
             return self.flaw(family, k), score, family, k
 

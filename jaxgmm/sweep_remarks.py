@@ -53,13 +53,13 @@ def _refused(found: Sweep, criterion: str, chosen, cells) -> list[str]:
     if criterion == "held-out":  # each K has one number, that of its best lanes
         return []
     name = criterion.upper()
-    score = found._scores(*chosen)[name]
+    score = found.scores(*chosen)[name]
     best, refused = score - CLEARLY, None
     for cell in cells:
         lane = _lane(found, cell, spurious_too=True)
         if found.flaw(*cell) == Flaw.FAILED or not _is_spurious(found, cell, lane):
             continue
-        value = found._scores(*cell, lane)[name]
+        value = found.scores(*cell, lane)[name]
         if value < best:
             best, refused = value, (cell, lane)
     if refused is None:
