@@ -230,8 +230,7 @@ def fit(
         found = _as_fit(
             *resumable(data, mixture, prior, tolerance, max_steps, plan, checkpoint, every)
         )
-    # A fit that failed says so by its status.
-    if not traced and not checks.traced(found) and found.status < Status.NONFINITE:
+    if not traced and not checks.traced(found):
         resolution.components(found.mixture, extent, kernel=kernel)
     # An algorithm may close over a value that is differentiated, such as a learning rate.
     return derivatives.refuse(trimmed(found, max_steps))

@@ -150,6 +150,7 @@ BROKEN_DATA = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:component . has a covariance that is nearly singular")
 @pytest.mark.parametrize(("dtype", "prior"), [(np.float32, "default"), (np.float64, None)])
 @pytest.mark.parametrize("name", BROKEN_DATA)
 def test_degenerate_data_say_so(name, dtype, prior, iris, x64):
