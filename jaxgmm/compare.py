@@ -75,6 +75,10 @@ def compare(
       float64, and every end is judged there in float64. A fit that fails keeps its place, with its
       status.
 
+    Warns:
+      UserWarning: where float32 numbers lie too far apart for a column's spread; where every fit
+        failed.
+
     Raises:
       ValueError: for an argument that is not as said; for an unknown algorithm, or two that share a
         name.

@@ -43,17 +43,27 @@ def _warn(message: str) -> None:
 
 
 def _whitening(mixture) -> np.ndarray:
-    """W as dense float64 matrices (c, d, d)."""
+    """W in float64: its diagonals (c, d) where that is all, else lower-triangular (c, d, d)."""
     d = mixture.means.shape[1]
     log_diagonal, lower = (np.asarray(part, np.float64) for part in mixture.covariance.entries())
-    m = log_diagonal.shape[1]
-    if m < d:  # a scale for each feature, or for all
-        scales = np.exp(log_diagonal).reshape(len(mixture.covariance.log_diagonal), -1, 1)
-        return scales * np.eye(d)[None]
+    if log_diagonal.shape[1] < d or d == 1:  # a scale for each feature, or one for all
+        scales = np.exp(log_diagonal).reshape(len(mixture.covariance.log_diagonal), -1)
+        return np.broadcast_to(scales, (len(scales), d))
     factor = np.zeros((len(log_diagonal), d, d))
     factor[:, *np.tril_indices(d, -1)] = lower
     factor[:, *np.diag_indices(d)] = np.exp(log_diagonal)
     return factor
+
+
+def _inverse(factor: np.ndarray) -> np.ndarray:
+    """W⁻¹ of lower-triangular factors (c, d, d), row by row. (LAPACK starts threads even for small
+    matrices, and on a busy machine they wait for one another for seconds.)"""
+    found = np.zeros_like(factor)
+    for i in range(factor.shape[1]):
+        found[:, i, i] = 1
+        found[:, i] -= np.einsum("cj,cjl->cl", factor[:, i, :i], found[:, :i])
+        found[:, i] /= factor[:, i, i, None]
+    return found
 
 
 class Widths(NamedTuple):
@@ -70,8 +80,11 @@ class Widths(NamedTuple):
         """The widths of a mixture, in float64."""
         present = mixture.logits > -np.inf
         factor = _whitening(mixture)
-        own = 1 / np.sqrt(np.sum(factor**2, axis=1))
-        whole = np.sqrt(np.sum(np.linalg.inv(factor) ** 2, axis=2))
+        if factor.ndim == 2:
+            own = whole = 1 / factor
+        else:
+            own = 1 / np.sqrt(np.sum(factor**2, axis=1))
+            whole = np.sqrt(np.sum(_inverse(factor) ** 2, axis=2))
         each = lambda widths: np.broadcast_to(widths, mixture.means.shape)[present]
         means = np.asarray(mixture.means, np.float64)[present]
         return cls(np.flatnonzero(present), means, each(whole), each(own))
@@ -82,10 +95,10 @@ def components(mixture, extent=None, *, matrices: bool = True, kernel: str = "wh
 
     Rounding moves means, and rows whose columns run from low to high (`extent`, (d,) both), by half
     the distance of neighboring numbers there: that is compared with the component's own width.
-    Rounding the entries of a covariance matrix changes the
-    variances given the other features by about eps/2 of the whole ones: that is compared with the
-    own ones where `matrices`, i.e. where the matrix is what the caller reads. So is what the
-    natural kernel rounds (see `kernels.rounding`) where that is the `kernel`.
+    Rounding the entries of a covariance matrix changes the variances given the other features by
+    about eps/2 of the whole ones: that is compared with the own ones where `matrices`, i.e. where
+    the matrix is what the caller reads. What the natural kernel rounds (see `kernels.rounding`)
+    counts where that is the `kernel`.
 
     Mixtures that are traced, in float64, or not finite pass.
     """
@@ -101,7 +114,7 @@ def components(mixture, extent=None, *, matrices: bool = True, kernel: str = "wh
         reach = np.maximum(reach, np.maximum(low, -high))
     step = np.spacing(reach.astype(np.float32)).astype(np.float64)
     moved = step / 2 / found.own
-    lost = np.finfo(np.float32).eps / 2 * np.linalg.norm((found.whole / found.own) ** 2, axis=1)
+    lost = np.finfo(np.float32).eps / 2 * np.sqrt(np.sum((found.whole / found.own) ** 4, axis=1))
     if np.max(moved) > TOLERATED:
         _warn(_too_narrow(found, reach, step, np.unravel_index(np.argmax(moved), moved.shape)))
     elif matrices and np.max(lost) > TOLERATED:
@@ -121,9 +134,12 @@ def _natural_rounding(mixture) -> float:
     centre = np.average(found.mean, axis=0, weights=share)
     reach = np.abs(found.mean - centre) + found.whole
     factor = factor[found.component] if len(factor) > 1 else factor
-    precision = np.swapaxes(factor, 1, 2) @ factor
-    scaled = precision * reach[:, :, None] * reach[:, None, :]
-    return 2 * np.finfo(np.float32).eps * np.max(np.linalg.norm(scaled, axis=(1, 2)))
+    if factor.ndim == 2:
+        scaled = (factor * reach) ** 2
+    else:
+        scaled = np.einsum("cji,cjl->cil", factor, factor) * reach[:, :, None] * reach[:, None, :]
+    size = np.sqrt(np.sum(scaled.reshape(len(reach), -1) ** 2, axis=1))
+    return 2 * np.finfo(np.float32).eps * np.max(size)
 
 
 def _too_narrow(found: Widths, reach: np.ndarray, step: np.ndarray, place) -> str:

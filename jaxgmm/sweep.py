@@ -90,6 +90,10 @@ def sweep(
       A `Sweep`. A K larger than the number of distinct rows is listed as impossible, and the
       others run.
 
+    Warns:
+      UserWarning: where float32 numbers lie too far apart for a column's spread. Whether float32
+        holds each component to 1 % is judged by `fit`, not here.
+
     Raises:
       ValueError: for an argument that is not as said; for an empty or repeated list of K; for
         K beyond the number of distinct rows if there is no other.
