@@ -113,7 +113,9 @@ def test_a_step_has_one_all_reduce(start, monkeypatch):
     reduces = lambda text: len(re.findall(r" all-reduce(?:-start)?\(", text))
     assert reduces(programs[0]) == 1
     bodies = set(re.findall(r"body=%?([\w.-]+)", programs[-1]))
-    loops = [part for part in programs[-1].split("\n\n") if part.lstrip("%").split(" ")[0] in bodies]
+    loops = [
+        part for part in programs[-1].split("\n\n") if part.lstrip("%").split(" ")[0] in bodies
+    ]
     assert len(loops) == len(bodies)
     assert sum(map(reduces, loops)) == 1
     assert not any("all-gather" in text for text in programs)
