@@ -194,7 +194,7 @@ def test_float64_that_loses_accuracy_is_announced():
     jaxgmm.log_prob(MIXTURE, x)  # no warning: warnings are errors here
     jaxgmm.log_prob(MIXTURE, x + 1e3)
     jaxgmm.log_prob(MIXTURE, np.round(x) + 2.0**20)  # exact in float32
-    with pytest.warns(UserWarning, match="in column 1, ") as caught:
+    with pytest.warns(UserWarning, match="column 1") as caught:
         jaxgmm.fit(x + np.array([0, 1e6]), MIXTURE, max_steps=1)
     assert len(caught) == 1
     assert caught[0].filename == __file__
