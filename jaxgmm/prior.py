@@ -14,6 +14,8 @@ from .data import opened
 from .mixture import Mixture
 from .robust_covariance import covariance_of
 
+DEFAULT_STRENGTH = 0.01  # pseudo-rows
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Prior:
 
     @classmethod
     def from_data(
-        cls, x, weight=None, strength: float = 0.01, *, ridge: float = 0.0,
+        cls, x, weight=None, strength: float = DEFAULT_STRENGTH, *, ridge: float = 0.0,
         devices: Sequence | None = None,
     ) -> Prior:  # fmt: skip
         """The default prior: `strength` pseudo-rows with the data's own covariance, in which rows
@@ -94,7 +96,7 @@ class Prior:
         return dataclasses.replace(self, mean=self.mean + offset)
 
 
-def default(covariance: jax.Array, strength=0.01) -> Prior:
+def default(covariance: jax.Array, strength=DEFAULT_STRENGTH) -> Prior:
     """The prior whose pseudo-rows have this covariance."""
     return Prior(strength=strength, scatter=strength * covariance)
 
@@ -103,10 +105,13 @@ def resolved(prior: Prior | str | None, data) -> Prior | None:
     """The prior that an argument means for these `data`, checked; "default" is made from them.
 
     Its covariance is a program of its own, which every fit to rows of this shape shares."""
-    if isinstance(prior, str):
-        checks.choice(prior, "prior", ("default",))
-        prior = default(data.compute(covariance_of))
-    return checked(prior, data.n_features, data.dtype)
+    if not isinstance(prior, str):
+        return checked(prior, data.n_features, data.dtype)
+    checks.choice(prior, "prior", ("default",))
+    # In the dtype of the data, as a prior that is given, so that both share programs.
+    number = lambda value: np.asarray(value, data.dtype)
+    made = default(data.compute(covariance_of), number(DEFAULT_STRENGTH))
+    return dataclasses.replace(made, mean_strength=number(0))
 
 
 def checked(prior: Prior | None, d: int, dtype) -> Prior | None:

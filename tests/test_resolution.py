@@ -90,6 +90,15 @@ def test_the_message_names_component_and_column():
     assert words.startswith("component 1 has a standard deviation of 1 in column 1, 1000000 from")
 
 
+def test_a_chain_of_columns_is_nearly_singular():
+    """Each column is ten times the one before it and a little: no entry of W is large."""
+    whitening = np.eye(5) - 10 * np.eye(5, k=-1)
+    covariance = np.linalg.inv(whitening.T @ whitening)
+    parameters = [1.0], np.zeros((1, 5), np.float32), covariance[None]
+    _, (words,) = quietly(Mixture.from_parameters, *parameters)
+    assert "nearly singular" in words
+
+
 def test_every_function_says_it_once():
     x = np.random.default_rng(0).normal(size=(60, 2)) + np.array([0, 1e6])
     key = jax.random.key(0)
