@@ -195,7 +195,7 @@ def certificate(
     mixture, data = admitted(mixture, x, weight, devices)
     prior = priors.resolved(prior, data)
     tolerance = jnp.asarray(checks.not_negative(tolerance, "tolerance"), data.dtype)
-    return data.compute(_certify, mixture, prior, tolerance, data.compute(covariance_of))[0]
+    return data.compute(_certify, mixture, prior, tolerance, data.compute_once(covariance_of))[0]
 
 
 def slope_of(at: Callable, offsets, sums: Statistics, prior: Prior | None):

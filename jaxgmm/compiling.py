@@ -18,6 +18,9 @@ PRODUCTS_ALONE = ("xla_cpu_experimental_ynn_fusion_type", "LIBRARY_FUSION_TYPE_D
 # Where a step of all fits side by side computes less than this (rows × components × features²),
 # they take less time than their program takes to compile.
 LITTLE_TO_RUN = 1e7
+# A few passes over less than this (rows × features²) take a millisecond longer in code that is not
+# optimised, which is compiled in half a second less.
+LITTLE_TO_RUN_ONCE = 1e6
 
 
 @functools.cache

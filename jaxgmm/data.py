@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import checks, forks, row_checks, source_checks
+from .compiling import LITTLE_TO_RUN_ONCE, jitted
 from .mixture import Mixture
 from .reading import StreamData
 from .resolution import rounded_columns
@@ -50,6 +51,9 @@ class Data(Protocol):
 
     def compute(self, function: Callable[..., Any], *operands: Any, **static: Any) -> Any:
         """function(rows, *operands, **static) as a program; static arguments are hashable."""
+
+    def compute_once(self, function: Callable[..., Any]) -> Any:
+        """function(rows) as a program that is worth little of the compiler's time."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,10 +106,23 @@ class ArrayData(Held):
         names = tuple(sorted(static.items()))
         return _compiled(self.x, self.weight, operands, function, names, self.rows_per_block)
 
+    def compute_once(self, function: Callable[..., Any]) -> Any:
+        """function(rows), compiled quickly: for a program that runs once or a few times."""
+        if checks.traced(self) or jax.default_backend() != "cpu":
+            return self.compute(function)
+        static = (function, self.rows_per_block)
+        little = self.x.size * self.n_features < LITTLE_TO_RUN_ONCE
+        return jitted(_of_rows, quickly=True, runs_once=little)(static, self.x, self.weight)
+
 
 @functools.partial(jax.jit, static_argnums=(3, 4, 5))
 def _compiled(x, weight, operands, function, static, rows_per_block):
     return function(Rows.of(x, weight, rows_per_block), *operands, **dict(static))
+
+
+def _of_rows(static: tuple[Callable[..., Any], int | None], x, weight):
+    function, rows_per_block = static
+    return function(Rows.of(x, weight, rows_per_block))
 
 
 def opened(

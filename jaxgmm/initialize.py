@@ -217,7 +217,7 @@ def initialize(
     if not checks.traced(data):
         row_checks.extent_fits(*data.extent())
         row_checks.enough_distinct_in(data.pieces(), k)
-    covariance = data.compute(covariance_of)
+    covariance = data.compute_once(covariance_of)
     if not isinstance(data, ArrayData):
         places, strata = sample(data.n)
         x, weight = data.rows_at(places)

@@ -81,7 +81,7 @@ class Prior:
         strength = checks.not_negative(strength, "strength")
         ridge = checks.not_negative(ridge, "ridge")
         data = opened(x, weight, devices=devices, beside=(strength, ridge))
-        covariance = data.compute(covariance_of)
+        covariance = data.compute_once(covariance_of)
         made = default(covariance, jnp.asarray(strength, data.dtype))
         variance = jnp.diagonal(covariance)
         even = jnp.diag(jnp.where(variance > 0, variance, 1))
@@ -110,7 +110,7 @@ def resolved(prior: Prior | str | None, data) -> Prior | None:
     checks.choice(prior, "prior", ("default",))
     # In the dtype of the data, as a prior that is given, so that both share programs.
     number = lambda value: np.asarray(value, data.dtype)
-    made = default(data.compute(covariance_of), number(DEFAULT_STRENGTH))
+    made = default(data.compute_once(covariance_of), number(DEFAULT_STRENGTH))
     return dataclasses.replace(made, mean_strength=number(0))
 
 

@@ -99,6 +99,10 @@ class StreamData:
         """How many devices there are."""
         return 1 if self.mesh is None else self.mesh.size
 
+    def compute_once(self, function: Callable[..., Any]) -> Any:
+        """function(rows), as any other program."""
+        return self.compute(function)
+
     def compute(self, function: Callable[..., Any], *operands: Any, **static: Any) -> Any:
         """function(rows, *operands, **static), as a program that the host walks."""
         survey = self.stream.survey

@@ -9,6 +9,7 @@ Everything here runs on the host, in NumPy, on values; inside jit and vmap there
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
 import sys
@@ -49,10 +50,16 @@ def _whitening(mixture) -> np.ndarray:
     if log_diagonal.shape[1] < d or d == 1:  # a scale for each feature, or one for all
         scales = np.exp(log_diagonal).reshape(len(mixture.covariance.log_diagonal), -1)
         return np.broadcast_to(scales, (len(scales), d))
-    factor = np.zeros((len(log_diagonal), d, d))
-    factor[:, *np.tril_indices(d, -1)] = lower
-    factor[:, *np.diag_indices(d)] = np.exp(log_diagonal)
-    return factor
+    factor = np.zeros((len(log_diagonal), d * d))
+    factor[:, :: d + 1] = np.exp(log_diagonal)
+    factor[:, _places_below_diagonal(d)] = lower
+    return factor.reshape(-1, d, d)
+
+
+@functools.cache
+def _places_below_diagonal(d: int) -> np.ndarray:
+    """Where the entries below the diagonal stand in a flat (d, d) matrix, row by row."""
+    return np.flatnonzero(np.tri(d, k=-1))
 
 
 def _inverse(factor: np.ndarray) -> np.ndarray:
@@ -105,6 +112,8 @@ def components(mixture, extent=None, *, matrices: bool = True, kernel: str = "wh
     if checks.traced(mixture) or mixture.dtype != np.float32 or np.ndim(mixture.means) != 2:
         return
     mixture = jax.device_get(mixture)
+    if kernel != "natural" and _clearly_held(mixture, extent, matrices):
+        return
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(mixture.covariance)):
         return
     found = Widths.of(mixture)
@@ -124,6 +133,29 @@ def components(mixture, extent=None, *, matrices: bool = True, kernel: str = "wh
             "kernel='natural' rounds a component that is narrow, or far from the mean of the rows, "
             "by more than 1 % of its covariance in float32: leave kernel at 'auto'."
         )
+
+
+def _clearly_held(mixture, extent, matrices: bool) -> bool:
+    """Whether a bound that needs no inverse shows that every component is held to 1 %.
+
+    P = D⁻¹ Σ⁻¹ D⁻¹ with D² = diag Σ⁻¹ has ones on its diagonal, so that the largest ratio of a
+    whole variance to the own one, the largest entry of diag P⁻¹, is at most e / |P|: the product of
+    the other eigenvalues is at most e, by their mean. The determinant is read off W.
+    """
+    factor, ratio = _whitening(mixture), 1.0
+    if factor.ndim == 2:
+        precision = factor**2
+    else:
+        precision = np.einsum("cij,cij->cj", factor, factor)
+        share = np.einsum("cii->ci", factor) ** 2 / precision
+        ratio = np.e / np.maximum(np.min(np.prod(share, axis=1)), np.finfo(np.float64).tiny)
+    reach = np.abs(mixture.means)
+    if extent is not None:
+        reach = np.maximum(reach, np.max(np.abs(extent), axis=0))
+    moved = np.maximum(np.max(reach * np.sqrt(precision)), ratio**0.5)
+    lost = ratio**2 * precision.shape[1] ** 0.5 if matrices else 0.0
+    # NaN compares as false: parameters that are not finite are not clearly held.
+    return bool(np.finfo(np.float32).eps / 2 * np.maximum(moved, lost) <= TOLERATED)
 
 
 def _natural_rounding(mixture) -> float:

@@ -87,6 +87,10 @@ class Held:
         weight = None if self.weight is None else self.weight.astype(dtype)
         return dataclasses.replace(self, x=self.x.astype(dtype), weight=weight)
 
+    def compute_once(self, function):
+        """function(rows), as any other program."""
+        return self.compute(function)
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
