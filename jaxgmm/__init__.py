@@ -1,43 +1,46 @@
 """Gaussian mixture models in JAX: one differentiable likelihood, climbed by EM and by gradients."""
 
-from .algorithms import ALGORITHMS
-from .best import best
-from .certificate import Certificate, certificate
-from .climb import Algorithm
-from .compare import compare
-from .comparison import Comparison, profile
-from .coordinates import CovarianceCholesky, Leaves, PrecisionCholesky, Relative, SquareRoot
-from .criteria import aic, bic, icl, n_parameters
-from .data import Blocks
-from .densities import log_joint, log_prob, responsibilities, sample
-from .em import EM, m_step
-from .families import FAMILIES
-from .fit import Fit, fit
-from .given import from_labels, from_responsibilities
-from .gradient import Gradient
-from .grid import Sweep
-from .initialize import initialize
-from .keep import load, save
-from .likelihood import complete_log_likelihood, log_likelihood
-from .mixture import Mixture
-from .overlap import misassignment, overlap, separation
-from .overrelaxed import OverrelaxedEM
-from .prior import Prior, log_prior
-from .progress import progress
-from .scale_by_em import scale_by_em
-from .shards import Shards, use_all_cores
-from .simulate import Simulation, simulate
-from .squarem import SQUAREM
-from .statistics import Statistics, e_step
-from .status import Status
-from .stepwise import StepwiseEM
-from .stochastic import Stochastic
-from .stream import Stream
-from .summary import summary
-from .sweep import Progress, sweep
-from .tables import Table
-from .textbook import textbook_em
-from .then import GainBelow, SlowerThan, Then
+from .algorithms.em import EM
+from .algorithms.gradient import Gradient
+from .algorithms.minibatches import Stochastic
+from .algorithms.overrelaxed import OverrelaxedEM
+from .algorithms.protocol import Algorithm
+from .algorithms.registry import ALGORITHMS
+from .algorithms.scale_by_em import scale_by_em
+from .algorithms.squarem import SQUAREM
+from .algorithms.stepwise import StepwiseEM
+from .algorithms.switching import GainBelow, SlowerThan, Then
+from .comparison.compare import compare
+from .comparison.profile import profile
+from .comparison.result import Comparison
+from .data.shards import Shards, use_all_cores
+from .data.sources import Blocks
+from .data.stream import Stream
+from .families.registry import FAMILIES
+from .fitting.fit import fit
+from .fitting.result import Fit
+from .fitting.status import Status
+from .fitting.textbook import textbook_em
+from .inference.certificate import Certificate, certificate
+from .internal.tables import Table
+from .mixture.coordinates import CovarianceCholesky, Leaves, PrecisionCholesky, Relative, SquareRoot
+from .mixture.densities import log_joint, log_prob, responsibilities, sample
+from .mixture.mixture import Mixture
+from .mixture.overlap import misassignment, overlap, separation
+from .mixture.simulation import Simulation, simulate
+from .objective.log_likelihood import complete_log_likelihood, log_likelihood
+from .objective.m_step import m_step
+from .objective.prior import Prior, log_prior
+from .objective.statistics import Statistics, e_step
+from .reports.progress import progress
+from .reports.storage import load, save
+from .reports.summary import summary
+from .selection.best import best
+from .selection.criteria import aic, bic, icl, n_parameters
+from .selection.sweep import Progress, sweep
+from .selection.sweep_result import Sweep
+from .starts.from_assignments import from_labels, from_responsibilities
+from .starts.initialization import initialize
 
 __version__ = "0.1.0"
 

@@ -98,13 +98,13 @@ def kernel(request):
 @pytest.fixture
 def passes_taken(monkeypatch):
     """A list that grows each time a compiled program takes a pass (of those traced from now on)."""
-    taken, take_pass = [], jaxgmm.likelihood.statistics
+    taken, take_pass = [], jaxgmm.objective.log_likelihood.statistics
 
     def counted(*arguments):
         jax.debug.callback(lambda: taken.append(1))
         return take_pass(*arguments)
 
-    monkeypatch.setattr("jaxgmm.likelihood.statistics", counted)
+    monkeypatch.setattr("jaxgmm.objective.log_likelihood.statistics", counted)
     return taken
 
 

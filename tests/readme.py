@@ -5,7 +5,6 @@ import doctest
 import importlib.util
 import os
 import pathlib
-import pkgutil
 import re
 import sys
 import tempfile
@@ -16,8 +15,8 @@ import numpy as np
 import optax
 
 import jaxgmm
-import jaxgmm.plot
 
+ROOT = pathlib.Path(jaxgmm.__file__).parent
 README = (pathlib.Path(__file__).parent.parent / "README.md").read_text("utf-8")
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 # What docstrings take for granted.
@@ -25,7 +24,7 @@ NAMES = {
     "jax": jax, "jnp": jnp, "np": np, "optax": optax, "jaxgmm": jaxgmm, "plot": jaxgmm.plot,
     "os": os, "tempfile": tempfile,
 }  # fmt: skip
-NEEDS = {"plot": "matplotlib", "curves": "matplotlib", "sklearn": "sklearn"}
+NEEDS = {"plot": "matplotlib", "sklearn": "sklearn"}
 
 
 def of_readme() -> doctest.DocTest:
@@ -36,10 +35,13 @@ def of_readme() -> doctest.DocTest:
 def of_docstrings() -> list[doctest.DocTest]:
     """The examples in every module whose optional library is installed."""
     finder, found = doctest.DocTestFinder(), []
-    for _, name, _ in pkgutil.iter_modules(jaxgmm.__path__):
-        needs = NEEDS.get(name.split("_")[0])
-        if name != "__main__" and (needs is None or importlib.util.find_spec(needs)):
-            module = importlib.import_module(f"jaxgmm.{name}")
+    without = [name for name, needs in NEEDS.items() if importlib.util.find_spec(needs) is None]
+    for path in sorted(ROOT.rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(
+            ".__init__"
+        )
+        if path.stem != "__main__" and not any(f"jaxgmm.{missing}" in name for missing in without):
+            module = importlib.import_module(name)
             tests = finder.find(module, extraglobs=NAMES)
             found += [test for test in tests if test.examples]
     return found

@@ -11,9 +11,10 @@ import reference
 
 import jaxgmm
 from jaxgmm import Mixture, Prior, certificate
-from jaxgmm.certificate import RELATIVE, _certify
-from jaxgmm.data import _compiled
-from jaxgmm.rows import Rows
+from jaxgmm.data.arrays import _compiled
+from jaxgmm.data.rows import Rows
+from jaxgmm.inference.certificate import _certify
+from jaxgmm.objective.curvature import RELATIVE
 
 N, D, K = 60, 2, 2
 RNG = np.random.default_rng(4)
@@ -216,7 +217,7 @@ def test_an_absent_component_counts_for_nothing(x64):
 
 
 def test_beyond_the_hessian_the_rate_decides(x64, monkeypatch):
-    monkeypatch.setattr(sys.modules["jaxgmm.certificate"], "MOST_PARAMETERS", 3)
+    monkeypatch.setattr(sys.modules["jaxgmm.inference.certificate"], "MOST_PARAMETERS", 3)
     x, weight = X[:, :1], WEIGHT
     start = jaxgmm.initialize(jax.random.key(0), x, 2)
     end = jaxgmm.fit(x, start, weight=weight, prior=None, tolerance=1e-12, max_steps=9999)

@@ -11,7 +11,7 @@ from agreement import between, same_climb
 
 import jaxgmm
 from jaxgmm import EM, SQUAREM, Gradient, Status, optima
-from jaxgmm.optima import NEAR, _parameters, distance
+from jaxgmm.comparison.optima import NEAR, _parameters, distance
 
 KEY = jax.random.key(2)
 DIVERGES = Gradient(optax.sgd, learning_rate=1e30, coordinates="leaves")

@@ -7,7 +7,7 @@ import pytest
 import reference
 
 from jaxgmm import FAMILIES
-from jaxgmm.factors import inverse, solve
+from jaxgmm.numerics.triangular import inverse, solve
 
 K, D = 3, 4
 

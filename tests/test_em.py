@@ -9,7 +9,7 @@ from sklearn.mixture import GaussianMixture
 
 import jaxgmm
 from jaxgmm import EM, Mixture
-from jaxgmm.em import m_step_from
+from jaxgmm.objective.m_step import m_step_from
 
 SKLEARN = {"full": "full", "tied": "tied", "diagonal": "diag", "spherical": "spherical"}
 

@@ -11,8 +11,8 @@ import reference
 
 import jaxgmm
 from jaxgmm import EM, Gradient
-from jaxgmm.coordinates import COORDINATES
-from jaxgmm.likelihood import statistics_of_gradient
+from jaxgmm.mixture.coordinates import COORDINATES
+from jaxgmm.objective.log_likelihood import statistics_of_gradient
 
 LBFGS = Gradient(optax.lbfgs())
 

@@ -10,7 +10,7 @@ import pytest
 import reference
 
 import jaxgmm
-from jaxgmm.initialize import METHODS, _draw
+from jaxgmm.starts.methods import METHODS, _draw
 
 
 def distinct(means):

@@ -78,9 +78,9 @@ def test_features_names_are_kept(tmp_path):
     path = tmp_path / "m.npz"
     jaxgmm.save(path, some_fit("full"), features=["a", "b µm"])
     same_bits(jaxgmm.load(path), some_fit("full"))
-    assert jaxgmm.keep.feature_names(path) == ["a", "b µm"]
+    assert jaxgmm.reports.storage.feature_names(path) == ["a", "b µm"]
     jaxgmm.save(path, some("full"))  # as files without names were
-    assert jaxgmm.keep.feature_names(path) is None
+    assert jaxgmm.reports.storage.feature_names(path) is None
     for names in (["a"], ["a", "a"], "ab"):
         with pytest.raises(ValueError, match="give 2 different names"):
             jaxgmm.save(path, some("full"), features=names)

@@ -13,9 +13,9 @@ from conftest import ROOT
 from texts import table_under
 
 import jaxgmm
-from jaxgmm.__main__ import main, parser, whole_numbers
-from jaxgmm.keep import feature_names
-from jaxgmm.tabular import read
+from jaxgmm.cli.commands import main, parser, whole_numbers
+from jaxgmm.cli.read_table import read
+from jaxgmm.reports.storage import feature_names
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 
 from jaxgmm import plot
-from jaxgmm.figures import colour, marginal
+from jaxgmm.mixture.marginals import marginal
+from jaxgmm.plot.style import colour
 
 COVARIANCES = np.array(
     [[[2, 1.2, 0.3], [1.2, 1, 0.2], [0.3, 0.2, 1]], np.diag([0.5, 1, 2]), np.eye(3)]

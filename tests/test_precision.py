@@ -8,7 +8,7 @@ import reference
 
 import jaxgmm
 from jaxgmm import FAMILIES, Mixture
-from jaxgmm.covariance import logarithm_and_excess
+from jaxgmm.numerics.logarithms import logarithm_and_excess
 
 
 def three_clusters(widths, offset):

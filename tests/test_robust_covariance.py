@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import jaxgmm
-from jaxgmm.robust_covariance import covariance_of
-from jaxgmm.rows import Rows
+from jaxgmm.data.robust_covariance import covariance_of
+from jaxgmm.data.rows import Rows
 
 covariance = jax.jit(lambda x, weight=None: covariance_of(Rows.of(x, weight)))
 RNG = np.random.default_rng(0)

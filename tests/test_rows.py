@@ -18,7 +18,7 @@ from jaxgmm import EM, SQUAREM, Blocks, Gradient, Shards, Stream
 from jaxgmm import data as jaxgmm_data
 from jaxgmm import reading as jaxgmm_reading
 from jaxgmm import shards as jaxgmm_shards
-from jaxgmm.shards import ShardData
+from jaxgmm.data.shards import ShardData
 
 
 @pytest.fixture

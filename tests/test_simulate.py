@@ -147,11 +147,13 @@ def test_bad_input():
 def test_more_rows_than_memory_holds_are_refused_before_anything_is_drawn(monkeypatch):
     mixture = jaxgmm.Mixture.from_parameters([1.0], [[0.0, 0.0]], [np.eye(2)])
     key = jax.random.key(0)
-    monkeypatch.setattr("jaxgmm.memory.available_bytes", lambda: 48 * 1000)  # 12 numbers for a row
+    monkeypatch.setattr(
+        "jaxgmm.internal.memory.available_bytes", lambda: 48 * 1000
+    )  # 12 numbers for a row
     assert jaxgmm.sample(key, mixture, 1000)[0].shape == (1000, 2)
     with pytest.raises(ValueError, match=r"n is 2000: .* about 0.0 GB .* Draw fewer at a time"):
         jaxgmm.sample(key, mixture, 2000)
-    monkeypatch.setattr("jaxgmm.memory.available_bytes", lambda: None)  # nobody knows
+    monkeypatch.setattr("jaxgmm.internal.memory.available_bytes", lambda: None)  # nobody knows
     assert jaxgmm.sample(key, mixture, 2000)[0].shape == (2000, 2)
 
 

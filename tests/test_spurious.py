@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import jaxgmm
-from jaxgmm.spurious import doubts, steps_of
+from jaxgmm.selection.spurious import doubts, steps_of
 
 RNG = np.random.default_rng(0)
 CLOUD = RNG.normal(size=(300, 3))

@@ -10,9 +10,9 @@ import reference
 
 import jaxgmm
 from jaxgmm import Mixture
-from jaxgmm.kernels import SAFE_ROUNDING, natural_is_safe
-from jaxgmm.rows import Rows
-from jaxgmm.statistics import statistics
+from jaxgmm.data.rows import Rows
+from jaxgmm.kernels.natural import SAFE_ROUNDING, natural_is_safe
+from jaxgmm.objective.statistics import statistics
 
 
 def close(a, b, rtol=1e-10, atol=1e-9):
@@ -53,7 +53,7 @@ def test_blocks_do_not_show(family, block, kernel, x64, monkeypatch):
     mixture, _, x, weight = setting(family)
     rows = Rows(x, weight, jnp.zeros(3))
     whole = statistics(mixture, rows, kernel)
-    monkeypatch.setattr("jaxgmm.statistics.block_rows", lambda kernel: block)
+    monkeypatch.setattr("jaxgmm.objective.statistics.block_rows", lambda kernel: block)
     close(statistics(mixture, rows, kernel), whole)
 
 
@@ -195,9 +195,9 @@ def test_no_array_of_rows_times_components():
         )
     )
     x = jax.ShapeDtypeStruct((n, d), jnp.float32)
-    from jaxgmm.likelihood import _value
-    from jaxgmm.rows import Rows
-    from jaxgmm.statistics import statistics_at
+    from jaxgmm.data.rows import Rows
+    from jaxgmm.objective.log_likelihood import _value
+    from jaxgmm.objective.statistics import statistics_at
 
     one_pass = jax.jit(lambda mixture, x, weight: statistics_at(Rows.of(x, weight), mixture))
     for function in (one_pass, jax.jit(jax.value_and_grad(functools.partial(_value, None)))):

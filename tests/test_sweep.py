@@ -12,9 +12,10 @@ from agreement import same_climb
 
 import jaxgmm
 from jaxgmm import EM, Status, compiling, lanes
-from jaxgmm.initialize import METHODS, split
-from jaxgmm.rows import bucket
-from jaxgmm.spurious import doubts
+from jaxgmm.data.rows import bucket
+from jaxgmm.selection.spurious import doubts
+from jaxgmm.starts.initialization import split
+from jaxgmm.starts.methods import METHODS
 
 KEY = jax.random.key(0)
 PADDED = bucket(150), 4  # the shape that irises are computed in

@@ -1,0 +1,1 @@
+"""What a covariance may be."""

@@ -1,0 +1,1 @@
+"""One loop and one result for every algorithm."""

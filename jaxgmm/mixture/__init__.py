@@ -1,0 +1,1 @@
+"""The model: mixtures, their densities and their coordinates."""

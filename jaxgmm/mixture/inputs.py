@@ -1,0 +1,53 @@
+"""Checked pairs of a mixture and rows, and functions of one row applied to many."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from ..data import row_checks
+from ..data.column_precision import warn_of_rounded_columns
+from ..data.open_data import opened
+from ..data.sources import Data
+from ..internal import checks
+from .mixture import Mixture
+
+ROWS_PER_STEP = 4096
+
+
+def admit(mixture: Mixture, x, weight=None) -> tuple[Mixture, jax.Array, jax.Array | None]:
+    """Checked (mixture, x, weight) in one dtype, the wider of the mixture's and the data's."""
+    checks.one_mixture(mixture)
+    x = row_checks.data(x, like=mixture.dtype)
+    row_checks.same_features(mixture.n_features, x.shape[1])
+    dtype = jnp.promote_types(x.dtype, mixture.dtype)
+    weight = row_checks.weights_of_rows(weight, len(x), dtype)
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), mixture), x.astype(dtype), weight
+
+
+def row_log_joint(mixture: Mixture, row: jax.Array) -> jax.Array:
+    """log π_k + log N(x; μ_k, Σ_k) as (k,), for one row (d,). Accurate at any offset: the row is
+    subtracted from before anything is multiplied."""
+    y = mixture.covariance.whiten(row[None] - mixture.means)
+    return mixture.log_constants - jnp.sum(y**2, axis=-1) / 2
+
+
+def row_log_prob(mixture: Mixture, row: jax.Array) -> jax.Array:
+    """log p(x) for one row (d,)."""
+    return jax.nn.logsumexp(row_log_joint(mixture, row))
+
+
+def over_rows(function, mixture: Mixture, x: jax.Array) -> jax.Array:
+    """function(mixture, row) for every row of x, a few thousand rows at a time."""
+    return jax.lax.map(lambda row: function(mixture, row), x, batch_size=min(ROWS_PER_STEP, len(x)))
+
+
+def admitted(
+    mixture: Mixture, x, weight=None, devices=None, judge=warn_of_rounded_columns
+) -> tuple[Mixture, Data]:
+    """A checked mixture and checked rows in one dtype, the wider of the two."""
+    checks.one_mixture(mixture)
+    data = opened(x, weight, like=mixture.dtype, devices=devices, beside=mixture, judge=judge)
+    row_checks.same_features(mixture.n_features, data.n_features)
+    dtype = jnp.promote_types(data.dtype, mixture.dtype)
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), mixture), data.astype(dtype)

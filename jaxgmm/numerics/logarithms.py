@@ -1,0 +1,24 @@
+"""Logarithms that stay accurate near 1."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+# So near 1 a logarithm is summed as a series, of so many terms that they leave less than rounding.
+NEAR_ONE = 0.5
+SERIES_TERMS = {"float32": 7, "float64": 15}
+
+
+def logarithm_and_excess(a: jax.Array, b: jax.Array | float = 1.0) -> tuple[jax.Array, jax.Array]:
+    """log t and t − 1 − log t for t = a / b, positive: both to full relative accuracy where a is
+    near b too, and the second never negative."""
+    u = (a - b) / b  # a − b is exact where a is near b
+    s = u / (2 + u)
+    tail, square = jnp.zeros_like(s), s * s
+    for term in range(SERIES_TERMS[str(s.dtype)], 0, -1):
+        tail = square * (1 / (2 * term + 1) + tail)
+    far = jnp.log(a / b)
+    close = jnp.abs(u) < NEAR_ONE
+    excess = jnp.where(close, s * (u - 2 * tail), u - far)
+    return jnp.where(close, u - excess, far), excess

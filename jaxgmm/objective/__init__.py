@@ -1,0 +1,1 @@
+"""What is maximized: the log-likelihood, the prior, and the M-step."""

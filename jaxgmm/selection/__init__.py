@@ -1,0 +1,1 @@
+"""Which fit, and how many components."""

@@ -1,0 +1,241 @@
+"""`Sweep`: every fit of a sweep, as a table and by questions."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+
+import jax
+import numpy as np
+
+from ..families.registry import family_class, family_name
+from ..fitting.result import Fit
+from ..fitting.status import Status
+from ..internal import checks
+from ..internal.tables import Table
+from .best import Flaw, best_lane
+from .criteria import free_parameters
+from .remarks import RowTable
+from .sweep_remarks import remarks_on
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, repr=False)
+class Sweep:
+    """Every fit of a `sweep`. Dicts have a key for each family. NumPy arrays lead with (K, lanes):
+    K as `n_components` lists them; the lanes of a K are its restarts, in the order of
+    `jax.random.split(key, restarts)`, then those that began by splitting the best fit of K − 1.
+
+    Attributes:
+      fits: a batched `Fit` for each family; components beyond K are absent. `DROPPED` lanes were
+        stopped early. A lane that was never begun has objective −inf.
+      entropy: −Σ w r log r of each fit.
+      artifact: (K, lanes, k) which components are artifacts: on hardly any rows, or nearly singular
+        (see `jaxgmm.spurious.Doubts`).
+      outlier: (K, lanes, k) which lie on a few rows far from all other components.
+      held_out: (K,) log-likelihood of rows left out, summed over the folds; NaN where the rows of
+        the other folds are too few for K; empty without folds.
+      seconds: time of each fit, that of lanes side by side shared by passes.
+      compile_seconds: () for each family; 0 where the programs were compiled before.
+      total_weight: () Σ w.
+      n_components, restarts: what was asked for.
+      impossible: numbers of components for which the data have too few distinct rows.
+      rows: the rows and their names, for what `best` has to say about them.
+    """
+
+    fits: dict[str, Fit]
+    entropy: dict[str, jax.Array]
+    artifact: dict[str, jax.Array]
+    outlier: dict[str, jax.Array]
+    held_out: dict[str, jax.Array]
+    seconds: dict[str, jax.Array]
+    compile_seconds: dict[str, jax.Array]
+    total_weight: jax.Array
+    n_components: tuple[int, ...] = dataclasses.field(metadata=dict(static=True))
+    restarts: int = dataclasses.field(metadata=dict(static=True))
+    impossible: tuple[int, ...] = dataclasses.field(metadata=dict(static=True))
+    rows: RowTable = dataclasses.field(metadata=dict(static=True))
+
+    def __repr__(self) -> str:
+        ks = ", ".join(map(str, self.n_components))
+        return f"Sweep({', '.join(self.fits)}; K = {ks}; {self.restarts} restarts)"
+
+    @property
+    def spurious(self) -> dict[str, np.ndarray]:
+        """(K, lanes) which fits have an artifact for a component; `best` leaves them out while
+        others exist."""
+        return {family: np.asarray(found).any(axis=-1) for family, found in self.artifact.items()}
+
+    def table(self) -> Table:
+        """A row for each family and K, as plain dicts; printed, an aligned table.
+
+        log-likelihood and median are of the best lane and over the lanes that ended; AIC, BIC and
+        ICL (lower is better) are of the best lane, and NaN where every lane failed; "at best"
+        counts the lanes whose objective is within 1e-3 nats (or its rounding) of the best; passes
+        and seconds are those of all lanes.
+        """
+        rows = Table()
+        for family, fits in self.fits.items():
+            for k in (*self.n_components, *self.impossible):
+                row = {"family": family, "K": k}
+                rows.append(
+                    row | (_blank() if k in self.impossible else self._row(family, fits, k))
+                )
+        if not any(len(values) for values in self.held_out.values()):
+            for row in rows:
+                del row["held-out"]
+        return Table(sorted(rows, key=lambda row: (list(self.fits).index(row["family"]), row["K"])))
+
+    def _row(self, family: str, fits: Fit, k: int) -> dict:
+        at = self.n_components.index(k)
+        status, objective = np.asarray(fits.status[at]), np.asarray(fits.objective[at], np.float64)
+        index, usable = self._best_lane(family, k)
+        likelihood = np.asarray(fits.log_likelihood[at], np.float64)
+        ended = usable & (status != Status.DROPPED)
+        finite = objective[np.isfinite(objective)]
+        top = objective[index] if len(finite) else 0.0
+        close = max(1e-3, 8 * np.finfo(fits.objective.dtype).eps * abs(top))
+        reached = int(np.sum(usable & (objective >= top - close) & (objective <= top + close)))
+        scores = self.scores(family, k)
+        begun = np.asarray(fits.passes[at]) > 0
+        count = lambda *wanted: int(np.sum(begun & np.isin(status, wanted)))
+        return {
+            "log-likelihood": float(likelihood[index]) if usable.any() else float("nan"),
+            "median": float(np.median(likelihood[ended])) if ended.any() else float("nan"),
+            **scores,
+            "at best": f"{reached} of {int(np.sum(begun))}" if len(finite) else "0",
+            "converged": count(Status.CONVERGED),
+            "max steps": count(Status.MAX_STEPS),
+            "dropped": count(Status.DROPPED),
+            "failed": count(Status.NONFINITE, Status.DEGENERATE),
+            "spurious": int(np.sum(begun & np.asarray(self.spurious[family][at]))),
+            "passes": int(np.sum(np.asarray(fits.passes[at]))),
+            "seconds": float(np.sum(np.asarray(self.seconds[family][at]))),
+        }
+
+    def _best_lane(self, family: str, k: int) -> tuple[int, np.ndarray]:
+        at, fits = self.n_components.index(k), self.fits[family]
+        return best_lane(
+            np.asarray(fits.status[at]), np.asarray(fits.objective[at]),
+            np.asarray(self.spurious[family][at]),
+        )  # fmt: skip
+
+    def scores(self, family: str, k: int, lane: int | None = None) -> dict[str, float]:
+        """The criteria of a lane, by default of the best; NaN where every lane failed."""
+        at, fits = self.n_components.index(k), self.fits[family]
+        index, usable = self._best_lane(family, k)
+        if not usable.any():
+            return dict.fromkeys(("AIC", "BIC", "ICL", "held-out"), float("nan"))
+        index = index if lane is None else lane
+        likelihood = float(fits.log_likelihood[at, index])
+        uncertainty = float(self.entropy[family][at, index])
+        p = free_parameters(family_class(family), k, fits.mixture.means.shape[-1])
+        bic = p * float(np.log(self.total_weight)) - 2 * likelihood
+        held_out = self.held_out[family]
+        return {
+            "AIC": 2 * p - 2 * likelihood,
+            "BIC": bic,
+            "ICL": bic + 2 * uncertainty,
+            "held-out": float(held_out[at]) if len(held_out) else float("nan"),
+        }
+
+    def best(
+        self, criterion: str = "bic", *, family: str | None = None, n_components: int | None = None
+    ) -> Fit:
+        """The best fit over all families and K (or of those named) by "bic", "aic", "icl" (lowest),
+        or "held-out" (highest; for a sweep with folds), without absent components.
+
+        For each family and K that is the fit of highest objective among those that did not fail and
+        are not spurious, if there are any; and a family and K that have none yield to those that
+        do. A fit that is spurious, or failed, is returned only if all are. One warning says so; or,
+        of a sound fit, names its outliers, the spurious fit whose criterion is clearly better (by
+        10 or more, which is decisive: Kass & Raftery 1995, JASA 90, sec. 3.2), and the numbers of
+        components for which every fit failed, with the columns that depend on one another.
+
+        Raises:
+          ValueError: for an unknown criterion, or a family or K that the sweep does not have.
+        """
+        flaw, found, k = self.chosen(criterion, family, n_components)
+        remarks = remarks_on(self, criterion, flaw, (found, k), self._cells(family, n_components))
+        if remarks:
+            warnings.warn(" ".join(remarks), stacklevel=2)
+        return self.fit(found, k)
+
+    def _cells(self, family: str | None, n_components: int | None) -> list[tuple[str, int]]:
+        families = list(self.fits) if family is None else [self._family(family)]
+        ks = self.n_components if n_components is None else [self._k(n_components)]
+        return [(family, k) for family in families for k in ks]
+
+    def chosen(
+        self, criterion: str = "bic", family: str | None = None, n_components: int | None = None
+    ) -> tuple[Flaw, str, int]:
+        """The family and K that `best` takes, after what is wrong with its fit. Arguments and
+        errors as there."""
+        checks.choice(criterion, "criterion", ("bic", "aic", "icl", "held-out"))
+        cells = self._cells(family, n_components)
+        if criterion == "held-out" and not all(len(values) for values in self.held_out.values()):
+            raise ValueError("this sweep left no rows out: call sweep(..., folds=5).")
+        held_out = criterion == "held-out"
+
+        def rank(family, k):
+            value = self.scores(family, k)[criterion if held_out else criterion.upper()]
+            score = np.inf if np.isnan(value) else -value if held_out else value
+            return self.flaw(family, k), score, family, k
+
+        flaw, _, found, k = min(rank(*cell) for cell in cells)
+        return flaw, found, k
+
+    def flaw(self, family: str, k: int) -> Flaw:
+        """What is wrong with the best fit of a family and K."""
+        index, usable = self._best_lane(family, k)
+        if not usable.any():
+            return Flaw.FAILED
+        spurious = self.spurious[family][self.n_components.index(k)][index]
+        return Flaw.SPURIOUS if spurious else Flaw.NONE
+
+    def fit(self, family: str, n_components: int, lane: int | None = None) -> Fit:
+        """One fit, without absent components: of the lane given, or of the best. Raises ValueError
+        for a family, K or lane that the sweep does not have."""
+        family, n_components = self._family(family), self._k(n_components)
+        at = self.n_components.index(n_components)
+        if lane is not None:
+            lane = checks.whole(lane, "lane", 0, self.fits[family].status.shape[1] - 1)
+        index = self._best_lane(family, n_components)[0] if lane is None else lane
+        one = jax.tree.map(lambda leaf: np.asarray(leaf)[at, index], self.fits[family])
+        steps = int(one.steps) + 1
+        one = dataclasses.replace(
+            one,
+            mixture=jax.tree.map(lambda leaf: leaf[:n_components], one.mixture),
+            history=one.history[:steps],
+            history_passes=one.history_passes[:steps],
+        )
+        return jax.device_put(one)
+
+    def _family(self, name: str) -> str:
+        name = family_name(family_class(name))
+        checks.choice(name, "family of this sweep", tuple(self.fits))
+        return name
+
+    def _k(self, n_components: int) -> int:
+        n_components = checks.whole(n_components, "n_components", 1)
+        if n_components not in self.n_components:
+            raise ValueError(
+                f"this sweep has no K = {n_components!r}: choose one of {list(self.n_components)}."
+            )
+        return n_components
+
+    def plot(self, ax=None):
+        """BIC and ICL against K, a colour for each family, over the BIC of every lane that
+        ended; returns the matplotlib axes. Raises ImportError without matplotlib."""
+        from .. import plot
+
+        return plot.bic_curve(self, ax)
+
+
+def _blank() -> dict:
+    names = ("log-likelihood", "median", "AIC", "BIC", "ICL", "held-out")
+    counts = ("converged", "max steps", "dropped", "failed", "spurious", "passes")
+    return (
+        dict.fromkeys(names, float("nan")) | {"at best": "too few distinct rows"}
+        | dict.fromkeys(counts, 0) | {"seconds": 0.0}
+    )  # fmt: skip
