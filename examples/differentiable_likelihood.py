@@ -2,14 +2,14 @@
 # # A mixture as one layer of a larger model
 #
 # Features are bent until Gaussians fit them, and all of it is trained at once by optax. Each
-# feature of the wines goes through a sinh–arcsinh warp, whose skewness and tail weight are learnt
+# feature of the wines goes through a sinh–arcsinh warp, whose skewness and tail weight are learned
 # (Jones & Pewsey 2009, Biometrika 96), and a mixture models what comes out. The density of the
 # wines is that of the mixture times the warp's slope: `jaxgmm.log_likelihood` is differentiated
 # both with respect to the mixture and with respect to the rows it is given.
 #
 #     .venv/bin/python examples/differentiable_likelihood.py
 #
-# Prints log-likelihoods of wines left out, and what was learnt; takes some seconds. Draws
+# Prints log-likelihoods of wines left out, and what was learned; takes some seconds. Draws
 # `differentiable_likelihood.png` beside this file where matplotlib is installed.
 
 # %%
@@ -29,7 +29,7 @@ K, STEPS, FOLDS = 2, 600, 4
 # %% [markdown]
 # ## The model
 #
-# It is one pytree. Every leaf is a free real number, so any optimiser may move it.
+# It is one pytree. Every leaf is a free real number, so any optimizer may move it.
 
 
 # %%
@@ -40,7 +40,7 @@ class Model(NamedTuple):
 
 
 def warp(model: Model, z: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Standardised features z (n, d), warped, and the logarithm of the warp's slope (n, d)."""
+    """Standardized features z (n, d), warped, and the logarithm of the warp's slope (n, d)."""
     tail = jnp.exp(model.log_tail)[None]
     bent = tail * jnp.arcsinh(z) + model.skew[None]
     slope = jnp.log(tail) + jnp.logaddexp(bent, -bent) - jnp.log(2.0) - jnp.log1p(z**2) / 2
@@ -50,7 +50,7 @@ def warp(model: Model, z: jax.Array) -> tuple[jax.Array, jax.Array]:
 def log_likelihood(model: Model, z: jax.Array, weight: jax.Array) -> jax.Array:
     """Σ w log p(z), by the change of variables."""
     y, slope = warp(model, z)
-    return jaxgmm.log_likelihood(model.mixture, y, weight) + jnp.sum(weight[:, None] * slope)
+    return jaxgmm.log_likelihood(model.mixture, y, weight=weight) + jnp.sum(weight[:, None] * slope)
 
 
 # %% [markdown]
@@ -64,20 +64,20 @@ def log_likelihood(model: Model, z: jax.Array, weight: jax.Array) -> jax.Array:
 @jax.jit
 @jax.vmap
 def train(start: Model, z: jax.Array, weight: jax.Array, prior: jaxgmm.Prior):
-    optimiser = optax.adam(optax.cosine_decay_schedule(0.03, STEPS))
+    optimizer = optax.adam(optax.cosine_decay_schedule(0.03, STEPS))
 
     def loss(model):
         penalty = jaxgmm.log_prior(model.mixture, prior)
         penalty -= 2 * jnp.sum(model.skew**2 + model.log_tail**2)  # N(0, 1/4) on the warp
-        return -(log_likelihood(model, z, weight) + penalty) / jnp.sum(weight)
+        return -(log_likelihood(model, z, weight=weight) + penalty) / jnp.sum(weight)
 
     def step(carry, _):
         model, state = carry
         value, slope = jax.value_and_grad(loss)(model)
-        update, state = optimiser.update(slope, state, model)
+        update, state = optimizer.update(slope, state, model)
         return (optax.apply_updates(model, update), state), value
 
-    (model, _), values = jax.lax.scan(step, (start, optimiser.init(start)), None, length=STEPS)
+    (model, _), values = jax.lax.scan(step, (start, optimizer.init(start)), None, length=STEPS)
     return model, values
 
 
@@ -113,7 +113,7 @@ plain = Model(flat, flat, by_em(rows, kept, prior))
 warped, losses = train(plain, rows, kept, prior)
 
 # %% [markdown]
-# ## What it is worth, on wines that were left out, and what was learnt
+# ## What it is worth, on wines that were left out, and what was learned
 
 # %%
 each = jax.jit(jax.vmap(log_likelihood))
@@ -126,7 +126,7 @@ print(f"Log-likelihood per wine in nats, over {FOLDS} folds:\n")
 print(told)
 print(f"\nLoss of the first fold, step 0, {STEPS // 2} and {STEPS}:", end=" ")
 print(", ".join(f"{float(losses[0, at]):.3f}" for at in (0, STEPS // 2, -1)))
-print("\nWhat the warps learnt of each feature, median over the folds:\n")
+print("\nWhat the warps learned of each feature, median over the folds:\n")
 skew, tail = (np.median(part, axis=0) for part in (warped.skew, np.exp(warped.log_tail)))
 for name, a, b in zip(names, skew, tail, strict=True):
     print(f"  {name:16} skewness {a:5.2f}, tail {b:4.2f}")
@@ -161,7 +161,7 @@ if figure.possible():
     ax.hist(z[:, feature], 30, density=True, color="0.88", edgecolor="white")
     ax.plot(grid, density(alone, grid), "--", color=PALETTE[1], lw=2, label=f"{K} Gaussians")
     ax.plot(grid, bent, color=PALETTE[0], lw=2, label=f"{K} warped Gaussians")
-    ax.set(xlabel=f"{names[feature]}, standardised", ylabel="density", xlim=(-2.5, 4))
+    ax.set(xlabel=f"{names[feature]}, standardized", ylabel="density", xlim=(-2.5, 4))
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False)
     ax.set_title("Malic acid in 178 wines: the density of the first fold")

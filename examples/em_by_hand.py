@@ -1,4 +1,4 @@
-"""Expectation-maximisation taken apart: every claim about it is computed, printed and checked.
+"""Expectation-maximization taken apart: every claim about it is computed, printed and checked.
 
 Six sections: (a) the two log-likelihoods and the bound between them; (b) why setting the derivative
 of the first to zero does not solve for the parameters; (c) why it does for the second; (d) plain
@@ -211,27 +211,27 @@ def closed_form(x: np.ndarray, old: Mixture) -> None:
     check("the slope of Q is zero after the step", after < 1e-9 * before)
     check("jaxgmm.m_step takes the same step", close(m_step(old, e_step(old, x)), new))
     check("log p(x) gains at least what Q gains", likelihood[1] - likelihood[0] >= q[1] - q[0] > 0)
-    print("So maximising Q again and again, with new r each time, can only climb: that is EM.")
+    print("So maximizing Q again and again, with new r each time, can only climb: that is EM.")
     _, history = em(x, old, 30)
     shown = " ".join(f"{history[step]:.2f}" for step in (0, 1, 2, 3, 10, 20, 30))
     print(f"  log p(x) after 0, 1, 2, 3, 10, 20, 30 steps: {shown}")
     check("it never fell", np.all(np.diff(history) > 0))
 
 
-# %% (d) Every leaf of a mixture is a free real number, so an optimiser needs no constraints.
+# %% (d) Every leaf of a mixture is a free real number, so an optimizer needs no constraints.
 def minibatch_sgd(x: np.ndarray, start: Mixture, key, epochs: int, batch: int, rate: float):
     """The last mixture, and the mean log-likelihood of all rows after every epoch."""
     x, n = jnp.asarray(x), len(x)
     per_epoch = n // batch
     # A rate that falls to zero: with a constant one the mixture would shake about the maximum.
-    optimiser = optax.sgd(optax.cosine_decay_schedule(rate, epochs * per_epoch))
+    optimizer = optax.sgd(optax.cosine_decay_schedule(rate, epochs * per_epoch))
 
     def loss(mixture, rows):
         return -log_likelihood(mixture, x[rows]) / batch
 
     def step(carry, rows):
         mixture, state = carry
-        updates, state = optimiser.update(jax.grad(loss)(mixture, rows), state)
+        updates, state = optimizer.update(jax.grad(loss)(mixture, rows), state)
         return (optax.apply_updates(mixture, updates), state), None
 
     def epoch(carry, key):
@@ -241,7 +241,7 @@ def minibatch_sgd(x: np.ndarray, start: Mixture, key, epochs: int, batch: int, r
 
     # scan compiles `epoch` once, and with it every step: Python sees only the beginning and the end
     (mixture, _), climbed = jax.lax.scan(
-        epoch, (start, optimiser.init(start)), jax.random.split(key, epochs)
+        epoch, (start, optimizer.init(start)), jax.random.split(key, epochs)
     )
     return mixture, np.asarray(climbed)
 
@@ -272,7 +272,7 @@ def how_many(x: np.ndarray, most: int = 6, restarts: int = 10) -> None:
     title("(e) How many components? AIC and BIC")
     print(
         "AIC = -2 log p(x) + 2 p and BIC = -2 log p(x) + p log n, p the free parameters: lower\n"
-        "is better. Other scalings exist, e.g. log p(x) - (p/2) log n = -BIC/2, to be maximised.\n"
+        "is better. Other scalings exist, e.g. log p(x) - (p/2) log n = -BIC/2, to be maximized.\n"
         f"The same penguins, full covariances, the best of {restarts} starts for each K."
     )
 
@@ -377,9 +377,9 @@ def main() -> None:
     closed_form(x, Mixture.from_parameters(*GUESS))
 
     penguins, _, _ = load.penguins()
-    standardised = (penguins - penguins.mean(axis=0)) / penguins.std(axis=0)
-    sgd_beside_em(standardised)
-    how_many(standardised)
+    standardized = (penguins - penguins.mean(axis=0)) / penguins.std(axis=0)
+    sgd_beside_em(standardized)
+    how_many(standardized)
 
     irises, _, _ = load.iris()
     k_means_limit(irises)

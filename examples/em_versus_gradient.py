@@ -96,7 +96,7 @@ def draw(rows: list[dict]) -> None:
     """Passes against separation, a panel for each (d, K)."""
     from matplotlib.figure import Figure
 
-    from jaxgmm.plot import colour
+    from jaxgmm.plot import color
 
     shapes = sorted({(row["d"], row["K"]) for row in rows})
     drawn = Figure(figsize=(1.5 + 3.4 * len(shapes), 3.8), layout="constrained")
@@ -106,7 +106,7 @@ def draw(rows: list[dict]) -> None:
         c = [row["c"] for row in own]
         for i, name in enumerate(ALGORITHMS):
             if name in own[0]:
-                panel.plot(c, [row[name] for row in own], "o-", color=colour(i), lw=2, label=name)
+                panel.plot(c, [row[name] for row in own], "o-", color=color(i), lw=2, label=name)
         panel.set(
             xscale="log", yscale="log", title=f"d = {shape[0]}, K = {shape[1]}",
             xlabel="separation c", xticks=c, xticklabels=[f"{value:g}" for value in c],

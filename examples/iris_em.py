@@ -20,7 +20,7 @@ K = 3
 # EM finds a local maximum. This seed's is the highest that `fit` found from 400 starts drawn alike,
 # and 88 of them led there.
 SEED = 24
-# Okabe & Ito's blue, green and vermilion, which most colour-blind readers can tell apart.
+# Okabe & Ito's blue, green and vermilion, which most color-blind readers can tell apart.
 PALETTE = np.array([[0, 114, 178], [0, 158, 115], [213, 94, 0]]) / 255
 MARKERS = "osD"
 
@@ -74,8 +74,8 @@ def draw(x: np.ndarray, species: np.ndarray, names: list[str], mixture: Mixture)
     columns, rows = np.linspace(low[0], high[0], 330), np.linspace(low[1], high[1], 230)
     grid = np.stack(np.meshgrid(columns, rows), axis=-1)
     shape, flat = grid.shape[:2], grid.reshape(-1, 2)
-    # A colour is the components' colours mixed in the shares of the responsibilities.
-    row_colours = np.clip(jaxgmm.responsibilities(mixture, x) @ PALETTE, 0, 1)
+    # A color is the components' colors mixed in the shares of the responsibilities.
+    row_colors = np.clip(jaxgmm.responsibilities(mixture, x) @ PALETTE, 0, 1)
     plane = np.clip(jaxgmm.responsibilities(mixture, flat) @ PALETTE, 0, 1).reshape(*shape, 3)
     distance = -2 * (jaxgmm.log_joint(mixture, flat) - mixture.log_constants[None])
     # Measurements are rounded to 0.1 cm, so many rows coincide: shift them apart, for the eye only.
@@ -86,16 +86,16 @@ def draw(x: np.ndarray, species: np.ndarray, names: list[str], mixture: Mixture)
     axes = panels.subplots(1, 3, sharex=True, sharey=True)
     edge = {"edgecolors": "white", "linewidths": 0.5}
 
-    axes[0].scatter(*shown.T, c=row_colours, s=30, **edge)
-    for k, colour in enumerate(PALETTE):
+    axes[0].scatter(*shown.T, c=row_colors, s=30, **edge)
+    for k, color in enumerate(PALETTE):
         # A share p of a plane Gaussian lies within squared distance -2 log(1 - p), in sigmas.
         levels = [-2 * np.log(1 - p) for p in (0.5, 0.9)]
         lines = distance[:, k].reshape(shape)
-        axes[0].contour(columns, rows, lines, levels, colors=[colour], linewidths=(2, 1.2))
+        axes[0].contour(columns, rows, lines, levels, colors=[color], linewidths=(2, 1.2))
     axes[0].scatter(*mixture.means.T, c=PALETTE, marker="X", s=150, edgecolors="black", zorder=3)
     axes[0].set_title("EM: contours around 50 % and 90 % of each component", fontsize=12)
     note = {"xy": (0.03, 0.04), "xycoords": "axes fraction", "fontsize": 9, "color": "0.3"}
-    axes[0].annotate("rows: colours mixed by responsibility", **note)
+    axes[0].annotate("rows: colors mixed by responsibility", **note)
     axes[2].annotate("rows shifted by up to 0.03 cm, to show equal ones", **note)
 
     axes[1].imshow(
@@ -129,7 +129,7 @@ def main() -> None:
     print_table(len(x), fits)
     print(
         "\ntextbook_em divides as numpy.cov does, adds 1e-5 to variances, and stops at a change"
-        " of 1e-5;\nfit divides by the mass, which maximises; its prior weighs 0.01 row, and it"
+        " of 1e-5;\nfit divides by the mass, which maximizes; its prior weighs 0.01 row, and it"
         " goes on to 1e-9.\n"
     )
     mixture = in_order(fits["fit, EM()"].mixture)

@@ -22,7 +22,7 @@ import jaxgmm
 
 jaxgmm.use_all_cores()  # a CPU device of each, before anything else in JAX
 N, D, K = 300_000, 4, 3
-CENTRES = np.array([[0, 0, 0, 0], [4, 0, 0, 2], [0, 5, 0, -2]], np.float32)
+CENTERS = np.array([[0, 0, 0, 0], [4, 0, 0, 2], [0, 5, 0, -2]], np.float32)
 
 # %% [markdown]
 # ## Rows on disk
@@ -34,7 +34,7 @@ rows = np.lib.format.open_memmap(path, "w+", np.float32, (N, D))
 random = np.random.default_rng(0)
 for first in range(0, N, 50_000):
     component = random.integers(0, K, 50_000)
-    rows[first : first + 50_000] = random.normal(size=(50_000, D)) + CENTRES[component]
+    rows[first : first + 50_000] = random.normal(size=(50_000, D)) + CENTERS[component]
 del rows
 print(f"{path.name}: {N} rows, {path.stat().st_size / 2**20:.1f} MB on disk")
 
@@ -69,7 +69,7 @@ except OSError as error:
 
 # %%
 began, steps = time.perf_counter(), []
-note = lambda step, objective, residual: steps.append(int(step))
+note = lambda step, objective, em_gain: steps.append(int(step))
 fit = jaxgmm.fit(stream, start, callback=note, **climb, **resumable)
 jax.effects_barrier()
 print(

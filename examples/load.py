@@ -1,4 +1,4 @@
-"""The data sets beside these examples, read with the csv module alone (see data/LICENCE.md)."""
+"""The data sets beside these examples, read with the csv module alone (see data/LICENSE.md)."""
 
 import csv
 from pathlib import Path

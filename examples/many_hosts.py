@@ -21,7 +21,7 @@ import numpy as np
 import jaxgmm
 
 N, D, K = 100_003, 4, 3
-CENTRES = np.array([[0, 0, 0, 0], [4, 0, 0, 2], [0, 5, 0, -2]], np.float32)
+CENTERS = np.array([[0, 0, 0, 0], [4, 0, 0, 2], [0, 5, 0, -2]], np.float32)
 
 # %% [markdown]
 # ## The rows
@@ -41,7 +41,7 @@ def read(index):
 
 def block_of_rows(number):
     random = np.random.default_rng(number)
-    return random.normal(size=(1000, D)) + CENTRES[random.integers(0, K, 1000)]
+    return random.normal(size=(1000, D)) + CENTERS[random.integers(0, K, 1000)]
 
 
 # %% [markdown]

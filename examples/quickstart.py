@@ -3,7 +3,7 @@
 #
 # How many kinds of penguins are there, what are they like, and how is that found out? The number of
 # components is chosen, the mixture is read and drawn, and its likelihood is climbed from one start
-# by EM and by two optax optimisers; then the same choice for the irises.
+# by EM and by two optax optimizers; then the same choice for the irises.
 #
 #     .venv/bin/python examples/quickstart.py
 #
@@ -75,7 +75,7 @@ print(f"\n{indented(counts)}")
 # climb. A *pass* is one sweep over all rows, which is what costs.
 
 # %%
-print("\n3. The same likelihood, climbed from one start by EM and by two optax optimisers")
+print("\n3. The same likelihood, climbed from one start by EM and by two optax optimizers")
 print("   (seconds after compilation).\n")
 algorithms = {
     "EM": jaxgmm.EM(),

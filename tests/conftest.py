@@ -21,7 +21,7 @@ jaxgmm.use_all_cores(2)
 
 @pytest.fixture(autouse=True, scope="module")
 def _programs(request):
-    """Compiles without optimising, except where rounding is the subject; and forgets the programs,
+    """Compiles without optimizing, except where rounding is the subject; and forgets the programs,
     thousands of which would exhaust the process's memory maps."""
     rounding = request.module.__name__ in ("test_precision", "test_statistics")
     jax.config.update("jax_disable_most_optimizations", not rounding)

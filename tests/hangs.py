@@ -37,15 +37,15 @@ def factorizations(turn: int):
     import numpy as np
     from jax.sharding import PartitionSpec as P
 
-    from jaxgmm import factors, lapack
+    from jaxgmm.numerics import lapack, triangular
 
     def every(x):
         matrix = x + jnp.swapaxes(x, -1, -2)
         # Independent of one another, so that one device runs them at once.
         return [
             lapack.cholesky(jnp.eye(x.shape[-1])[None] + 0 * x),
-            factors.inverse(jnp.eye(x.shape[-1])[None] + jnp.tril(x, -1)),
-            factors.solve(jnp.eye(x.shape[-1])[None] + jnp.tril(x, -1), x[..., 0]),
+            triangular.inverse(jnp.eye(x.shape[-1])[None] + jnp.tril(x, -1)),
+            triangular.solve(jnp.eye(x.shape[-1])[None] + jnp.tril(x, -1), x[..., 0]),
             lapack.lower_root(x), lapack.svd(x), lapack.eigh(matrix), lapack.eigvalsh(matrix),
             lapack.orthogonal(x),
         ]  # fmt: skip

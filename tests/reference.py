@@ -33,8 +33,8 @@ def em_step(weights, means, covariances, x, family, weight=None, pseudo_rows=0.0
     scatter = np.stack(
         [(r[:, None] * (x - m)).T @ (x - m) for r, m in zip(resp.T, means, strict=True)]
     )
-    centred = x - weight @ x / weight.sum()
-    prior = pseudo_rows * (weight[:, None] * centred).T @ centred / weight.sum()
+    centered = x - weight @ x / weight.sum()
+    prior = pseudo_rows * (weight[:, None] * centered).T @ centered / weight.sum()
     if family == "tied":
         pooled = (scatter.sum(axis=0) + prior) / (mass.sum() + pseudo_rows)
         covariances = np.broadcast_to(pooled, scatter.shape)

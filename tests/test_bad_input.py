@@ -70,8 +70,8 @@ def test_bad_weights(weight, words):
     for call in (
         lambda: jaxgmm.fit(X, MIXTURE, weight=weight),
         lambda: jaxgmm.initialize(jax.random.key(0), X, 2, weight=weight),
-        lambda: jaxgmm.log_likelihood(MIXTURE, X, weight),
-        lambda: jaxgmm.e_step(MIXTURE, X, weight),
+        lambda: jaxgmm.log_likelihood(MIXTURE, X, weight=weight),
+        lambda: jaxgmm.e_step(MIXTURE, X, weight=weight),
     ):
         with pytest.raises(ValueError, match=words):
             call()

@@ -102,13 +102,13 @@ def test_a_maximum_and_the_rate_of_em(family, x64):
         end = climb(a_mixture(family), prior, tolerance=1e-20, max_steps=20_000)
         found = look(end.mixture, prior)
         assert found.verdict == "maximum"
-        assert found.residual < 1e-19
+        assert found.em_gain < 1e-19
         assert found.gradient_norm < 1e-9
         assert found.predicted_steps == 0
         np.testing.assert_allclose(found.objective, end.objective, rtol=1e-12)
         last = int(end.steps)
         late = [
-            climb(a_mixture(family), prior, tolerance=0.0, max_steps=last - back).residual
+            climb(a_mixture(family), prior, tolerance=0.0, max_steps=last - back).em_gain
             for back in (10, 0)
         ]
         observed = float(late[1] / late[0]) ** (1 / 20)
@@ -130,18 +130,18 @@ def test_predictions_come_true(x64):
 
 @pytest.mark.parametrize("prior", [FLAT, PRIOR | dict(mean_strength=0.1)], ids=["flat", "prior"])
 @pytest.mark.parametrize("family", ["full", "diagonal", "spherical"])
-def test_a_saddle_is_recognised(family, prior, x64):
+def test_a_saddle_is_recognized(family, prior, x64):
     """Equal components stay equal under EM, and stand where splitting them gains."""
     end = climb(twins(family), prior, tolerance=1e-20)
     found = look(end.mixture, prior)
-    assert found.residual < 1e-20
+    assert found.em_gain < 1e-20
     assert found.verdict == "saddle"
     assert found.rate > 1
     assert np.isinf(found.gap)
     assert "does not come nearer" in str(found)
 
 
-def test_a_flat_point_is_recognised(x64):
+def test_a_flat_point_is_recognized(x64):
     """Equal components of one shared covariance: splitting them gains nothing to second order, as
     the covariance is the data's already; nor does moving weight from one to the other."""
     end = climb(twins("tied"), FLAT, tolerance=1e-24)
@@ -183,7 +183,7 @@ def test_units_do_not_matter(family, x64):
     plain, compiled = look(mixture), _compiled._cache_size()
     other = look(moved, prior, scale * X + offset)
     assert _compiled._cache_size() == compiled  # once for each shape
-    for name in ("gradient_norm", "residual", "smallest_eigenvalue", "largest_eigenvalue", "rate"):
+    for name in ("gradient_norm", "em_gain", "smallest_eigenvalue", "largest_eigenvalue", "rate"):
         np.testing.assert_allclose(getattr(plain, name), getattr(other, name), rtol=1e-6)
 
 
@@ -209,7 +209,7 @@ def test_an_absent_component_counts_for_nothing(x64):
     )  # fmt: skip
     plain, found = look(end), look(padded)
     for field in dataclasses.fields(plain):
-        if field.name not in ("rate_error", "gradient_norm", "residual"):
+        if field.name not in ("rate_error", "gradient_norm", "em_gain"):
             a, b = getattr(plain, field.name), getattr(found, field.name)
             np.testing.assert_allclose(a, b[:K] if np.ndim(b) else b, rtol=1e-4, err_msg=field.name)
     assert found.verdict == "maximum"

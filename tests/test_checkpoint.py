@@ -8,7 +8,8 @@ import optax
 import pytest
 
 import jaxgmm
-from jaxgmm import EM, SQUAREM, Gradient, Status, Stream, checkpoint
+from jaxgmm import EM, SQUAREM, Gradient, Status, Stream
+from jaxgmm.fitting import checkpoint
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The comparison: the same fits as one by one, a judgement in float64, and what tables say of it."""
+"""The comparison: the same fits as one by one, a judgment in float64, and what tables say of it."""
 
 import functools
 
@@ -10,7 +10,8 @@ import pytest
 from agreement import between, same_climb
 
 import jaxgmm
-from jaxgmm import EM, SQUAREM, Gradient, Status, optima
+from jaxgmm import EM, SQUAREM, Gradient, Status
+from jaxgmm.comparison import optima
 from jaxgmm.comparison.optima import NEAR, _parameters, distance
 
 KEY = jax.random.key(2)
@@ -64,7 +65,7 @@ def test_ends_are_judged_by_the_objective(compared, iris, x64):
         value = jaxgmm.log_likelihood(end, iris) + jaxgmm.log_prior(end, prior)
         np.testing.assert_allclose(compared.objective[name][1], value, rtol=1e-12)
         np.testing.assert_allclose(
-            compared.residual[name][1], jaxgmm.fit(iris, end, max_steps=0).residual,
+            compared.em_gain[name][1], jaxgmm.fit(iris, end, max_steps=0).em_gain,
             rtol=1e-5, atol=1e-15,
         )  # fmt: skip
     # The gradient's norm, in the frame of the end: means in standard deviations, times √π.
@@ -83,7 +84,7 @@ def test_the_best_known_optimum(compared, iris, x64):
     assert best.objective == compared.best_known
     assert all(values.max() <= best.objective + 1e-9 for values in compared.objective.values())
     stays = jaxgmm.fit(iris, jax.tree.map(jnp.asarray, best.mixture), max_steps=0)
-    assert stays.residual < 1e-12
+    assert stays.em_gain < 1e-12
     heights = [optimum.objective for optimum in compared.optima]
     assert heights == sorted(heights, reverse=True)
 
@@ -217,7 +218,7 @@ def test_every_kind_of_rows(kind, iris, x64):
     )
     found, expected = run(x=rows), run(x=iris)
     np.testing.assert_allclose(found.objective["em"], expected.objective["em"], rtol=1e-10)
-    np.testing.assert_allclose(found.residual["em"], expected.residual["em"], rtol=1e-3, atol=1e-14)
+    np.testing.assert_allclose(found.em_gain["em"], expected.em_gain["em"], rtol=1e-3, atol=1e-14)
     assert len(found.optima) == len(expected.optima)
     if kind == "stream":
         with pytest.raises(ValueError, match="side_by_side needs rows in memory"):

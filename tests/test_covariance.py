@@ -91,7 +91,7 @@ def test_second_moments(family, x64):
     )  # fmt: skip
 
 
-def test_maximise_is_the_likeliest_covariance(family, x64):
+def test_maximize_is_the_likeliest_covariance(family, x64):
     """At the factor found, no nearby factor has a higher expected log-density; the divergence is
     what moving there from the identity gains."""
     kind = FAMILIES[family]
@@ -100,7 +100,7 @@ def test_maximise_is_the_likeliest_covariance(family, x64):
     identity = kind.identity(K, D, float)
     moment = sum(identity.outer(v, v) for v in np.swapaxes(vectors, 0, 1))
     moment, mass = identity.pool(moment), identity.pool(np.full(K, 12.0))
-    found, divergence = kind.maximise(moment, mass, D)
+    found, divergence = kind.maximize(moment, mass, D)
 
     def gain(covariance):
         shown = 2 * mass * covariance.log_determinant(D) - covariance.quadratic(moment)
@@ -114,10 +114,10 @@ def test_maximise_is_the_likeliest_covariance(family, x64):
     )
 
 
-def test_maximise_of_a_singular_moment_is_not_finite(family):
+def test_maximize_of_a_singular_moment_is_not_finite(family):
     kind = FAMILIES[family]
     identity = kind.identity(1, 2, jnp.float32)
-    factor, _ = kind.maximise(jnp.zeros_like(identity.reduce(jnp.eye(2))), jnp.ones(1), 2)
+    factor, _ = kind.maximize(jnp.zeros_like(identity.reduce(jnp.eye(2))), jnp.ones(1), 2)
     assert not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(factor))
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxgmm.data.dependence import dependence, explained
+from jaxgmm.data.dependence import dependence, explain_dependence
 
 RNG = np.random.default_rng(0)
 TWO = RNG.normal([10, -3], [2, 0.5], (300, 2))
@@ -35,5 +35,5 @@ def test_what_depends_on_what(x, said):
 def test_a_long_list_is_cut():
     x = np.c_[TWO, TWO, TWO, TWO]
     assert dependence(x).endswith("column 4 = column 0, and 3 more")
-    assert "since column 2 = column 0" in explained("It failed", x)
-    assert explained("It failed", TWO).startswith("It failed: a component empties")
+    assert "since column 2 = column 0" in explain_dependence("It failed", x)
+    assert explain_dependence("It failed", TWO).startswith("It failed: a component empties")

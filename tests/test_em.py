@@ -58,7 +58,11 @@ def test_converges_where_the_reference_does(family, pseudo_rows, penguins, x64):
     parameters = first = reference.start(penguins, 3, family)
     for _ in range(400):
         parameters = reference.em_step(*parameters, penguins, family, weight, pseudo_rows)
-    prior = jaxgmm.Prior.from_data(penguins, weight, pseudo_rows) if pseudo_rows else None
+    prior = (
+        jaxgmm.Prior.from_data(penguins, weight=weight, strength=pseudo_rows)
+        if pseudo_rows
+        else None
+    )
     fit = jaxgmm.fit(
         penguins, Mixture.from_parameters(*first, family=family), weight=weight, prior=prior,
         tolerance=0.0, max_steps=400,
@@ -131,7 +135,7 @@ def test_a_step_follows_an_affine_map(family, iris, x64):
 
 
 def test_m_step_is_where_the_gradient_of_q_vanishes(family, iris, x64):
-    """With every kind of prior: the M-step maximises Q + log prior, and D is what it gains."""
+    """With every kind of prior: the M-step maximizes Q + log prior, and D is what it gains."""
     mixture = Mixture.from_parameters(*reference.start(iris, 3, family), family=family)
     prior = jaxgmm.Prior(
         strength=2.0, scatter=np.eye(4), concentration=1.7, mean=np.full(4, 3.0), mean_strength=0.5

@@ -37,7 +37,7 @@ def test_a_sweep_on_a_user_s_own_devices_ends():
 
 POOL = """
 import os, sys, jax, jaxgmm
-from jaxgmm import lapack
+from jaxgmm.numerics import lapack
 lapack.CALLS_WAIT = True
 jaxgmm.use_all_cores(2)
 print(os.environ.get("PJRT_NPROC"))

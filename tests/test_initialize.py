@@ -82,12 +82,12 @@ def test_random_rows_are_drawn_by_weight():
 
 def test_k_means_plus_plus_reaches_every_cluster():
     rng = np.random.default_rng(0)
-    centres = 500 * np.array([[0, 0], [0, 1], [1, 0], [1, 1.0]])
-    x = centres[np.repeat(np.arange(4), [500, 20, 20, 20])] + rng.normal(size=(560, 2))
+    centers = 500 * np.array([[0, 0], [0, 1], [1, 0], [1, 1.0]])
+    x = centers[np.repeat(np.arange(4), [500, 20, 20, 20])] + rng.normal(size=(560, 2))
     x = x.astype(np.float32)
     for seed in range(5):
         means = np.asarray(jaxgmm.initialize(jax.random.key(seed), x, 4).means)
-        nearest = np.abs(means[:, None] - centres).max(axis=2).argmin(axis=1)
+        nearest = np.abs(means[:, None] - centers).max(axis=2).argmin(axis=1)
         assert set(nearest) == {0, 1, 2, 3}
 
 
@@ -154,9 +154,9 @@ def test_bad_labels(labels, k, words, iris):
 @pytest.mark.parametrize(
     ("resp", "words"),
     [
-        (np.ones(150), "resp has shape"),
-        (np.ones((149, 2)), "resp has shape"),
-        (-np.ones((150, 2)), "row 0 of resp"),
+        (np.ones(150), "responsibilities have shape"),
+        (np.ones((149, 2)), "responsibilities have shape"),
+        (-np.ones((150, 2)), "row 0 of the responsibilities"),
         (np.where(np.arange(150)[:, None] == 7, np.nan, np.ones((150, 2))), "row 7 of resp"),
     ],
 )

@@ -2,7 +2,9 @@
 
 import json
 import os
+import pathlib
 import pickle
+import shutil
 import zipfile
 
 import jax
@@ -10,6 +12,15 @@ import numpy as np
 import pytest
 
 import jaxgmm
+from jaxgmm.reports.storage import feature_names
+
+SAVED = pathlib.Path(__file__).parent / "data"
+
+
+def two_columns():
+    """The rows that the saved fits are of."""
+    noise = np.random.default_rng(0).normal(size=(60, 2)).round(3)
+    return noise + np.repeat([[0, 0], [6, 3], [0, 9]], 20, axis=0)
 
 
 def some(family, dtype=np.float32, k=3, d=2):
@@ -19,6 +30,33 @@ def some(family, dtype=np.float32, k=3, d=2):
     return jaxgmm.Mixture.from_parameters(
         weights, rng.normal(size=(k, d)).astype(dtype), covariances, family
     )
+
+
+@pytest.mark.parametrize("family", jaxgmm.FAMILIES)
+def test_files_of_earlier_versions_load(family, x64):
+    """Written when EM's gain was called `residual`."""
+    x = two_columns()
+    found = jaxgmm.load(SAVED / f"{family}.npz")
+    again = jaxgmm.fit(x, jaxgmm.initialize(jax.random.key(0), x, 3, family=family))
+    np.testing.assert_allclose(found.objective, again.objective, rtol=1e-10)
+    np.testing.assert_allclose(found.mixture.means, again.mixture.means, rtol=1e-4, atol=1e-4)
+    assert 0 <= found.em_gain < 1e-9
+    assert feature_names(SAVED / f"{family}.npz") == ["width", "height"]
+
+
+def test_a_checkpoint_of_an_earlier_version_is_resumed(x64, tmp_path):
+    """Written after four steps, when the stopping rule was called "kl"."""
+    path = tmp_path / "checkpoint.npz"
+    shutil.copy(SAVED / "checkpoint.npz", path)
+    x = two_columns()
+    start = jaxgmm.initialize(jax.random.key(0), x, 3)
+    steps = []
+    note = lambda step, objective, em_gain: steps.append(step)
+    found = jaxgmm.fit(x, start, tolerance=0.0, max_steps=6, checkpoint=path, callback=note)
+    straight = jaxgmm.fit(x, start, tolerance=0.0, max_steps=6)
+    np.testing.assert_allclose(found.objective, straight.objective, rtol=1e-10)
+    jax.effects_barrier()
+    assert steps == [5, 6]
 
 
 def same_bits(a, b):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import jaxgmm
-from jaxgmm import lapack
+from jaxgmm.numerics import lapack
 
 RANDOM = np.random.default_rng(0)
 ANY = RANDOM.normal(size=(5, 4, 4))

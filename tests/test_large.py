@@ -10,10 +10,8 @@ from kinds import KINDS, WEIGHT, D, K, N, X, pieces, same
 
 import jaxgmm
 from jaxgmm import EM, Blocks, Gradient, Shards, Stream
-from jaxgmm import data as jaxgmm_data
-from jaxgmm import reading as jaxgmm_reading
-from jaxgmm import rows as jaxgmm_rows
-from jaxgmm import shards as jaxgmm_shards
+from jaxgmm.data import arrays, open_data, shards, stream_passes
+from jaxgmm.data import rows as data_rows
 
 
 @pytest.fixture
@@ -25,10 +23,10 @@ def start(x64):
 def test_minibatches_of_every_kind_cover_the_rows(kind, start, monkeypatch):
     """Short steps of gradient ascent sum to a step along the whole gradient, if an epoch has every
     row once: here 480 rows count, in 15 minibatches (of a stream, two in each chunk but one)."""
-    monkeypatch.setattr(jaxgmm_reading, "LEAST_CHUNK", 64)
-    monkeypatch.setattr(jaxgmm_reading, "CHUNK_BYTES", 64 * D * 8)
+    monkeypatch.setattr(stream_passes, "LEAST_CHUNK", 64)
+    monkeypatch.setattr(stream_passes, "CHUNK_BYTES", 64 * D * 8)
     if kind == "stream over devices":
-        monkeypatch.setattr(jaxgmm_shards, "SPREAD_ROWS", 100)
+        monkeypatch.setattr(shards, "SPREAD_ROWS", 100)
     weight = np.ones(N)
     weight[np.linspace(0, N - 1, 21).astype(int) if kind == "shards" else slice(480, N)] = 0
     ascent = functools.partial(Gradient, optax.sgd, coordinates="leaves")
@@ -62,9 +60,9 @@ def test_minibatches_are_the_same_wherever_rows_are(start):
 @pytest.mark.parametrize("kind", ["shards", "stream of a function", "array"])
 def test_a_start_from_a_sample(kind, start, monkeypatch):
     """Beyond SAMPLE_ROWS all kinds draw the same rows, weighted by the strata they stand for."""
-    monkeypatch.setattr(jaxgmm_rows, "SAMPLE_ROWS", 192)
-    monkeypatch.setattr(jaxgmm_rows, "BUCKETED_ROWS", 192)
-    places, strata = jaxgmm_rows.sample(N)
+    monkeypatch.setattr(data_rows, "SAMPLE_ROWS", 192)
+    monkeypatch.setattr(data_rows, "BUCKETED_ROWS", 192)
+    places, strata = data_rows.sample(N)
     assert len(set(places)) == 192
     assert strata.sum() == N
     assert (np.diff(places) > 0).all()
@@ -82,8 +80,8 @@ def test_a_start_from_a_sample(kind, start, monkeypatch):
 
 def test_a_sample_is_unbiased():
     """Over many sets of strata, each row counts once in expectation."""
-    n = jaxgmm_rows.SAMPLE_ROWS * 3 // 2
-    places, strata = jaxgmm_rows.sample(n)
+    n = data_rows.SAMPLE_ROWS * 3 // 2
+    places, strata = data_rows.sample(n)
     mean = np.average(places, weights=strata)
     assert abs(mean / (n - 1) - 0.5) < 1e-4
     assert strata.sum() == n
@@ -115,15 +113,15 @@ def test_nearby_n_share_a_program(kind, start):
     def all_of(n, weight=None):
         x = X[:n]
         fit = jaxgmm.fit(make(x), start, algorithm, weight=weight, max_steps=4, tolerance=0)
-        jaxgmm.log_likelihood(fit.mixture, make(x), weight)
+        jaxgmm.log_likelihood(fit.mixture, make(x), weight=weight)
         return fit, jaxgmm.initialize(jax.random.key(4), make(x), K, weight=weight)
 
     all_of(490)
-    traced, compiled = len(traces), jaxgmm_data._compiled._cache_size()
+    traced, compiled = len(traces), arrays._compiled._cache_size()
     found = all_of(501, WEIGHT)[0], all_of(501)[1]
     all_of(483)
     assert len(traces) == traced > 0
-    assert jaxgmm_data._compiled._cache_size() == compiled
+    assert arrays._compiled._cache_size() == compiled
     run = lambda x, weight: jaxgmm.fit(x, start, weight=weight, max_steps=4, tolerance=0)
     expected = jax.jit(run)(X, WEIGHT)
     same(found[0].mixture, expected.mixture)
@@ -133,26 +131,26 @@ def test_nearby_n_share_a_program(kind, start):
 
 def test_buckets():
     for n in [*range(1, 300), 1000, 1025, 4095, 4097, 33_000, 65_535, 65_536, 65_537, 10**7]:
-        padded = jaxgmm_rows.bucket(n)
+        padded = data_rows.bucket(n)
         assert n <= padded <= max(n * 9 / 8, n + 7)
-        assert jaxgmm_rows.bucket(padded) == padded
+        assert data_rows.bucket(padded) == padded
         assert (n <= 4096) == (padded <= 4096)  # where "auto" settles on a kernel
-    assert jaxgmm_rows.bucket(jaxgmm_rows.SAMPLE_ROWS) == jaxgmm_rows.SAMPLE_ROWS
-    assert len({jaxgmm_rows.bucket(n) for n in range(1025, 2049)}) == 8
+    assert data_rows.bucket(data_rows.SAMPLE_ROWS) == data_rows.SAMPLE_ROWS
+    assert len({data_rows.bucket(n) for n in range(1025, 2049)}) == 8
 
 
 def test_a_large_numpy_array_is_read_where_it_is(start, monkeypatch):
-    monkeypatch.setattr(jaxgmm_data, "COPIED_BYTES", 1000)
-    assert isinstance(jaxgmm_data.opened(X), jaxgmm_reading.StreamData)
+    monkeypatch.setattr(open_data, "COPIED_BYTES", 1000)
+    assert isinstance(open_data.open_data(X), stream_passes.StreamData)
     run = functools.partial(jaxgmm.fit, mixture=start, weight=WEIGHT, max_steps=3, tolerance=0)
     same(run(X), run(jax.numpy.asarray(X)))
     same(jaxgmm.initialize(jax.random.key(1), X, K), jaxgmm.initialize(
         jax.random.key(1), jax.numpy.asarray(X), K
     ))  # fmt: skip
     jax.jit(lambda mixture: jaxgmm.log_likelihood(mixture, X))(start)  # a tracer beside it
-    monkeypatch.setattr(jaxgmm_reading, "LEAST_CHUNK", 64)
-    monkeypatch.setattr(jaxgmm_reading, "CHUNK_BYTES", 64 * D * 8)
-    scattered = list(jaxgmm_data.opened(X, WEIGHT).scattered())
+    monkeypatch.setattr(stream_passes, "LEAST_CHUNK", 64)
+    monkeypatch.setattr(stream_passes, "CHUNK_BYTES", 64 * D * 8)
+    scattered = list(open_data.open_data(X, WEIGHT).scattered())
     assert len(scattered) == 8
     for i, (part, weight) in enumerate(scattered):  # minibatches are drawn from all over
         np.testing.assert_array_equal(part, X[i::8])
@@ -166,10 +164,8 @@ def test_a_large_numpy_array_is_read_where_it_is(start, monkeypatch):
 
 def test_a_stream_needs_little_memory(start, monkeypatch):
     """What is compiled for a chunk holds a block beside the chunk, not n×k."""
-    add_chunk, calls = jaxgmm_reading._add_chunk, []
-    monkeypatch.setattr(
-        jaxgmm_reading, "_add_chunk", lambda *a: (calls.append(a), add_chunk(*a))[1]
-    )
+    add_chunk, calls = stream_passes._add_chunk, []
+    monkeypatch.setattr(stream_passes, "_add_chunk", lambda *a: (calls.append(a), add_chunk(*a))[1])
     x = np.tile(X, (200, 1))
     jaxgmm.e_step(start, Stream(lambda: pieces(x, 5000)), devices=jax.devices()[:1])
     assert len(calls) == 1 + (len(x) - 1) // (1 << 17)

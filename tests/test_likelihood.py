@@ -34,7 +34,7 @@ def close(a, b, rtol=1e-9, atol=1e-9):
 def test_value_equals_the_reference(family, x64):
     mixture, parameters, x, weight = setting(family)
     np.testing.assert_allclose(
-        jaxgmm.log_likelihood(mixture, x, weight),
+        jaxgmm.log_likelihood(mixture, x, weight=weight),
         reference.log_likelihood(*parameters, x, weight), rtol=1e-12,
     )  # fmt: skip
     np.testing.assert_allclose(
@@ -79,9 +79,9 @@ def test_likelihood_is_complete_plus_entropy(family, x64):
     mixture, _, x, weight = setting(family)
     resp = np.asarray(jaxgmm.responsibilities(mixture, x))
     entropy = -weight @ np.sum(resp * np.log(resp), axis=1)
-    complete = jaxgmm.complete_log_likelihood(mixture, x, resp, weight)
+    complete = jaxgmm.complete_log_likelihood(mixture, x, resp, weight=weight)
     np.testing.assert_allclose(
-        complete + entropy, jaxgmm.log_likelihood(mixture, x, weight), rtol=1e-12
+        complete + entropy, jaxgmm.log_likelihood(mixture, x, weight=weight), rtol=1e-12
     )
 
 
@@ -122,7 +122,7 @@ def test_complete_log_likelihood_of_labels(family, x64):
     labels = np.arange(len(x)) % 2
     joint = reference.log_joint(*parameters, x)
     np.testing.assert_allclose(
-        jaxgmm.complete_log_likelihood(mixture, x, np.eye(2)[labels], weight),
+        jaxgmm.complete_log_likelihood(mixture, x, np.eye(2)[labels], weight=weight),
         weight @ joint[np.arange(len(x)), labels], rtol=1e-11,
     )  # fmt: skip
 

@@ -14,7 +14,7 @@ from texts import table_under
 
 import jaxgmm
 from jaxgmm.cli.commands import main, parser, whole_numbers
-from jaxgmm.cli.read_table import read
+from jaxgmm.cli.read_table import read_table
 from jaxgmm.reports.storage import feature_names
 
 
@@ -95,7 +95,7 @@ def test_score_gives_what_the_functions_give(run, folder, tmp_path):
 def test_a_model_finds_its_features_by_name(run, folder):
     told = run("score model.npz rows.csv --columns width,height")[1]
     lines = [line.split(",") for line in (folder / "rows.csv").read_text().splitlines()]
-    turned = "\n".join(f"{c},blue,{b},{a}" for a, b, c in lines).replace("blue", "colour", 1)
+    turned = "\n".join(f"{c},blue,{b},{a}" for a, b, c in lines).replace("blue", "color", 1)
     assert run("score named.npz -", stdin=turned)[:2] == (0, told)
     assert run("score named.npz bare.csv")[1] == told  # no names: by their places
     status, again, said = run("score named.npz - --columns 4,3", stdin=turned)
@@ -290,15 +290,15 @@ def test_parquet(folder, tmp_path):
     parquet.write_table(
         pyarrow.table({"a": [1.5, None, 3.0], "b": [1, 2, 3]}), tmp_path / "t.parquet"
     )
-    rows = read(str(tmp_path / "t.parquet"), drop=True)
+    rows = read_table(str(tmp_path / "t.parquet"), drop=True)
     np.testing.assert_array_equal(rows.x, [[1.5, 1], [3, 3]])
     assert rows.names == ["a", "b"] and rows.dropped == 1
     (tmp_path / "bad.parquet").write_text("no")
     with pytest.raises(ValueError, match="not a Parquet file"):
-        read(str(tmp_path / "bad.parquet"))
+        read_table(str(tmp_path / "bad.parquet"))
 
 
 def test_parquet_without_pyarrow_says_so(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(ImportError, match="needs pyarrow"):
-        read("rows.parquet")
+        read_table("rows.parquet")

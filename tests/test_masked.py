@@ -24,11 +24,11 @@ FUNCTIONS = {
     "x in a list": lambda: jaxgmm.log_prob(MIXTURE, list(MASKED)),
     "x in lists": lambda: jaxgmm.log_prob(MIXTURE, [list(row) for row in MASKED]),
     "weight": lambda: jaxgmm.fit(X, MIXTURE, weight=WEIGHT),
-    "weight in a list": lambda: jaxgmm.bic(MIXTURE, X, list(WEIGHT)),
+    "weight in a list": lambda: jaxgmm.bic(MIXTURE, X, weight=list(WEIGHT)),
     "blocks": lambda: jaxgmm.log_likelihood(MIXTURE, Blocks(MASKED, 8)),
     "blocks of a stream": lambda: jaxgmm.log_likelihood(MIXTURE, Stream([X, MASKED])),
     "stream of slices": lambda: jaxgmm.log_likelihood(MIXTURE, Stream(MASKED, block_rows=8)),
-    "weight of a stream": lambda: jaxgmm.e_step(MIXTURE, Stream([X]), WEIGHT),
+    "weight of a stream": lambda: jaxgmm.e_step(MIXTURE, Stream([X]), weight=WEIGHT),
     "shards": lambda: jaxgmm.log_likelihood(MIXTURE, Shards(MASKED)),
     "function of shards": lambda: jaxgmm.log_likelihood(
         MIXTURE, Shards(lambda index: MASKED[index], shape=X.shape)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from jaxgmm import plot
 from jaxgmm.mixture.marginals import marginal
-from jaxgmm.plot.style import colour
+from jaxgmm.plot.style import color
 
 COVARIANCES = np.array(
     [[[2, 1.2, 0.3], [1.2, 1, 0.2], [0.3, 0.2, 1]], np.diag([0.5, 1, 2]), np.eye(3)]
@@ -45,14 +45,14 @@ def test_an_ellipse_holds_its_level(mixture, rows, ax):
         assert plot.ellipses(mixture, one, level=level, features=(0, 2)) is one
         assert len(one.patches) == 2  # the absent component has none
         assert [text.get_text() for text in one.texts] == [f"{level:.0%}".replace("%", " %")]
-        assert same_color(one.texts[0].get_color(), colour(1))  # the heaviest is marked
+        assert same_color(one.texts[0].get_color(), color(1))  # the heaviest is marked
         for k, patch in enumerate(one.patches):
             own = rows[component == k][:, [0, 2]]
             inside = patch.get_path().contains_points(
                 patch.get_patch_transform().inverted().transform(own)
             )
             assert inside.mean() == pytest.approx(level, abs=0.03)
-            assert same_color(patch.get_edgecolor(), colour(k))
+            assert same_color(patch.get_edgecolor(), color(k))
     with pytest.raises(ValueError, match="level is 95"):
         plot.ellipses(mixture, ax, level=95)
     with pytest.raises(ValueError, match="two features"):
@@ -77,7 +77,7 @@ def test_marginals_are_densities(mixture, rows):
 def test_density_of_one_feature_is_a_curve_and_of_two_regions(mixture, ax):
     assert plot.density(mixture, ax, features=0) is ax
     *parts, total = ax.lines
-    assert [line.get_color() for line in parts] == [colour(0), colour(1)]
+    assert [line.get_color() for line in parts] == [color(0), color(1)]
     across, height = total.get_data()
     assert np.trapezoid(height, across) == pytest.approx(1, abs=0.01)
     with pytest.raises(ValueError, match="one or two features"):
@@ -102,7 +102,7 @@ def test_rows_of_one_feature_are_seen_alone(mixture, rows):
     assert high - low < 1.2 * np.ptp(rows[:, 1])
 
 
-def test_colour_tells_the_component_and_strength_the_certainty(mixture, ax):
+def test_color_tells_the_component_and_strength_the_certainty(mixture, ax):
     between = np.linspace([0, 0, 0], [6, 1, 2], 50)
     plot.responsibilities(mixture, between, ax)
     shares = np.asarray(jaxgmm.responsibilities(mixture, between))
@@ -110,7 +110,7 @@ def test_colour_tells_the_component_and_strength_the_certainty(mixture, ax):
     order = np.argsort(at[:, 0])
     likeliest, strength = shares.argmax(axis=1), faces[order, 3]
     for face, k in zip(faces[order], likeliest, strict=True):
-        np.testing.assert_allclose(face[:3], to_rgba(colour(k))[:3])
+        np.testing.assert_allclose(face[:3], to_rgba(color(k))[:3])
     assert np.all(np.diff(strength[np.argsort(shares.max(axis=1))]) >= -1e-6)
     assert strength.max() > 3 * strength.min()
 

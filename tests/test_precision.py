@@ -14,9 +14,9 @@ from jaxgmm.numerics.logarithms import logarithm_and_excess
 def three_clusters(widths, offset):
     """150 rows of clusters of these widths a few units apart, in float32; and a start for them."""
     rng = np.random.default_rng(1)
-    centres = np.array([[0.0, 0.0, 1.0, 1.0], [2.5, 0.5, 0.0, 1.0], [-1.0, 2.5, 2.0, 0.0]])
+    centers = np.array([[0.0, 0.0, 1.0, 1.0], [2.5, 0.5, 0.0, 1.0], [-1.0, 2.5, 2.0, 0.0]])
     component = rng.permutation(np.repeat(np.arange(3), [70, 40, 40]))
-    x = centres[component] + widths[component, None] * rng.normal(size=(150, 4)) + offset
+    x = centers[component] + widths[component, None] * rng.normal(size=(150, 4)) + offset
     rows = np.array([np.flatnonzero(component == j)[0] for j in range(3)])
     return x.astype(np.float32), x[rows]
 
@@ -69,7 +69,7 @@ def test_residual_is_zero_at_a_fixed_point(family, iris, x64):
         first = [a.astype(dtype) for a in reference.start(iris, 3, family)]
         mixture = Mixture.from_parameters(*first, family=family)
         fit = jaxgmm.fit(x, mixture, prior=None, tolerance=0.0, max_steps=1000)
-        assert 0 <= float(fit.residual) < floor
+        assert 0 <= float(fit.em_gain) < floor
 
 
 def excess_in_long_double(u):
@@ -116,7 +116,7 @@ def test_the_gain_of_a_covariance(family, dtype, shape, x64):
         k, d = k * d // 16, 16
     rng = np.random.default_rng(0)
     mass = rng.uniform(100, 1000, 1 if family == "tied" else k).astype(dtype)
-    maximise = jax.jit(lambda moment, mass: kind.maximise(moment, mass, d)[1])
+    maximize = jax.jit(lambda moment, mass: kind.maximize(moment, mass, d)[1])
     for size in (1e-2, 1e-4, 1e-6, 1e-8):
         if matrices:
             noise = size * rng.normal(size=(len(mass), d, d)) / np.sqrt(d)
@@ -132,7 +132,7 @@ def test_the_gain_of_a_covariance(family, dtype, shape, x64):
             moment = (whole * (1 + size * rng.normal(size=(len(mass), *scales)))).astype(dtype)
             apart = np.repeat((moment - whole) / whole, share, axis=1)
         true = float(np.sum(excess_in_long_double(apart)))
-        found = np.asarray(maximise(jnp.asarray(moment), jnp.asarray(mass)), float)
+        found = np.asarray(maximize(jnp.asarray(moment), jnp.asarray(mass)), float)
         assert (found >= 0).all()
         rounding = np.finfo(dtype).eps * np.sqrt(apart.size)
         assert abs(np.sqrt(found.sum()) - np.sqrt(true)) < 4e-6 * np.sqrt(true) + 2 * rounding

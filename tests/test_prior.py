@@ -29,11 +29,11 @@ def test_log_prior_is_its_formula(family, x64):
 
 def test_default_prior_has_the_covariance_of_the_data(penguins, x64):
     weight = np.random.default_rng(0).uniform(0, 2, len(penguins))
-    prior = Prior.from_data(penguins + 1e6, weight, strength=0.2)
+    prior = Prior.from_data(penguins + 1e6, weight=weight, strength=0.2)
     expected = 0.2 * np.cov(penguins, rowvar=False, aweights=weight, ddof=0)
     np.testing.assert_allclose(prior.scatter, expected, rtol=1e-8, atol=1e-8)
     assert prior.strength == 0.2
-    many = jax.vmap(lambda w: Prior.from_data(penguins, w))(jnp.stack([weight, weight * 2]))
+    many = jax.vmap(lambda w: Prior.from_data(penguins, weight=w))(jnp.stack([weight, weight * 2]))
     np.testing.assert_allclose(many.scatter[0], many.scatter[1], rtol=1e-10)
 
 

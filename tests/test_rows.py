@@ -15,9 +15,7 @@ from kinds import KINDS, WEIGHT, D, K, N, X, pieces, same
 
 import jaxgmm
 from jaxgmm import EM, SQUAREM, Blocks, Gradient, Shards, Stream
-from jaxgmm import data as jaxgmm_data
-from jaxgmm import reading as jaxgmm_reading
-from jaxgmm import shards as jaxgmm_shards
+from jaxgmm.data import open_data, shards, stream_passes
 from jaxgmm.data.shards import ShardData
 
 
@@ -29,16 +27,19 @@ def start(x64):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("weight", [None, WEIGHT], ids=["even", "weighted"])
 def test_every_kind_has_the_same_sums(kind, weight, start, monkeypatch):
-    monkeypatch.setattr(jaxgmm_reading, "LEAST_CHUNK", 64)
-    monkeypatch.setattr(jaxgmm_reading, "CHUNK_BYTES", 64 * 3 * 8)  # so that chunks are many
+    monkeypatch.setattr(stream_passes, "LEAST_CHUNK", 64)
+    monkeypatch.setattr(stream_passes, "CHUNK_BYTES", 64 * 3 * 8)  # so that chunks are many
     if kind == "stream over devices":
-        monkeypatch.setattr(jaxgmm_shards, "SPREAD_ROWS", 100)
+        monkeypatch.setattr(shards, "SPREAD_ROWS", 100)
     rows = KINDS[kind]()
     one = jax.devices()[:1]
-    same(jaxgmm.e_step(start, rows, weight), jaxgmm.e_step(start, X, weight, devices=one))
+    same(
+        jaxgmm.e_step(start, rows, weight=weight),
+        jaxgmm.e_step(start, X, weight=weight, devices=one),
+    )
     for function in (jaxgmm.log_likelihood, jaxgmm.icl):
         same(function(start, rows, weight), function(start, X, weight, devices=one))
-    same(jaxgmm.Prior.from_data(rows, weight), jaxgmm.Prior.from_data(X, weight))
+    same(jaxgmm.Prior.from_data(rows, weight=weight), jaxgmm.Prior.from_data(X, weight=weight))
 
 
 @pytest.mark.parametrize("kind", ["blocks", "shards", "stream of a function"])
@@ -122,7 +123,7 @@ def test_a_step_has_one_all_reduce(start, monkeypatch):
 
 
 def test_many_rows_are_spread_by_themselves(start, monkeypatch):
-    monkeypatch.setattr(jaxgmm_shards, "SPREAD_ROWS", 100)
+    monkeypatch.setattr(shards, "SPREAD_ROWS", 100)
     run = functools.partial(jaxgmm.fit, X, start, max_steps=3)
     spread, compute = [], ShardData.compute
     spy = lambda *a, **k: (spread.append(1), compute(*a, **k))[1]
@@ -134,7 +135,7 @@ def test_many_rows_are_spread_by_themselves(start, monkeypatch):
     on_one = jaxgmm.log_likelihood(start, X, devices=jax.devices()[:1])
     same(jaxgmm.log_likelihood(start, X), on_one)
     assert len(spread) == 3
-    assert jaxgmm_data.opened(Stream(pieces)).mesh.size == len(jax.devices())
+    assert open_data.open_data(Stream(pieces)).mesh.size == len(jax.devices())
     jax.jit(jaxgmm.log_likelihood)(start, X)
     jaxgmm.fit(jax.device_put(X, jax.devices()[0]), start, max_steps=3)
     assert len(spread) == 3  # never where there are tracers, or someone chose a device

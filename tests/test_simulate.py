@@ -10,7 +10,8 @@ import reference
 from scipy.stats import norm
 
 import jaxgmm
-from jaxgmm import Mixture, memory, misassignment, overlap, separation, simulate
+from jaxgmm import Mixture, misassignment, overlap, separation, simulate
+from jaxgmm.internal import memory
 
 
 def separation_of(mixture):

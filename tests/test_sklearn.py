@@ -189,7 +189,7 @@ def test_every_algorithm_reaches_the_same_optimum(x, algorithm):
         GaussianMixture(algorithm="newton").fit(x)
 
 
-def test_identical_rows_need_regularisation():
+def test_identical_rows_need_regularization():
     x = np.repeat([[0.0, 0.0], [1.0, 1.0]], 50, axis=0)
     for kind in ("full", "spherical"):
         with warnings.catch_warnings():

@@ -14,7 +14,7 @@ PRIOR = jaxgmm.Prior.from_data
 
 
 def found(x, labels, family="full", prior="default", steps=NO_STEPS):
-    """The doubts about components made of labelled rows."""
+    """The doubts about components made of labeled rows."""
     prior = PRIOR(x) if prior == "default" else prior
     mixture = jaxgmm.from_labels(x, labels, family=family, prior=prior)
     sums = jaxgmm.e_step(mixture, x)

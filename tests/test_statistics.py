@@ -59,16 +59,16 @@ def test_blocks_do_not_show(family, block, kernel, x64, monkeypatch):
 
 def test_statistics_add(family, x64):
     mixture, _, x, weight = setting(family)
-    a = jaxgmm.e_step(mixture, x[:25], weight[:25])
-    b = jaxgmm.e_step(mixture, x[25:], weight[25:])
-    close(a + b, jaxgmm.e_step(mixture, x, weight))
+    a = jaxgmm.e_step(mixture, x[:25], weight=weight[:25])
+    b = jaxgmm.e_step(mixture, x[25:], weight=weight[25:])
+    close(a + b, jaxgmm.e_step(mixture, x, weight=weight))
 
 
 def test_whole_weights_are_repeated_rows(family, x64):
     mixture, _, x, _ = setting(family)
     times = np.arange(len(x)) % 4
     repeated = jaxgmm.e_step(mixture, np.repeat(x, times, axis=0))
-    close(jaxgmm.e_step(mixture, x, times), repeated)
+    close(jaxgmm.e_step(mixture, x, weight=times), repeated)
 
 
 def test_vmap_is_a_loop(family, x64):
@@ -76,7 +76,10 @@ def test_vmap_is_a_loop(family, x64):
     weights = np.stack([weight, weight[::-1], 0 * weight])
     many = jax.vmap(functools.partial(jaxgmm.e_step, mixture, x))(weights)
     for i in range(2):
-        close(jax.tree.map(lambda leaf, i=i: leaf[i], many), jaxgmm.e_step(mixture, x, weights[i]))
+        close(
+            jax.tree.map(lambda leaf, i=i: leaf[i], many),
+            jaxgmm.e_step(mixture, x, weight=weights[i]),
+        )
     assert not any(np.any(leaf[2]) for leaf in jax.tree.leaves(many))
 
 
@@ -84,10 +87,10 @@ def test_vmap_is_a_loop(family, x64):
 def test_float32_keeps_its_digits(family, offset, x64):
     """Tight components (1e-2 of the spread) at an offset: the spread is right to 1e-5."""
     rng = np.random.default_rng(5)
-    centres = rng.normal(size=(4, 3))
+    centers = rng.normal(size=(4, 3))
     component = rng.integers(4, size=2000)
-    x = (centres[component] + 0.01 * rng.normal(size=(2000, 3)) + offset).astype(np.float32)
-    parameters = np.full(4, 0.25), centres + offset, np.stack([1e-4 * np.eye(3)] * 4)
+    x = (centers[component] + 0.01 * rng.normal(size=(2000, 3)) + offset).astype(np.float32)
+    parameters = np.full(4, 0.25), centers + offset, np.stack([1e-4 * np.eye(3)] * 4)
     narrow = Mixture.from_parameters(
         *[np.asarray(p, np.float32) for p in parameters], family=family
     )
@@ -103,10 +106,10 @@ def test_rule_for_the_kernel(x64):
     rng = np.random.default_rng(6)
     errors = {}
     for width in (1.0, 1e-2, 1e-4):
-        centres = rng.normal(size=(4, 3))
-        x = centres[rng.integers(4, size=500)] + width * rng.normal(size=(500, 3))
+        centers = rng.normal(size=(4, 3))
+        x = centers[rng.integers(4, size=500)] + width * rng.normal(size=(500, 3))
         mixture = Mixture.from_parameters(
-            np.full(4, 0.25, np.float32), centres.astype(np.float32),
+            np.full(4, 0.25, np.float32), centers.astype(np.float32),
             np.stack([width**2 * np.eye(3, dtype=np.float32)] * 4),
         )  # fmt: skip
         rows = Rows(jnp.asarray(x, jnp.float32), None, jnp.zeros(3, jnp.float32))
@@ -141,11 +144,11 @@ def test_where_the_rule_allows_it_the_natural_kernel_keeps_second_moments(d, sha
     narrower and narrower, until the rule refuses them; not long before the error is there (a bound
     that sums absolute values does so a hundred times too early)."""
     rng = np.random.default_rng(d)
-    centres, component = 2 * rng.normal(size=(3, d)), rng.integers(3, size=3000)
+    centers, component = 2 * rng.normal(size=(3, d)), rng.integers(3, size=3000)
     noise, allowed, errors = _noise(rng, shape, 3000, d), [], []
     sums = jax.jit(statistics, static_argnames="kernel")
     for width in 2.0 ** np.arange(5, -7, -1):
-        x = jnp.asarray(centres[component] + width * noise, jnp.float32)
+        x = jnp.asarray(centers[component] + width * noise, jnp.float32)
         mixture = jax.tree.map(
             lambda leaf: leaf.astype(jnp.float32),
             jaxgmm.from_labels(np.asarray(x, float), component),

@@ -11,8 +11,10 @@ import pytest
 from agreement import same_climb
 
 import jaxgmm
-from jaxgmm import EM, Status, compiling, lanes
+from jaxgmm import EM, Status
 from jaxgmm.data.rows import bucket
+from jaxgmm.internal import compiling
+from jaxgmm.selection import lanes
 from jaxgmm.selection.spurious import doubts
 from jaxgmm.starts.initialization import split
 from jaxgmm.starts.methods import METHODS

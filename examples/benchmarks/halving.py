@@ -24,7 +24,7 @@ RESTARTS = 32
 
 
 def clusters(seed: int, n: int, d: int, k: int, apart: float) -> np.ndarray:
-    """k Gaussian clusters with random covariances, their centres `apart` times a normal draw."""
+    """k Gaussian clusters with random covariances, their centers `apart` times a normal draw."""
     rng = np.random.default_rng(seed)
     shapes = rng.normal(size=(k, d, d)) / np.sqrt(d) + np.eye(d)
     component = rng.integers(k, size=n)

@@ -45,11 +45,11 @@ def drawn(rows: list[dict], path: Path) -> None:
 
     figure, panels = plt.subplots(1, 3, figsize=(9, 3), sharey=True, layout="constrained")
     for ax, name in zip(panels, VARIED, strict=True):
-        for kernel, colour in zip(KERNELS, ("#0072B2", "#D55E00"), strict=True):
+        for kernel, color in zip(KERNELS, ("#0072B2", "#D55E00"), strict=True):
             x, seconds = points(rows, name, kernel).T
             p = exponent(rows, name, kernel)
             label = f"{kernel}: ∝ {name}$^{{{p:.2f}}}$"
-            ax.loglog(x, 1e3 * seconds, "o-", color=colour, label=label)
+            ax.loglog(x, 1e3 * seconds, "o-", color=color, label=label)
         ax.set_xlabel(WORDS[name])
         if name != "n":
             ax.set_xticks(VARIED[name], [str(value) for value in VARIED[name]])

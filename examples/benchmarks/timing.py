@@ -42,10 +42,10 @@ def machine() -> str:
 
 
 def blobs(n: int, d: int, k: int, dtype: str) -> np.ndarray:
-    """k round clusters as wide as their centres are apart, so that EM has work to do."""
+    """k round clusters as wide as their centers are apart, so that EM has work to do."""
     rng = np.random.default_rng(0)
-    centres = rng.normal(size=(k, d))
-    return (centres[rng.integers(k, size=n)] + rng.normal(size=(n, d))).astype(dtype)
+    centers = rng.normal(size=(k, d))
+    return (centers[rng.integers(k, size=n)] + rng.normal(size=(n, d))).astype(dtype)
 
 
 def n_features(d: int, family: str) -> int:

@@ -12,7 +12,7 @@ from ..objective.statistics import Statistics
 
 @dataclasses.dataclass(frozen=True)
 class EM:
-    """Expectation–maximisation: each step is one M-step and one pass over the rows, and the
+    """Expectation–maximization: each step is one M-step and one pass over the rows, and the
     objective never falls. (Dempster, Laird & Rubin 1977, theorem 1.)
 
     >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x

@@ -1,4 +1,4 @@
-"""Gradient ascent by any optax optimiser, on the objective that EM climbs."""
+"""Gradient ascent by any optax optimizer, on the objective that EM climbs."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from ..objective.prior import Prior, log_prior
 from ..objective.statistics import Statistics
 
 
-class _State(NamedTuple):
+class _GradientState(NamedTuple):
     base: Mixture
     offsets: Mixture
-    optimiser: Any
+    optimizer: Any
     age: jax.Array
 
 
@@ -36,23 +36,23 @@ class At(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, init=False)
 class Gradient:
-    """Gradient ascent on ℓ + log prior by an optax optimiser, which minimises −objective / Σ mass.
+    """Gradient ascent on ℓ + log prior by an optax optimizer, which minimizes −objective / Σ mass.
 
     Args:
-      optimiser: an optax GradientTransformation; or a factory such as `optax.adam`, with its
+      optimizer: an optax GradientTransformation; or a factory such as `optax.adam`, with its
         arguments as keywords.
-      coordinates: what the optimiser moves. "relative" (default): units of the current components,
+      coordinates: what the optimizer moves. "relative" (default): units of the current components,
         which makes a step independent of the data's units. The others keep the means as they are
         and move, in the data's units, "leaves": the mixture's leaves; "precision", "covariance":
         the log-Cholesky factor of Σ⁻¹, of Σ; "square-root": the symmetric root of Σ. See
         `jaxgmm.coordinates`.
       rebase_every: relative coordinates are taken anew about the current components every so many
         steps; None keeps those of the start. A line search or L-BFGS starts with an empty memory
-        then, since it belongs to the old frame; any other optimiser keeps its state, since its
+        then, since it belongs to the old frame; any other optimizer keeps its state, since its
         moments are in standard deviations and its schedule must go on.
       arguments: for a factory.
 
-    Optimisers with a line search (`optax.lbfgs()`) count one pass for each trial, and the accepted
+    Optimizers with a line search (`optax.lbfgs()`) count one pass for each trial, and the accepted
     trial's value and gradient are used again: a step whose first trial is accepted makes one pass.
     If a line search ends in a lower objective, the step is not taken and its memory is emptied.
 
@@ -61,7 +61,7 @@ class Gradient:
     by value.
 
     Raises:
-      ValueError: for something that is not an optimiser, unknown coordinates, or arguments that are
+      ValueError: for something that is not an optimizer, unknown coordinates, or arguments that are
         not hashable.
 
     >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
@@ -75,14 +75,14 @@ class Gradient:
     'adam(learning_rate=0.05)'
     """
 
-    optimiser: Any
+    optimizer: Any
     arguments: tuple[tuple[str, Any], ...]
     coordinates: str
     rebase_every: int | None
 
     def __init__(
         self,
-        optimiser,
+        optimizer,
         *,
         coordinates: str = "relative",
         rebase_every: int | None = 20,
@@ -91,19 +91,19 @@ class Gradient:
         checks.choice(coordinates, "coordinates", COORDINATES)
         if rebase_every is not None:
             checks.whole(rebase_every, "rebase_every", 1)
-        is_transformation = isinstance(optimiser, optax.GradientTransformation)
-        if not is_transformation and not callable(optimiser):
+        is_transformation = isinstance(optimizer, optax.GradientTransformation)
+        if not is_transformation and not callable(optimizer):
             raise ValueError(
-                f"{optimiser!r} is not an optax optimiser: pass e.g. optax.lbfgs(), or a factory "
+                f"{optimizer!r} is not an optax optimizer: pass e.g. optax.lbfgs(), or a factory "
                 "with its arguments, e.g. Gradient(optax.adam, learning_rate=0.05)."
             )
         if is_transformation and arguments:
             raise ValueError(
                 f"arguments {sorted(arguments)} go with a factory such as optax.adam, not with an "
-                "optimiser that is already made."
+                "optimizer that is already made."
             )
         for name, value in (
-            ("optimiser", optimiser), ("arguments", tuple(sorted(arguments.items()))),
+            ("optimizer", optimizer), ("arguments", tuple(sorted(arguments.items()))),
             ("coordinates", coordinates), ("rebase_every", rebase_every),
         ):  # fmt: skip
             object.__setattr__(self, name, value)
@@ -111,15 +111,15 @@ class Gradient:
         try:
             made = self._made
         except TypeError as error:
-            raise ValueError(f"{optimiser!r} cannot be made from {arguments}: {error}.") from None
+            raise ValueError(f"{optimizer!r} cannot be made from {arguments}: {error}.") from None
         if not isinstance(made, optax.GradientTransformation):
-            raise ValueError(f"{optimiser!r} did not make an optax optimiser.")
+            raise ValueError(f"{optimizer!r} did not make an optax optimizer.")
 
     @property
     def _made(self):
-        if isinstance(self.optimiser, optax.GradientTransformation):
-            return self.optimiser
-        return self.optimiser(**dict(self.arguments))
+        if isinstance(self.optimizer, optax.GradientTransformation):
+            return self.optimizer
+        return self.optimizer(**dict(self.arguments))
 
     @property
     def _transformation(self):
@@ -128,10 +128,10 @@ class Gradient:
     @property
     def name(self) -> str:
         """How tables call it: a factory's name with its arguments."""
-        if isinstance(self.optimiser, optax.GradientTransformation):
+        if isinstance(self.optimizer, optax.GradientTransformation):
             return type(self).__name__
         arguments = ", ".join(f"{name}={value}" for name, value in self.arguments)
-        return self.optimiser.__name__ + (f"({arguments})" if arguments else "")
+        return self.optimizer.__name__ + (f"({arguments})" if arguments else "")
 
     def forward_passes(self, steps, passes):
         """How many of a fit's passes needed the log-likelihood alone: the trials of a line search
@@ -142,22 +142,24 @@ class Gradient:
 
     @property
     def searches(self) -> bool:
-        """Whether the optimiser searches along a line, so that a step may take several passes."""
+        """Whether the optimizer searches along a line, so that a step may take several passes."""
         return self._search is not None
 
     @property
     def _search(self) -> _LineSearch | None:
-        """What the optimiser's state has of a line search, as shapes."""
+        """What the optimizer's state has of a line search, as shapes."""
         state = jax.eval_shape(self._transformation.init, {"x": np.zeros(1, np.float32)})
         return _line_search(state)
 
-    def init(self, mixture: Mixture, statistics: Statistics) -> _State:
+    def init(self, mixture: Mixture, statistics: Statistics) -> _GradientState:
         """Zero offsets from the start."""
         offsets = jax.tree.map(jnp.zeros_like, mixture)
-        return _State(mixture, offsets, self._transformation.init(offsets), jnp.int32(0))
+        return _GradientState(mixture, offsets, self._transformation.init(offsets), jnp.int32(0))
 
-    def move(self, mixture: Mixture, state: _State, statistics: Statistics, evaluate, prior):
-        """One update of the optimiser."""
+    def move(
+        self, mixture: Mixture, state: _GradientState, statistics: Statistics, evaluate, prior
+    ):
+        """One update of the optimizer."""
         coordinates, transformation = COORDINATES[self.coordinates], self._transformation
         total = jnp.sum(statistics.mass)
 
@@ -175,16 +177,16 @@ class Gradient:
 
         value = -(statistics.log_likelihood + log_prior(mixture, prior)) / total
         gradient = jax.grad(known_loss)(state.offsets)
-        updates, optimiser = transformation.update(
-            gradient, state.optimiser, state.offsets, value=value, grad=gradient, value_fn=loss,
+        updates, optimizer = transformation.update(
+            gradient, state.optimizer, state.offsets, value=value, grad=gradient, value_fn=loss,
             at=At(mixture, prior, self.coordinates),
         )  # fmt: skip
         # optax makes some arrays in JAX's default dtype, whatever that of the parameters
-        optimiser = optax.tree.cast_like(optimiser, state.optimiser)
+        optimizer = optax.tree.cast_like(optimizer, state.optimizer)
         offsets = optax.tree.cast_like(optax.apply_updates(state.offsets, updates), state.offsets)
         moved = mixture_at(offsets)
 
-        search = _line_search(optimiser)
+        search = _line_search(optimizer)
         if search is None:
             passes, sums, rejected = 1, evaluate(moved), jnp.array(False)
         elif search.gradient is None:
@@ -207,11 +209,13 @@ class Gradient:
             renew |= age % self.rebase_every == 0
         fresh = jax.tree.map(jnp.zeros_like, offsets)
         remembers = (
-            search is not None or optax.tree.get(optimiser, "diff_params_memory") is not None
+            search is not None or optax.tree.get(optimizer, "diff_params_memory") is not None
         )
-        restarted = transformation.init(fresh) if remembers else optimiser
+        restarted = transformation.init(fresh) if remembers else optimizer
         state = where(
-            renew, _State(moved, fresh, restarted, age), _State(state.base, offsets, optimiser, age)
+            renew,
+            _GradientState(moved, fresh, restarted, age),
+            _GradientState(state.base, offsets, optimizer, age),
         )
         return moved, state, sums, passes
 
@@ -222,12 +226,12 @@ class _LineSearch(NamedTuple):
     gradient: Mixture | None
 
 
-def _line_search(optimiser) -> _LineSearch | None:
-    """What an optax line search left in the optimiser's state, or None if there is none."""
-    trials = optax.tree.get(optimiser, "num_linesearch_steps")
+def _line_search(optimizer) -> _LineSearch | None:
+    """What an optax line search left in the optimizer's state, or None if there is none."""
+    trials = optax.tree.get(optimizer, "num_linesearch_steps")
     if trials is None:
         return None
-    value, gradient = optax.tree.get(optimiser, "value"), optax.tree.get(optimiser, "grad")
+    value, gradient = optax.tree.get(optimizer, "value"), optax.tree.get(optimizer, "grad")
     return _LineSearch(trials, value, gradient)
 
 

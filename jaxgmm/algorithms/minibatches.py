@@ -33,12 +33,12 @@ class Stochastic:
     (Of a large NumPy array that is read like a stream, each chunk has every so manyth row.)
 
     Args:
-      algorithm: `Gradient(...)` of an optimiser without a line search, or `StepwiseEM()`.
+      algorithm: `Gradient(...)` of an optimizer without a line search, or `StepwiseEM()`.
       batch_rows: rows in a minibatch, of a stream at most a chunk.
       seed: of the random orders.
 
     Raises:
-      ValueError: for another kind of algorithm, an optimiser with a line search (it would compare
+      ValueError: for another kind of algorithm, an optimizer with a line search (it would compare
         objectives of different rows), or numbers that are not whole and positive.
 
     >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
@@ -60,7 +60,7 @@ class Stochastic:
         if searches or not isinstance(self.algorithm, Gradient | StepwiseEM):
             raise ValueError(
                 f"{self.algorithm!r} cannot run over minibatches: pass StepwiseEM(), or Gradient "
-                "of an optimiser without a line search, e.g. "
+                "of an optimizer without a line search, e.g. "
                 "Stochastic(Gradient(optax.adam, learning_rate=0.01))."
             )
 

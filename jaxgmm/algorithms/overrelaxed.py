@@ -13,7 +13,7 @@ from ..mixture.coordinates import Relative
 from ..mixture.mixture import Mixture
 from ..objective.statistics import Statistics
 from .em import em_step
-from .safeguard import trial
+from .safeguard import try_extrapolation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,5 +57,7 @@ class OverrelaxedEM:
         tried = coordinates.place(mixture, coordinates.local(mixture, offsets))
         # At η = 1 it is EM's own step, and always taken.
         tried = where(length > 1, tried, step.taken_from(mixture))
-        moved, sums, accepted = trial(tried, mixture, statistics, evaluate, prior, length <= 1)
+        moved, sums, accepted = try_extrapolation(
+            tried, mixture, statistics, evaluate, prior, length <= 1
+        )
         return moved, jnp.where(accepted, length * self.growth, 1), sums, 1

@@ -42,7 +42,7 @@ def name_of(algorithm: Algorithm) -> str:
     return getattr(algorithm, "name", type(algorithm).__name__)
 
 
-def named(
+def resolve_algorithms(
     algorithms: Sequence[Algorithm | str] | Mapping[str, Algorithm | str],
 ) -> dict[str, Algorithm]:
     """Algorithms by name. Raises ValueError for none, an unknown one, or two of one name."""

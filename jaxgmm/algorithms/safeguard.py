@@ -11,7 +11,7 @@ from ..objective.prior import Prior, log_prior
 from ..objective.statistics import Statistics
 
 
-def trial(
+def try_extrapolation(
     tried: Mixture, mixture: Mixture, statistics: Statistics, evaluate, prior: Prior | None, sure
 ) -> tuple[Mixture, Statistics, jax.Array]:
     """One pass at `tried`: it with its statistics and True; or where the objective is lower there

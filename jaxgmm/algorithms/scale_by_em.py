@@ -60,7 +60,7 @@ def scale_by_em(total_weight, prior: Prior | None = None) -> optax.GradientTrans
         return optax.EmptyState()
 
     def update(updates, state, params=None, *, at=None, **_):
-        # In a fit, params are offsets, and rows and prior lie about another centre.
+        # In a fit, params are offsets, and rows and prior lie about another center.
         mixture, prior, coordinates = (params, own, "leaves") if at is None else at
         if not isinstance(mixture, Mixture):
             raise ValueError(

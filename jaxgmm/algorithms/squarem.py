@@ -14,10 +14,10 @@ from ..mixture.coordinates import Relative
 from ..mixture.mixture import Mixture
 from ..objective.statistics import Statistics
 from .em import em_step
-from .safeguard import trial
+from .safeguard import try_extrapolation
 
 
-class _State(NamedTuple):
+class _SquaremState(NamedTuple):
     """The cycle's first mixture, EM's first step from it (as seen from it), whether the next move
     extrapolates, and how far it may."""
 
@@ -61,20 +61,20 @@ class SQUAREM:
         checks.at_least_one(self.growth, "growth")
         object.__setattr__(self, "growth", float(self.growth))
 
-    def init(self, mixture: Mixture, statistics: Statistics) -> _State:
+    def init(self, mixture: Mixture, statistics: Statistics) -> _SquaremState:
         """The first move is an EM step."""
         still = jax.tree.map(jnp.zeros_like, mixture)
-        return _State(mixture, still, jnp.array(False), jnp.ones((), mixture.dtype))
+        return _SquaremState(mixture, still, jnp.array(False), jnp.ones((), mixture.dtype))
 
-    def move(self, mixture: Mixture, state: _State, statistics: Statistics, evaluate, prior):
+    def move(self, mixture: Mixture, state: _SquaremState, statistics: Statistics, evaluate, prior):
         """An EM step, or an extrapolation over the last EM step and the one that would be next."""
         step = em_step(mixture, statistics, evaluate, prior)
-        farther, reach = _extrapolated(state, step.local)
+        farther, reach = _extrapolate(state, step.local)
         tried = where(state.extrapolates, farther, step.taken_from(mixture))
-        moved, sums, accepted = trial(
+        moved, sums, accepted = try_extrapolation(
             tried, mixture, statistics, evaluate, prior, ~state.extrapolates
         )
-        state = _State(
+        state = _SquaremState(
             *where(state.extrapolates, (state.origin, state.first), (mixture, step.local)),
             ~state.extrapolates,
             jnp.where(state.extrapolates, self._allowed(reach, accepted, state), state.longest),
@@ -87,7 +87,7 @@ class SQUAREM:
         return jnp.where(accepted, farther, jnp.maximum(reach / self.growth, 1))
 
 
-def _extrapolated(state: _State, second: Mixture) -> tuple[Mixture, jax.Array]:
+def _extrapolate(state: _SquaremState, second: Mixture) -> tuple[Mixture, jax.Array]:
     """θ' and α, from EM's second step as seen from the mixture after the first."""
     first, coordinates = state.first, Relative()
     after_both = Mixture(

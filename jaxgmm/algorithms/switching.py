@@ -57,7 +57,7 @@ class SlowerThan:
         return gain > self.rate**2 * previous
 
 
-class _State(NamedTuple):
+class _SwitchingState(NamedTuple):
     switched: jax.Array
     previous: jax.Array
     moves: jax.Array
@@ -102,14 +102,16 @@ class Then:
         first, second = (getattr(a, "name", type(a).__name__) for a in (self.first, self.second))
         return f"{first} then {second}"
 
-    def init(self, mixture: Mixture, statistics: Statistics) -> _State:
+    def init(self, mixture: Mixture, statistics: Statistics) -> _SwitchingState:
         """Both at their start, the first at work."""
-        return _State(
+        return _SwitchingState(
             jnp.array(False), jnp.full((), jnp.inf, mixture.dtype), jnp.int32(0),
             self.first.init(mixture, statistics), self.second.init(mixture, statistics),
         )  # fmt: skip
 
-    def move(self, mixture: Mixture, state: _State, statistics: Statistics, evaluate, prior):
+    def move(
+        self, mixture: Mixture, state: _SwitchingState, statistics: Statistics, evaluate, prior
+    ):
         """A move of the one whose turn it is."""
         gain = em_step(mixture, statistics, evaluate, prior).gain
         ready = (state.moves >= self.least) & self.when(gain, state.previous)
@@ -131,4 +133,4 @@ class Then:
             lambda: take(self.second, second_state, state.first, lambda own, other: (other, own)),
             lambda: take(self.first, state.first, second_state, lambda own, other: (own, other)),
         )
-        return moved, _State(switched, gain, state.moves + 1, first, second), sums, passes
+        return moved, _SwitchingState(switched, gain, state.moves + 1, first, second), sums, passes

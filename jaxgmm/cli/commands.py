@@ -20,8 +20,8 @@ import jaxgmm
 from ..families.registry import family_class
 from ..internal import checks
 from ..reports.storage import feature_names
-from .read_table import Records, chosen, read, varying
-from .write import draw, outputs, write
+from .read_table import Records, parse_columns, read_table, refuse_constant_columns
+from .write import check_outputs, save_figure, write_table
 
 SHOWN = ("family", "K", "log-likelihood", "AIC", "BIC", "ICL", "at best", "failed", "spurious")
 COMPARED = (
@@ -35,12 +35,12 @@ COMPARED = (
 def fit(given) -> int:
     """Every K and family from many starts; the best by a criterion is told, and, unless every fit
     failed, kept and drawn."""
-    outputs(given.out, plot=given.plot, inputs=[given.data])
-    rows = varying(table(given), given.data)
+    check_outputs(given.out, plot=given.plot, inputs=[given.data])
+    rows = refuse_constant_columns(table(given), given.data)
     families = given.family.split(",")
     for family in families:
         family_class(family)
-    with watched(given) as report:
+    with watch_progress(given) as report:
         found = jaxgmm.sweep(
             key_of(given), rows.x, whole_numbers(given.k), restarts=given.restarts,
             families=families, weight=rows.weight, algorithm=by_name(given.algorithm),
@@ -57,21 +57,21 @@ def fit(given) -> int:
         from .. import plot
 
         axes = plot.pairs(best.mixture, rows.x, names=rows.names, weight=rows.weight)
-        draw(axes[0, 0].figure, given.plot)
+        save_figure(axes[0, 0].figure, given.plot)
     return int(failed)
 
 
 def score(given) -> int:
     """log p(x) of each row, its likeliest component, and its responsibilities, as CSV. Where model
     and data name their columns, the model's are found by name."""
-    outputs(given.out, inputs=[given.model, given.data])
+    check_outputs(given.out, inputs=[given.model, given.data])
     mixture, features = model(given.model)
     rows = table(given, features)
     each = np.asarray(jaxgmm.log_prob(mixture, rows.x))
     shares = np.asarray(jaxgmm.responsibilities(mixture, rows.x))
     names = ["log_prob", "component", *(f"responsibility_{k + 1}" for k in range(shares.shape[1]))]
     lines = zip(each, shares.argmax(axis=1) + 1, *shares.T, strict=True)
-    write(names, lines, given.out)
+    write_table(names, lines, given.out)
     total = np.sum(each if rows.weight is None else rows.weight * each)
     n = len(each) if rows.weight is None else rows.weight.sum()
     say(f"log-likelihood {total:.4f} of {n:g} rows, {total / n:.6f} for each")
@@ -81,19 +81,19 @@ def score(given) -> int:
 def sample(given) -> int:
     """Rows drawn from a mixture, under its features' names, with the component each came from, as
     CSV."""
-    outputs(given.out, inputs=[given.model])
+    check_outputs(given.out, inputs=[given.model])
     mixture, features = model(given.model)
     x, component = jaxgmm.sample(key_of(given), mixture, given.n)
     names = features or [f"feature_{i + 1}" for i in range(mixture.n_features)]
     lines = zip(*np.asarray(x).T, np.asarray(component) + 1, strict=True)
-    write([*names, "component"], lines, given.out)
+    write_table([*names, "component"], lines, given.out)
     return 0
 
 
 def compare(given) -> int:
     """Several algorithms from the same starts."""
-    outputs(plot=given.plot, inputs=[given.data])
-    rows = varying(table(given), given.data)
+    check_outputs(plot=given.plot, inputs=[given.data])
+    rows = refuse_constant_columns(table(given), given.data)
     found = jaxgmm.compare(
         key_of(given), rows.x, given.k, given.algorithms.split(","),
         restarts=given.restarts, family=given.family, weight=rows.weight, features=rows.names,
@@ -102,7 +102,7 @@ def compare(given) -> int:
     if given.plot:
         from .. import plot
 
-        draw(plot.comparison(found)[0].figure, given.plot)
+        save_figure(plot.comparison(found)[0].figure, given.plot)
     return int(all((fits.status >= jaxgmm.Status.NONFINITE).all() for fits in found.fits.values()))
 
 
@@ -111,8 +111,8 @@ def compare(given) -> int:
 
 def table(given, features: list[str] | None = None) -> Records:
     """The rows; for a model, the columns that stand for its features."""
-    columns = None if given.columns is None else chosen(given.columns)
-    rows = read(given.data, columns, given.weight, given.drop_missing, features)
+    columns = None if given.columns is None else parse_columns(given.columns)
+    rows = read_table(given.data, columns, given.weight, given.drop_missing, features)
     if (
         features is not None
         and rows.named
@@ -154,7 +154,7 @@ def by_name(algorithm: str):
     return jaxgmm.ALGORITHMS[algorithm]
 
 
-def watched(given):
+def watch_progress(given):
     """The progress, shown where somebody looks."""
     wanted = given.progress or sys.stderr.isatty()
     return jaxgmm.progress() if wanted else contextlib.nullcontext()

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..internal.feature_names import numbered
+from ..internal.feature_names import default_feature_names
 
 MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}
 
@@ -29,7 +29,7 @@ class Records(NamedTuple):
     dropped: int
 
 
-def read(
+def read_table(
     path: str, columns: list[str] | None = None, weight: str | None = None, drop: bool = False,
     features: list[str] | None = None,
 ) -> Records:  # fmt: skip
@@ -93,7 +93,7 @@ def read(
     return Records(values, [names[i] for i in places], named, weights, int(np.sum(~good)))
 
 
-def varying(rows: Records, path: str) -> Records:
+def refuse_constant_columns(rows: Records, path: str) -> Records:
     """The rows, unless a column holds one number alone, to which no covariance can be fitted: that
     raises ValueError."""
     same = np.ptp(rows.x, axis=0) == 0
@@ -148,7 +148,7 @@ def _same_places(chosen: list[str], features: list[str]) -> None:
             )
 
 
-def chosen(text: str) -> list[str]:
+def parse_columns(text: str) -> list[str]:
     """The columns of --columns: by commas, and quoted where a name holds one."""
     return [name.strip() for name in next(csv.reader([text], skipinitialspace=True), [])]
 
@@ -221,7 +221,7 @@ def _csv(path: str):
                 f"{shown}: line {number} has {_fields(len(line))}, and the first line {len(first)}."
             )
     named = not any(_is_number(cell) for cell in first)
-    names = [cell.strip() for cell in first] if named else numbered(len(first))
+    names = [cell.strip() for cell in first] if named else default_feature_names(len(first))
     numbers, cells = zip(*lines, strict=True)
     return names, named, cells[named:], lambda row: f"line {numbers[row + named]}"
 
@@ -254,7 +254,7 @@ def _npy(path: str):
     ):
         raise ValueError(f"{path} does not hold a table of numbers with rows and columns.")
     table = table.reshape(len(table), *table.shape[1:] or (1,)).astype(np.float64)
-    return numbered(table.shape[1]), False, table, _row
+    return default_feature_names(table.shape[1]), False, table, _row
 
 
 def _npz(path: str):

@@ -7,10 +7,12 @@ import io
 import os
 from collections.abc import Sequence
 
-from ..internal.atomic_write import replacing
+from ..internal.atomic_write import open_atomically
 
 
-def outputs(out: str | None = None, plot: str | None = None, inputs: Sequence[str] = ()) -> None:
+def check_outputs(
+    out: str | None = None, plot: str | None = None, inputs: Sequence[str] = ()
+) -> None:
     """Refuses, before the work is done, what could not or must not be written after it."""
     for path in filter(None, (out, plot)):
         folder = os.path.dirname(path)
@@ -38,15 +40,15 @@ def kind_of(path: str) -> str:
     return os.path.splitext(path)[1][1:].lower() or "png"
 
 
-def draw(figure, path: str) -> None:
+def save_figure(figure, path: str) -> None:
     """A matplotlib figure, to a file."""
     drawn = io.BytesIO()
     figure.savefig(drawn, format=kind_of(path), dpi=150)
-    with replacing(path) as file:
+    with open_atomically(path) as file:
         file.write(drawn.getvalue())
 
 
-def write(names, lines, path: str | None) -> None:
+def write_table(names, lines, path: str | None) -> None:
     """Lines of numbers under their names as CSV, to a file, or to stdout for None and "-"."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
@@ -55,5 +57,5 @@ def write(names, lines, path: str | None) -> None:
     if path in (None, "-"):
         print(text.getvalue(), end="", flush=True)
     else:
-        with replacing(path) as file:
+        with open_atomically(path) as file:
             file.write(text.getvalue().encode())

@@ -12,25 +12,25 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..algorithms.protocol import Algorithm
-from ..algorithms.registry import named as named_algorithms
+from ..algorithms.registry import resolve_algorithms as named_algorithms
 from ..data import row_checks, source_checks
 from ..data.column_precision import warn_of_coarse_columns
-from ..data.dependence import explained
-from ..data.open_data import opened
+from ..data.dependence import explain_dependence
+from ..data.open_data import open_data
 from ..families.registry import family_class
-from ..fitting.fit import MOST_STEPS, capacity, run, trimmed
-from ..fitting.loop import Plan
+from ..fitting.fit import MOST_STEPS, capacity, run, trim_history
+from ..fitting.loop import LoopSettings
 from ..fitting.result import Fit
 from ..fitting.status import Status
 from ..fitting.stopping import STOPPING
 from ..internal import checks, derivatives
-from ..internal.feature_names import named
-from ..kernels.choice import KERNELS, settled
+from ..internal.feature_names import resolve_feature_names
+from ..kernels.choice import KERNELS, resolve_kernel
 from ..objective import prior as priors
 from ..objective.prior import Prior
 from ..starts.initialization import initialize
 from ..starts.methods import METHODS
-from .evaluation import forward_price, verdict
+from .evaluation import evaluate_fits, forward_price
 from .result import Comparison
 
 
@@ -48,7 +48,7 @@ def compare(
     tolerance: float = 1e-9,
     max_steps: int = 1000,
     kernel: str = "auto",
-    stopping: str = "kl",
+    stopping: str = "em-gain",
     side_by_side: bool = False,
     features: Sequence[str] | None = None,
     callback: Callable[[str, int, Fit], None] | None = None,
@@ -102,11 +102,11 @@ def compare(
     contenders = named_algorithms(algorithms)
     restarts = checks.whole(restarts, "restarts", 1)
     # The fair clock is that of one device, unless x says otherwise.
-    data = opened(x, weight, devices=jax.local_devices()[:1], judge=warn_of_coarse_columns)
+    data = open_data(x, weight, devices=jax.local_devices()[:1], judge=warn_of_coarse_columns)
     derivatives.on_host("compare", key, data, prior, tolerance)
     if side_by_side:
         source_checks.in_memory(data)
-    prior = priors.resolved(prior, data)
+    prior = priors.resolve_prior(prior, data)
     row_checks.weights_count_rows(weight)
     checks.choice(method, "method", METHODS)
     tolerance = checks.not_negative(tolerance, "tolerance")
@@ -117,7 +117,7 @@ def compare(
     row_checks.extent_fits(*data.extent())
     row_checks.enough_distinct_in(data.pieces(), k)
 
-    kernel = settled(kernel, data.n)
+    kernel = resolve_kernel(kernel, data.n)
     starts = [
         initialize(each, x, k, family=family, method=method, weight=weight)
         for each in jax.random.split(key, restarts)
@@ -125,7 +125,7 @@ def compare(
     clock = _together if side_by_side else _one_by_one
     fits, seconds, compile_seconds = {}, {}, {}
     for name, algorithm in contenders.items():
-        plan = Plan(algorithm, stopping, kernel, capacity(max_steps), None)
+        plan = LoopSettings(algorithm, stopping, kernel, capacity(max_steps), None)
 
         def climb_from(start, most, plan=plan):
             return data.compute(run, start, prior, tolerance, most, plan=plan)
@@ -134,20 +134,22 @@ def compare(
         for start, one in enumerate(found):
             if callback is not None:
                 callback(name, start, one)
-        fits[name] = _stacked([jax.device_get(one) for one in found])
+        fits[name] = _stack([jax.device_get(one) for one in found])
 
     if all((found.status >= Status.NONFINITE).all() for found in fits.values()):
         first, _ = next(iter(data.pieces()))
-        names = named(features, x, data.n_features)
-        warnings.warn(explained("Every fit failed", np.asarray(first), names), stacklevel=2)
+        names = resolve_feature_names(features, x, data.n_features)
+        warnings.warn(
+            explain_dependence("Every fit failed", np.asarray(first), names), stacklevel=2
+        )
 
     total = float(data.n if weight is None else np.sum(np.asarray(weight, np.float64)))
-    ends = verdict(data, total, prior, fits)
+    ends = evaluate_fits(data, total, prior, fits)
     forward = {name: _forward_passes(contenders[name], fits[name]) for name in fits}
     blind = any(passes.any() for passes in forward.values())
     return Comparison(
         fits=fits,
-        starts=_stacked([jax.device_get(start) for start in starts]),
+        starts=_stack([jax.device_get(start) for start in starts]),
         **ends._asdict(),
         seconds=seconds,
         compile_seconds=compile_seconds,
@@ -163,7 +165,7 @@ def _forward_passes(algorithm: Algorithm, fits: Fit) -> np.ndarray:
     return np.zeros(len(fits.status)) if count is None else count(fits.steps, fits.passes)
 
 
-def _stacked(trees: list):
+def _stack(trees: list):
     """NumPy leaves along a new leading axis; histories as long as the longest, the last value
     repeated."""
     longest = max((len(one.history) for one in trees if isinstance(one, Fit)), default=0)
@@ -187,7 +189,7 @@ def _one_by_one(climb_from, starts, max_steps):
         began = time.perf_counter()
         one = jax.block_until_ready(climb_from(start, max_steps))
         seconds.append(time.perf_counter() - began)
-        found.append(trimmed(one, max_steps))
+        found.append(trim_history(one, max_steps))
     return found, np.array(seconds), compiled
 
 
@@ -202,7 +204,7 @@ def _together(climb_from, starts, max_steps):
     fits = jax.device_get(every(batch, max_steps))
     elapsed = time.perf_counter() - began
     found = [
-        trimmed(jax.tree.map(lambda leaf, i=i: leaf[i], fits), max_steps)
+        trim_history(jax.tree.map(lambda leaf, i=i: leaf[i], fits), max_steps)
         for i in range(len(starts))
     ]
     return found, elapsed * fits.passes / np.sum(fits.passes), compiled

@@ -1,4 +1,4 @@
-"""The same judgement, in float64, of where every algorithm ended; and the price of a pass."""
+"""The same judgment, in float64, of where every algorithm ended; and the price of a pass."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from ..objective.log_likelihood import value_of_rows
 from ..objective.m_step import m_step_from
 from ..objective.prior import log_prior
 from ..objective.statistics import statistics, statistics_at
-from .optima import Optimum, settle
+from .optima import Optimum, identify_optima
 
 TIMED = 5
 
 
-class Verdict(NamedTuple):
+class Evaluation(NamedTuple):
     """By algorithm, with an entry for each start; see `Comparison`."""
 
     objective: dict[str, np.ndarray]
-    residual: dict[str, np.ndarray]
+    em_gain: dict[str, np.ndarray]
     gradient_norm: dict[str, np.ndarray]
     optimum: dict[str, np.ndarray]
     optima: list[Optimum]
 
 
-def _judged(rows: Rows, prior, mixtures):
+def _evaluate(rows: Rows, prior, mixtures):
     """Objective, D, and the norm of the gradient in relative coordinates per unit of weight."""
     rows = rows.about_mean()
-    prior = None if prior is None else prior.translate(-rows.centre)
+    prior = None if prior is None else prior.translate(-rows.center)
     coordinates = Relative()
 
     def judge(mixture):
-        mixture = mixture.translate(-rows.centre)
+        mixture = mixture.translate(-rows.center)
         sums = statistics(mixture, rows, "whitened")
 
         at = lambda offsets: coordinates.place(mixture, coordinates.local(mixture, offsets))
@@ -54,7 +54,7 @@ def _judged(rows: Rows, prior, mixtures):
     return jax.lax.map(judge, mixtures)
 
 
-def verdict(data: Data, total: float, prior, fits: dict[str, Fit]) -> Verdict:
+def evaluate_fits(data: Data, total: float, prior, fits: dict[str, Fit]) -> Evaluation:
     """Judges fits (a leading axis of starts, NumPy leaves) by the objective in float64, whatever
     they were computed in. `total` is the weight of the rows."""
     with jax.enable_x64(True):
@@ -65,14 +65,14 @@ def verdict(data: Data, total: float, prior, fits: dict[str, Fit]) -> Verdict:
             (prior, fits),
         )  # fmt: skip
         judged = {
-            name: jax.device_get(data.compute(_judged, prior, found.mixture))
+            name: jax.device_get(data.compute(_evaluate, prior, found.mixture))
             for name, found in doubled.items()
         }
-        objective, residual, gradient_norm = (
+        objective, em_gain, gradient_norm = (
             {name: values[i] for name, values in judged.items()} for i in range(3)
         )
-        optima, near = settle(data, total, prior, doubled, objective)
-    return Verdict(objective, residual, gradient_norm, near, optima)
+        optima, near = identify_optima(data, total, prior, doubled, objective)
+    return Evaluation(objective, em_gain, gradient_norm, near, optima)
 
 
 def forward_price(data: Data, mixture: Mixture) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 from ..algorithms.squarem import SQUAREM
 from ..data.sources import Data
 from ..fitting.fit import capacity, run
-from ..fitting.loop import Plan
+from ..fitting.loop import LoopSettings
 from ..fitting.result import Fit
 from ..fitting.status import Status
 from ..mixture.mixture import Mixture
@@ -74,7 +74,7 @@ def _square(a: _Parameters, b: _Parameters, i: int, j: int) -> float:
     return a.weights[i] * inside + (a.weights[i] - b.weights[j]) ** 2 / a.weights[i]
 
 
-def settle(
+def identify_optima(
     data: Data, total: float, prior, fits: dict[str, Fit], objective: dict[str, np.ndarray]
 ) -> tuple[list[Optimum], dict[str, np.ndarray]]:
     """The optima that fits converged to, best first, and for every fit which of them it ended at
@@ -119,6 +119,6 @@ def settle(
 
 
 def _polish(data: Data, prior, mixture: Mixture) -> Fit:
-    plan = Plan(SQUAREM(), "kl", "whitened", capacity(MOST_STEPS), None)
+    plan = LoopSettings(SQUAREM(), "em-gain", "whitened", capacity(MOST_STEPS), None)
     polished = data.compute(run, mixture, prior, jnp.asarray(POLISHED), MOST_STEPS, plan=plan)
     return jax.device_get(polished)

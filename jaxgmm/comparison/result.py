@@ -38,7 +38,7 @@ class Comparison:
       fits: `Fit`s with a leading axis of starts; histories as long as the longest.
       starts: the `Mixture`s they all began at, with a leading axis.
       objective: (r,) ℓ + log prior of the ends, in float64.
-      residual: (r,) D of the ends, in float64.
+      em_gain: (r,) D of the ends, in float64.
       gradient_norm: (r,) of the ends' gradient per unit of row weight, in coordinates relative to
         the end (see `Relative`): its square is twice what a Newton step would gain if components
         were separated, and the weights' direction that changes nothing is not in it.
@@ -56,7 +56,7 @@ class Comparison:
     fits: dict[str, Fit]
     starts: Mixture
     objective: dict[str, np.ndarray]
-    residual: dict[str, np.ndarray]
+    em_gain: dict[str, np.ndarray]
     gradient_norm: dict[str, np.ndarray]
     seconds: dict[str, np.ndarray]
     compile_seconds: dict[str, float]
@@ -166,7 +166,7 @@ class Comparison:
                 "passes to 1e-6": _median(self.cost(name)[self.common_starts()]),
                 "seconds": _median(self.seconds[name]),
                 "compile": float(self.compile_seconds[name]),
-                "D": _median(self.residual[name]),
+                "D": _median(self.em_gain[name]),
                 "gradient": _median(self.gradient_norm[name]),
                 "converged": count(Status.CONVERGED),
                 "max steps": count(Status.MAX_STEPS),

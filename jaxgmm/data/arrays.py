@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from ..internal import checks
-from ..internal.compiling import LITTLE_TO_RUN_ONCE, jitted
+from ..internal.compiling import LITTLE_TO_RUN_ONCE, jit_with_options
 from .rows import Rows
 from .sources import Held
 
@@ -55,7 +55,9 @@ class ArrayData(Held):
             return self.compute(function)
         static = (function, self.rows_per_block)
         little = self.x.size * self.n_features < LITTLE_TO_RUN_ONCE
-        return jitted(_of_rows, quickly=True, runs_once=little)(static, self.x, self.weight)
+        return jit_with_options(_of_rows, quickly=True, runs_once=little)(
+            static, self.x, self.weight
+        )
 
 
 @functools.partial(jax.jit, static_argnums=(3, 4, 5))

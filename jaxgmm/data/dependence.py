@@ -39,19 +39,21 @@ def dependence(x, names: Sequence[str] | None = None) -> str | None:
     names = column_names(names, d)
     constant = np.ptp(x, axis=0) == 0
     if constant.any():
-        return _listed(f"{names[i]} is the same in every row" for i in np.flatnonzero(constant))
+        return _list_clauses(
+            f"{names[i]} is the same in every row" for i in np.flatnonzero(constant)
+        )
     if n <= d:
         return f"{n} rows are too few for covariances of {d} columns"
     mean, deviation = x.mean(axis=0), x.std(axis=0)
     least = np.maximum(NEGLIGIBLE, 4 * eps * np.abs(x).max(axis=0) / deviation)
     found = _combinations((x - mean) / deviation, least)
-    return _listed(
+    return _list_clauses(
         _equation(target, share * deviation[target] / deviation, mean, names)
         for target, share in found
     )
 
 
-def explained(what: str, x, names: Sequence[str] | None = None) -> str:
+def explain_dependence(what: str, x, names: Sequence[str] | None = None) -> str:
     """`what` failed, why as far as the rows x (n, d) tell, and what to do: one or two sentences."""
     cause = dependence(x, names)
     if cause is None:
@@ -59,7 +61,7 @@ def explained(what: str, x, names: Sequence[str] | None = None) -> str:
     return f"{what}, since {cause}. {REMEDY}"
 
 
-def _listed(clauses) -> str | None:
+def _list_clauses(clauses) -> str | None:
     clauses = list(clauses)
     more = f", and {len(clauses) - MOST_SHOWN} more" if len(clauses) > MOST_SHOWN else ""
     return ", ".join(clauses[:MOST_SHOWN]) + more or None

@@ -5,7 +5,7 @@ wait for itself. So the host walks the program instead: a loop or a branch that 
 taken by Python, one round after another, and all that lies between two requests is compiled. The
 program is the one that an array would get: no algorithm knows where its rows come from.
 
-A request is a primitive. `total_p` asks for a sum over blocks: operands the centre (d,) and what
+A request is a primitive. `total_p` asks for a sum over blocks: operands the center (d,) and what
 `function` closes over, parameters the traced `function` and the block it was traced for. `fold_p`
 asks for a function to be led through the chunks of rows, one after another: operands what it closes
 over and what it carries.
@@ -29,15 +29,15 @@ total_p.def_abstract_eval(
 )
 
 
-def total(centre, function, block, block_rows: int) -> list[jax.Array]:
+def total(center, function, block, block_rows: int) -> list[jax.Array]:
     """Σ over blocks of function(x, weight), a list, for blocks of these shapes."""
     traced = jax.make_jaxpr(function)(*block)
-    return total_p.bind(centre, *traced.consts, function=traced.jaxpr, block_rows=block_rows)
+    return total_p.bind(center, *traced.consts, function=traced.jaxpr, block_rows=block_rows)
 
 
 def _total_jvp(primals, tangents, *, function, block_rows):
     """A sum and its slope are one sum. Where coordinates start is held fixed."""
-    (centre, *constants), (fixed, *along) = primals, tangents
+    (center, *constants), (fixed, *along) = primals, tangents
     moving = [i for i, tangent in enumerate(along) if type(tangent) is not ad.Zero]
     if type(fixed) is not ad.Zero:
         raise NotImplementedError("a stream's rows have no derivative by their coordinates.")
@@ -51,13 +51,13 @@ def _total_jvp(primals, tangents, *, function, block_rows):
 
         return jax.jvp(value, [constants[i] for i in moving], [along[i] for i in moving])
 
-    found = total(centre, of_block, _block(function), block_rows)
+    found = total(center, of_block, _block(function), block_rows)
     return found[: len(found) // 2], found[len(found) // 2 :]
 
 
 def _total_batched(operands, axes, *, function, block_rows):
     """Sums side by side are one sum."""
-    (centre, *constants), (fixed, *axes) = operands, axes
+    (center, *constants), (fixed, *axes) = operands, axes
     if fixed is not None:
         raise NotImplementedError("a stream's rows have the same coordinates in every lane.")
 
@@ -65,7 +65,7 @@ def _total_batched(operands, axes, *, function, block_rows):
         one = lambda *own: core.jaxpr_as_fun(core.ClosedJaxpr(function, own))(x, weight)
         return jax.vmap(one, axes)(*constants)
 
-    found = total(centre, of_block, _block(function), block_rows)
+    found = total(center, of_block, _block(function), block_rows)
     return found, [0] * len(found)
 
 
@@ -95,7 +95,7 @@ def _asks(eqn) -> bool:
     return any(map(_asks_for_rows, core.jaxprs_in_params(eqn.params)))
 
 
-def driven(jaxpr) -> Piece:
+def run_on_host(jaxpr) -> Piece:
     """The equations as a piece that the host runs; what it compiles is kept for the next run."""
     arguments = [*jaxpr.constvars, *jaxpr.invars]
     if not _asks_for_rows(jaxpr):
@@ -150,9 +150,9 @@ def _compiled(inputs, outputs, eqns) -> Piece:
     return lambda read, *values: run(*values)
 
 
-def closed(program) -> Piece:
+def close_jaxpr(program) -> Piece:
     """A traced program with its constants, as a piece for the host to run."""
-    piece, constants = driven(program.jaxpr), program.consts
+    piece, constants = run_on_host(program.jaxpr), program.consts
     return lambda read, *values: piece(read, *constants, *values)
 
 
@@ -169,7 +169,7 @@ def _by_host(eqn) -> Piece:
         return HOST[name](**eqn.params)
     for program in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
         if program in eqn.params:  # a call
-            return closed(eqn.params[program])
+            return close_jaxpr(eqn.params[program])
     raise NotImplementedError(f"a stream cannot be summed inside {name!r}: use an array there.")
 
 
@@ -180,7 +180,7 @@ class Request:
     def __init__(self, function, block_rows: int | None = None):
         self.block_rows = block_rows
         self.shapes = [v.aval for v in function.outvars]
-        self._piece = driven(function)
+        self._piece = run_on_host(function)
 
     def __call__(self, *values):
         """The function of its constants and arguments."""
@@ -188,7 +188,7 @@ class Request:
 
 
 def _while(cond_jaxpr, body_jaxpr, cond_nconsts, body_nconsts, **_) -> Piece:
-    condition, body = closed(cond_jaxpr), closed(body_jaxpr)
+    condition, body = close_jaxpr(cond_jaxpr), close_jaxpr(body_jaxpr)
 
     def run(read, *values):
         of_condition, values = values[:cond_nconsts], values[cond_nconsts:]
@@ -201,7 +201,7 @@ def _while(cond_jaxpr, body_jaxpr, cond_nconsts, body_nconsts, **_) -> Piece:
 
 
 def _cond(branches, **_) -> Piece:
-    pieces = [closed(branch) for branch in branches]
+    pieces = [close_jaxpr(branch) for branch in branches]
 
     def run(read, index, *values):
         return pieces[int(np.clip(int(index), 0, len(pieces) - 1))](read, *values)
@@ -212,7 +212,7 @@ def _cond(branches, **_) -> Piece:
 def _scan(jaxpr, length, reverse, num_consts=None, num_carry=None, ft_in=None, **_) -> Piece:
     if ft_in is not None:  # as JAX says it from 0.12 on
         num_consts, num_carry = (len(list(part)) for part in ft_in.unpack()[:2])
-    body, last = closed(jaxpr), num_consts + num_carry
+    body, last = close_jaxpr(jaxpr), num_consts + num_carry
     at = jax.jit(lambda arrays, i: [array[i] for array in arrays])
 
     def run(read, *values):

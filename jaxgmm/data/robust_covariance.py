@@ -55,7 +55,7 @@ class Ellipsoid(NamedTuple):
     def moments(self, rows) -> Moments:
         """The moments of the rows inside, the mean being that from the center."""
         inside = lambda x: jnp.sum(matmul(self.factor, x) ** 2, axis=0) <= self.limit
-        return moments(rows.about(rows.centre + self.center), inside)
+        return moments(rows.about(rows.center + self.center), inside)
 
 
 class _Trimming(NamedTuple):
@@ -106,12 +106,12 @@ def robust_covariance(rows) -> jax.Array:
     (Repeated trimming by Mahalanobis distance: Gnanadesikan & Kettenring 1972, Biometrics 28, sec.
     3; the second bound, as the reweighting of Rousseeuw & Van Driessen 1999, Technometrics 41.)
     """
-    return trimmed(rows)[0]
+    return trim(rows)[0]
 
 
-def trimmed(rows) -> tuple[jax.Array, Ellipsoid]:
+def trim(rows) -> tuple[jax.Array, Ellipsoid]:
     """`robust_covariance`, and the ellipsoid inside which rows count."""
-    d, dtype = len(rows.centre), rows.centre.dtype
+    d, dtype = len(rows.center), rows.center.dtype
     core, far = (jnp.asarray(d**0.5 + bound, dtype) ** 2 for bound in (CORE, FAR))
 
     def unfinished(loop: _Trimming):
@@ -152,7 +152,7 @@ def trimmed(rows) -> tuple[jax.Array, Ellipsoid]:
 @robust_covariance.defjvp
 def _(primals, tangents):
     """Which rows are far does not change with their values, but at single points."""
-    covariance, ellipsoid = trimmed(*primals)
+    covariance, ellipsoid = trim(*primals)
     of_inside = lambda rows: ellipsoid.moments(rows).covariance
     return covariance, jax.jvp(of_inside, primals, tangents)[1]
 

@@ -25,7 +25,7 @@ def first_bad_row(x: np.ndarray | jax.Array) -> int | None:
     return None
 
 
-def checked(
+def check_rows(
     x, *, like=None, judge=warn_of_rounded_columns
 ) -> tuple[np.ndarray | jax.Array, np.dtype]:
     """x as a finite (n, d) array, and the dtype it is computed in.
@@ -63,7 +63,7 @@ def checked(
 def data(x, *, like=None, judge=warn_of_rounded_columns) -> jax.Array:
     """x as a finite (n, d) array in the dtype it is computed in. Raises ValueError as `checked`,
     and for numbers that do not fit the dtype."""
-    found, dtype = checked(x, like=like, judge=judge)
+    found, dtype = check_rows(x, like=like, judge=judge)
     return checks.cast(found, "x", dtype)
 
 
@@ -136,28 +136,32 @@ def enough_distinct_rows(x: jax.Array, weight, k: int) -> None:
         enough_distinct_in([(x, weight)], k)
 
 
-def responsibilities_of_rows(resp, n: int, dtype) -> jax.Array:
+def responsibilities_of_rows(responsibilities, n: int, dtype) -> jax.Array:
     """Responsibilities as (n, k): finite, not negative. Raises ValueError for anything else."""
-    found = checks.array(resp, "resp")
+    found = checks.array(responsibilities, "responsibilities")
     if found.ndim != 2 or found.shape[0] != n or found.shape[1] < 1:
         raise ValueError(
-            f"resp has shape {found.shape}: pass (n, k), here {n} rows and a column per component."
+            f"responsibilities have shape {found.shape}: pass (n, k), here {n} rows and a column "
+            "for each component."
         )
     if not checks.traced(found):
         values = np.asarray(found)
         good = np.isfinite(values).all(axis=1) & (values >= 0).all(axis=1)
         if not good.all():
             raise ValueError(
-                f"row {int(np.argmin(good))} of resp holds a negative number, NaN or infinity: "
-                "responsibilities are shares between 0 and 1."
+                f"row {int(np.argmin(good))} of the responsibilities holds a negative number, NaN "
+                "or infinity: responsibilities are shares between 0 and 1."
             )
-    return checks.cast(found, "resp", dtype)
+    return checks.cast(found, "responsibilities", dtype)
 
 
-def same_components(k: int, resp: jax.Array) -> None:
-    """resp has a column for each of the mixture's k components."""
-    if resp.shape[1] != k:
-        raise ValueError(f"resp has {resp.shape[1]} columns and the mixture {k} components.")
+def same_components(k: int, responsibilities: jax.Array) -> None:
+    """The responsibilities have a column for each of the mixture's k components."""
+    if responsibilities.shape[1] != k:
+        raise ValueError(
+            f"responsibilities have {responsibilities.shape[1]} columns, and the mixture has {k} "
+            "components."
+        )
 
 
 def labels_of_rows(labels, n: int, n_components: int | None) -> tuple[jax.Array, int]:

@@ -1,6 +1,6 @@
 """`Rows`: the data as something that a function can be summed over, block by block.
 
-Every kind of data gives a program the same few things: `n`, `about(centre)`, `about_mean()`,
+Every kind of data gives a program the same few things: `n`, `about(center)`, `about_mean()`,
 `detail()`, and above all `total(function)`. `Rows` are those of an array in memory, or of one
 device's share of it; `StreamRows` (see `stream.py`) are those of blocks that the host reads.
 """
@@ -37,11 +37,11 @@ def bucket(n: int) -> int:
     return -(-n // step) * step
 
 
-def finest(size, distance):
-    """The finest detail in units of eps, of numbers of this size at this distance from the centre.
+def finest_detail(size, distance):
+    """The finest detail in units of eps, of numbers of this size at this distance from the center.
 
     Numbers are rounded where they are stored, to eps times their size at the most; what is computed
-    from them is rounded relative to their distance from the centre."""
+    from them is rounded relative to their distance from the center."""
     return size + 3 * distance
 
 
@@ -53,7 +53,7 @@ def _even(n: int, most: int) -> int:
 
 def sample(n: int) -> tuple[np.ndarray, np.ndarray]:
     """The places (m,) in rising order, and the weights (m,), of rows that stand for n: all of them,
-    or SAMPLE_ROWS, one from each of so many strata of neighbours, weighted by its length, so that
+    or SAMPLE_ROWS, one from each of so many strata of neighbors, weighted by its length, so that
     weighted sums have the right expectation. The same for every key, so that starts share them."""
     if n <= SAMPLE_ROWS:
         return np.arange(n), np.ones(n)
@@ -66,12 +66,12 @@ def sample(n: int) -> tuple[np.ndarray, np.ndarray]:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """n rows of d features with their weights, in coordinates that start at `centre`.
+    """n rows of d features with their weights, in coordinates that start at `center`.
 
     Attributes:
       x: (n, d).
       weight: (n,), or None where every row counts once. A padding row has weight 0.
-      centre: (d,), subtracted from each block as it is read: near the data, so that float32 keeps
+      center: (d,), subtracted from each block as it is read: near the data, so that float32 keeps
         its digits, without a second copy of x.
       rows_per_block: rows in a block, whatever a sum asks for; None for what it asks for.
       axis: the mesh axis whose devices each hold a share of the rows (inside `jax.shard_map`, where
@@ -81,7 +81,7 @@ class Rows:
 
     x: jax.Array
     weight: jax.Array | None
-    centre: jax.Array
+    center: jax.Array
     rows_per_block: int | None = dataclasses.field(default=None, metadata={"static": True})
     axis: str | None = dataclasses.field(default=None, metadata={"static": True})
     n_rows: int | None = dataclasses.field(default=None, metadata={"static": True})
@@ -92,7 +92,7 @@ class Rows:
         return cls(x, weight, jnp.zeros(x.shape[1], x.dtype), rows_per_block)
 
     @classmethod
-    def centred(cls, x: jax.Array, weight: jax.Array | None) -> Rows:
+    def centered(cls, x: jax.Array, weight: jax.Array | None) -> Rows:
         """The rows of an array about (nearly) their weighted mean."""
         return cls.of(x, weight).about_mean()
 
@@ -106,9 +106,9 @@ class Rows:
         """How many devices hold a share."""
         return 1 if self.axis is None else jax.lax.axis_size(self.axis)
 
-    def about(self, centre: jax.Array) -> Rows:
-        """The same rows in coordinates that start at `centre` (d,)."""
-        return dataclasses.replace(self, centre=centre)
+    def about(self, center: jax.Array) -> Rows:
+        """The same rows in coordinates that start at `center` (d,)."""
+        return dataclasses.replace(self, center=center)
 
     def about_mean(self) -> Rows:
         """The same rows about (nearly) their weighted mean."""
@@ -120,7 +120,7 @@ class Rows:
         near, counts = self._sum((counts * near, counts))
         rows = self.about(near / counts)
         mass, moved = rows.total(lambda x, w: (jnp.sum(w), jnp.sum(w[None] * x, axis=1)), 1 << 16)
-        return self.about(rows.centre + moved / mass)
+        return self.about(rows.center + moved / mass)
 
     def taken(self, index: jax.Array) -> Rows:
         """The rows at these places, of each share: a minibatch."""
@@ -168,7 +168,7 @@ class Rows:
 
         def block(start, fresh_from, size):
             cut = lambda array: jax.lax.dynamic_slice_in_dim(array, start, size)
-            x = cut(self.x) - self.centre[None]
+            x = cut(self.x) - self.center[None]
             weight = jnp.ones(size, x.dtype) if self.weight is None else cut(self.weight)
             weight = jnp.where(start + jnp.arange(size) >= fresh_from, weight, 0)
             return function(x.T, weight, *map(cut, beside))
@@ -190,9 +190,9 @@ class Rows:
 
     def detail(self) -> jax.Array:
         """(d,) the finest detail that rounding leaves of each feature, in units of eps: that of the
-        rows themselves, |x|, and a few times that of sums over them, |x − centre|, at the most
+        rows themselves, |x|, and a few times that of sums over them, |x − center|, at the most
         among rows of positive weight."""
-        size = finest(jnp.abs(self.x), jnp.abs(self.x - self.centre[None]))
+        size = finest_detail(jnp.abs(self.x), jnp.abs(self.x - self.center[None]))
         if self.weight is not None:
             size = jnp.where(self.weight[:, None] > 0, size, 0)
         largest = jnp.max(size, axis=0)

@@ -77,7 +77,7 @@ def row_of(devices: Sequence) -> Mesh:
     return Mesh(np.array(list(devices)), (AXIS,))
 
 
-def spread_over(devices: Sequence | None, n: int) -> Mesh | None:
+def spread_over_devices(devices: Sequence | None, n: int) -> Mesh | None:
     """The mesh that n rows are spread over by themselves: that of these devices, or of all local
     ones; None to stay on one device."""
     found = jax.local_devices() if devices is None else devices
@@ -216,7 +216,7 @@ def _program(mesh: Mesh, axis: str, weighted: bool, function, *static):
 # ---- how rows come to lie on a mesh ------------------------------------------------------------
 
 
-def sharded(given: Shards, weight, like=None, judge=warn_of_rounded_columns) -> ShardData:
+def shard_rows(given: Shards, weight, like=None, judge=warn_of_rounded_columns) -> ShardData:
     """The rows of `given` on its mesh, checked."""
     source_checks.untraced_rows(given.source, "x")
     mesh = row_of(jax.devices()) if given.mesh is None else given.mesh
@@ -230,9 +230,9 @@ def sharded(given: Shards, weight, like=None, judge=warn_of_rounded_columns) -> 
         found = given.source
         shape, dtype, read = found.shape, found.dtype, None
     else:
-        found, dtype = row_checks.checked(given.source, like=like, judge=judge)
+        found, dtype = row_checks.check_rows(given.source, like=like, judge=judge)
         shape = found.shape
-        read = lambda rows: checks.narrowed(np.asarray(found[rows]), "x", dtype)
+        read = lambda rows: checks.narrow(np.asarray(found[rows]), "x", dtype)
     n, d = shape
     parts = mesh.shape[axis]
     share = -(-n // parts)
@@ -244,7 +244,7 @@ def sharded(given: Shards, weight, like=None, judge=warn_of_rounded_columns) -> 
 
         def placed(index):
             start = (index[0].start or 0) // size * share
-            return _padded(read, start, max(min(n - start, share), 0), size, d, dtype)
+            return _read_padded(read, start, max(min(n - start, share), 0), size, d, dtype)
 
         x = jax.make_array_from_callback((size * parts, d), layout, placed)
     weight = _weights(weight, layout, n, share, size, parts, dtype)
@@ -259,7 +259,7 @@ def _lies_on(x: jax.Array, layout: NamedSharding) -> bool:
     return x.shape[0] % layout.num_devices == 0 and x.sharding.is_equivalent_to(layout, x.ndim)
 
 
-def _padded(read, start: int, kept: int, size: int, d: int, dtype) -> np.ndarray:
+def _read_padded(read, start: int, kept: int, size: int, d: int, dtype) -> np.ndarray:
     """Rows of a share, padding rows at the end."""
     found = source_checks.share(read(slice(start, start + kept)), kept, d)
     if kept == size:

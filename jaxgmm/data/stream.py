@@ -107,7 +107,7 @@ class StreamRows:
     Attributes:
       mean, finest: (d,) of the rows, known beforehand: their mean, and the finest detail that
         rounding leaves of them (see `Rows.detail`).
-      centre: (d,), where coordinates start.
+      center: (d,), where coordinates start.
       n: the number of rows as far as a program depends on it, so that streams share programs.
       chunk_rows: how many rows are held at a time.
       shares: how many devices share them.
@@ -115,14 +115,14 @@ class StreamRows:
 
     mean: jax.Array
     finest: jax.Array
-    centre: jax.Array
+    center: jax.Array
     n: int = dataclasses.field(metadata={"static": True})
     chunk_rows: int = dataclasses.field(metadata={"static": True})
     shares: int = dataclasses.field(metadata={"static": True})
 
-    def about(self, centre: jax.Array) -> StreamRows:
-        """The same rows in coordinates that start at `centre` (d,)."""
-        return dataclasses.replace(self, centre=centre)
+    def about(self, center: jax.Array) -> StreamRows:
+        """The same rows in coordinates that start at `center` (d,)."""
+        return dataclasses.replace(self, center=center)
 
     def about_mean(self) -> StreamRows:
         """The same rows about their mean."""
@@ -139,7 +139,7 @@ class StreamRows:
         x = jax.ShapeDtypeStruct(x.shape[::-1], x.dtype)
         tree = jax.tree.structure(jax.eval_shape(function, x, weight))
         flat = lambda x, weight: jax.tree.leaves(function(x, weight))
-        return jax.tree.unflatten(tree, total(self.centre, flat, (x, weight), block_rows))
+        return jax.tree.unflatten(tree, total(self.center, flat, (x, weight), block_rows))
 
     def fold(self, function: Callable[[Any, Rows], Any], carry: Any) -> Any:
         """function(carry, rows) over chunks of the rows, one after another: a request to the host.
@@ -147,7 +147,7 @@ class StreamRows:
         leaves, tree = jax.tree.flatten(carry)
 
         def visit(leaves, x, weight):
-            found = function(jax.tree.unflatten(tree, leaves), Rows(x, weight, self.centre))
+            found = function(jax.tree.unflatten(tree, leaves), Rows(x, weight, self.center))
             return jax.tree.leaves(found)
 
         shapes = [jax.typeof(leaf) for leaf in leaves]

@@ -15,8 +15,8 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from . import source_checks
-from .host_interpreter import Request, closed
-from .rows import SMALL, Rows, bucket, compensated, finest
+from .host_interpreter import Request, close_jaxpr
+from .rows import SMALL, Rows, bucket, compensated, finest_detail
 from .shards import AXIS
 from .stream import Stream, StreamRows
 
@@ -108,7 +108,7 @@ class StreamData:
         put = lambda values: jax.device_put(values.astype(self.dtype))
         size = np.maximum(np.abs(survey.low), np.abs(survey.high))
         distance = np.maximum(survey.high - survey.mean, survey.mean - survey.low)
-        mean, detail = put(survey.mean), put(finest(size, distance))
+        mean, detail = put(survey.mean), put(finest_detail(size, distance))
         n = min(bucket(self.n), SMALL + 1)
         rows = StreamRows(mean, detail, jnp.zeros_like(mean), n, self.chunk_rows, self.shares)
         leaves, tree = jax.tree.flatten((rows, operands))
@@ -140,18 +140,18 @@ class _Reading:
             for _ in range(HELD)
         ]  # fmt: skip
 
-    def total(self, request: Request, centre, *constants) -> list[jax.Array]:
+    def total(self, request: Request, center, *constants) -> list[jax.Array]:
         """The sums of `request` over all rows. Each device adds up its own."""
         mesh = self.data.mesh
         zeros = [np.zeros((self.data.shares, *s.shape), s.dtype) for s in request.shapes]
         layout = None if mesh is None else NamedSharding(mesh, P(AXIS))
         state = jax.device_put((zeros, zeros), layout)
         if mesh is not None:  # once, not with every chunk
-            shared = jax.tree.map(np.asarray, (constants, centre))
-            constants, centre = jax.device_put(shared, NamedSharding(mesh, P()))
+            shared = jax.tree.map(np.asarray, (constants, center))
+            constants, center = jax.device_put(shared, NamedSharding(mesh, P()))
 
         def add(state, x, weight):
-            return _add_chunk(request, mesh, constants, centre, x, weight, *state)
+            return _add_chunk(request, mesh, constants, center, x, weight, *state)
 
         shares, _ = self._through(self.data.pieces(), add, state, layout)
         return jax.device_put([np.sum(np.asarray(each), axis=0) for each in shares])
@@ -204,10 +204,10 @@ def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _add_chunk(request: Request, mesh: Mesh | None, constants, centre, x, weight, total, lost):
-    def add(constants, centre, x, weight, total, lost):
+def _add_chunk(request: Request, mesh: Mesh | None, constants, center, x, weight, total, lost):
+    def add(constants, center, x, weight, total, lost):
         block = lambda x, weight: request(*constants, x, weight)
-        values = Rows(x, weight, centre).total(block, request.block_rows)
+        values = Rows(x, weight, center).total(block, request.block_rows)
         added = (compensated(t[0], z[0], v) for t, z, v in zip(total, lost, values, strict=True))
         grown, lost = zip(*added, strict=True)
         return [each[None] for each in grown], [each[None] for each in lost]
@@ -216,7 +216,7 @@ def _add_chunk(request: Request, mesh: Mesh | None, constants, centre, x, weight
         own = P(AXIS)
         specs = P(), P(), own, own, own, own
         add = jax.shard_map(add, mesh=mesh, in_specs=specs, out_specs=own, check_vma=False)
-    return add(constants, centre, x, weight, total, lost)
+    return add(constants, center, x, weight, total, lost)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -234,4 +234,4 @@ def _program(function, tree, shapes, static, x64):
         return function(rows, *operands, **dict(static))
 
     traced, shape = jax.make_jaxpr(call, return_shape=True)(*shapes)
-    return closed(traced), shape
+    return close_jaxpr(traced), shape

@@ -169,7 +169,7 @@ class Covariance(abc.ABC):
 
     @classmethod
     @abc.abstractmethod
-    def maximise(cls, moment: jax.Array, mass: jax.Array, d: int) -> tuple[Covariance, jax.Array]:
+    def maximize(cls, moment: jax.Array, mass: jax.Array, d: int) -> tuple[Covariance, jax.Array]:
         """The factor of C = moment/mass, the likeliest covariance, and tr C − d − log|C| (c,).
 
         A moment that is not positive definite gives non-finite leaves, never an exception."""

@@ -148,7 +148,7 @@ class Diagonal(Covariance):
         return self.trace(self.whiten_second(moment))
 
     @classmethod
-    def maximise(cls, moment, mass, d):
+    def maximize(cls, moment, mass, d):
         share = cls.features_per_scale(d)
         mass = share * mass[:, None]
         logarithm, excess = logarithm_and_excess(moment, mass)

@@ -12,7 +12,7 @@ import numpy as np
 from ..numerics import lapack
 from ..numerics.logarithms import logarithm_and_excess
 from ..numerics.products import matmul
-from ..numerics.triangular import assembled, inverse, parts, solve, symmetric, transpose
+from ..numerics.triangular import assemble, inverse, parts, solve, symmetric, transpose
 from .base import Covariance
 
 
@@ -39,12 +39,12 @@ class Full(Covariance):
     @property
     def factor(self) -> jax.Array:
         """W as (c, d, d)."""
-        return assembled(jnp.exp(self.log_diagonal), self.lower)
+        return assemble(jnp.exp(self.log_diagonal), self.lower)
 
     @property
     def factor_transposed(self) -> jax.Array:
         """Wᵀ as (c, d, d), laid out as such: products of stacks take transposed ones badly."""
-        return assembled(jnp.exp(self.log_diagonal), self.lower, transposed=True)
+        return assemble(jnp.exp(self.log_diagonal), self.lower, transposed=True)
 
     @property
     def inverse_factor(self) -> jax.Array:
@@ -115,7 +115,7 @@ class Full(Covariance):
         return jnp.sqrt(jnp.sum(scaled**2, axis=(1, 2)))
 
     def residuals(self, means, x):
-        # One product for all components; the rows are centred, so W x − W μ loses little.
+        # One product for all components; the rows are centered, so W x − W μ loses little.
         d, b = x.shape
         projected = matmul(self.factor.reshape(-1, d), x).reshape(-1, d, b)
         return projected - self.whiten(means)[..., None]
@@ -185,7 +185,7 @@ class Full(Covariance):
         return jnp.sum(matmul(factor, moment) * factor, axis=(-2, -1))
 
     @classmethod
-    def maximise(cls, moment, mass, d):
+    def maximize(cls, moment, mass, d):
         root = lapack.cholesky(moment / mass[:, None, None])
         diagonal, lower = parts(root)
         # λ² − 1 − 2 log λ = 2 (λ − 1 − log λ) + (λ − 1)²: no totals are subtracted
@@ -217,7 +217,7 @@ class Full(Covariance):
 
     def spread_from_gradient(self, gradient, mass, d):
         # ∂ℓ/∂W = tril((mass I − spread) W⁻ᵀ), hence tril(mass I − spread) = tril(∂ℓ/∂W Wᵀ).
-        slope = assembled(gradient.log_diagonal * jnp.exp(-self.log_diagonal), gradient.lower)
+        slope = assemble(gradient.log_diagonal * jnp.exp(-self.log_diagonal), gradient.lower)
         missing = jnp.tril(matmul(slope, transpose(self.factor)))
         missing = missing + transpose(jnp.tril(missing, -1))
         return mass[:, None, None] * jnp.eye(d, dtype=missing.dtype)[None] - missing

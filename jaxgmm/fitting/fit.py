@@ -13,16 +13,16 @@ import numpy as np
 from ..algorithms.em import EM
 from ..algorithms.protocol import Algorithm
 from ..data import row_checks, source_checks
-from ..data.open_data import opened
+from ..data.open_data import open_data
 from ..data.rows import Rows
 from ..internal import checks, derivatives
-from ..kernels.choice import KERNELS, settled
+from ..kernels.choice import KERNELS, resolve_kernel
 from ..mixture.component_precision import warn_of_coarse_components
 from ..mixture.mixture import Mixture
 from ..objective import prior as priors
 from ..objective.prior import Prior
-from .checkpoint import resumable
-from .loop import Course, Frame, Plan, advanced, begun, framed
+from .checkpoint import run_with_checkpoints
+from .loop import DataSummary, LoopSettings, LoopState, run_loop, start_loop, summarize_rows
 from .result import Fit
 from .stopping import STOPPING
 
@@ -30,7 +30,7 @@ LEAST_CAPACITY = 1024
 MOST_STEPS = 10_000_000  # the history takes eight bytes for each
 
 
-def trimmed(found: Fit, max_steps: int) -> Fit:
+def trim_history(found: Fit, max_steps: int) -> Fit:
     """The fit with its history cut to the steps made; to max_steps + 1 entries if it is traced."""
     if checks.traced(found):
         history, passes = found.history[: max_steps + 1], found.history_passes[: max_steps + 1]
@@ -48,27 +48,27 @@ def capacity(max_steps: int) -> int:
     return max(LEAST_CAPACITY, 1 << max_steps.bit_length())
 
 
-def run(rows: Rows, mixture: Mixture, prior, tolerance, max_steps, *, plan: Plan) -> Fit:
+def run(rows: Rows, mixture: Mixture, prior, tolerance, max_steps, *, plan: LoopSettings) -> Fit:
     """The climb as one program: `fit` after its checks."""
-    rows, frame = framed(rows, prior, plan)
-    course = begun(rows, frame, mixture, tolerance, max_steps, plan, goes_on=True)
-    return as_fit(advanced(rows, frame, course, tolerance, max_steps, plan), frame)
+    rows, frame = summarize_rows(rows, prior, plan)
+    course = start_loop(rows, frame, mixture, tolerance, max_steps, plan, goes_on=True)
+    return fit_of_state(run_loop(rows, frame, course, tolerance, max_steps, plan), frame)
 
 
-def as_fit(course: Course, frame: Frame) -> Fit:
+def fit_of_state(course: LoopState, frame: DataSummary) -> Fit:
     """The result of a climb, in the data's coordinates."""
     end, history = course
     steps = jnp.maximum(end.steps, 0)  # −1 where the first pass failed
     beyond = jnp.arange(len(history.passes)) > steps
     return Fit(
-        end.mixture.translate(frame.centre), end.sums.log_likelihood, end.objective, steps,
+        end.mixture.translate(frame.center), end.sums.log_likelihood, end.objective, steps,
         end.passes, end.status, end.em_step.gain,
         jnp.where(beyond, end.objective, history.objective),
         jnp.where(beyond, end.passes, history.passes),
     )  # fmt: skip
 
 
-_as_fit = jax.jit(as_fit)
+_fit_of_state = jax.jit(fit_of_state)
 
 
 def fit(
@@ -81,7 +81,7 @@ def fit(
     tolerance: float = 1e-9,
     max_steps: int = 1000,
     kernel: str = "auto",
-    stopping: str = "kl",
+    stopping: str = "em-gain",
     callback: Callable | None = None,
     devices: Sequence | None = None,
     checkpoint: str | os.PathLike | None = None,
@@ -93,7 +93,7 @@ def fit(
       x: (n, d) rows, finite; any array, list or table of real numbers, or `Blocks`, `Shards` or a
         `Stream`.
       mixture: the start.
-      algorithm: `EM()`, `Gradient(optimiser)`, or anything that keeps `Algorithm`.
+      algorithm: `EM()`, `Gradient(optimizer)`, or anything that keeps `Algorithm`.
       weight: (n,) row weights, or None for ones. A row of weight 0 is padding.
       prior: a `Prior`; None for maximum likelihood; "default" for `Prior.from_data(x, weight)`.
       tolerance: the rule's threshold, strict: 0.0 runs exactly max_steps steps.
@@ -104,9 +104,9 @@ def fit(
         The bound is for rows in random order: in float32, where rows are sorted so that a
         component's few rows come first and many rows of others follow, the natural kernel changes
         that component's moments by up to 2e-4 of themselves. Shuffle such rows, or take "whitened".
-      stopping: "kl" stops when D(θ) < tolerance, D being what one EM step would gain in the
+      stopping: "em-gain" stops when D(θ) < tolerance, D being what one EM step would gain in the
         expected complete-data objective per unit of weight (the same for every algorithm and
-        parametrisation); "relative" when the objective changes by less than tolerance times itself;
+        parametrization); "relative" when the objective changes by less than tolerance times itself;
         "absolute" when it changes by less than tolerance, in nats.
       callback: called on the host after each step with (step, objective, D), e.g. `progress()`;
         every so many steps if it has an attribute `every`. The same function object does not
@@ -146,7 +146,7 @@ def fit(
     """
     checks.one_mixture(mixture, "start")
     beside = (mixture, prior, tolerance)
-    data = opened(x, weight, like=mixture.dtype, devices=devices, beside=beside, judge=None)
+    data = open_data(x, weight, like=mixture.dtype, devices=devices, beside=beside, judge=None)
     row_checks.same_features(mixture.n_features, data.n_features)
     mixture = jax.tree.map(lambda leaf: jnp.asarray(leaf, data.dtype), mixture)
     tolerance = jnp.asarray(checks.not_negative(tolerance, "tolerance"), data.dtype)
@@ -163,20 +163,24 @@ def fit(
         present = int(np.sum(np.asarray(mixture.logits) > -np.inf))
         row_checks.enough_distinct_in(data.pieces(), present)
     data, mixture, prior, tolerance = derivatives.refuse((data, mixture, prior, tolerance))
-    prior = priors.resolved(prior, data)
+    prior = priors.resolve_prior(prior, data)
     if prior is not None:
         row_checks.weights_count_rows(weight)
 
-    plan = Plan(algorithm, stopping, settled(kernel, data.n), capacity(max_steps), callback)
+    plan = LoopSettings(
+        algorithm, stopping, resolve_kernel(kernel, data.n), capacity(max_steps), callback
+    )
     if checkpoint is None:
         found = data.compute(run, mixture, prior, tolerance, max_steps, plan=plan)
     else:
         source_checks.untraced_checkpoint(data, mixture, prior, tolerance)
         every = checks.whole(checkpoint_every, "checkpoint_every", 1)
-        found = _as_fit(
-            *resumable(data, mixture, prior, tolerance, max_steps, plan, checkpoint, every)
+        found = _fit_of_state(
+            *run_with_checkpoints(
+                data, mixture, prior, tolerance, max_steps, plan, checkpoint, every
+            )
         )
     if not traced and not checks.traced(found):
         warn_of_coarse_components(found.mixture, extent, kernel=kernel)
     # An algorithm may close over a value that is differentiated, such as a learning rate.
-    return derivatives.refuse(trimmed(found, max_steps))
+    return derivatives.refuse(trim_history(found, max_steps))

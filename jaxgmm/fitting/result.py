@@ -25,7 +25,7 @@ class Fit:
       passes: () passes over the rows, the first evaluation of the start included; a float, since
         a method may pass over a part of them.
       status: () a `Status` value.
-      residual: () D(θ) of `mixture`: what one more EM step would gain in the expected complete-data
+      em_gain: () D(θ) of `mixture`: what one more EM step would gain in the expected complete-data
         objective, per unit of row weight; 0 exactly at a fixed point of EM, and NaN or infinite
         where that step collapses.
       history: (steps + 1,) objective at the start and after each step. Under jit or vmap
@@ -39,7 +39,7 @@ class Fit:
     steps: jax.Array
     passes: jax.Array
     status: jax.Array
-    residual: jax.Array
+    em_gain: jax.Array
     history: jax.Array
     history_passes: jax.Array
 
@@ -62,9 +62,9 @@ class Fit:
     def __str__(self) -> str:
         return self.summary() if self._readable else repr(self)
 
-    def summary(self, x=None, weight=None, *, features=None) -> str:
+    def summary(self, x=None, *, weight=None, features=None) -> str:
         """The fit as text; with the rows x, also what they are needed for: n, BIC, ICL and the
         components' sizes. See `jaxgmm.summary`."""
         from ..reports.summary import summary
 
-        return summary(self, x, weight, features=features)
+        return summary(self, x, weight=weight, features=features)

@@ -24,8 +24,8 @@ from .status import RUNNING, Status
 from .stopping import STOPPING
 
 
-class Climb(NamedTuple):
-    """Where a climb is. Coordinates start at the rows' centre.
+class FitState(NamedTuple):
+    """Where a climb is. Coordinates start at the rows' center.
 
     `em_step` is EM's step from `mixture`: the stopping rule reads its gain, and EM takes it."""
 
@@ -40,7 +40,7 @@ class Climb(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Ascent:
+class Problem:
     """What is climbed, by which algorithm, until when."""
 
     rows: Rows
@@ -52,7 +52,7 @@ class Ascent:
     stopping: str
     kernel: str | Choice
 
-    def begin(self, mixture: Mixture, previous=-jnp.inf) -> Climb:
+    def begin(self, mixture: Mixture, previous=-jnp.inf) -> FitState:
         """The first pass. Under "relative" and "absolute" its objective stops the climb where it
         is as near to `previous`, the objective that an earlier climb ended with."""
         sums = evaluate(mixture, self.rows, self.kernel)
@@ -60,9 +60,9 @@ class Ascent:
         objective = sums.log_likelihood + log_prior(mixture, self.prior)
         status = self._status(mixture, sums, step, objective, previous, 0)
         state = self.algorithm.init(mixture, sums)
-        return Climb(mixture, state, sums, step, objective, status, jnp.int32(0), jnp.float32(1))
+        return FitState(mixture, state, sums, step, objective, status, jnp.int32(0), jnp.float32(1))
 
-    def opening(self, mixture: Mixture, previous=-jnp.inf) -> Climb:
+    def opening(self, mixture: Mixture, previous=-jnp.inf) -> FitState:
         """Where a loop of steps begins. EM takes the step that it is given: one that leads nowhere
         but through the first pass, so that the loop's pass serves and no other is compiled. Other
         methods want the first pass before."""
@@ -76,7 +76,7 @@ class Ascent:
             objective=unknown, status=jnp.int32(RUNNING),
         )  # fmt: skip
 
-    def step(self, climb: Climb) -> tuple[Climb, jax.Array]:
+    def step(self, climb: FitState) -> tuple[FitState, jax.Array]:
         """One move, and the objective it led to; a move to what is not finite is not taken."""
         take_pass = Pass(self.rows, self.kernel, climb.em_step)
         mixture, state, sums, passes = self.algorithm.move(
@@ -87,7 +87,7 @@ class Ascent:
         objective = sums.log_likelihood + log_prior(mixture, self.prior)
         status = self._status(mixture, sums, step, objective, climb.objective, climb.steps + 1)
         passes = climb.passes + passes
-        moved = Climb(mixture, state, sums, step, objective, status, climb.steps + 1, passes)
+        moved = FitState(mixture, state, sums, step, objective, status, climb.steps + 1, passes)
         kept = climb._replace(status=status, passes=passes)
         return where(status != Status.NONFINITE, moved, kept), objective
 

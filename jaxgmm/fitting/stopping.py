@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 
-def _kl(tolerance, gain, objective, previous):
+def _em_gain(tolerance, gain, objective, previous):
     return gain < tolerance
 
 
@@ -21,4 +21,4 @@ def _relative(tolerance, gain, objective, previous):
     return (change < tolerance * scale) & ((change > 0) | (gain < tolerance))
 
 
-STOPPING = {"kl": _kl, "relative": _relative, "absolute": _absolute}
+STOPPING = {"em-gain": _em_gain, "relative": _relative, "absolute": _absolute}

@@ -3,7 +3,7 @@
 It differs from `fit(..., EM(), prior=None)` in three ways. The weighted covariance divides as
 `numpy.cov` does with `aweights` (by mass − Σr²/mass, not by mass); `epsilon` is added to its
 diagonal; and it stops when the mean log-likelihood changes by less than `epsilon`. Its updates
-maximise no objective: with the diagonal added after each M-step the log-likelihood may fall. Use
+maximize no objective: with the diagonal added after each M-step the log-likelihood may fall. Use
 `fit` for anything else.
 """
 
@@ -17,11 +17,11 @@ import jax.numpy as jnp
 
 from ..families.full import Full
 from ..internal import checks
-from ..mixture.inputs import admit, over_rows, row_log_joint
+from ..mixture.inputs import check_mixture_and_array, over_rows, row_log_joint
 from ..mixture.mixture import Mixture
 from ..numerics.products import matmul
 from .degeneracy import finite
-from .fit import trimmed
+from .fit import trim_history
 from .result import Fit
 from .status import Status
 
@@ -42,18 +42,18 @@ def _run(mixture, x, epsilon, max_steps):
         joint = over_rows(row_log_joint, mixture, x)
         return jnp.sum(jax.nn.logsumexp(joint, axis=1)), jax.nn.softmax(joint, axis=1)
 
-    def maximisation(resp):
-        mass = jnp.sum(resp, axis=0)
-        means = matmul(resp.T, x) / mass[:, None]
+    def maximization(responsibilities):
+        mass = jnp.sum(responsibilities, axis=0)
+        means = matmul(responsibilities.T, x) / mass[:, None]
         apart = x[None] - means[:, None, :]
-        scatter = matmul(jnp.swapaxes(resp.T[..., None] * apart, 1, 2), apart)
-        divisor = mass - jnp.sum(resp**2, axis=0) / mass
+        scatter = matmul(jnp.swapaxes(responsibilities.T[..., None] * apart, 1, 2), apart)
+        divisor = mass - jnp.sum(responsibilities**2, axis=0) / mass
         covariances = scatter / divisor[:, None, None] + epsilon * jnp.eye(d, dtype=x.dtype)[None]
         return Mixture(jnp.log(mass / jnp.sum(mass)), means, Full.from_own(covariances, jnp))
 
     def step(loop):
-        likelihood, resp = expectation(loop.mixture)
-        moved = maximisation(resp)
+        likelihood, responsibilities = expectation(loop.mixture)
+        moved = maximization(responsibilities)
         previous = jnp.where(loop.steps > 0, loop.history[loop.steps - 1], -jnp.inf)
         good = finite(moved)
         return _Loop(
@@ -96,7 +96,7 @@ def textbook_em(x, mixture: Mixture, *, epsilon: float = 1e-5, max_steps: int = 
     Returns:
       A `Fit` of the mixture after the last update, in the wider dtype of x and start.
       history[t] / n is what the notebook sees in its iteration t, history[-1] belongs to the
-      mixture returned, `residual` is the last change of the mean log-likelihood, and `objective` is
+      mixture returned, `em_gain` is the last change of the mean log-likelihood, and `objective` is
       the log-likelihood. It has derivatives in forward mode (`jax.jvp`), those of the steps made;
       in reverse mode JAX refuses the loop.
 
@@ -111,11 +111,11 @@ def textbook_em(x, mixture: Mixture, *, epsilon: float = 1e-5, max_steps: int = 
     >>> bool(found.converged), found.history.shape == (found.steps + 1,)
     (True, True)
     """
-    mixture, x, _ = admit(mixture, x)
+    mixture, x, _ = check_mixture_and_array(mixture, x)
     if type(mixture.covariance) is not Full:
         raise ValueError(
             f"the textbook's EM has family 'full'; this mixture is {mixture.family!r}."
         )
     checks.not_negative(epsilon, "epsilon")
     max_steps = checks.whole(max_steps, "max_steps", 0)
-    return trimmed(_run(mixture, x, jnp.asarray(epsilon, x.dtype), max_steps), max_steps)
+    return trim_history(_run(mixture, x, jnp.asarray(epsilon, x.dtype), max_steps), max_steps)

@@ -21,7 +21,7 @@ import numpy as np
 from ..data.robust_covariance import covariance_of
 from ..data.rows import Rows
 from ..internal import checks
-from ..mixture.inputs import admitted
+from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture
 from ..numerics.eigenvalues import columns_of, extremes, project, spectral_radius, start_like
 from ..numerics.products import matmul
@@ -47,7 +47,7 @@ class Certificate:
       weight: () Σ w of the rows.
       n_parameters: () free parameters.
       gradient_norm: () of the objective per unit of weight, in the free relative coordinates.
-      residual: () D(θ), as in `Fit`.
+      em_gain: () D(θ), as in `Fit`.
       smallest_eigenvalue, largest_eigenvalue: () of the Hessian of the objective per unit of
         weight, likewise; NaN where there are more than 1000 parameters.
       rate: () ρ, the spectral radius of the Jacobian of EM's map: near a maximum, each step of EM
@@ -66,7 +66,7 @@ class Certificate:
     weight: jax.Array
     n_parameters: jax.Array
     gradient_norm: jax.Array
-    residual: jax.Array
+    em_gain: jax.Array
     smallest_eigenvalue: jax.Array
     largest_eigenvalue: jax.Array
     rate: jax.Array
@@ -86,13 +86,13 @@ class Certificate:
         "maximum": every direction curves down. A local one, as always.
 
         Without eigenvalues, ρ decides (a saddle has ρ > 1). An array of them for a batch."""
-        residual, top, rate = map(np.asarray, (self.residual, self.largest_eigenvalue, self.rate))
-        noise = np.sqrt(np.finfo(residual.dtype).eps)
+        em_gain, top, rate = map(np.asarray, (self.em_gain, self.largest_eigenvalue, self.rate))
+        noise = np.sqrt(np.finfo(em_gain.dtype).eps)
         unknown = np.isnan(top)
         top = np.where(unknown, rate - 1, top)
         noise = np.where(unknown, np.maximum(noise, self.rate_error), noise)
         words = np.select(
-            [~(residual < np.asarray(self.tolerance)), top > noise, top >= -noise, top < -noise],
+            [~(em_gain < np.asarray(self.tolerance)), top > noise, top >= -noise, top < -noise],
             ["not stationary", "saddle", "flat", "maximum"],
             "not stationary",
         )
@@ -101,20 +101,20 @@ class Certificate:
     @property
     def predicted_steps(self) -> np.ndarray:
         """() EM steps left until D < tolerance, as D falls by ρ² a step; infinite for ρ ≥ 1."""
-        residual, tolerance, rate = self._numbers()
+        em_gain, tolerance, rate = self._numbers()
         with np.errstate(divide="ignore", invalid="ignore"):
-            left = np.ceil(np.log(tolerance / residual) / (2 * np.log(np.clip(rate, 0, 1))))
+            left = np.ceil(np.log(tolerance / em_gain) / (2 * np.log(np.clip(rate, 0, 1))))
         left = np.where(rate < 1, np.maximum(left, 1), np.inf)
-        return np.where(residual < tolerance, 0.0, np.where(np.isnan(residual), np.nan, left))
+        return np.where(em_gain < tolerance, 0.0, np.where(np.isnan(em_gain), np.nan, left))
 
     @property
     def gap(self) -> np.ndarray:
         """() about how many nats of objective EM would still gain, Σw · D/(1 − ρ): exact to second
         order if what is left lies in EM's slowest direction, and else too much. Infinite for
         ρ ≥ 1."""
-        residual, _, rate = self._numbers()
+        em_gain, _, rate = self._numbers()
         with np.errstate(divide="ignore"):
-            return np.asarray(self.weight) * residual / np.maximum(1 - rate, 0)
+            return np.asarray(self.weight) * em_gain / np.maximum(1 - rate, 0)
 
     @property
     def spurious(self) -> np.ndarray:
@@ -122,7 +122,7 @@ class Certificate:
         return np.flatnonzero(np.asarray(self.few_rows) | np.asarray(self.near_singular))
 
     def _numbers(self):
-        fields = (self.residual, self.tolerance, self.rate)
+        fields = (self.em_gain, self.tolerance, self.rate)
         return (np.asarray(value, np.float64) for value in fields)
 
     def __str__(self) -> str:
@@ -142,7 +142,7 @@ class Certificate:
         lines = {
             "objective": f"{self.objective:.4f} (log-likelihood {self.log_likelihood:.4f})",
             "gradient": f"{self.gradient_norm:.2e}, of {self.n_parameters} parameters",
-            "D": f"{self.residual:.2e}",
+            "D": f"{self.em_gain:.2e}",
             "curvature": eigenvalues,
             "EM's rate": f"{self.rate:.5f} ± {self.rate_error:.0e}",
             f"EM to D < {self.tolerance:.0e}": left,
@@ -189,8 +189,8 @@ def certificate(
     Krylov space that power iteration runs through: Saad 2011, Numerical Methods for Large
     Eigenvalue Problems, sec. 6.2.)
     """
-    mixture, data = admitted(mixture, x, weight, devices)
-    prior = priors.resolved(prior, data)
+    mixture, data = open_for_mixture(mixture, x, weight, devices)
+    prior = priors.resolve_prior(prior, data)
     tolerance = jnp.asarray(checks.not_negative(tolerance, "tolerance"), data.dtype)
     return data.compute(_certify, mixture, prior, tolerance, data.compute_once(covariance_of))[0]
 

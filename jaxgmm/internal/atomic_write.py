@@ -9,7 +9,7 @@ from typing import IO
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[IO[bytes]]:
+def open_atomically(path: str | os.PathLike) -> Iterator[IO[bytes]]:
     """A binary file to write, which takes its place at `path` when the block ends well.
 
     An older file there stays until then, and stays if the block raises: nobody ever reads half a

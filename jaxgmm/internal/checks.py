@@ -86,10 +86,10 @@ def cast(values: np.ndarray | jax.Array, name: str, dtype) -> jax.Array:
     """`values` in `dtype`. Raises ValueError if they are finite and do not fit it."""
     if isinstance(values, jax.Array):
         return values.astype(dtype)
-    return jnp.asarray(np.ascontiguousarray(narrowed(values, name, dtype)))
+    return jnp.asarray(np.ascontiguousarray(narrow(values, name, dtype)))
 
 
-def narrowed(values: np.ndarray, name: str, dtype) -> np.ndarray:
+def narrow(values: np.ndarray, name: str, dtype) -> np.ndarray:
     """`cast`, for NumPy alone; not copied if there is nothing to do."""
     with np.errstate(over="ignore"):
         narrow = values.astype(dtype, copy=False)
@@ -242,7 +242,7 @@ def algorithm(value) -> None:
     if isinstance(value, type) or not (hasattr(value, "init") and hasattr(value, "move")):
         raise ValueError(
             f"algorithm is {value!r}: pass an instance with init and move, e.g. EM(), or wrap an "
-            "optax optimiser as Gradient(optimiser)."
+            "optax optimizer as Gradient(optimizer)."
         )
     try:
         hash(value)

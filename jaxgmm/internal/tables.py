@@ -14,7 +14,7 @@ def _cells(text: str) -> int:
     return len(text) + wide - sum(unicodedata.combining(one) > 0 for one in text)
 
 
-def aligned(rows: Sequence[Sequence[str]], left: Sequence[bool]) -> list[str]:
+def align_columns(rows: Sequence[Sequence[str]], left: Sequence[bool]) -> list[str]:
     """A line for each row, columns two cells apart; to the left where it says so, else to the
     right."""
     widths = [max(map(_cells, column)) for column in zip(*rows, strict=True)]
@@ -50,6 +50,6 @@ class Table(list):
         names = list(self[0])
         cells = [names, *([_text(row[name]) for name in names] for row in self)]
         words = [all(isinstance(row[name], str) for row in self) for name in names]
-        return "\n".join(aligned(cells, words))
+        return "\n".join(align_columns(cells, words))
 
     __repr__ = __str__

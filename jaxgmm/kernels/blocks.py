@@ -16,7 +16,9 @@ LEAST_ROWS, MOST_ROWS = 128, 1024
 GPU_BYTES, GPU_MOST_ROWS = 1 << 27, 1 << 16
 
 
-def shares(log_joint: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
+def weighted_responsibilities(
+    log_joint: jax.Array, weight: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """Weighted responsibilities w r (k, b) and log p (b,), from a log-joint (k, b) and row weights.
 
     As w e/Σe with e = exp(a − max a): r sums to 1 however far away a row lies."""

@@ -1,11 +1,11 @@
 """The two ways to take one pass over the data. They agree to rounding.
 
 *Whitened*: residuals y = W x − W μ of every component, then their sums. Safe for tight components
-far from the centre.
+far from the center.
 *Natural*: the log-joint is linear in features φ(x) that do not depend on the mixture, so a pass is
-two matrix products. Faster, and as good where second moments about the centre keep enough digits.
+two matrix products. Faster, and as good where second moments about the center keep enough digits.
 
-Rows come as columns of x (d, b), already centred.
+Rows come as columns of x (d, b), already centered.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Choice(NamedTuple):
     natural: jax.Array | None = None
 
 
-def settled(name: str, n: int) -> str:
+def resolve_kernel(name: str, n: int) -> str:
     """The kernel's name as far as n rows settle it: "auto" is whitened for few rows, where both
     kernels are quick."""
     return "whitened" if name == "auto" and n <= SMALL else name
@@ -46,7 +46,7 @@ def with_kernel(kernel: str | Choice, mixture: Mixture, n: int, run):
     choice = kernel if isinstance(kernel, Choice) else Choice(kernel)
     name, natural = choice.name, choice.natural
     if natural is None:
-        name = settled(name, n)
+        name = resolve_kernel(name, n)
         if name in KERNELS:
             return run(KERNELS[name](mixture, choice.lanes))
         natural = natural_is_safe(mixture)

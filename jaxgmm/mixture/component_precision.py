@@ -144,8 +144,8 @@ def _natural_rounding(mixture) -> float:
     found = Widths.of(mixture)
     factor = _whitening(mixture)
     share = np.exp(mixture.logits - np.max(mixture.logits))[found.component]
-    centre = np.average(found.mean, axis=0, weights=share)
-    reach = np.abs(found.mean - centre) + found.whole
+    center = np.average(found.mean, axis=0, weights=share)
+    reach = np.abs(found.mean - center) + found.whole
     factor = factor[found.component] if len(factor) > 1 else factor
     if factor.ndim == 2:
         scaled = (factor * reach) ** 2

@@ -28,7 +28,7 @@ import jax.numpy as jnp
 
 from ..numerics import lapack
 from ..numerics.products import matmul
-from ..numerics.triangular import assembled, inverse, parts, transpose
+from ..numerics.triangular import assemble, inverse, parts, transpose
 from .mixture import Mixture
 
 # Components lighter than this share of an even weight are scaled as if they had it.
@@ -139,12 +139,12 @@ class _Factored(_Absolute):
 
     def _matrix(self, numbers: Mixture) -> jax.Array:
         diagonal, lower = numbers.covariance.entries()
-        return assembled(jnp.exp(diagonal) if self.logarithmic else diagonal, lower)
+        return assemble(jnp.exp(diagonal) if self.logarithmic else diagonal, lower)
 
     def numbers(self, mixture, near=None):
         diagonal, lower = mixture.covariance.entries()
         factor = self.describe(
-            assembled(jnp.exp(diagonal), lower), None if near is None else self._matrix(near)
+            assemble(jnp.exp(diagonal), lower), None if near is None else self._matrix(near)
         )
         diagonal, lower = parts(factor)
         held = mixture.covariance.holding(
@@ -194,13 +194,13 @@ class SquareRoot(_Factored):
     def describe(self, whitening, near):
         factor = inverse(whitening, often=False)
         if near is not None:
-            near = _mirrored(near)
+            near = _mirror(near)
             return _root_near(matmul(factor, transpose(factor)), near)
         left, scale, _ = lapack.svd(factor)
         return matmul(left * scale[..., None, :], transpose(left))
 
     def whitening(self, factor):
-        return inverse(lapack.lower_root(_mirrored(factor)), often=False)
+        return inverse(lapack.lower_root(_mirror(factor)), often=False)
 
 
 COORDINATES = {
@@ -219,7 +219,7 @@ def _reverse(matrix: jax.Array) -> jax.Array:
     return matrix[:, ::-1, ::-1]
 
 
-def _mirrored(lower: jax.Array) -> jax.Array:
+def _mirror(lower: jax.Array) -> jax.Array:
     """Symmetric matrices from their lower triangles."""
     return lower + transpose(jnp.tril(lower, -1))
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from ..internal import checks, memory
-from .inputs import ROWS_PER_STEP, admit, over_rows, row_log_joint, row_log_prob
+from .inputs import ROWS_PER_STEP, check_mixture_and_array, over_rows, row_log_joint, row_log_prob
 from .mixture import Mixture
 
 MOST_DRAWN = 2**31 - 1  # at once: rows are counted in 32 bits
@@ -48,7 +48,7 @@ def log_joint(mixture: Mixture, x) -> jax.Array:
     array([[-1.61, -9.61],
            [-3.61, -3.61]], dtype=float32)
     """
-    return _log_joint(*admit(mixture, x)[:2])
+    return _log_joint(*check_mixture_and_array(mixture, x)[:2])
 
 
 def log_prob(mixture: Mixture, x) -> jax.Array:
@@ -59,7 +59,7 @@ def log_prob(mixture: Mixture, x) -> jax.Array:
     >>> np.asarray(jaxgmm.log_prob(m, [[0.0], [2.0]])).round(2)
     array([-1.61, -2.92], dtype=float32)
     """
-    return _log_prob(*admit(mixture, x)[:2])
+    return _log_prob(*check_mixture_and_array(mixture, x)[:2])
 
 
 def responsibilities(mixture: Mixture, x) -> jax.Array:
@@ -71,7 +71,7 @@ def responsibilities(mixture: Mixture, x) -> jax.Array:
     array([[1. , 0. ],
            [0.5, 0.5]], dtype=float32)
     """
-    return _responsibilities(*admit(mixture, x)[:2])
+    return _responsibilities(*check_mixture_and_array(mixture, x)[:2])
 
 
 @jax.jit(static_argnames="n")

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from ..data import row_checks
 from ..data.column_precision import warn_of_rounded_columns
-from ..data.open_data import opened
+from ..data.open_data import open_data
 from ..data.sources import Data
 from ..internal import checks
 from .mixture import Mixture
@@ -15,7 +15,9 @@ from .mixture import Mixture
 ROWS_PER_STEP = 4096
 
 
-def admit(mixture: Mixture, x, weight=None) -> tuple[Mixture, jax.Array, jax.Array | None]:
+def check_mixture_and_array(
+    mixture: Mixture, x, weight=None
+) -> tuple[Mixture, jax.Array, jax.Array | None]:
     """Checked (mixture, x, weight) in one dtype, the wider of the mixture's and the data's."""
     checks.one_mixture(mixture)
     x = row_checks.data(x, like=mixture.dtype)
@@ -42,12 +44,12 @@ def over_rows(function, mixture: Mixture, x: jax.Array) -> jax.Array:
     return jax.lax.map(lambda row: function(mixture, row), x, batch_size=min(ROWS_PER_STEP, len(x)))
 
 
-def admitted(
+def open_for_mixture(
     mixture: Mixture, x, weight=None, devices=None, judge=warn_of_rounded_columns
 ) -> tuple[Mixture, Data]:
     """A checked mixture and checked rows in one dtype, the wider of the two."""
     checks.one_mixture(mixture)
-    data = opened(x, weight, like=mixture.dtype, devices=devices, beside=mixture, judge=judge)
+    data = open_data(x, weight, like=mixture.dtype, devices=devices, beside=mixture, judge=judge)
     row_checks.same_features(mixture.n_features, data.n_features)
     dtype = jnp.promote_types(data.dtype, mixture.dtype)
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), mixture), data.astype(dtype)

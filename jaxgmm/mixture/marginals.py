@@ -33,7 +33,7 @@ class Marginal(NamedTuple):
         return float((self.means[:, i] - reach).min()), float((self.means[:, i] + reach).max())
 
 
-def chosen(mixture: Mixture, features) -> list[int]:
+def choose_features(mixture: Mixture, features) -> list[int]:
     """The features to draw. Raises ValueError for one that the mixture does not have, or twice."""
     checks.one_mixture(mixture)
     most = mixture.n_features - 1
@@ -45,7 +45,7 @@ def chosen(mixture: Mixture, features) -> list[int]:
 
 def marginal(mixture: Mixture, features) -> Marginal:
     """The mixture's marginal over features, in their order. Raises ValueError as `chosen`."""
-    features = chosen(mixture, features)
+    features = choose_features(mixture, features)
     present = np.flatnonzero(np.asarray(mixture.present))
     covariances = np.asarray(mixture.covariances, np.float64)[present]
     return Marginal(

@@ -57,7 +57,7 @@ def start_like(like: jax.Array) -> jax.Array:
 
 def spectral_radius(product, start: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The largest |eigenvalue| of a symmetric map (else, of its symmetric part) by the Lanczos
-    method with full orthogonalisation, and the norm of its residual, which bounds its distance to
+    method with full orthogonalization, and the norm of its residual, which bounds its distance to
     an eigenvalue."""
     size = min(MOST_PRODUCTS, len(start))
     dtype, eps = start.dtype, jnp.finfo(start.dtype).eps

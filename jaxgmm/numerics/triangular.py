@@ -50,7 +50,7 @@ def parts(matrix):
     return flat[..., :d], flat[..., d:]
 
 
-def assembled(diagonal: jax.Array, lower: jax.Array, transposed: bool = False) -> jax.Array:
+def assemble(diagonal: jax.Array, lower: jax.Array, transposed: bool = False) -> jax.Array:
     """The lower-triangular matrices with these `parts`; or their transposes, laid out as such."""
     d = diagonal.shape[-1]
     entries = jnp.concatenate([diagonal, lower], axis=-1)

@@ -23,10 +23,16 @@ from ..data import row_checks
 from ..data.arrays import ArrayData
 from ..data.rows import Rows
 from ..data.sources import Data
-from ..kernels.blocks import block_rows, shares
+from ..kernels.blocks import block_rows, weighted_responsibilities
 from ..kernels.choice import Choice, with_kernel
 from ..mixture.component_precision import warn_of_coarse_components
-from ..mixture.inputs import admit, admitted, over_rows, row_log_joint, row_log_prob
+from ..mixture.inputs import (
+    check_mixture_and_array,
+    open_for_mixture,
+    over_rows,
+    row_log_joint,
+    row_log_prob,
+)
 from ..mixture.mixture import Mixture
 from .statistics import Statistics, about_mixture, statistics, statistics_at
 
@@ -77,15 +83,15 @@ def statistics_of_gradient(mixture: Mixture, slope: Mixture, total: jax.Array) -
 
 def value_of_rows(rows: Rows, mixture: Mixture) -> jax.Array:
     """The log-likelihood, by a pass for nothing else."""
-    centred, rows = about_mixture(mixture, rows)
+    centered, rows = about_mixture(mixture, rows)
 
     def run(kernel):
         def block(x, weight):
-            return jnp.sum(weight * shares(kernel.log_joint(x)[0], weight)[1])
+            return jnp.sum(weight * weighted_responsibilities(kernel.log_joint(x)[0], weight)[1])
 
         return rows.total(block, block_rows(kernel))
 
-    return with_kernel("auto", centred, rows.n, run)
+    return with_kernel("auto", centered, rows.n, run)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -137,7 +143,7 @@ def _value_of_data_jvp(data, primals, tangents):
 
 
 def log_likelihood(
-    mixture: Mixture, x, weight=None, *, devices: Sequence | None = None
+    mixture: Mixture, x, *, weight=None, devices: Sequence | None = None
 ) -> jax.Array:
     """The incomplete-data log-likelihood ℓ = Σ_n w_n log Σ_k π_k N(x_n; μ_k, Σ_k).
 
@@ -171,7 +177,7 @@ def log_likelihood(
     array([[ 1.],
            [-1.]], dtype=float32)
     """
-    mixture, data = admitted(mixture, x, weight, devices, judge=None)
+    mixture, data = open_for_mixture(mixture, x, weight, devices, judge=None)
     warn_of_coarse_components(mixture, matrices=False)
     if isinstance(data, ArrayData):
         return _jitted_value(data.rows_per_block, mixture, data.x, data.weight)
@@ -179,13 +185,15 @@ def log_likelihood(
 
 
 @jax.jit
-def _complete(mixture, x, resp, weight):
-    joint = over_rows(row_log_joint, mixture, x)
-    value = jnp.sum(jnp.where(resp > 0, resp * jnp.where(resp > 0, joint, 0), 0), axis=1)
+def _complete(mixture, x, responsibilities, weight):
+    joint, responsible = over_rows(row_log_joint, mixture, x), responsibilities > 0
+    value = jnp.sum(
+        jnp.where(responsible, responsibilities * jnp.where(responsible, joint, 0), 0), axis=1
+    )
     return jnp.sum(value if weight is None else weight * value)
 
 
-def complete_log_likelihood(mixture: Mixture, x, resp, weight=None) -> jax.Array:
+def complete_log_likelihood(mixture: Mixture, x, responsibilities, *, weight=None) -> jax.Array:
     """The expected complete-data log-likelihood
 
         Q = Σ_n w_n Σ_k r_nk (log π_k + log N(x_n; μ_k, Σ_k)).
@@ -193,7 +201,7 @@ def complete_log_likelihood(mixture: Mixture, x, resp, weight=None) -> jax.Array
     Args:
       mixture: where Q is evaluated.
       x: (n, d) rows.
-      resp: (n, k) responsibilities, given and held fixed; one-hot rows give the complete-data
+      responsibilities: (n, k), given and held fixed; one-hot rows give the complete-data
         log-likelihood of known labels.
       weight: (n,) row weights, or None for ones.
 
@@ -202,7 +210,8 @@ def complete_log_likelihood(mixture: Mixture, x, resp, weight=None) -> jax.Array
       counts 0.
 
     Raises:
-      ValueError: as `log_likelihood`, and for resp that is not (n, k), finite and not negative.
+      ValueError: as `log_likelihood`, and for responsibilities that are not (n, k), finite and not
+        negative.
 
     (Dempster, Laird & Rubin 1977, eq. 2.17; Bishop 2006, eq. 9.40.)
 
@@ -211,7 +220,7 @@ def complete_log_likelihood(mixture: Mixture, x, resp, weight=None) -> jax.Array
     >>> print(f"{jaxgmm.complete_log_likelihood(m, x, labels):.3f}")
     -5.224
     """
-    mixture, x, weight = admit(mixture, x, weight)
-    resp = row_checks.responsibilities_of_rows(resp, len(x), x.dtype)
-    row_checks.same_components(mixture.n_components, resp)
-    return _complete(mixture, x, resp, weight)
+    mixture, x, weight = check_mixture_and_array(mixture, x, weight)
+    given = row_checks.responsibilities_of_rows(responsibilities, len(x), x.dtype)
+    row_checks.same_components(mixture.n_components, given)
+    return _complete(mixture, x, given, weight)

@@ -101,7 +101,7 @@ def m_step_from(mixture: Mixture, sums: Statistics, prior: Prior | None) -> Step
         count = count + jnp.where(held, prior.strength, 0)
         if prior.scatter is not None:
             central = central + covariance.whiten_second(covariance.reduce(prior.scatter))
-    factor, divergence = covariance.maximise(central, jnp.where(count > 0, count, 1), d)
+    factor, divergence = covariance.maximize(central, jnp.where(count > 0, count, 1), d)
     # A mean that jumps very far leaves no digits for a second moment about the new one. Then the
     # means move alone, which still cannot lower the objective, and the next step is near.
     near = jnp.sqrt(jnp.finfo(move.dtype).eps * jnp.sum(move**2, axis=-1)) < FAR
@@ -119,7 +119,7 @@ def _m_step(mixture, sums, prior):
 
 
 def m_step(mixture: Mixture, statistics: Statistics, prior: Prior | None = None) -> Mixture:
-    """The M-step: the mixture that maximises Q(· | mixture) + log prior.
+    """The M-step: the mixture that maximizes Q(· | mixture) + log prior.
 
     Args:
       mixture: where the statistics were taken.
@@ -144,4 +144,6 @@ def m_step(mixture: Mixture, statistics: Statistics, prior: Prior | None = None)
     """
     checks.one_mixture(mixture)
     checks.statistics(statistics)
-    return _m_step(mixture, statistics, priors.checked(prior, mixture.n_features, mixture.dtype))
+    return _m_step(
+        mixture, statistics, priors.check_prior(prior, mixture.n_features, mixture.dtype)
+    )

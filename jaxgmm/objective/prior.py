@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..data.open_data import opened
+from ..data.open_data import open_data
 from ..data.robust_covariance import covariance_of
 from ..internal import checks, forks
 from ..mixture import parameter_checks
@@ -49,7 +49,7 @@ class Prior:
 
     @classmethod
     def from_data(
-        cls, x, weight=None, strength: float = DEFAULT_STRENGTH, *, ridge: float = 0.0,
+        cls, x, *, weight=None, strength: float = DEFAULT_STRENGTH, ridge: float = 0.0,
         devices: Sequence | None = None,
     ) -> Prior:  # fmt: skip
         """The default prior: `strength` pseudo-rows with the data's own covariance, in which rows
@@ -81,9 +81,9 @@ class Prior:
         """
         strength = checks.not_negative(strength, "strength")
         ridge = checks.not_negative(ridge, "ridge")
-        data = opened(x, weight, devices=devices, beside=(strength, ridge))
+        data = open_data(x, weight, devices=devices, beside=(strength, ridge))
         covariance = data.compute_once(covariance_of)
-        made = default(covariance, jnp.asarray(strength, data.dtype))
+        made = prior_of_covariance(covariance, jnp.asarray(strength, data.dtype))
         variance = jnp.diagonal(covariance)
         even = jnp.diag(jnp.where(variance > 0, variance, 1))
         total = data.n if weight is None else jnp.sum(jnp.asarray(weight, data.dtype))
@@ -97,25 +97,25 @@ class Prior:
         return dataclasses.replace(self, mean=self.mean + offset)
 
 
-def default(covariance: jax.Array, strength=DEFAULT_STRENGTH) -> Prior:
+def prior_of_covariance(covariance: jax.Array, strength=DEFAULT_STRENGTH) -> Prior:
     """The prior whose pseudo-rows have this covariance."""
     return Prior(strength=strength, scatter=strength * covariance)
 
 
-def resolved(prior: Prior | str | None, data) -> Prior | None:
+def resolve_prior(prior: Prior | str | None, data) -> Prior | None:
     """The prior that an argument means for these `data`, checked; "default" is made from them.
 
     Its covariance is a program of its own, which every fit to rows of this shape shares."""
     if not isinstance(prior, str):
-        return checked(prior, data.n_features, data.dtype)
+        return check_prior(prior, data.n_features, data.dtype)
     checks.choice(prior, "prior", ("default",))
     # In the dtype of the data, as a prior that is given, so that both share programs.
     number = lambda value: np.asarray(value, data.dtype)
-    made = default(data.compute_once(covariance_of), number(DEFAULT_STRENGTH))
+    made = prior_of_covariance(data.compute_once(covariance_of), number(DEFAULT_STRENGTH))
     return dataclasses.replace(made, mean_strength=number(0))
 
 
-def checked(prior: Prior | None, d: int, dtype) -> Prior | None:
+def check_prior(prior: Prior | None, d: int, dtype) -> Prior | None:
     """The prior in `dtype`. Raises ValueError for what is not a prior in d dimensions."""
     if prior is None:
         return None

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from ..data.rows import Rows
-from ..kernels.blocks import block_rows, shares
+from ..kernels.blocks import block_rows, weighted_responsibilities
 from ..kernels.choice import Choice, with_kernel
-from ..mixture.inputs import admitted
+from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture
 from ..numerics.products import matmul
 
@@ -42,12 +42,12 @@ class Statistics:
 
 
 def statistics(mixture: Mixture, rows: Rows, kernel: str | Choice = "auto") -> Statistics:
-    """One pass over `rows` at a mixture given in the rows' centred coordinates."""
+    """One pass over `rows` at a mixture given in the rows' centered coordinates."""
 
     def run(kernel):
         def block(x, weight):
             joint, intermediate = kernel.log_joint(x)
-            share, log_prob = shares(joint, weight)
+            share, log_prob = weighted_responsibilities(joint, weight)
             return kernel.sums(x, intermediate, share), matmul(weight, log_prob)
 
         sums, log_likelihood = rows.total(block, block_rows(kernel))
@@ -57,11 +57,11 @@ def statistics(mixture: Mixture, rows: Rows, kernel: str | Choice = "auto") -> S
 
 
 def about_mixture(mixture: Mixture, rows: Rows) -> tuple[Mixture, Rows]:
-    """The mixture and the rows in coordinates that start at the mixture's own mean: a centre that
+    """The mixture and the rows in coordinates that start at the mixture's own mean: a center that
     costs no pass over the data."""
     share = jnp.where(mixture.present, mixture.weights, 0)[:, None]
-    centre = jax.lax.stop_gradient(jnp.sum(share * mixture.means, axis=0))
-    return mixture.translate(-centre), rows.about(centre)
+    center = jax.lax.stop_gradient(jnp.sum(share * mixture.means, axis=0))
+    return mixture.translate(-center), rows.about(center)
 
 
 def statistics_at(rows: Rows, mixture: Mixture) -> Statistics:
@@ -69,7 +69,7 @@ def statistics_at(rows: Rows, mixture: Mixture) -> Statistics:
     return statistics(*about_mixture(mixture, rows))
 
 
-def e_step(mixture: Mixture, x, weight=None, *, devices: Sequence | None = None) -> Statistics:
+def e_step(mixture: Mixture, x, *, weight=None, devices: Sequence | None = None) -> Statistics:
     """The E-step: `Statistics` of x (n, d) with row weights (n,) at `mixture`.
 
     Holds no n×k array. x is an array, or `Blocks`, `Shards` or a `Stream`; `devices` share an array
@@ -85,5 +85,5 @@ def e_step(mixture: Mixture, x, weight=None, *, devices: Sequence | None = None)
     >>> bool(jnp.allclose(half.shift, sums.shift))
     True
     """
-    mixture, data = admitted(mixture, x, weight, devices)
+    mixture, data = open_for_mixture(mixture, x, weight, devices)
     return data.compute(statistics_at, mixture)

@@ -1,7 +1,7 @@
 """Figures: `from jaxgmm import plot`. Needs matplotlib, which nothing else here imports.
 
 Every function takes matplotlib axes as `ax`, or makes a figure of its own (`ax.figure.savefig(…)`),
-returns the axes, and shows nothing by itself. A component has the same colour everywhere, and
+returns the axes, and shows nothing by itself. A component has the same color everywhere, and
 figures can be laid over each other:
 
     >>> made = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0)

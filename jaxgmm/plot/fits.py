@@ -8,19 +8,19 @@ import numpy as np
 
 from ..fitting.result import Fit
 from ..fitting.status import Status
-from .style import PALETTE, colour, dashes, fresh, tidy
+from .style import PALETTE, color, dashes, new_axes, tidy
 
 
 def bic_curve(found, ax=None):
-    """BIC (line) and ICL (dashed) of the best fit of each K in a `Sweep`, a colour for each family,
+    """BIC (line) and ICL (dashed) of the best fit of each K in a `Sweep`, a color for each family,
     over the BIC of every lane that ended (dots). The fit that `found.best()` returns is ringed: the
     lowest BIC, of sound fits if there are any.
 
     Returns the axes, `ax` if given."""
-    ax = fresh(6, 4) if ax is None else ax
+    ax = new_axes(6, 4) if ax is None else ax
     rows = [row for row in found.table() if row["passes"]]
     for i, family in enumerate(found.fits):
-        look = dict(color=colour(i))
+        look = dict(color=color(i))
         own = [row for row in rows if row["family"] == family]
         ks = [row["K"] for row in own]
         for at, row in enumerate(own):
@@ -49,7 +49,7 @@ def bic_curve(found, ax=None):
 def traces(fits: Fit | Mapping[str, Fit], ax=None):
     """How far below the best of them each fit was, in nats, after so many passes over the rows.
 
-    `fits` is a `Fit`, single or batched, or several by name: a colour for each name, a thin line
+    `fits` is a `Fit`, single or batched, or several by name: a color for each name, a thin line
     for each lane, the best lane thick. A line ends where the gap is no more than the objective's
     rounding, which a dotted line shows: the best of all ends there by definition. Returns the axes,
     `ax` if given.
@@ -61,7 +61,7 @@ def traces(fits: Fit | Mapping[str, Fit], ax=None):
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['EM', 'SQUAREM']
     """
-    ax = fresh() if ax is None else ax
+    ax = new_axes() if ax is None else ax
     named = dict(fits) if isinstance(fits, Mapping) else {"": fits}
     lanes = {name: _lanes(fit) for name, fit in named.items()}
     tops = [lane[0].max() for own in lanes.values() for lane in own if len(lane[0])]
@@ -115,7 +115,7 @@ def comparison(found, ax=None):
     within so many times the passes of the algorithm that was quickest there.
 
     `ax` is two matplotlib axes or None. Returns the two axes."""
-    ax = fresh(10, 4, ncols=2) if ax is None else ax
+    ax = new_axes(10, 4, ncols=2) if ax is None else ax
     left, right = ax
     eps = max(np.finfo(fits.history.dtype).eps for fits in found.fits.values())
     floor = max(eps * abs(found.best_known) / found.total_weight, 1e-9)
@@ -126,7 +126,7 @@ def comparison(found, ax=None):
             median = start == order[(len(own) - 1) // 2]
             left.plot(
                 trace.passes, np.maximum(trace.gap - below[start], floor), dashes(i),
-                color=colour(i), lw=2.5 if median else 0.8, alpha=1 if median else 0.3,
+                color=color(i), lw=2.5 if median else 0.8, alpha=1 if median else 0.3,
                 zorder=3 if median else 2, label=name if median else None,
             )  # fmt: skip
     left.set(
@@ -141,7 +141,7 @@ def comparison(found, ax=None):
         last = one.fraction[-1] if len(one.fraction) else 0
         right.step(
             ratio, np.concatenate([[0], one.fraction, [last]]), dashes(i), where="post",
-            color=colour(i), lw=2, label=name,
+            color=color(i), lw=2, label=name,
         )  # fmt: skip
     right.set(
         xscale="log", xlim=(1, most), ylim=(0, 1.05), ylabel="share of starts solved to 1e-6",

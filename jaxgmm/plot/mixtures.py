@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from ..internal import checks
-from ..internal.feature_names import named
+from ..internal.feature_names import resolve_feature_names
 from ..mixture import densities
-from ..mixture.marginals import chosen, marginal
+from ..mixture.marginals import choose_features, marginal
 from ..mixture.mixture import Mixture
-from .style import INK, colour, dashes, fresh, percent, tidy
+from .style import INK, color, dashes, new_axes, percent, tidy
 
 MOST_FEATURES = 8
 GRID = 160
@@ -39,7 +39,7 @@ def ellipses(mixture: Mixture, ax=None, *, level: float = 0.9, features=(0, 1)):
     top = np.sqrt(-2 * np.log1p(-level)) * covariance[1] / np.sqrt(covariance[1, 1])
     ax.annotate(
         percent(level), drawn.means[heaviest] + top, (0, 3), textcoords="offset points",
-        ha="center", fontsize="small", color=colour(drawn.components[heaviest]),
+        ha="center", fontsize="small", color=color(drawn.components[heaviest]),
         path_effects=[withStroke(linewidth=2, foreground="white")],
     )  # fmt: skip
     return ax
@@ -51,7 +51,7 @@ def _ellipses(mixture, ax, level, features):
     checks.between(level, "level", 1e-9, 1 - 1e-9)
     if mixture.n_features < 2 or len(features) != 2:
         raise ValueError("an ellipse needs two features, as features=(0, 2): density draws one.")
-    ax = fresh() if ax is None else ax
+    ax = new_axes() if ax is None else ax
     drawn = marginal(mixture, features)
     radius = np.sqrt(-2 * np.log1p(-level))
     share = drawn.weights / drawn.weights.max()
@@ -61,10 +61,10 @@ def _ellipses(mixture, ax, level, features):
         values, vectors = np.linalg.eigh(covariance)
         width, height = 2 * radius * np.sqrt(values)
         angle = np.degrees(np.arctan2(vectors[1, 0], vectors[0, 0]))
-        look = dict(fill=False, color=colour(k), ls=dashes(k), lw=1 + 1.2 * part, zorder=3)
+        look = dict(fill=False, color=color(k), ls=dashes(k), lw=1 + 1.2 * part, zorder=3)
         ax.add_patch(Ellipse(mean, width, height, angle=angle, **look))
         ax.plot(*mean, "+", color="white", ms=10, mew=4, zorder=3)
-        ax.plot(*mean, "+", color=colour(k), ms=8, mew=2, zorder=3)
+        ax.plot(*mean, "+", color=color(k), ms=8, mew=2, zorder=3)
     ax.autoscale_view()
     return tidy(ax)
 
@@ -84,7 +84,7 @@ def density(mixture: Mixture, ax=None, *, features=None, levels=(0.5, 0.9, 0.99)
     features = range(min(2, mixture.n_features)) if features is None else np.atleast_1d(features)
     if len(features) not in (1, 2):
         raise ValueError("density draws one or two features: choose them, as features=(0, 2).")
-    ax = fresh() if ax is None else ax
+    ax = new_axes() if ax is None else ax
     drawn = marginal(mixture, features)
     if len(features) == 1:
         return _curve(drawn, ax)
@@ -120,15 +120,15 @@ def _curve(drawn, ax, rows=None, weight=None):
     across = np.unique(np.concatenate([np.linspace(low, high, 401), own.ravel()]))
     parts = drawn.component_densities(across[:, None])
     for k, part in zip(drawn.components, parts, strict=True):
-        ax.fill_between(across, part, color=colour(k), alpha=0.15, lw=0)
-        ax.plot(across, part, dashes(k), color=colour(k), lw=1.4)
+        ax.fill_between(across, part, color=color(k), alpha=0.15, lw=0)
+        ax.plot(across, part, dashes(k), color=color(k), lw=1.4)
     ax.plot(across, parts.sum(axis=0), color=INK, lw=1.2)
     ax.set(xlim=(low, high), ylim=(0, None), ylabel="density")
     return tidy(ax)
 
 
 def responsibilities(mixture: Mixture, x, ax=None, *, features=None):
-    """Rows in the colour of their likeliest component, the fainter the less certain it is.
+    """Rows in the color of their likeliest component, the fainter the less certain it is.
 
     Args:
       mixture: which says how likely.
@@ -141,10 +141,10 @@ def responsibilities(mixture: Mixture, x, ax=None, *, features=None):
     features = range(min(2, mixture.n_features)) if features is None else np.atleast_1d(features)
     if len(features) not in (1, 2):
         raise ValueError("rows are drawn over one or two features, as features=(0, 2).")
-    features = chosen(mixture, features)
+    features = choose_features(mixture, features)
     alone = ax is None and len(features) == 1
     if ax is None:
-        ax = fresh(5, 1 if alone else 4)
+        ax = new_axes(5, 1 if alone else 4)
     shares = np.asarray(densities.responsibilities(mixture, x), np.float64)
     _points(shares, np.asarray(x, np.float64)[:, features], ax)
     if alone:
@@ -159,21 +159,21 @@ def _points(shares, rows, ax):
     likeliest, most = shares.argmax(axis=1), shares.max(axis=1)
     k = max(int(np.sum(shares.any(axis=0))), 2)
     certainty = np.clip((most - 1 / k) / (1 - 1 / k), 0, 1)
-    colours = np.array([to_rgba(colour(component)) for component in likeliest])
+    colors = np.array([to_rgba(color(component)) for component in likeliest])
     dense = min(1.0, 8 / np.sqrt(len(rows)) + 0.25)  # many rows are drawn smaller and fainter
-    colours[:, 3] = (0.15 + 0.85 * certainty) * dense
+    colors[:, 3] = (0.15 + 0.85 * certainty) * dense
     order = np.argsort(certainty)[::-1]  # the doubtful on top, else nobody sees them
     if rows.shape[1] == 1:
         foot = ax.get_xaxis_transform()
         ax.scatter(
-            rows[order, 0], np.full(len(rows), 0.02), s=60, c=colours[order], marker="|", lw=0.8,
+            rows[order, 0], np.full(len(rows), 0.02), s=60, c=colors[order], marker="|", lw=0.8,
             transform=foot,
         )  # fmt: skip
         ax.update_datalim(rows * [[1, 0]], updatey=False)  # ticks at the foot have no height
         ax.autoscale_view(scaley=False)
     else:
         size = np.clip(3000 / len(rows), 3, 16)
-        ax.scatter(*rows[order].T, s=size, c=colours[order], lw=0, zorder=2)
+        ax.scatter(*rows[order].T, s=size, c=colors[order], lw=0, zorder=2)
     return tidy(ax)
 
 
@@ -200,7 +200,7 @@ def pairs(
     >>> axes.shape, axes[1, 0].get_xlabel()
     ((2, 2), 'a')
     """
-    names = named(names, x, mixture.n_features)
+    names = resolve_feature_names(names, x, mixture.n_features)
     features = list(range(mixture.n_features)[:MOST_FEATURES] if features is None else features)
     d = len(features)
     drawn = marginal(mixture, features)
@@ -210,7 +210,7 @@ def pairs(
         rows = np.asarray(x, np.float64)[:, features]
     if ax is None:
         side = 5 if d == 1 else max(2 * d, 5)
-        ax = fresh(side, side if d > 1 else 4, nrows=d, ncols=d, squeeze=False)
+        ax = new_axes(side, side if d > 1 else 4, nrows=d, ncols=d, squeeze=False)
     ax = np.reshape(ax, (d, d))
     for i, feature in enumerate(features):
         for j, beside in enumerate(features):
@@ -260,7 +260,7 @@ def _legend(ax, drawn, level, of: int) -> None:
 
     d = len(ax)
     lines = [
-        Line2D([], [], color=colour(k), ls=dashes(k), lw=2, label=f"component {k + 1}: {share} %")
+        Line2D([], [], color=color(k), ls=dashes(k), lw=2, label=f"component {k + 1}: {share} %")
         for k, share in zip(
             drawn.components, np.round(100 * drawn.weights).astype(int), strict=True
         )

@@ -14,7 +14,7 @@ from ..internal import checks
 REDRAWN, LINE = 0.1, 2.0  # seconds between two reports of a sweep: of a bar, and of lines
 
 
-def progress(every: int = 50) -> Report:
+def progress(every: int = 50) -> ProgressReport:
     """A callback for `fit` and `sweep` that shows how far they have come, on stderr: a tqdm bar
     where tqdm is installed, and plain lines where it is not.
 
@@ -36,7 +36,7 @@ def progress(every: int = 50) -> Report:
     return _report(checks.whole(every, "every", 1))
 
 
-class Report:
+class ProgressReport:
     """What `progress` returns."""
 
     def __init__(self, every: int):
@@ -44,7 +44,7 @@ class Report:
         self._bar, self._told = None, -float("inf")
         self._name = None
 
-    def __enter__(self) -> Report:
+    def __enter__(self) -> ProgressReport:
         self.close()
         return self
 
@@ -105,5 +105,5 @@ def _line(text: str) -> None:
 
 
 @functools.cache
-def _report(every: int) -> Report:
-    return Report(every)
+def _report(every: int) -> ProgressReport:
+    return ProgressReport(every)

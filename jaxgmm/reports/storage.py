@@ -19,11 +19,13 @@ from ..families.registry import FAMILIES
 from ..fitting.result import Fit
 from ..fitting.status import Status
 from ..internal import forks
-from ..internal.atomic_write import replacing
+from ..internal.atomic_write import open_atomically
 from ..mixture.mixture import Mixture
 
 FORMAT = 1  # what a later version of this file must still read, or refuse by name
 DESCRIPTION = "jaxgmm"
+# Fields by the names that they had before.
+EARLIER_NAMES = {"residual": "em_gain"}
 
 
 def _blank(kind: str, family: str) -> Mixture | Fit:
@@ -73,7 +75,7 @@ def save(
     about = {"format": FORMAT, "kind": kind, "family": mixture.family}
     if features is not None:
         about["features"] = _checked_names(features, mixture.n_features)
-    with replacing(path) as file:
+    with open_atomically(path) as file:
         np.savez(file, **{DESCRIPTION: np.array(json.dumps(about))}, **leaves)
 
 
@@ -84,7 +86,7 @@ def _checked_names(features, d: int) -> list[str]:
     return names
 
 
-def _opened(path: str | os.PathLike) -> tuple[dict, dict[str, np.ndarray]]:
+def _open(path: str | os.PathLike) -> tuple[dict, dict[str, np.ndarray]]:
     """The description of a file that `save` wrote, and its arrays by name."""
     shown = os.fspath(path)
     with open(path, "rb") as file:
@@ -92,6 +94,7 @@ def _opened(path: str | os.PathLike) -> tuple[dict, dict[str, np.ndarray]]:
             with np.load(file, allow_pickle=False) as archive:
                 found = {name: archive[name] for name in archive.files}
             about = json.loads(str(found.pop(DESCRIPTION)))
+            found = {EARLIER_NAMES.get(name, name): leaf for name, leaf in found.items()}
             number, kind, family = about["format"], about["kind"], about["family"]
         except Exception:  # whatever strange bytes can lead to
             raise ValueError(
@@ -122,7 +125,7 @@ def load(path: str | os.PathLike) -> Mixture | Fit:
       OSError: where there is no file that can be read.
     """
     forks.refuse()
-    about, found = _opened(path)
+    about, found = _open(path)
     if any(jax.dtypes.canonicalize_dtype(leaf.dtype) != leaf.dtype for leaf in found.values()):
         raise ValueError(
             f"{os.fspath(path)} holds float64 numbers, and JAX's 64-bit mode is off: load it, and "
@@ -134,7 +137,7 @@ def load(path: str | os.PathLike) -> Mixture | Fit:
 
 def feature_names(path: str | os.PathLike) -> list[str] | None:
     """The names of the d features that `save` was given, or None. Raises as `load`."""
-    return _opened(path)[0].get("features")
+    return _open(path)[0].get("features")
 
 
 def _consistent(found: dict[str, np.ndarray], about: dict) -> bool:

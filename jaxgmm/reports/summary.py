@@ -8,8 +8,8 @@ import numpy as np
 
 from ..fitting.status import Status
 from ..internal import checks
-from ..internal.feature_names import named
-from ..internal.tables import Table, aligned
+from ..internal.feature_names import resolve_feature_names
+from ..internal.tables import Table, align_columns
 from ..mixture.densities import responsibilities
 from ..mixture.mixture import Mixture
 from ..selection.criteria import aic, bic, icl, n_parameters
@@ -18,7 +18,7 @@ COMPONENTS_ACROSS = 6
 MOST_FEATURES = 20
 
 
-def summary(found, x=None, weight=None, *, features: Sequence[str] | None = None) -> str:
+def summary(found, x=None, *, weight=None, features: Sequence[str] | None = None) -> str:
     """A mixture or a fit as text, in the manner of mclust's summary.
 
     Args:
@@ -47,7 +47,7 @@ def summary(found, x=None, weight=None, *, features: Sequence[str] | None = None
         if x is not None or fit is None:
             checks.one_mixture(mixture)
         return _of_batch(fit)
-    names = named(features, x, mixture.n_features)
+    names = resolve_feature_names(features, x, mixture.n_features)
     k, d = mixture.means.shape
     lines = [
         f"Gaussian mixture, {mixture.family} covariances: {_some(k, 'component')} in "
@@ -73,14 +73,14 @@ def _worth(mixture: Mixture, fit, x, weight) -> dict:
         criteria = {} if fit is None else {"AIC": 2 * p - 2 * float(fit.log_likelihood)}
         return likelihood | {"parameters": p} | criteria
     total = float(len(x) if weight is None else np.sum(np.asarray(weight, np.float64)))
-    score = float(aic(mixture, x, weight))
+    score = float(aic(mixture, x, weight=weight))
     return {
         "log-likelihood": p - score / 2,
         "n": int(total) if total == int(total) else total,
         "parameters": p,
         "AIC": score,
-        "BIC": float(bic(mixture, x, weight)),
-        "ICL": float(icl(mixture, x, weight)),
+        "BIC": float(bic(mixture, x, weight=weight)),
+        "ICL": float(icl(mixture, x, weight=weight)),
     }
 
 
@@ -90,7 +90,7 @@ def _how(fit) -> str:
     shown += " pass" if passes == 1 else " passes"
     return (
         f"{Status(int(fit.status)).name} after {_some(int(fit.steps), 'step')} and {shown} "
-        f"over the rows; objective {float(fit.objective):.2f}, D = {float(fit.residual):.1e}"
+        f"over the rows; objective {float(fit.objective):.2f}, D = {float(fit.em_gain):.1e}"
     )
 
 
@@ -141,7 +141,7 @@ def _components(mixture: Mixture, sizes: list[str] | None, names: list[str]) -> 
 def _right(rows: list[dict]) -> list[str]:
     """Lines with the first column left and the others right."""
     cells = [list(rows[0]), *(list(row.values()) for row in rows)]
-    return aligned(cells, [i == 0 for i in range(len(cells[0]))])
+    return align_columns(cells, [i == 0 for i in range(len(cells[0]))])
 
 
 def _of_batch(fits) -> str:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from ..families.base import Covariance
 from ..internal import checks
-from ..mixture.inputs import admitted
+from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture
 from ..objective.statistics import Statistics, about_mixture, statistics
 
@@ -49,11 +49,11 @@ def _of_rows(rows, mixture):
 
 def _fit_and_certainty(mixture, x, weight, devices):
     """ℓ, the entropy of the responsibilities, and Σ w, in one pass."""
-    mixture, data = admitted(mixture, x, weight, devices)
+    mixture, data = open_for_mixture(mixture, x, weight, devices)
     return data.compute(_of_rows, mixture)
 
 
-def aic(mixture: Mixture, x, weight=None, *, devices: Sequence | None = None) -> jax.Array:
+def aic(mixture: Mixture, x, *, weight=None, devices: Sequence | None = None) -> jax.Array:
     """Akaike's criterion −2ℓ + 2p as (), in the wider dtype of mixture and x; lower is better
     (scikit-learn's sign).
 
@@ -69,7 +69,7 @@ def aic(mixture: Mixture, x, weight=None, *, devices: Sequence | None = None) ->
     return 2 * n_parameters(mixture) - 2 * likelihood
 
 
-def bic(mixture: Mixture, x, weight=None, *, devices: Sequence | None = None) -> jax.Array:
+def bic(mixture: Mixture, x, *, weight=None, devices: Sequence | None = None) -> jax.Array:
     """Bayesian information criterion −2ℓ + p log Σw as (); lower is better (scikit-learn's sign;
     mclust prints its negative). Arguments and errors as `aic`. (Schwarz 1978, Ann. Statist. 6.)
 
@@ -81,7 +81,7 @@ def bic(mixture: Mixture, x, weight=None, *, devices: Sequence | None = None) ->
     return n_parameters(mixture) * jnp.log(n) - 2 * likelihood
 
 
-def icl(mixture: Mixture, x, weight=None, *, devices: Sequence | None = None) -> jax.Array:
+def icl(mixture: Mixture, x, *, weight=None, devices: Sequence | None = None) -> jax.Array:
     """Integrated completed likelihood BIC + 2 E as (), E = −Σ w r log r the entropy of the
     responsibilities; lower is better. Arguments and errors as `aic`. (Biernacki, Celeux & Govaert
     2000, IEEE PAMI 22, with responsibilities for labels: McLachlan & Peel 2000, sec. 6.10.)

@@ -22,8 +22,8 @@ from ..data.robust_covariance import robust_covariance
 from ..data.rows import Rows
 from ..families.base import Covariance
 from ..fitting.status import RUNNING
-from ..fitting.step import Ascent, Climb
-from ..internal.compiling import jitted
+from ..fitting.step import FitState, Problem
+from ..internal.compiling import jit_with_options
 from ..internal.trees import pack, unpack, where
 from ..kernels.choice import Choice
 from ..kernels.natural import rounding
@@ -40,7 +40,7 @@ MOST_STEPS_IN_A_CALL = 64  # so that an interrupt is heard
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class LaneSettings:
     """What the programs are compiled for: `k` places for components, `lanes` on each device."""
 
     algorithm: Algorithm
@@ -61,12 +61,12 @@ class Plan:
     @property
     def begin(self):
         """The function `begin`, compiled as it should be."""
-        return jitted(begin, self.quickly, runs_once=True)
+        return jit_with_options(begin, self.quickly, runs_once=True)
 
     @property
     def advance(self):
         """The function `advance`, compiled as it should be."""
-        return jitted(advance, self.quickly, products=self.products)
+        return jit_with_options(advance, self.quickly, products=self.products)
 
     @property
     def size(self) -> int:
@@ -74,7 +74,7 @@ class Plan:
         return self.lanes * self.mesh.size
 
 
-class Data(NamedTuple):
+class LaneData(NamedTuple):
     """What all lanes share. fold (n,) is the fold that leaves a row out, from 1; or None. See
     `spurious.steps_of` for steps (d,)."""
 
@@ -88,17 +88,17 @@ class Data(NamedTuple):
     key: jax.Array
 
 
-class Frame(NamedTuple):
+class LaneSummary(NamedTuple):
     """What the first program finds out about the data. `covariance` and `prior` have a leading axis
     of folds; fold 0 leaves nothing out."""
 
-    centre: jax.Array
+    center: jax.Array
     resolution: jax.Array
     covariance: jax.Array
     prior: Prior | None
 
 
-class Task(NamedTuple):
+class LaneStart(NamedTuple):
     """Where lanes start: from a restart's key, or from a parent with a component split."""
 
     n_components: Any
@@ -108,7 +108,7 @@ class Task(NamedTuple):
     component: Any
 
 
-class Move(NamedTuple):
+class LaneMove(NamedTuple):
     """Where lanes are, and how far they go: up to `limit` steps in all, or a gain below their
     tolerance."""
 
@@ -118,7 +118,7 @@ class Move(NamedTuple):
     limit: Any
 
 
-class Report(NamedTuple):
+class LaneReport(NamedTuple):
     """What is asked of each lane beside its climb: the entropy of the responsibilities, which
     components (k,) are artifacts and which are outliers (see `spurious.Doubts`), the log-likelihood
     of the rows that its fold leaves out, and the rounding of the natural kernel there."""
@@ -130,7 +130,7 @@ class Report(NamedTuple):
     rounding: jax.Array
 
 
-def _weights(data: Data, fold, left_out: bool = False):
+def _weights(data: LaneData, fold, left_out: bool = False):
     """The rows' weights for a lane: 0 for those its fold leaves out, or for all but those."""
     if data.fold is None:
         return data.weight
@@ -138,41 +138,45 @@ def _weights(data: Data, fold, left_out: bool = False):
     return jnp.where((data.fold == fold) == left_out, weight, 0)
 
 
-def _frame(plan: Plan, data: Data) -> Frame:
-    rows = Rows.centred(data.x, data.weight)
+def _summarize_rows(plan: LaneSettings, data: LaneData) -> LaneSummary:
+    rows = Rows.centered(data.x, data.weight)
     folds = jnp.arange(plan.folds + 1)
-    of_fold = lambda fold: robust_covariance(Rows(data.x, _weights(data, fold), rows.centre))
+    of_fold = lambda fold: robust_covariance(Rows(data.x, _weights(data, fold), rows.center))
     covariance = jax.lax.map(of_fold, folds) if plan.folds else robust_covariance(rows)[None]
     prior = data.prior
     if plan.default_prior:
-        prior = jax.vmap(priors.default)(covariance)
+        prior = jax.vmap(priors.prior_of_covariance)(covariance)
     elif prior is not None:
         repeat = lambda leaf: jnp.broadcast_to(leaf, (len(folds), *jnp.shape(leaf)))
-        prior = jax.tree.map(repeat, prior.translate(-rows.centre))
-    return Frame(rows.centre, rows.detail(), covariance, prior)
+        prior = jax.tree.map(repeat, prior.translate(-rows.center))
+    return LaneSummary(rows.center, rows.detail(), covariance, prior)
 
 
-def _ascent(plan: Plan, data: Data, frame: Frame, kernel: Choice, fold, tolerance) -> Ascent:
+def _problem_of(
+    plan: LaneSettings, data: LaneData, frame: LaneSummary, kernel: Choice, fold, tolerance
+) -> Problem:
     fold = 0 if data.fold is None else fold  # unbatched: what lanes share is computed once
-    return Ascent(
-        Rows(data.x, _weights(data, fold), frame.centre),
+    return Problem(
+        Rows(data.x, _weights(data, fold), frame.center),
         jax.tree.map(lambda leaf: leaf[fold], frame.prior),
         frame.resolution, tolerance, data.max_steps, plan.algorithm, plan.stopping, kernel,
     )  # fmt: skip
 
 
-def _report(data: Data, frame: Frame, kernel: Choice, climb: Climb, fold) -> Report:
+def _report(
+    data: LaneData, frame: LaneSummary, kernel: Choice, climb: FitState, fold
+) -> LaneReport:
     def one(climb, fold):
         fold = 0 if data.fold is None else fold
         if data.fold is None:
             held_out = jnp.zeros_like(climb.objective)
         else:
-            rows = Rows(data.x, _weights(data, fold, left_out=True), frame.centre)
+            rows = Rows(data.x, _weights(data, fold, left_out=True), frame.center)
             held_out = statistics(climb.mixture, rows, kernel).log_likelihood
         prior = jax.tree.map(lambda leaf: leaf[fold], frame.prior)
         found = doubts(climb.mixture, climb.sums, frame.covariance[0], prior, data.steps)
         of_components = lambda doubt: jnp.broadcast_to(doubt, climb.sums.mass.shape)
-        return Report(
+        return LaneReport(
             entropy(climb.mixture, climb.sums),
             of_components(found.artifact), of_components(found.outlier),
             held_out, rounding(climb.mixture),
@@ -192,13 +196,13 @@ class Moved(NamedTuple):
 
 
 @functools.lru_cache
-def lane_of(plan: Plan, d: int, dtype) -> dict[type, Any]:
+def lane_of(plan: LaneSettings, d: int, dtype) -> dict[type, Any]:
     """The shapes and dtypes of one lane: of a `Climb`, and of what programs take and return, which
     is packed (see `trees.pack`)."""
 
     def begin():
         x = jnp.zeros((2, d), dtype)
-        ascent = Ascent(
+        ascent = Problem(
             Rows(x, None, x[0]), None, x[0], x[0, 0], 0, plan.algorithm, plan.stopping, "whitened"
         )
         unit = plan.family.identity(plan.k, d, dtype)
@@ -209,16 +213,16 @@ def lane_of(plan: Plan, d: int, dtype) -> dict[type, Any]:
     whole = jax.ShapeDtypeStruct((), np.int32)
     trace = lambda dtype: jax.ShapeDtypeStruct((MOST_STEPS_IN_A_CALL,), dtype)
     truths = jax.ShapeDtypeStruct((plan.k,), bool)
-    report = Report(number, truths, truths, number, number)
+    report = LaneReport(number, truths, truths, number, number)
     return {
-        Climb: climb,
-        Task: Task(whole, whole, whole, climb.mixture, whole),
-        Move: Move(climb, whole, number, whole),
+        FitState: climb,
+        LaneStart: LaneStart(whole, whole, whole, climb.mixture, whole),
+        LaneMove: LaneMove(climb, whole, number, whole),
         Moved: Moved(climb, report, trace(dtype), trace(climb.passes.dtype)),
     }
 
 
-def _on_devices(plan: Plan, function, n_shared: int, n_lanes: int):
+def _on_devices(plan: LaneSettings, function, n_shared: int, n_lanes: int):
     """function(*shared, *of lanes), each device taking its own lanes and waiting for no other."""
     specs = (P(),) * n_shared + (P(DEVICES),) * n_lanes
     return jax.shard_map(
@@ -226,7 +230,7 @@ def _on_devices(plan: Plan, function, n_shared: int, n_lanes: int):
     )
 
 
-def begin(plan: Plan, data: Data, task: dict, splits) -> tuple[Frame, dict]:
+def begin(plan: LaneSettings, data: LaneData, task: dict, splits) -> tuple[LaneSummary, dict]:
     """Starts a group of lanes, each with its (packed) `Task`: all by their restart's key, or if
     `splits` from their parents; see `Ascent.opening` for where they are then.
 
@@ -235,8 +239,8 @@ def begin(plan: Plan, data: Data, task: dict, splits) -> tuple[Frame, dict]:
     kernel = Choice("whitened" if plan.kernel == "auto" else plan.kernel, plan.lanes)
 
     def group(data, frame, task):
-        task = unpack(task, lane_of(plan, data.x.shape[1], data.x.dtype)[Task])
-        ascent = lambda fold: _ascent(plan, data, frame, kernel, fold, data.tolerance)
+        task = unpack(task, lane_of(plan, data.x.shape[1], data.x.dtype)[LaneStart])
+        ascent = lambda fold: _problem_of(plan, data, frame, kernel, fold, data.tolerance)
         keys = jax.random.split(data.key, plan.restarts)
 
         def drawn(task):
@@ -256,17 +260,19 @@ def begin(plan: Plan, data: Data, task: dict, splits) -> tuple[Frame, dict]:
         climb = jax.vmap(lambda mixture, fold: ascent(fold).opening(mixture))(mixture, task.fold)
         return pack((climb, jax.vmap(rounding)(mixture)))
 
-    frame = _frame(plan, data)
+    frame = _summarize_rows(plan, data)
     return frame, _on_devices(plan, group, 2, 1)(data, frame, task)
 
 
-def advance(plan: Plan, data: Data, frame: Frame, natural, leave, move: dict) -> dict:
+def advance(
+    plan: LaneSettings, data: LaneData, frame: LaneSummary, natural, leave, move: dict
+) -> dict:
     """Makes the (packed) `Move` of each of a group of lanes, as long as more than `leave` of them
     climb on their device. `natural` says which kernel all of them take. Returns what `Moved` they
     then are (packed)."""
 
     def group(data, frame, natural, leave, move):
-        move = unpack(move, lane_of(plan, data.x.shape[1], data.x.dtype)[Move])
+        move = unpack(move, lane_of(plan, data.x.shape[1], data.x.dtype)[LaneMove])
         climb, fold, tolerance, limit = move
         kernel = Choice(plan.kernel, plan.lanes, natural if plan.kernel == "auto" else None)
         before, entries = climb.steps, jnp.arange(MOST_STEPS_IN_A_CALL)
@@ -275,7 +281,7 @@ def advance(plan: Plan, data: Data, frame: Frame, natural, leave, move: dict) ->
             return (climb.status == RUNNING) & (climb.steps < limit)
 
         def step(climb, fold, tolerance):
-            return _ascent(plan, data, frame, kernel, fold, tolerance).step(climb)
+            return _problem_of(plan, data, frame, kernel, fold, tolerance).step(climb)
 
         def body(carry):
             climb, objectives, passes = carry

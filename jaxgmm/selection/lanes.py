@@ -15,11 +15,20 @@ import numpy as np
 from jax.sharding import PartitionSpec as P
 
 from ..fitting.status import RUNNING, Status
-from ..fitting.step import Climb
+from ..fitting.step import FitState
 from ..internal.compiling import LITTLE_TO_RUN
 from ..internal.trees import pack, unpack
 from ..kernels.natural import SAFE_ROUNDING
-from .lane_programs import MOST_STEPS_IN_A_CALL, Data, Move, Moved, Plan, Report, Task, lane_of
+from .lane_programs import (
+    MOST_STEPS_IN_A_CALL,
+    LaneData,
+    LaneMove,
+    LaneReport,
+    LaneSettings,
+    LaneStart,
+    Moved,
+    lane_of,
+)
 
 MOST_LANES = 64
 # Each lane of a group keeps a few numbers per row while it starts (and weights, where there are
@@ -52,7 +61,9 @@ class Lanes:
       pace: seconds of a step of the group that moved last.
     """
 
-    def __init__(self, plan: Plan, data: Data, n_components, restart, fold, on_progress=None):
+    def __init__(
+        self, plan: LaneSettings, data: LaneData, n_components, restart, fold, on_progress=None
+    ):
         n, d = data.x.shape
         self.data = jax.device_put(data, jax.NamedSharding(plan.mesh, P()))
         self.plan, self.tolerance = plan, np.asarray(data.tolerance)
@@ -82,12 +93,12 @@ class Lanes:
         dtype = np.dtype(data.x.dtype)
         empty = lambda leaf: np.zeros((len(fold), *leaf.shape), leaf.dtype)
         self.one = lane_of(plan, d, dtype)
-        self.climb = jax.tree.map(empty, self.one[Climb])
+        self.climb = jax.tree.map(empty, self.one[FitState])
         self.climb.status[:], self.climb.objective[:] = Status.DROPPED, -np.inf
         self.climb.sums.log_likelihood[:] = -np.inf
         zeros = np.zeros(len(fold), dtype)
         none = np.zeros((len(fold), plan.k), bool)
-        self.report = Report(zeros, none, none.copy(), zeros.copy(), zeros.copy())
+        self.report = LaneReport(zeros, none, none.copy(), zeros.copy(), zeros.copy())
         self.objectives = np.zeros((len(fold), MOST_STEPS_IN_A_CALL), dtype)
         self.passes = np.zeros(self.objectives.shape, np.float32)
 
@@ -113,9 +124,9 @@ class Lanes:
             parent = component = np.zeros(len(lanes), np.int32)
         for first in range(0, len(lanes), plan.size):
             began = time.perf_counter()
-            group, own = _dealt(np.arange(first, min(first + plan.size, len(lanes))), plan)
+            group, own = _deal(np.arange(first, min(first + plan.size, len(lanes))), plan)
             chosen = lanes[group]
-            task = Task(
+            task = LaneStart(
                 self.n_components[chosen], self.restart[chosen], self.fold[chosen],
                 _take(self.climb.mixture, parent[group]), component[group].astype(np.int32),
             )  # fmt: skip
@@ -124,7 +135,9 @@ class Lanes:
                 self._compile(plan, task, splits)
                 began = time.perf_counter()
             self.frame, made = jax.device_get(plan.begin(plan, self.data, task, splits))
-            climb, around = _take(unpack(made, (self.one[Climb], self.one[Move].tolerance)), own)
+            climb, around = _take(
+                unpack(made, (self.one[FitState], self.one[LaneMove].tolerance)), own
+            )
             _put(self.climb, chosen[own], climb)
             self.report.rounding[chosen[own]] = around
             self.objectives[chosen[own], 0] = climb.objective
@@ -178,8 +191,8 @@ class Lanes:
             if self.on_progress:
                 self.on_progress(self)
 
-    def _advance(self, plan: Plan, lanes, until, leave, limit) -> None:
-        group, own = _dealt(np.arange(len(lanes)), plan)
+    def _advance(self, plan: LaneSettings, lanes, until, leave, limit) -> None:
+        group, own = _deal(np.arange(len(lanes)), plan)
         chosen = lanes[group]
         before = _take(self.climb, chosen)
         until = np.where(np.isin(np.arange(plan.size), own), until[group], -1).astype(np.int32)
@@ -187,7 +200,7 @@ class Lanes:
         # Below this gain, steps by a kernel of such rounding wander.
         shown = (around / 10) ** 2 if limit > self.safe else 0 * around
         tolerance = np.maximum(self.tolerance, shown).astype(around.dtype)
-        move = pack(Move(before, self.fold[chosen], tolerance, until), np)
+        move = pack(LaneMove(before, self.fold[chosen], tolerance, until), np)
         natural = bool(around.max() <= limit)
         given = plan, self.data, self.frame, natural, np.int32(leave), move
         began = time.perf_counter()
@@ -212,7 +225,7 @@ class Lanes:
         self.objectives[lanes[row], before[row] + 1 + entry] = objectives[made]
         self.passes[lanes[row], before[row] + 1 + entry] = passes[made]
 
-    def _is_new(self, plan: Plan) -> bool:
+    def _is_new(self, plan: LaneSettings) -> bool:
         """Whether the plan's programs were not compiled for such data before; from now on they
         are."""
         x = self.data.x
@@ -221,13 +234,13 @@ class Lanes:
         COMPILED.add(compiled)
         return is_new
 
-    def _compile(self, plan: Plan, task: dict, splits: bool) -> None:
+    def _compile(self, plan: LaneSettings, task: dict, splits: bool) -> None:
         """Compiles both programs at once: XLA uses one core for half of its time."""
         began = time.perf_counter()
         first = plan.begin.lower(plan, self.data, task, splits)
         frame, _ = first.out_info
         lanes = lambda leaf: np.zeros((plan.size, *leaf.shape), leaf.dtype)
-        move = pack(jax.tree.map(lanes, self.one[Move]), np)
+        move = pack(jax.tree.map(lanes, self.one[LaneMove]), np)
         with concurrent.futures.ThreadPoolExecutor(1) as aside:
             compiled = aside.submit(first.compile)
             plan.advance.lower(plan, self.data, frame, True, np.int32(0), move).compile()
@@ -241,7 +254,7 @@ class Lanes:
         self.seconds[lanes] += seconds * share / share.sum()
 
 
-def _dealt(lanes: np.ndarray, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
+def _deal(lanes: np.ndarray, plan: LaneSettings) -> tuple[np.ndarray, np.ndarray]:
     """A full group of these lanes, dealt to the devices in turn, the first standing in where there
     are too few; and the places of the others, once each."""
     filled = np.concatenate([lanes, np.repeat(lanes[:1], plan.size - len(lanes))])

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..data.dependence import column_names, dependence, explained
+from ..data.dependence import column_names, dependence, explain_dependence
 from ..mixture.mixture import Mixture
 
 FEW = 3  # rows that are listed one by one
@@ -29,7 +29,7 @@ class RowTable:
 
     def explained(self, what: str) -> str:
         """See `dependence.explained`."""
-        return explained(what, self.x, self.names)
+        return explain_dependence(what, self.x, self.names)
 
     def about(self, mixture: Mixture, doubtful: np.ndarray) -> list[str]:
         """A clause for each component that is `doubtful` (k,), on where it lies: "component 3 lies

@@ -14,7 +14,7 @@ from .lanes import Lanes
 SPLITS = 4  # starts of K + 1 components from the best fit of K
 
 
-def ranked(lanes: Lanes, cell: np.ndarray) -> np.ndarray:
+def rank_lanes(lanes: Lanes, cell: np.ndarray) -> np.ndarray:
     """The lanes of a cell, the most promising first: spurious, failed, and then those that were not
     begun last."""
     status, objective = lanes.climb.status[cell], lanes.climb.objective[cell]
@@ -46,7 +46,7 @@ def halving(lanes: Lanes, cells: list[np.ndarray], splits: list) -> None:
         lanes.run(started, steps)
         for cell in cells:
             keep = max(1, int(np.ceil(share * len(cell))))
-            lanes.drop(ranked(lanes, cell)[keep:])
+            lanes.drop(rank_lanes(lanes, cell)[keep:])
     lanes.run(started)
 
     # K + 1 also starts from the best of K, with one of its heaviest components split.
@@ -55,7 +55,7 @@ def halving(lanes: Lanes, cells: list[np.ndarray], splits: list) -> None:
         return
     chosen, parents, components = [], [], []
     for cell, source in halves:
-        parent = ranked(lanes, source)[0]
+        parent = rank_lanes(lanes, source)[0]
         heaviest = np.argsort(-lanes.climb.sums.mass[parent])[: len(cell)]
         chosen.append(cell)
         parents.append(np.full(len(cell), parent))
@@ -64,7 +64,7 @@ def halving(lanes: Lanes, cells: list[np.ndarray], splits: list) -> None:
     lanes.begin(begun, np.concatenate(parents), np.concatenate(components))
     lanes.run(begun, 10)
     for cell in chosen:
-        lanes.drop(ranked(lanes, cell)[1:])
+        lanes.drop(rank_lanes(lanes, cell)[1:])
     lanes.run(begun)
 
 
@@ -72,7 +72,7 @@ def finish(lanes: Lanes, cells: list[np.ndarray]) -> None:
     """Where the best of a cell was dropped, since those that went on all proved worse or spurious,
     it goes to its end too: what leads at last is a fit that has ended."""
     while True:
-        leaders = np.array([ranked(lanes, cell)[0] for cell in cells])
+        leaders = np.array([rank_lanes(lanes, cell)[0] for cell in cells])
         stopped = leaders[lanes.climb.status[leaders] == Status.DROPPED]
         if not len(stopped):
             return

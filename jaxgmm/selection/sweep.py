@@ -14,21 +14,21 @@ from ..algorithms.em import EM
 from ..algorithms.protocol import Algorithm
 from ..data import row_checks, source_checks
 from ..data.column_precision import warn_of_coarse_columns
-from ..data.open_data import held
+from ..data.open_data import hold_rows
 from ..families.registry import family_class, family_name
 from ..fitting.fit import MOST_STEPS
 from ..fitting.result import Fit
 from ..fitting.stopping import STOPPING
 from ..internal import checks, derivatives
-from ..internal.feature_names import named
+from ..internal.feature_names import resolve_feature_names
 from ..kernels.choice import KERNELS
 from ..objective import prior as priors
 from ..objective.prior import Prior
 from ..starts.methods import METHODS
-from .lane_programs import DEVICES, Data, Plan
+from .lane_programs import DEVICES, LaneData, LaneSettings
 from .lanes import Lanes
 from .remarks import RowTable
-from .schedules import SPLITS, STRATEGIES, finish, ranked
+from .schedules import SPLITS, STRATEGIES, finish, rank_lanes
 from .spurious import steps_of
 from .sweep_result import Sweep
 
@@ -59,7 +59,7 @@ def sweep(
     tolerance: float = 1e-9,
     max_steps: int = 1000,
     kernel: str = "auto",
-    stopping: str = "kl",
+    stopping: str = "em-gain",
     devices: Sequence | None = None,
     features: Sequence[str] | None = None,
     callback: Callable[[Progress], None] | None = None,
@@ -122,10 +122,10 @@ def sweep(
     kinds = [family_class(family) for family in families]
     checks.not_repeated([family_name(kind) for kind in kinds], "families")
     table = x
-    x, dtype = row_checks.checked(x, judge=warn_of_coarse_columns)
-    features = named(features, table, x.shape[1])
+    x, dtype = row_checks.check_rows(x, judge=warn_of_coarse_columns)
+    features = resolve_feature_names(features, table, x.shape[1])
     derivatives.on_host("sweep", key, x, weight, prior, tolerance)
-    rows = held(x, weight, dtype)
+    rows = hold_rows(x, weight, dtype)
     x = np.asarray(rows.x)[: rows.n]
     weight = None if weight is None else np.asarray(rows.weight)[: rows.n]
     row_checks.weights_count_rows(weight)
@@ -133,7 +133,7 @@ def sweep(
     default_prior = isinstance(prior, str)
     if default_prior:
         checks.choice(prior, "prior", ("default",))
-    prior = priors.checked(None if default_prior else prior, x.shape[1], x.dtype)
+    prior = priors.check_prior(None if default_prior else prior, x.shape[1], x.dtype)
     checks.choice(strategy, "strategy", STRATEGIES)
     checks.choice(method, "method", METHODS)
     checks.choice(kernel, "kernel", ("auto", *KERNELS))
@@ -161,11 +161,11 @@ def sweep(
             row_checks.distinct_rows(x, without(fold), max(wanted)) for fold in range(1, folds + 1)
         )
     steps = steps_of(x)
-    data = Data(rows.x, rows.weight, fold_of_row, steps, prior, tolerance, max_steps, key)
+    data = LaneData(rows.x, rows.weight, fold_of_row, steps, prior, tolerance, max_steps, key)
 
     results = {}
     for kind in kinds:
-        plan = Plan(
+        plan = LaneSettings(
             algorithm, kind, max(possible), restarts, method,
             kernel, stopping, default_prior, folds,
             strategy == "halving" and any(k - 1 in possible for k in possible), mesh,
@@ -193,7 +193,7 @@ def sweep(
     )  # fmt: skip
 
 
-def _run(plan: Plan, data: Data, ks: tuple[int, ...], strategy: str, callback) -> dict:
+def _run(plan: LaneSettings, data: LaneData, ks: tuple[int, ...], strategy: str, callback) -> dict:
     """All lanes of one family."""
     name = family_name(plan.family)
     width = plan.restarts + (SPLITS if strategy == "halving" else 0)
@@ -223,7 +223,7 @@ def _run(plan: Plan, data: Data, ks: tuple[int, ...], strategy: str, callback) -
     climb, report_ = lanes.climb, lanes.report
     steps = np.maximum(climb.steps, 0)  # −1 where the first pass led to what is not finite
     longest = int(steps.max()) + 1
-    means = climb.mixture.means + np.asarray(lanes.frame.centre)
+    means = climb.mixture.means + np.asarray(lanes.frame.center)
     beyond = np.arange(longest)[None] > steps[:, None]
     fits = Fit(
         dataclasses.replace(climb.mixture, means=means),
@@ -239,7 +239,7 @@ def _run(plan: Plan, data: Data, ks: tuple[int, ...], strategy: str, callback) -
         held_out = np.zeros(len(ks))
         for f in range(1, plan.folds + 1):
             for i in range(len(ks)):
-                held_out[i] += report_.held_out[ranked(lanes, index[f, i])[0]]
+                held_out[i] += report_.held_out[rank_lanes(lanes, index[f, i])[0]]
     return dict(
         fits=jax.tree.map(of_all, fits), entropy=of_all(report_.entropy),
         artifact=of_all(report_.artifact), outlier=of_all(report_.outlier), held_out=held_out,

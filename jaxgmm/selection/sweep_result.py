@@ -225,7 +225,7 @@ class Sweep:
         return n_components
 
     def plot(self, ax=None):
-        """BIC and ICL against K, a colour for each family, over the BIC of every lane that
+        """BIC and ICL against K, a color for each family, over the BIC of every lane that
         ended; returns the matplotlib axes. Raises ImportError without matplotlib."""
         from .. import plot
 

@@ -19,7 +19,7 @@ from ..fitting.fit import MOST_STEPS, capacity
 from ..fitting.result import Fit
 from ..fitting.status import Status
 from ..internal import checks, forks
-from ..internal.compiling import jitted
+from ..internal.compiling import jit_with_options
 from ..mixture.component_precision import warn_of_coarse_components
 from ..mixture.densities import log_joint, log_prob, responsibilities, sample
 from ..mixture.mixture import Mixture
@@ -27,8 +27,8 @@ from ..objective.prior import Prior
 from ..selection.best import best_lane
 from ..selection.criteria import n_parameters
 from .convert import attributes, from_sklearn
-from .starts import is_quick, padded, padded_weight, size, starts_of
-from .stopping import Settings, Until, climbs
+from .starts import is_quick, pad_rows, pad_weight, size, starts_of
+from .stopping import EstimatorSettings, Until, run_fits
 
 
 class GaussianMixture(DensityMixin, BaseEstimator):
@@ -38,7 +38,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     float32 rows in float32, whatever JAX's 64-bit mode is. Rows may have weights. What differs:
 
     - `reg_covar` is a prior: each covariance has n / n_components pseudo-rows (tied: n) of variance
-      reg_covar in every direction. A component on its even share of the rows is regularised as by
+      reg_covar in every direction. A component on its even share of the rows is regularized as by
       scikit-learn, and every step climbs; the lower bounds are those of this objective, per row.
     - `algorithm`: "em", "squarem", "lbfgs", "adam", any other name in `jaxgmm.ALGORITHMS`, or any
       `jaxgmm.Algorithm`; the last step of each is EM's.
@@ -187,11 +187,11 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     def _climbed(self, x, weight, starts, prior, until: Until) -> Fit:
         """The climb whose last E-step has the largest lower bound."""
         max_iter = checks.whole(self.max_iter, "max_iter", 1, MOST_STEPS)
-        settings = Settings(by_name(self.algorithm), capacity(max_iter))
+        settings = EstimatorSettings(by_name(self.algorithm), capacity(max_iter))
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *starts)
-        climb = jitted(climbs, is_quick(self, x))
+        climb = jit_with_options(run_fits, is_quick(self, x))
         found = jax.device_get(
-            climb(settings, padded(x), padded_weight(weight), stacked, prior, until)
+            climb(settings, pad_rows(x), pad_weight(weight), stacked, prior, until)
         )
         if self.verbose:
             for lane, status in enumerate(found.status):
@@ -232,7 +232,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         x = self._rows(X, reset=False)
         wide = np.promote_types(x.dtype, np.asarray(self.means_).dtype) == np.float64
         with jax.enable_x64(bool(wide)):
-            return np.asarray(function(from_sklearn(self), padded(x)))[: len(x)]
+            return np.asarray(function(from_sklearn(self), pad_rows(x)))[: len(x)]
 
     def score_samples(self, X):
         """log p(x) of each row as (n,), in nats."""

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits  # scikit-learn needs it too
 
 from ..families.registry import family_class
 from ..internal import checks
-from ..internal.compiling import LITTLE_TO_RUN, jitted
+from ..internal.compiling import LITTLE_TO_RUN, jit_with_options
 from ..mixture.mixture import Mixture
 from ..objective.prior import Prior
 from ..starts.from_assignments import from_responsibilities
@@ -25,22 +25,22 @@ def starts_of(estimator, x, weight, prior: Prior | None, weighted: bool) -> list
     """`n_init` starts for rows x (n, d) of positive weight (n,), as an estimator's parameters say.
     Unless `weighted`, random numbers are drawn as for rows without weights."""
     kind = estimator.covariance_type
-    given = _given(estimator)
+    given = _given_parameters(estimator)
     _same_shapes(given, estimator.n_components, x.shape[1], kind)
     if "covariances_" in given:
         given["covariances_"] = _covariances(given["covariances_"], kind)
     random_state, starts = check_random_state(estimator.random_state), []
     few = x.size * estimator.n_components < FEW
-    rows, started = padded(x), jitted(_started, is_quick(estimator, x), runs_once=True)
+    rows, started = pad_rows(x), jit_with_options(_start, is_quick(estimator, x), runs_once=True)
     # On few rows threads only wait for each other: seconds on a busy machine, not hundredths.
     with threadpool_limits(1 if few else None):
         for _ in range(estimator.n_init):
             start = None
             if len(given) < 3:
                 drawn = _responsibilities(estimator, x, weight if weighted else None, random_state)
-                resp = np.zeros((size(len(x)), estimator.n_components), x.dtype)
-                resp[: len(x)] = drawn
-                start = started(kind, rows, resp, padded_weight(weight), prior)
+                responsibilities = np.zeros((size(len(x)), estimator.n_components), x.dtype)
+                responsibilities[: len(x)] = drawn
+                start = started(kind, rows, responsibilities, pad_weight(weight), prior)
             if given:
                 parts = ({} if start is None else attributes(start)) | given
                 with warnings.catch_warnings():  # what is fitted from it is judged
@@ -53,7 +53,7 @@ def starts_of(estimator, x, weight, prior: Prior | None, weighted: bool) -> list
     return starts
 
 
-def _given(estimator) -> dict[str, np.ndarray]:
+def _given_parameters(estimator) -> dict[str, np.ndarray]:
     """What the estimator is given of its starts, by the name of the attribute that it sets."""
     names = {"weights_": "weights_init", "means_": "means_init", "covariances_": "precisions_init"}
     values = {attribute: getattr(estimator, name) for attribute, name in names.items()}
@@ -68,8 +68,8 @@ def is_quick(estimator, x) -> bool:
     return jax.default_backend() == "cpu" and work < LITTLE_TO_RUN
 
 
-def _started(family, x, resp, weight, prior) -> Mixture:
-    return from_responsibilities(x, resp, family=family, weight=weight, prior=prior)
+def _start(family, x, responsibilities, weight, prior) -> Mixture:
+    return from_responsibilities(x, responsibilities, family=family, weight=weight, prior=prior)
 
 
 def _same_shapes(given: dict, k: int, d: int, kind: str) -> None:
@@ -86,8 +86,8 @@ def _same_shapes(given: dict, k: int, d: int, kind: str) -> None:
 def _responsibilities(estimator, x, weight, random_state) -> np.ndarray:
     k, n, method = estimator.n_components, len(x), estimator.init_params
     if method == "random":
-        resp = random_state.uniform(size=(n, k))
-        return resp / resp.sum(axis=1, keepdims=True)
+        responsibilities = random_state.uniform(size=(n, k))
+        return responsibilities / responsibilities.sum(axis=1, keepdims=True)
     if method == "kmeans":
         clusters = KMeans(k, n_init=1, random_state=random_state).fit(x, sample_weight=weight)
         return np.eye(k)[clusters.labels_]
@@ -96,9 +96,9 @@ def _responsibilities(estimator, x, weight, random_state) -> np.ndarray:
     else:
         chance = None if weight is None else weight / weight.sum(dtype=np.float64)
         rows = random_state.choice(n, size=k, replace=False, p=chance)
-    resp = np.zeros((n, k))
-    resp[rows, np.arange(k)] = 1
-    return resp
+    responsibilities = np.zeros((n, k))
+    responsibilities[rows, np.arange(k)] = 1
+    return responsibilities
 
 
 def _covariances(precisions: np.ndarray, kind: str) -> np.ndarray:
@@ -123,11 +123,11 @@ def size(n: int) -> int:
     return -(-n // step) * step
 
 
-def padded(x: np.ndarray) -> np.ndarray:
+def pad_rows(x: np.ndarray) -> np.ndarray:
     """x with copies of its first row at the end."""
     return np.concatenate([x, np.broadcast_to(x[:1], (size(len(x)) - len(x), x.shape[1]))])
 
 
-def padded_weight(weight: np.ndarray) -> np.ndarray:
+def pad_weight(weight: np.ndarray) -> np.ndarray:
     """Weights of rows that are `padded`."""
     return np.pad(weight, (0, size(len(weight)) - len(weight)))

@@ -10,17 +10,17 @@ import jax.numpy as jnp
 
 from ..algorithms.protocol import Algorithm
 from ..data.rows import Rows
-from ..fitting.fit import as_fit
-from ..fitting.loop import Plan, advanced, begun, framed
+from ..fitting.fit import fit_of_state
+from ..fitting.loop import LoopSettings, run_loop, start_loop, summarize_rows
 from ..fitting.result import Fit
 from ..fitting.status import Status
 from ..internal.trees import where
-from ..kernels.choice import settled
+from ..kernels.choice import resolve_kernel
 from ..mixture.mixture import Mixture
 from ..objective.prior import Prior
 
 
-class Settings(NamedTuple):
+class EstimatorSettings(NamedTuple):
     """What a program is compiled for: the algorithm, and how many objectives its history holds."""
 
     algorithm: Algorithm
@@ -37,8 +37,8 @@ class Until(NamedTuple):
     previous: jax.Array
 
 
-def climbs(
-    settings: Settings, x, weight, starts: Mixture, prior: Prior | None, until: Until
+def run_fits(
+    settings: EstimatorSettings, x, weight, starts: Mixture, prior: Prior | None, until: Until
 ) -> Fit:
     """One climb from each start, side by side, as scikit-learn counts them.
 
@@ -51,18 +51,18 @@ def climbs(
     """
 
     def one(start: Mixture) -> Fit:
-        plan = Plan(
-            settings.algorithm, "absolute", settled("auto", len(x)), settings.capacity, None
+        plan = LoopSettings(
+            settings.algorithm, "absolute", resolve_kernel("auto", len(x)), settings.capacity, None
         )
-        rows, frame = framed(Rows.of(x, weight), prior, plan)
+        rows, frame = summarize_rows(Rows.of(x, weight), prior, plan)
         bounds = until.tolerance, until.max_iter - 1
-        course = begun(
+        course = start_loop(
             rows, frame, start, *bounds, plan, goes_on=True, previous=until.previous
         )  # fmt: skip
-        course = advanced(rows, frame, course, *bounds, plan)
-        end, found = course.climb, as_fit(course, frame)
+        course = run_loop(rows, frame, course, *bounds, plan)
+        end, found = course.climb, fit_of_state(course, frame)
         usable = (found.status == Status.CONVERGED) | (found.status == Status.MAX_STEPS)
-        last = end.em_step.taken_from(end.mixture).translate(frame.centre)
+        last = end.em_step.taken_from(end.mixture).translate(frame.center)
         return dataclasses.replace(found, mixture=where(usable, last, found.mixture))
 
     if len(starts.logits) > 1:

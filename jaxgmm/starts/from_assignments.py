@@ -30,7 +30,7 @@ def even_scales(family: type[Covariance], covariance: jax.Array, k: int) -> Cova
     return family.of_scales(jnp.sqrt(jnp.where(variance > 0, variance, 1)), k)
 
 
-def given_shares(
+def mixture_of_responsibilities(
     family, rows: Rows, share, k: int, beside, prior, even: Covariance, lanes: int = 1
 ) -> Mixture:
     """The M-step at given responsibilities: share(beside block) is (k, b).
@@ -56,22 +56,24 @@ def given_shares(
 
 
 @functools.partial(jax.jit, static_argnames="family")
-def _from_responsibilities(x, resp, weight, prior, family):
-    rows = Rows.centred(x, weight)
-    prior = None if prior is None else prior.translate(-rows.centre)
-    k = resp.shape[1]
+def _from_responsibilities(x, responsibilities, weight, prior, family):
+    rows = Rows.centered(x, weight)
+    prior = None if prior is None else prior.translate(-rows.center)
+    k = responsibilities.shape[1]
     even = even_scales(family, moments(rows).covariance, k)
-    return given_shares(family, rows, jnp.transpose, k, resp, prior, even).translate(rows.centre)
+    return mixture_of_responsibilities(
+        family, rows, jnp.transpose, k, responsibilities, prior, even
+    ).translate(rows.center)
 
 
 def from_responsibilities(
-    x, resp, *, family: str = "full", weight=None, prior: Prior | None = None
+    x, responsibilities, *, family: str = "full", weight=None, prior: Prior | None = None
 ) -> Mixture:
     """The textbook M-step from responsibilities alone.
 
     Args:
       x: (n, d) rows.
-      resp: (n, k) shares of each row; a column of zeros makes an absent component.
+      responsibilities: (n, k), the shares of each row; a column of zeros makes an absent component.
       family: a name in `FAMILIES`.
       weight: (n,) row weights, or None for ones.
       prior: a `Prior`, or None for the plain weighted means and covariances, divided by the mass.
@@ -93,11 +95,11 @@ def from_responsibilities(
     """
     x = row_checks.data(x)
     weight = row_checks.weights_of_rows(weight, len(x), x.dtype)
-    resp = row_checks.responsibilities_of_rows(resp, len(x), x.dtype)
+    given = row_checks.responsibilities_of_rows(responsibilities, len(x), x.dtype)
     row_checks.squares_fit(x)
-    prior = priors.checked(prior, x.shape[1], x.dtype)
-    made = _from_responsibilities(x, resp, weight, prior, family_class(family))
-    singular.refuse(made, x, resp, weight)
+    prior = priors.check_prior(prior, x.shape[1], x.dtype)
+    made = _from_responsibilities(x, given, weight, prior, family_class(family))
+    singular.refuse(made, x, given, weight)
     return made
 
 
@@ -125,5 +127,5 @@ def from_labels(
     """
     x = row_checks.data(x)
     labels, k = row_checks.labels_of_rows(labels, len(x), n_components)
-    resp = jax.nn.one_hot(labels, k, dtype=x.dtype)
-    return from_responsibilities(x, resp, family=family, weight=weight, prior=prior)
+    one_hot = jax.nn.one_hot(labels, k, dtype=x.dtype)
+    return from_responsibilities(x, one_hot, family=family, weight=weight, prior=prior)

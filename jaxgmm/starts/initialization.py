@@ -8,7 +8,7 @@ import numpy as np
 
 from ..data import row_checks
 from ..data.arrays import ArrayData
-from ..data.open_data import held, opened
+from ..data.open_data import hold_rows, open_data
 from ..data.robust_covariance import covariance_of
 from ..data.rows import Rows, sample
 from ..families.base import Covariance
@@ -58,7 +58,7 @@ def split(mixture: Mixture, component: jax.Array) -> Mixture:
 def _start(rows: Rows, key, covariance, *, k: int, family, method: str) -> Mixture:
     """A start in the data's coordinates, for data of this covariance."""
     rows = rows.about_mean()
-    return start(key, rows, covariance, k, k, family, method).translate(rows.centre)
+    return start(key, rows, covariance, k, k, family, method).translate(rows.center)
 
 
 def initialize(
@@ -70,7 +70,7 @@ def initialize(
     Args:
       key: a JAX random key.
       x: (n, d) rows: an array, or `Blocks`, `Shards` or a `Stream`. Of more than 65536 rows, as
-        many stand for all, one drawn from each of 65536 strata of neighbours and weighted by how
+        many stand for all, one drawn from each of 65536 strata of neighbors and weighted by how
         many they are: the same for every key.
       n_components: k, a plain whole number.
       family: a name in `FAMILIES`.
@@ -99,7 +99,7 @@ def initialize(
     kind = family_class(family)
     k = checks.whole(n_components, "n_components", 1)
     # A start is rough: what is fitted from it is judged.
-    data = opened(x, weight, devices=jax.local_devices()[:1], beside=key, judge=None)
+    data = open_data(x, weight, devices=jax.local_devices()[:1], beside=key, judge=None)
     if not checks.traced(data):
         row_checks.extent_fits(*data.extent())
         row_checks.enough_distinct_in(data.pieces(), k)
@@ -108,5 +108,5 @@ def initialize(
         places, strata = sample(data.n)
         x, weight = data.rows_at(places)
         weight = strata if weight is None else strata * np.asarray(weight)
-        data = held(x, weight.astype(data.dtype), data.dtype)
+        data = hold_rows(x, weight.astype(data.dtype), data.dtype)
     return data.compute(_start, key, covariance, k=k, family=kind, method=method)

@@ -11,7 +11,7 @@ from ..data.rows import Rows
 from ..families.base import Covariance
 from ..mixture.mixture import Mixture
 from ..objective import prior as priors
-from .from_assignments import given_shares
+from .from_assignments import mixture_of_responsibilities
 
 
 def _draw(key, chance: jax.Array) -> jax.Array:
@@ -88,25 +88,27 @@ def finite_or_even(mixture: Mixture, even: Covariance) -> Mixture:
 
 
 def _k_means_plus_plus(key, rows, k, wanted, family, covariance, even, lanes):
-    prior = priors.default(covariance)
+    prior = priors.prior_of_covariance(covariance)
     _, labels = _spread_rows(key, rows, k, wanted, covariance, odds=lambda squared: squared)
     hot = lambda block: jax.nn.one_hot(block, k, axis=0, dtype=rows.x.dtype)
-    return given_shares(family, rows, hot, k, labels, prior, even, lanes)
+    return mixture_of_responsibilities(family, rows, hot, k, labels, prior, even, lanes)
 
 
 def _random_rows(key, rows, k, wanted, family, covariance, even, lanes):
-    prior = priors.default(covariance)
+    prior = priors.prior_of_covariance(covariance)
     chosen, _ = _spread_rows(
         key, rows, k, wanted, covariance, odds=lambda squared: (squared > 0).astype(squared.dtype)
     )
     present = (jnp.arange(k) < wanted).astype(rows.x.dtype)
     share = lambda x: jnp.broadcast_to(present[:, None], (k, len(x)))
-    everything = given_shares(family, rows, share, k, rows.x[:, 0], prior, even, lanes)
-    return Mixture(everything.logits, rows.x[chosen] - rows.centre[None], everything.covariance)
+    everything = mixture_of_responsibilities(
+        family, rows, share, k, rows.x[:, 0], prior, even, lanes
+    )
+    return Mixture(everything.logits, rows.x[chosen] - rows.center[None], everything.covariance)
 
 
 def _random_responsibilities(key, rows, k, wanted, family, covariance, even, lanes):
-    prior = priors.default(covariance)
+    prior = priors.prior_of_covariance(covariance)
 
     def one(row, component):
         own = jax.random.fold_in(jax.random.fold_in(key, row), component)
@@ -120,7 +122,9 @@ def _random_responsibilities(key, rows, k, wanted, family, covariance, even, lan
         drawn = jnp.where((components < wanted)[:, None], drawn, 0)
         return drawn / jnp.sum(drawn, axis=0)[None]
 
-    return given_shares(family, rows, share, k, jnp.arange(len(rows.x)), prior, even, lanes)
+    return mixture_of_responsibilities(
+        family, rows, share, k, jnp.arange(len(rows.x)), prior, even, lanes
+    )
 
 
 METHODS = {
