@@ -1,32 +1,41 @@
-"""Which columns of a table are a linear combination of others, in words: why a full covariance of
-them is singular. For messages after a fit has failed; in NumPy and float64."""
+"""Explanations of why a full covariance of a table's columns is singular.
+
+A covariance is singular if some columns are linear combinations of others. The explanations are
+for messages after a failed fit, and are computed with NumPy in float64.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
-# A column is a combination of others where what they leave of it is less than this share of its
-# standard deviation, or than rounding to its dtype is.
+# A column counts as a combination of others if its residual on them is less than this fraction of
+# its standard deviation, or less than rounding to its dtype.
 NEGLIGIBLE = 1e-6
-MOST_ROWS = 10_000  # that are looked at
+MOST_ROWS = 10_000  # rows that are examined
 REMEDY = (
     "Leave such a column out, choose family='diagonal', or give a prior with a ridge: "
     "prior=Prior.from_data(x, ridge=1e-6)."
 )
-MOST_SHOWN = 3  # combinations that are told, and columns in one of them beside the first
+MOST_SHOWN = 3  # combinations that a message lists
 
 
 def column_names(names: Sequence[str] | None, d: int) -> list[str]:
-    """The names, or "column 0" and so on."""
+    """Return the names as a list, or "column 0" and so on if there are none."""
     return [f"column {i}" for i in range(d)] if names is None else list(names)
 
 
-def dependence(x, names: Sequence[str] | None = None) -> str | None:
-    """What makes every full covariance of the rows x (n, d) singular, as a clause without a full
-    stop; None if nothing does: constant columns, fewer rows than columns, or columns that are
-    linear combinations of others, as "total = a + b".
+def dependence(x: Any, names: Sequence[str] | None = None) -> str | None:
+    """Return the reason why every full covariance of the rows is singular, or None.
+
+    The reason is a clause without a period. It names constant columns, too few rows, or columns
+    that are linear combinations of others.
+
+    Args:
+      x: rows (n, d).
+      names: d names of columns.
 
     >>> x = np.random.default_rng(0).normal(size=(20, 2))
     >>> dependence(np.c_[x, x.sum(axis=1)], ["a", "b", "total"])
@@ -36,59 +45,77 @@ def dependence(x, names: Sequence[str] | None = None) -> str | None:
     eps = np.finfo(x.dtype).eps if np.issubdtype(x.dtype, np.floating) else 0.0
     x = x[:: -(-len(x) // MOST_ROWS)].astype(np.float64)
     n, d = x.shape
-    names = column_names(names, d)
+    columns = column_names(names, d)
     constant = np.ptp(x, axis=0) == 0
     if constant.any():
         return _list_clauses(
-            f"{names[i]} is the same in every row" for i in np.flatnonzero(constant)
+            f"{columns[i]} is the same in every row" for i in np.flatnonzero(constant)
         )
     if n <= d:
         return f"{n} rows are too few for covariances of {d} columns"
     mean, deviation = x.mean(axis=0), x.std(axis=0)
-    least = np.maximum(NEGLIGIBLE, 4 * eps * np.abs(x).max(axis=0) / deviation)
-    found = _combinations((x - mean) / deviation, least)
+    threshold = np.maximum(NEGLIGIBLE, 4 * eps * np.abs(x).max(axis=0) / deviation)
+    combinations = _combinations((x - mean) / deviation, threshold)
     return _list_clauses(
-        _equation(target, share * deviation[target] / deviation, mean, names)
-        for target, share in found
+        _equation(target, coefficients * deviation[target] / deviation, mean, columns)
+        for target, coefficients in combinations
     )
 
 
-def explain_dependence(what: str, x, names: Sequence[str] | None = None) -> str:
-    """`what` failed, why as far as the rows x (n, d) tell, and what to do: one or two sentences."""
-    cause = dependence(x, names)
-    if cause is None:
+def explain_dependence(what: str, x: Any, names: Sequence[str] | None = None) -> str:
+    """Return one or two sentences: what failed, the reason if the rows x (n, d) show it, a remedy.
+
+    Args:
+      what: a clause that says what failed.
+      x: rows (n, d).
+      names: d names of columns.
+    """
+    reason = dependence(x, names)
+    if reason is None:
         return f"{what}: a component empties or collapses. Use fewer components."
-    return f"{what}, since {cause}. {REMEDY}"
+    return f"{what}, since {reason}. {REMEDY}"
 
 
-def _list_clauses(clauses) -> str | None:
+def _list_clauses(clauses: Iterable[str]) -> str | None:
+    """Join the first MOST_SHOWN clauses, and say how many more there are; None for no clauses."""
     clauses = list(clauses)
     more = f", and {len(clauses) - MOST_SHOWN} more" if len(clauses) > MOST_SHOWN else ""
     return ", ".join(clauses[:MOST_SHOWN]) + more or None
 
 
-def _combinations(z: np.ndarray, least: np.ndarray) -> list[tuple[int, np.ndarray]]:
-    """Each column of z (n, d), of unit variance, that depends on columns before it, with its
-    coefficients (d,), 0 where a column takes no part."""
+def _combinations(z: np.ndarray, threshold: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    """Return the columns of z that are linear combinations of columns before them.
+
+    Args:
+      z: rows (n, d) whose columns have unit variance.
+      threshold: the residual (d,) of each column up to which it counts as a combination.
+
+    Returns:
+      For each such column its index and its coefficients (d,), 0 for columns that take no part.
+    """
     n, d = z.shape
-    basis, independent, found = np.zeros((n, 0)), [], []
+    basis = np.zeros((n, 0))
+    independent: list[int] = []
+    combinations: list[tuple[int, np.ndarray]] = []
     for i, column in enumerate(z.T):
-        left = column - basis @ (basis.T @ column)
-        left -= basis @ (basis.T @ left)
-        length = np.linalg.norm(left)
-        if length > least[i] * np.sqrt(n):
-            basis = np.concatenate([basis, left[:, None] / length], axis=1)
+        remainder = column - basis @ (basis.T @ column)
+        remainder -= basis @ (basis.T @ remainder)
+        length = np.linalg.norm(remainder)
+        if length > threshold[i] * np.sqrt(n):
+            basis = np.concatenate([basis, remainder[:, None] / length], axis=1)
             independent.append(i)
             continue
-        share = np.zeros(d)
-        share[independent] = np.linalg.lstsq(z[:, independent], column, rcond=None)[0]
-        share[np.abs(share) < 10 * max(least[i], NEGLIGIBLE)] = 0
-        found.append((i, share))
-    return found
+        coefficients = np.zeros(d)
+        coefficients[independent] = np.linalg.lstsq(z[:, independent], column, rcond=None)[0]
+        coefficients[np.abs(coefficients) < 10 * max(threshold[i], NEGLIGIBLE)] = 0
+        combinations.append((i, coefficients))
+    return combinations
 
 
-def _equation(target: int, coefficients, mean, names) -> str:
-    """ "total = 100 − a − 2 b"."""
+def _equation(
+    target: int, coefficients: np.ndarray, mean: np.ndarray, names: Sequence[str]
+) -> str:
+    """Format a combination, as in "total = 100 − a − 2 b"."""
     parts = []
     constant = mean[target] - coefficients @ mean
     if abs(constant) > 1e-5 * max(abs(mean[target]), np.abs(coefficients * mean).max()):

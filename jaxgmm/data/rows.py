@@ -1,60 +1,119 @@
-"""`Rows`: the data as something that a function can be summed over, block by block.
+"""`Rows`: data as something over which a function can be summed, block by block.
 
-Every kind of data gives a program the same few things: `n`, `about(center)`, `about_mean()`,
-`detail()`, and above all `total(function)`. `Rows` are those of an array in memory, or of one
-device's share of it; `StreamRows` (see `stream.py`) are those of blocks that the host reads.
+A compiled program receives its data in one of two forms. `Rows` wraps an array in memory, or one
+device's part of such an array. `StreamRows` (see `stream.py`) stands for blocks that the host
+reads. `SummableRows` is the contract that both fulfill.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
-# Padding copies x, and with more rows than this compiling is the lesser part of a fit.
+# Padding copies x. With more rows than this, a fit spends less time on compilation than on passes,
+# so larger arrays are not padded.
 BUCKETED_ROWS = 1 << 16
-# Rows that stand for all of them where a start is made: all, as long as there may be padding.
+# Starts are made from a sample of this many rows. It is at least BUCKETED_ROWS, so that padded
+# arrays are never subsampled.
 SAMPLE_ROWS = BUCKETED_ROWS
+# Up to this many rows, kernel="auto" means the whitened kernel (see `kernels/choice.py`).
+SMALL = 4096
 
 
-def compensated(total: jax.Array, lost: jax.Array, value: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """total + value, and what rounding has lost so far (Kahan 1965, doi 10.1145/363707.363723)."""
+class SummableRows(Protocol):
+    """Rows of every kind, as a compiled program sees them."""
+
+    @property
+    def n(self) -> int:
+        """The number of rows, on all devices together."""
+
+    @property
+    def center(self) -> jax.Array:
+        """The origin (d,) of the coordinates in which functions see the rows."""
+
+    @property
+    def parts(self) -> int:
+        """The number of devices that each have a part of the rows."""
+
+    def about(self, center: jax.Array) -> SummableRows:
+        """Return the same rows in coordinates with their origin at `center` (d,)."""
+
+    def about_mean(self) -> SummableRows:
+        """Return the same rows in coordinates with their origin near the weighted mean."""
+
+    def detail(self) -> jax.Array:
+        """Return the resolution (d,) of each feature in units of eps, see `finest_detail`."""
+
+    def total(self, function: Callable[..., Any], block_rows: int) -> Any:
+        """Return Σ over blocks of function(x (d, b), w (b,)), a pytree."""
+
+    def fold(self, function: Callable[[Any, Rows], Any], carry: Any) -> Any:
+        """Apply carry = function(carry, rows) to one chunk after another and return the carry."""
+
+    def on_one_device(self, action: Callable[[], None]) -> None:
+        """Run `action` on one device only."""
+
+
+def add_compensated(
+    total: jax.Array, lost: jax.Array, value: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Return total + value and the rounding error so far.
+
+    This is compensated summation (Kahan 1965, doi 10.1145/363707.363723).
+    """
     value = value - lost
     grown = total + value
     return grown, (grown - total) - value
 
 
 def bucket(n: int) -> int:
-    """How many rows n are padded to, so that nearby n share a program: the next of eight steps
-    between powers of two, at most an eighth more; beyond BUCKETED_ROWS, n itself."""
+    """Return the number of rows to which n rows are padded, so that nearby n share a program.
+
+    There are eight steps between consecutive powers of two, so that padding adds at most an eighth.
+    Beyond BUCKETED_ROWS rows there is no padding and the result is n itself.
+    """
     if n > BUCKETED_ROWS:
         return n
     step = max(8, 1 << max((n - 1).bit_length() - 4, 0))
     return -(-n // step) * step
 
 
-def finest_detail(size, distance):
-    """The finest detail in units of eps, of numbers of this size at this distance from the center.
+def finest_detail(size: Any, distance: Any) -> Any:
+    """Return the resolution of numbers in units of eps; smaller differences are rounding error.
 
-    Numbers are rounded where they are stored, to eps times their size at the most; what is computed
-    from them is rounded relative to their distance from the center."""
+    Storing a number rounds it by at most eps times its size. What is computed from it is rounded
+    relative to its distance from the center.
+
+    Args:
+      size: absolute values of the numbers.
+      distance: their distances from the center, of the same shape.
+    """
     return size + 3 * distance
 
 
-def _even(n: int, most: int) -> int:
-    """Rows in a block, where so many at the most are wished: all if they are fewer than two blocks,
-    else such that the last block hardly overlaps."""
+def _even_block_rows(n: int, most: int) -> int:
+    """Return a block size of at most `most` rows that divides n rows almost evenly.
+
+    Fewer rows than two blocks make one block. Otherwise the last block hardly overlaps the one
+    before it.
+    """
     return n if n < 2 * most else min(most, -(-n // -(-n // most) // 16) * 16)
 
 
 def sample(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """The places (m,) in rising order, and the weights (m,), of rows that stand for n: all of them,
-    or SAMPLE_ROWS, one from each of so many strata of neighbors, weighted by its length, so that
-    weighted sums have the right expectation. The same for every key, so that starts share them."""
+    """Draw a stratified sample of n rows: positions (m,) in rising order, and weights (m,).
+
+    Up to SAMPLE_ROWS rows are returned whole. More rows are cut into SAMPLE_ROWS strata of
+    neighbors, and one row of each stratum is drawn, weighted by the stratum's length, so that
+    weighted sums have the right expectation. The sample does not depend on a random key, so that
+    all starts share it.
+    """
     if n <= SAMPLE_ROWS:
         return np.arange(n), np.ones(n)
     edges = np.arange(SAMPLE_ROWS + 1) * n // SAMPLE_ROWS
@@ -66,17 +125,18 @@ def sample(n: int) -> tuple[np.ndarray, np.ndarray]:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """n rows of d features with their weights, in coordinates that start at `center`.
+    """n rows of d features with row weights, in coordinates with their origin at `center`.
 
     Attributes:
-      x: (n, d).
-      weight: (n,), or None where every row counts once. A padding row has weight 0.
-      center: (d,), subtracted from each block as it is read: near the data, so that float32 keeps
-        its digits, without a second copy of x.
-      rows_per_block: rows in a block, whatever a sum asks for; None for what it asks for.
-      axis: the mesh axis whose devices each hold a share of the rows (inside `jax.shard_map`, where
-        x is this device's share), or None. Sums are then over all shares.
-      n_rows: how many rows all shares have together; None for those of x.
+      x: rows (n, d).
+      weight: row weights (n,), or None if every row counts once. Padding rows have weight 0.
+      center: the origin (d,), subtracted from each block when it is read. If it is near the data,
+        float32 keeps its digits without a second copy of x.
+      rows_per_block: the number of rows in a block, whatever a sum asks for; None to let each sum
+        choose.
+      axis: the mesh axis whose devices each have a part of the rows (inside `jax.shard_map`, where
+        x is this device's part), or None. Sums run over all parts.
+      n_rows: the number of rows in all parts together; None for the number of rows of x.
     """
 
     x: jax.Array
@@ -87,60 +147,68 @@ class Rows:
     n_rows: int | None = dataclasses.field(default=None, metadata={"static": True})
 
     @classmethod
-    def of(cls, x: jax.Array, weight: jax.Array | None, rows_per_block=None) -> Rows:
-        """The rows of an array, in its own coordinates."""
+    def of(
+        cls, x: jax.Array, weight: jax.Array | None, rows_per_block: int | None = None
+    ) -> Rows:
+        """Wrap an array, in its own coordinates."""
         return cls(x, weight, jnp.zeros(x.shape[1], x.dtype), rows_per_block)
 
     @classmethod
-    def centered(cls, x: jax.Array, weight: jax.Array | None) -> Rows:
-        """The rows of an array about (nearly) their weighted mean."""
+    def about_own_mean(cls, x: jax.Array, weight: jax.Array | None) -> Rows:
+        """Wrap an array, in coordinates with their origin near the weighted mean."""
         return cls.of(x, weight).about_mean()
 
     @property
     def n(self) -> int:
-        """How many rows there are."""
+        """The number of rows, in all parts together."""
         return len(self.x) if self.n_rows is None else self.n_rows
 
     @property
-    def shares(self) -> int:
-        """How many devices hold a share."""
+    def parts(self) -> int:
+        """The number of devices that each have a part of the rows."""
         return 1 if self.axis is None else jax.lax.axis_size(self.axis)
 
     def about(self, center: jax.Array) -> Rows:
-        """The same rows in coordinates that start at `center` (d,)."""
+        """Return the same rows in coordinates with their origin at `center` (d,)."""
         return dataclasses.replace(self, center=center)
 
     def about_mean(self) -> Rows:
-        """The same rows about (nearly) their weighted mean."""
+        """Return the same rows in coordinates with their origin near the weighted mean."""
         if self.weight is None:
             near, counts = jnp.mean(self.x, axis=0), jnp.ones((), self.x.dtype)
-        else:  # some row that counts, of each share that has one
+        else:  # one row of positive weight from each part that has one
             first = jnp.argmax(self.weight > 0)
             near, counts = self.x[first], (self.weight[first] > 0).astype(self.x.dtype)
-        near, counts = self._sum((counts * near, counts))
+        near, counts = self._sum_parts((counts * near, counts))
         rows = self.about(near / counts)
         mass, moved = rows.total(lambda x, w: (jnp.sum(w), jnp.sum(w[None] * x, axis=1)), 1 << 16)
         return self.about(rows.center + moved / mass)
 
-    def taken(self, index: jax.Array) -> Rows:
-        """The rows at these places, of each share: a minibatch."""
+    def take(self, index: jax.Array | np.ndarray) -> Rows:
+        """Return the rows at these positions of each part, for example a minibatch."""
         weight = None if self.weight is None else self.weight[index]
         return dataclasses.replace(self, x=self.x[index], weight=weight, n_rows=None)
 
-    def sampled(self) -> Rows:
-        """A weighted sample of many rows; few rows themselves."""
+    def subsample(self) -> Rows:
+        """Return a weighted sample (see `sample`) of many rows; few rows are returned as they are.
+
+        Each part is sampled by itself.
+        """
         if len(self.x) <= SAMPLE_ROWS:
             return self
-        places, weight = sample(len(self.x))
-        rows = self.taken(places.astype(np.int32))
-        weight = jnp.asarray(weight, rows.x.dtype)
+        positions, lengths = sample(len(self.x))
+        rows = self.take(positions.astype(np.int32))
+        weight = jnp.asarray(lengths, rows.x.dtype)
         weight = weight if rows.weight is None else weight * rows.weight
         return dataclasses.replace(rows, weight=weight)
 
-    def shuffled(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """The places (n,) of each share's rows in random order, those of weight 0 last; and how
-        many come before those, in the share that has the fewest. What a row is drawn with depends
-        on its place alone, so that padding changes nothing."""
+    def shuffle(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return a random order (n,) of each part's rows, and how many of them to use.
+
+        Rows of weight 0 come last, and the number () is that of the rows before them in the part
+        that has the fewest. A row's random number depends on its position alone, so that padding
+        does not change the order of the other rows.
+        """
         drawn = jax.random.bits(key, (len(self.x),), jnp.uint32)
         counted = jnp.int32(len(self.x))
         if self.weight is not None:
@@ -152,46 +220,52 @@ class Rows:
         return jnp.argsort(drawn), counted
 
     def fold(self, function: Callable[[Any, Rows], Any], carry: Any) -> Any:
-        """function(carry, rows) over parts of the rows that are in memory, one after another: here
-        over all of them at once."""
+        """Return function(carry, rows): rows in memory are a single chunk."""
         return function(carry, self)
 
-    def total(self, function: Callable[..., Any], block_rows: int, *beside: jax.Array) -> Any:
-        """Σ over blocks of function(x (d, b), w (b,), *block of each array beside), a pytree.
+    def total(self, function: Callable[..., Any], block_rows: int, *row_arrays: jax.Array) -> Any:
+        """Return Σ over blocks of function(x (d, b), w (b,), *block of each row array), a pytree.
 
-        Arrays beside x have a leading axis of rows. The last block overlaps the one before it, with
-        weight 0 where it does, so that x is read where it lies; sums are compensated. Fewer rows
-        than two blocks are one: less work than two that overlap. Shares are added up by one
-        all-reduce."""
+        The last block overlaps the one before it, with weight 0 where it does, so that x is read
+        without a copy. Fewer rows than two blocks are summed as one block, which is less work than
+        two that overlap. Sums are compensated, and one all-reduce adds up the parts.
+
+        Args:
+          function: maps one block to a pytree of sums.
+          block_rows: the number of rows in a block, about.
+          *row_arrays: further arrays with a leading axis of rows, cut into the same blocks.
+        """
         n = len(self.x)
-        block_rows = self.rows_per_block or _even(n, block_rows)
+        block_rows = self.rows_per_block or _even_block_rows(n, block_rows)
 
         def block(start, fresh_from, size):
             cut = lambda array: jax.lax.dynamic_slice_in_dim(array, start, size)
             x = cut(self.x) - self.center[None]
             weight = jnp.ones(size, x.dtype) if self.weight is None else cut(self.weight)
             weight = jnp.where(start + jnp.arange(size) >= fresh_from, weight, 0)
-            return function(x.T, weight, *map(cut, beside))
+            return function(x.T, weight, *map(cut, row_arrays))
 
         if n <= block_rows:
-            return self._sum(block(0, 0, n))
+            return self._sum_parts(block(0, 0, n))
 
         def step(carry, i):
             total, lost = carry
             start = i * block_rows
             value = block(jnp.minimum(start, n - block_rows), start, block_rows)
-            pairs = jax.tree.map(compensated, total, lost, value)
+            pairs = jax.tree.map(add_compensated, total, lost, value)
             return jax.tree.transpose(jax.tree.structure(value), None, pairs), None
 
         shapes = jax.eval_shape(lambda: block(0, 0, block_rows))
         zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         steps = jnp.arange(-(-n // block_rows))
-        return self._sum(jax.lax.scan(step, (zeros, zeros), steps)[0][0])
+        return self._sum_parts(jax.lax.scan(step, (zeros, zeros), steps)[0][0])
 
     def detail(self) -> jax.Array:
-        """(d,) the finest detail that rounding leaves of each feature, in units of eps: that of the
-        rows themselves, |x|, and a few times that of sums over them, |x − center|, at the most
-        among rows of positive weight."""
+        """Return the resolution (d,) of each feature in units of eps.
+
+        It is the largest `finest_detail` among rows of positive weight, from the size of a row |x|
+        and its distance from the origin |x − center|.
+        """
         size = finest_detail(jnp.abs(self.x), jnp.abs(self.x - self.center[None]))
         if self.weight is not None:
             size = jnp.where(self.weight[:, None] > 0, size, 0)
@@ -199,18 +273,15 @@ class Rows:
         return largest if self.axis is None else jax.lax.pmax(largest, self.axis)
 
     def on_one_device(self, action: Callable[[], None]) -> None:
-        """Does what is done once, not once on each device: calling the host."""
+        """Run `action`, such as a call of the host, on one device only."""
         if self.axis is None:
             action()
         else:
             jax.lax.cond(jax.lax.axis_index(self.axis) == 0, action, lambda: None)
 
-    def _sum(self, shares: Any) -> Any:
-        """The sum over shares, as one all-reduce of one vector."""
+    def _sum_parts(self, sums: Any) -> Any:
+        """Return the sum over all parts of a pytree, by one all-reduce of one vector."""
         if self.axis is None:
-            return shares
-        flat, unravel = jax.flatten_util.ravel_pytree(shares)
+            return sums
+        flat, unravel = ravel_pytree(sums)
         return unravel(jax.lax.psum(flat, self.axis))
-
-
-SMALL = 4096

@@ -1,4 +1,4 @@
-"""The kinds of rows that a function takes, and what each of them provides."""
+"""The kinds of data that functions accept as x, and the contract that checked data fulfill."""
 
 from __future__ import annotations
 
@@ -6,69 +6,95 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+import jax
 import numpy as np
+from numpy.typing import DTypeLike
+
+# x (m, d) and row weights (m,), or None if every row counts once.
+RowsAndWeights = tuple[np.ndarray | jax.Array, np.ndarray | jax.Array | None]
 
 
 class Source:
-    """Rows that are given otherwise than as an array: see `data.py`."""
+    """Base class of what can be passed as x besides an array: `Blocks`, `Shards` and `Stream`."""
 
 
-class Held:
-    """Rows that are held as arrays: a dataclass with x (n, d) and weight (n,) or None."""
+class Data(Protocol):
+    """Checked rows with their weights, on which programs run; `open_data` makes them."""
+
+    @property
+    def n(self) -> int:
+        """The number of rows, without padding."""
 
     @property
     def n_features(self) -> int:
-        """d."""
+        """The number d of features."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The dtype in which programs compute."""
+
+    def astype(self, dtype: DTypeLike) -> Data:
+        """Return the same rows with another dtype."""
+
+    def extent(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the smallest and the largest value (d,) of each feature."""
+
+    def pieces(self) -> Iterator[RowsAndWeights]:
+        """Yield the rows with their weights, a piece at a time."""
+
+    def rows_at(self, index: np.ndarray) -> RowsAndWeights:
+        """Return the rows at these positions, which are in rising order, with their weights."""
+
+    def compute(self, function: Callable[..., Any], *operands: Any, **static: Any) -> Any:
+        """Return function(rows, *operands, **static), compiled; static arguments are hashable."""
+
+    def compute_once(self, function: Callable[..., Any]) -> Any:
+        """Return function(rows) by a program that is worth little compilation time."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class InMemory:
+    """Base class of data that are arrays: x (n, d) and row weights (n,) or None."""
+
+    x: jax.Array
+    weight: jax.Array | None
+
+    @property
+    def n_features(self) -> int:
+        """The number d of features."""
         return self.x.shape[1]
 
     @property
-    def dtype(self):
-        """The dtype that is computed in."""
+    def dtype(self) -> np.dtype:
+        """The dtype in which programs compute."""
         return self.x.dtype
 
-    def astype(self, dtype):
-        """The same rows in another dtype."""
+    def astype(self, dtype: DTypeLike) -> Any:
+        """Return the same rows with another dtype."""
         if dtype == self.dtype:
             return self
         weight = None if self.weight is None else self.weight.astype(dtype)
         return dataclasses.replace(self, x=self.x.astype(dtype), weight=weight)
 
-    def compute_once(self, function):
-        """function(rows), as any other program."""
-        return self.compute(function)
-
-
-class Data(Protocol):
-    """Checked rows with their weights: n rows of n_features, computed in dtype."""
-
-    n: int
-    n_features: int
-    dtype: Any
-
-    def astype(self, dtype) -> Data:
-        """The same rows, computed in another dtype."""
-
-    def extent(self) -> tuple[np.ndarray, np.ndarray]:
-        """The smallest and the largest value (d,) of each feature."""
-
-    def pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-        """(x, weight) as NumPy arrays, a part of the rows at a time."""
-
-    def rows_at(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """(x, weight) of the rows at these places, in rising order."""
-
     def compute(self, function: Callable[..., Any], *operands: Any, **static: Any) -> Any:
-        """function(rows, *operands, **static) as a program; static arguments are hashable."""
+        """Return function(rows, *operands, **static), compiled."""
+        raise NotImplementedError
 
     def compute_once(self, function: Callable[..., Any]) -> Any:
-        """function(rows) as a program that is worth little of the compiler's time."""
+        """Return function(rows), compiled as any other program."""
+        return self.compute(function)
 
 
 @dataclasses.dataclass(frozen=True)
 class Blocks(Source):
-    """An array (n, d) whose sums are made in blocks of so many rows, instead of the number that
-    fits a core's cache (or fills a GPU). What takes it raises ValueError for block_rows that is not
-    a whole number, 1 or more.
+    """An array whose sums are computed in blocks of a chosen number of rows.
+
+    By default a block fits the cache of a core (or fills a GPU). Functions that accept `Blocks`
+    raise ValueError if `block_rows` is not a whole number of at least 1.
+
+    Args:
+      array: rows (n, d).
+      block_rows: the number of rows in a block.
 
     >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
     >>> start = jaxgmm.initialize(jax.random.key(1), x, 2)
