@@ -11,7 +11,7 @@ import reference
 
 import jaxgmm
 from jaxgmm import Mixture, Prior, certificate
-from jaxgmm.data.arrays import _compiled
+from jaxgmm.data.arrays import _call
 from jaxgmm.data.rows import Rows
 from jaxgmm.inference.certificate import _certify
 from jaxgmm.objective.curvature import RELATIVE
@@ -180,9 +180,9 @@ def test_units_do_not_matter(family, x64):
         family=family,
     )
     prior = PRIOR | dict(scatter=scale**2 * PRIOR["scatter"], mean=scale * PRIOR["mean"] + offset)
-    plain, compiled = look(mixture), _compiled._cache_size()
+    plain, compiled = look(mixture), _call._cache_size()
     other = look(moved, prior, scale * X + offset)
-    assert _compiled._cache_size() == compiled  # once for each shape
+    assert _call._cache_size() == compiled  # once for each shape
     for name in ("gradient_norm", "em_gain", "smallest_eigenvalue", "largest_eigenvalue", "rate"):
         np.testing.assert_allclose(getattr(plain, name), getattr(other, name), rtol=1e-6)
 

@@ -150,7 +150,7 @@ def test_a_large_numpy_array_is_read_where_it_is(start, monkeypatch):
     jax.jit(lambda mixture: jaxgmm.log_likelihood(mixture, X))(start)  # a tracer beside it
     monkeypatch.setattr(stream_passes, "LEAST_CHUNK", 64)
     monkeypatch.setattr(stream_passes, "CHUNK_BYTES", 64 * D * 8)
-    scattered = list(open_data.open_data(X, WEIGHT).scattered())
+    scattered = list(open_data.open_data(X, WEIGHT).interleaved_pieces())
     assert len(scattered) == 8
     for i, (part, weight) in enumerate(scattered):  # minibatches are drawn from all over
         np.testing.assert_array_equal(part, X[i::8])

@@ -198,7 +198,7 @@ REFUSED = {
     "ragged block": (lambda: Stream([X, [[1.0, 2.0], [3.0]]]), "block 1 .* rectangular"),
     "other columns": (lambda: Stream([X, X[:, :2]]), "block 1 of the stream has 2 columns"),
     "one row": (lambda: Stream([X[0]]), r"block 0 of the stream has shape \(3,\)"),
-    "not numbers": (lambda: Stream([X.astype(str)]), "block 0 of the stream holds values"),
+    "not numbers": (lambda: Stream([X.astype(str)]), "block 0 of the stream contains values"),
     "not iterable": (lambda: Stream(lambda: 3), "gave a int"),
     "features": (lambda: Stream([X[:, :2]]), "x has 2 columns and the mixture 3"),
     "rows per block": (lambda: Blocks(X, 0), "block_rows is 0"),

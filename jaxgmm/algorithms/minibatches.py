@@ -82,8 +82,8 @@ class Stochastic:
         def visit(carry, rows):
             """The minibatches of rows that are in memory, after `before` others."""
             moved, seen, before = carry
-            size = min(max(self.batch_rows // rows.shares, 1), len(rows.x))
-            order, counted = rows.shuffled(jax.random.fold_in(seed, before))
+            size = min(max(self.batch_rows // rows.parts, 1), len(rows.x))
+            order, counted = rows.shuffle(jax.random.fold_in(seed, before))
             batches = counted // size
             # What is too short for a minibatch sits out, unless it is all there is.
             batches = jnp.where(before == 0, jnp.maximum(batches, 1), batches)
@@ -91,7 +91,7 @@ class Stochastic:
             def step(i, moved):
                 mixture, inner = moved
                 chosen = jax.lax.dynamic_slice_in_dim(order, i * size, size)
-                sums = evaluate_rows(mixture, rows.taken(chosen), "auto")
+                sums = evaluate_rows(mixture, rows.take(chosen), "auto")
                 mass = jnp.sum(sums.mass)
                 scale = total / jnp.where(mass > 0, mass, 1)
                 sums = jax.tree.map(lambda leaf: scale * leaf, sums)

@@ -102,7 +102,9 @@ def compare(
     contenders = named_algorithms(algorithms)
     restarts = checks.whole(restarts, "restarts", 1)
     # The fair clock is that of one device, unless x says otherwise.
-    data = open_data(x, weight, devices=jax.local_devices()[:1], judge=warn_of_coarse_columns)
+    data = open_data(
+        x, weight, devices=jax.local_devices()[:1], warn_of_columns=warn_of_coarse_columns
+    )
     derivatives.on_host("compare", key, data, prior, tolerance)
     if side_by_side:
         source_checks.in_memory(data)

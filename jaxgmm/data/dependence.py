@@ -112,9 +112,7 @@ def _combinations(z: np.ndarray, threshold: np.ndarray) -> list[tuple[int, np.nd
     return combinations
 
 
-def _equation(
-    target: int, coefficients: np.ndarray, mean: np.ndarray, names: Sequence[str]
-) -> str:
+def _equation(target: int, coefficients: np.ndarray, mean: np.ndarray, names: Sequence[str]) -> str:
     """Format a combination, as in "total = 100 − a − 2 b"."""
     parts = []
     constant = mean[target] - coefficients @ mean

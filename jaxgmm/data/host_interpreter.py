@@ -1,26 +1,28 @@
-"""Runs a traced program whose sums over rows only the host can make.
+"""An interpreter that runs a traced program on the host, where it needs sums over streamed rows.
 
-A program on the device cannot wait for a disk, and a callback in its midst that calls JAX again may
-wait for itself. So the host walks the program instead: a loop or a branch that asks for rows is
-taken by Python, one round after another, and all that lies between two requests is compiled. The
-program is the one that an array would get: no algorithm knows where its rows come from.
+A program on the device cannot wait for a disk, and a callback that calls JAX again can deadlock.
+Therefore the host interprets the program: Python runs each loop and each branch that contains a
+request for rows, and everything between two requests is compiled. The program is the same one that
+an array would get, so algorithms need not know where their rows come from.
 
-A request is a primitive. `total_p` asks for a sum over blocks: operands the center (d,) and what
-`function` closes over, parameters the traced `function` and the block it was traced for. `fold_p`
-asks for a function to be led through the chunks of rows, one after another: operands what it closes
-over and what it carries.
+A request is a primitive. `total_p` requests a sum over blocks. Its operands are the center (d,) and
+the constants of a function; its parameters are the traced `function` and `block_rows`, the size of
+the blocks that it was traced for. `fold_p` requests that a function be applied to the chunks of
+rows, one after another. Its operands are the constants of the function and the initial carry.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 from jax.interpreters import ad, batching
+
+# ---- primitives --------------------------------------------------------------------------------
 
 total_p = core.Primitive("total_over_stream")
 total_p.multiple_results = True
@@ -29,47 +31,62 @@ total_p.def_abstract_eval(
 )
 
 
-def total(center, function, block, block_rows: int) -> list[jax.Array]:
-    """Σ over blocks of function(x, weight), a list, for blocks of these shapes."""
+def total(
+    center: jax.Array,
+    function: Callable[..., Sequence[jax.Array]],
+    block: Iterable[jax.ShapeDtypeStruct],
+    block_rows: int,
+) -> list[jax.Array]:
+    """Request Σ over blocks of function(x, weight).
+
+    Args:
+      center: the origin (d,) of the coordinates in which `function` sees the rows.
+      function: maps a block to a list of sums.
+      block: the shapes of x and of weight.
+      block_rows: the number of rows in a block.
+    """
     traced = jax.make_jaxpr(function)(*block)
     return total_p.bind(center, *traced.consts, function=traced.jaxpr, block_rows=block_rows)
 
 
 def _total_jvp(primals, tangents, *, function, block_rows):
-    """A sum and its slope are one sum. Where coordinates start is held fixed."""
-    (center, *constants), (fixed, *along) = primals, tangents
-    moving = [i for i, tangent in enumerate(along) if type(tangent) is not ad.Zero]
-    if type(fixed) is not ad.Zero:
-        raise NotImplementedError("a stream's rows have no derivative by their coordinates.")
+    """Compute a sum and its derivative as one sum; the center has no derivative."""
+    (center, *constants), (center_tangent, *constant_tangents) = primals, tangents
+    active = [i for i, tangent in enumerate(constant_tangents) if type(tangent) is not ad.Zero]
+    if type(center_tangent) is not ad.Zero:
+        raise NotImplementedError(
+            "the rows of a stream cannot be differentiated with respect to their center."
+        )
 
     def of_block(x, weight):
-        def value(*moved):
-            own = list(constants)
-            for i, constant in zip(moving, moved, strict=True):
-                own[i] = constant
-            return core.jaxpr_as_fun(core.ClosedJaxpr(function, own))(x, weight)
+        def value(*active_values):
+            all_constants = list(constants)
+            for i, constant in zip(active, active_values, strict=True):
+                all_constants[i] = constant
+            return core.jaxpr_as_fun(core.ClosedJaxpr(function, all_constants))(x, weight)
 
-        return jax.jvp(value, [constants[i] for i in moving], [along[i] for i in moving])
+        primal_values = [constants[i] for i in active]
+        return jax.jvp(value, primal_values, [constant_tangents[i] for i in active])
 
-    found = total(center, of_block, _block(function), block_rows)
-    return found[: len(found) // 2], found[len(found) // 2 :]
+    sums = total(center, of_block, _block_shapes(function), block_rows)
+    return sums[: len(sums) // 2], sums[len(sums) // 2 :]
 
 
 def _total_batched(operands, axes, *, function, block_rows):
-    """Sums side by side are one sum."""
-    (center, *constants), (fixed, *axes) = operands, axes
-    if fixed is not None:
-        raise NotImplementedError("a stream's rows have the same coordinates in every lane.")
+    """Compute the sums of all lanes as one sum."""
+    (center, *constants), (center_axis, *constant_axes) = operands, axes
+    if center_axis is not None:
+        raise NotImplementedError("the rows of a stream have the same center in every lane.")
 
     def of_block(x, weight):
-        one = lambda *own: core.jaxpr_as_fun(core.ClosedJaxpr(function, own))(x, weight)
-        return jax.vmap(one, axes)(*constants)
+        of_lane = lambda *own: core.jaxpr_as_fun(core.ClosedJaxpr(function, own))(x, weight)
+        return jax.vmap(of_lane, constant_axes)(*constants)
 
-    found = total(center, of_block, _block(function), block_rows)
-    return found, [0] * len(found)
+    sums = total(center, of_block, _block_shapes(function), block_rows)
+    return sums, [0] * len(sums)
 
 
-def _block(function) -> list[jax.ShapeDtypeStruct]:
+def _block_shapes(function: core.Jaxpr) -> list[jax.ShapeDtypeStruct]:
     return [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in function.invars]
 
 
@@ -80,61 +97,80 @@ fold_p = core.Primitive("fold_over_stream")
 fold_p.multiple_results = True
 fold_p.def_abstract_eval(lambda *operands, function: [v.aval for v in function.outvars])
 
-# A piece of the program: (read, *values) -> values. `read.total(request, *operands)` and
-# `read.fold(request, *operands)` do what is asked for: see `reading.py`.
-Piece = Callable[..., Sequence[Any]]
+
+class Reader(Protocol):
+    """What answers the requests of a program; see `stream_passes.py`."""
+
+    def total(self, request: Request, center: jax.Array, *constants: jax.Array) -> list[jax.Array]:
+        """Return Σ over blocks of request(*constants, x, weight)."""
+
+    def fold(self, request: Request, *operands: jax.Array) -> list[jax.Array]:
+        """Return the last carry = request(*constants, *carry, x, weight) over all chunks.
+
+        The operands are the constants and then the initial carry.
+        """
 
 
-def _asks_for_rows(jaxpr) -> bool:
-    return any(_asks(eqn) for eqn in jaxpr.eqns)
+# A part of the program: step(reader, *values) -> values. Parts without requests ignore the reader,
+# which may then be None.
+Step = Callable[..., Sequence[Any]]
 
 
-def _asks(eqn) -> bool:
+# ---- the interpreter ---------------------------------------------------------------------------
+
+
+def _contains_requests(jaxpr: core.Jaxpr) -> bool:
+    return any(_makes_request(eqn) for eqn in jaxpr.eqns)
+
+
+def _makes_request(eqn: core.JaxprEqn) -> bool:
     if eqn.primitive in (total_p, fold_p):
         return True
-    return any(map(_asks_for_rows, core.jaxprs_in_params(eqn.params)))
+    return any(map(_contains_requests, core.jaxprs_in_params(eqn.params)))
 
 
-def run_on_host(jaxpr) -> Piece:
-    """The equations as a piece that the host runs; what it compiles is kept for the next run."""
+def run_on_host(jaxpr: core.Jaxpr) -> Step:
+    """Return a function that runs the equations on the host and keeps what it has compiled."""
     arguments = [*jaxpr.constvars, *jaxpr.invars]
-    if not _asks_for_rows(jaxpr):
-        return _compiled(arguments, jaxpr.outvars, jaxpr.eqns)
-    groups: list[list] = []  # requests alone, and what lies between them together
+    if not _contains_requests(jaxpr):
+        return _compile(arguments, jaxpr.outvars, jaxpr.eqns)
+    # Every equation with a request is a group of its own. Those between two requests are one group.
+    groups: list[list[core.JaxprEqn]] = []
     for eqn in jaxpr.eqns:
-        if not groups or _asks(eqn) or _asks(groups[-1][-1]):
+        if not groups or _makes_request(eqn) or _makes_request(groups[-1][-1]):
             groups.append([])
         groups[-1].append(eqn)
 
-    pieces, wanted = [], set(_variables(jaxpr.outvars))
+    steps: list[tuple[Step, Sequence[Any], Sequence[Any]]] = []
+    needed = set(_variables(jaxpr.outvars))  # by the groups after the current one
     for group in reversed(groups):
-        made = dict.fromkeys(v for eqn in group for v in eqn.outvars)
-        outputs = [v for v in made if v in wanted]
+        computed = dict.fromkeys(v for eqn in group for v in eqn.outvars)
+        outputs = [v for v in computed if v in needed]
         inputs = list(dict.fromkeys(v for eqn in group for v in _variables(eqn.invars)))
-        inputs = [v for v in inputs if v not in made]
-        wanted |= set(inputs)
-        if _asks(group[0]):
+        inputs = [v for v in inputs if v not in computed]
+        needed |= set(inputs)
+        if _makes_request(group[0]):
             (eqn,) = group
-            pieces.append((_by_host(eqn), eqn.invars, eqn.outvars))
+            steps.append((_interpret(eqn), eqn.invars, eqn.outvars))
         elif outputs or any(eqn.effects for eqn in group):
-            pieces.append((_compiled(inputs, outputs, group), inputs, outputs))
+            steps.append((_compile(inputs, outputs, group), inputs, outputs))
 
-    def run(read, *values):
+    def run(reader, *values):
         known = dict(zip(arguments, values, strict=True))
         value_of = lambda v: v.val if isinstance(v, core.Literal) else known[v]
-        for piece, inputs, outputs in reversed(pieces):
-            known.update(zip(outputs, piece(read, *map(value_of, inputs)), strict=True))
+        for step, inputs, outputs in reversed(steps):
+            known.update(zip(outputs, step(reader, *map(value_of, inputs)), strict=True))
         return [value_of(v) for v in jaxpr.outvars]
 
     return run
 
 
-def _variables(atoms) -> list:
+def _variables(atoms: Iterable[Any]) -> list[Any]:
     return [v for v in atoms if not isinstance(v, core.Literal)]
 
 
-def _compiled(inputs, outputs, eqns) -> Piece:
-    """Equations in a row as one program."""
+def _compile(inputs: Sequence[Any], outputs: Sequence[Any], eqns: Sequence[core.JaxprEqn]) -> Step:
+    """Compile consecutive equations into one program."""
 
     @jax.jit
     def run(*values):
@@ -142,90 +178,105 @@ def _compiled(inputs, outputs, eqns) -> Piece:
         value_of = lambda v: v.val if isinstance(v, core.Literal) else known[v]
         for eqn in eqns:
             params = eqn.primitive.get_bind_params(eqn.params)
-            found = eqn.primitive.bind(*map(value_of, eqn.invars), **params)
-            found = found if eqn.primitive.multiple_results else [found]
-            known.update(zip(eqn.outvars, found, strict=True))
+            results = eqn.primitive.bind(*map(value_of, eqn.invars), **params)
+            results = results if eqn.primitive.multiple_results else [results]
+            known.update(zip(eqn.outvars, results, strict=True))
         return [value_of(v) for v in outputs]
 
-    return lambda read, *values: run(*values)
+    return lambda reader, *values: run(*values)
 
 
-def close_jaxpr(program) -> Piece:
-    """A traced program with its constants, as a piece for the host to run."""
-    piece, constants = run_on_host(program.jaxpr), program.consts
-    return lambda read, *values: piece(read, *constants, *values)
+def close_jaxpr(program: core.ClosedJaxpr) -> Step:
+    """Return a function that runs a traced program with its constants on the host."""
+    step, constants = run_on_host(program.jaxpr), program.consts
+    return lambda reader, *values: step(reader, *constants, *values)
 
 
-def _by_host(eqn) -> Piece:
-    """An equation that asks for rows, or has a program within that does."""
+def _interpret(eqn: core.JaxprEqn) -> Step:
+    """Return a function that runs an equation which makes a request, or contains one."""
     name = eqn.primitive.name
     if eqn.primitive is total_p:
         request = Request(**eqn.params)
-        return lambda read, *operands: read.total(request, *operands)
+        return lambda reader, *operands: reader.total(request, *operands)
     if eqn.primitive is fold_p:
         request = Request(**eqn.params)
-        return lambda read, *operands: read.fold(request, *operands)
-    if name in HOST:
-        return HOST[name](**eqn.params)
+        return lambda reader, *operands: reader.fold(request, *operands)
+    if name in CONTROL_FLOW:
+        return CONTROL_FLOW[name](**eqn.params)
     for program in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
         if program in eqn.params:  # a call
             return close_jaxpr(eqn.params[program])
-    raise NotImplementedError(f"a stream cannot be summed inside {name!r}: use an array there.")
+    raise NotImplementedError(
+        f"a sum over the rows of a stream cannot be computed inside {name!r}: pass an array "
+        "instead of the stream."
+    )
 
 
 class Request:
-    """A function of rows, from within a program: of a block of them, or of what is carried and a
-    chunk of them."""
+    """The function of a request: of a block of rows, or of a carry and a chunk of rows."""
 
-    def __init__(self, function, block_rows: int | None = None):
+    def __init__(self, function: core.Jaxpr, block_rows: int | None = None) -> None:
         self.block_rows = block_rows
         self.shapes = [v.aval for v in function.outvars]
-        self._piece = run_on_host(function)
+        self._step = run_on_host(function)
 
-    def __call__(self, *values):
-        """The function of its constants and arguments."""
-        return self._piece(None, *values)
+    def __call__(self, *values: jax.Array) -> Sequence[jax.Array]:
+        """Return the function's values for its constants and arguments."""
+        return self._step(None, *values)
 
 
-def _while(cond_jaxpr, body_jaxpr, cond_nconsts, body_nconsts, **_) -> Piece:
+# ---- control flow ------------------------------------------------------------------------------
+
+
+def _while(cond_jaxpr, body_jaxpr, cond_nconsts: int, body_nconsts: int, **_) -> Step:
     condition, body = close_jaxpr(cond_jaxpr), close_jaxpr(body_jaxpr)
 
-    def run(read, *values):
-        of_condition, values = values[:cond_nconsts], values[cond_nconsts:]
-        of_body, carry = values[:body_nconsts], values[body_nconsts:]
-        while condition(read, *of_condition, *carry)[0]:
-            carry = body(read, *of_body, *carry)
+    def run(reader, *values):
+        cond_consts, values = values[:cond_nconsts], values[cond_nconsts:]
+        body_consts, carry = values[:body_nconsts], values[body_nconsts:]
+        while condition(reader, *cond_consts, *carry)[0]:
+            carry = body(reader, *body_consts, *carry)
         return carry
 
     return run
 
 
-def _cond(branches, **_) -> Piece:
-    pieces = [close_jaxpr(branch) for branch in branches]
+def _cond(branches, **_) -> Step:
+    steps = [close_jaxpr(branch) for branch in branches]
 
-    def run(read, index, *values):
-        return pieces[int(np.clip(int(index), 0, len(pieces) - 1))](read, *values)
+    def run(reader, index, *values):
+        return steps[int(np.clip(int(index), 0, len(steps) - 1))](reader, *values)
 
     return run
 
 
-def _scan(jaxpr, length, reverse, num_consts=None, num_carry=None, ft_in=None, **_) -> Piece:
-    if ft_in is not None:  # as JAX says it from 0.12 on
+def _scan(
+    jaxpr,
+    length: int,
+    reverse: bool,
+    num_consts: int | None = None,
+    num_carry: int | None = None,
+    ft_in: Any = None,
+    **_,
+) -> Step:
+    if ft_in is not None:  # JAX 0.12 replaced num_consts and num_carry with ft_in
         num_consts, num_carry = (len(list(part)) for part in ft_in.unpack()[:2])
+    assert num_consts is not None
+    assert num_carry is not None
     body, last = close_jaxpr(jaxpr), num_consts + num_carry
-    at = jax.jit(lambda arrays, i: [array[i] for array in arrays])
+    slice_at = jax.jit(lambda arrays, i: [array[i] for array in arrays])
 
-    def run(read, *values):
+    def run(reader, *values):
         constants, carry, arrays = values[:num_consts], values[num_consts:last], values[last:]
-        rounds = []
+        outputs = []
         for i in reversed(range(length)) if reverse else range(length):
-            found = body(read, *constants, *carry, *at(arrays, i))
-            carry = found[:num_carry]
-            rounds.append(found[num_carry:])
-        rounds = rounds[::-1] if reverse else rounds
-        return [*carry, *map(jnp.stack, zip(*rounds, strict=True))]
+            results = body(reader, *constants, *carry, *slice_at(arrays, i))
+            carry = results[:num_carry]
+            outputs.append(results[num_carry:])
+        outputs = outputs[::-1] if reverse else outputs
+        return [*carry, *map(jnp.stack, zip(*outputs, strict=True))]
 
     return run
 
 
-HOST = {"while": _while, "cond": _cond, "scan": _scan}
+CONTROL_FLOW: dict[str, Callable[..., Step]] = {"while": _while, "cond": _cond, "scan": _scan}

@@ -1,17 +1,18 @@
-"""What may be given as x, and how a program runs on it.
+"""`open_data`: checks whatever is passed as x and returns data on which programs run.
 
-Whatever needs data says `data.compute(function, *operands, **static)`: function gets the rows (see
-`rows.py`) and runs as one program, wherever the rows are. To add a kind of data, add a class with
-this contract and a line in `opened`.
+Functions that need data call `data.compute(function, *operands, **static)`. The function receives
+the rows (see `rows.py`) and runs as one program, wherever the rows are stored. To add a kind of
+data, add a class that fulfills `sources.Data`, and a branch in `open_data`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ..internal import checks, forks
 from . import row_checks, source_checks
@@ -23,21 +24,38 @@ from .sources import Blocks, Data
 from .stream import Stream
 from .stream_passes import StreamData
 
-# A larger NumPy array is read where it is, as a stream of itself, where JAX's copy of it would take
-# the same memory again.
+# A NumPy array of more bytes is read as a stream of itself on CPUs, because a copy of it in JAX
+# would double the memory.
 COPIED_BYTES = 1 << 26
 
 
 def open_data(
-    x, weight=None, *, like=None, devices: Sequence | None = None, beside: Any = None,
-    judge=warn_of_rounded_columns,
-) -> Data:  # fmt: skip
-    """Whatever may be given as x, checked. An array of many rows is spread over `devices`, all
-    local ones by default, unless it was put on a device already, or it or what will be computed
-    `beside` it is traced.
+    x: Any,
+    weight: Any = None,
+    *,
+    like: DTypeLike | None = None,
+    devices: Sequence[jax.Device] | None = None,
+    operands: Any = None,
+    warn_of_columns: Callable[..., None] | None = warn_of_rounded_columns,
+) -> Data:
+    """Check rows of any kind and return them as data on which programs run.
 
-    Whole numbers take the dtype `like`, or JAX's default. `judge` is as for `row_checks.checked`.
-    Raises ValueError for what are not finite rows with weights."""
+    An array of many rows is spread over the devices, unless it was already put on a device or
+    something is traced.
+
+    Args:
+      x: an array (n, d) or anything that NumPy converts to one, or `Blocks`, `Shards` or a
+        `Stream`.
+      weight: row weights (n,), or None if every row counts once.
+      like: the dtype for whole numbers; None for JAX's default.
+      devices: the devices to use; None for all local ones.
+      operands: a pytree of what programs compute together with x. If a leaf of it is traced, x
+        stays in one array.
+      warn_of_columns: see `row_checks.check_rows`.
+
+    Raises:
+      ValueError: if x is not finite rows, or the weights are not valid.
+    """
     forks.refuse()
     source_checks.devices(devices)
     if isinstance(x, Stream | Shards):
@@ -45,42 +63,55 @@ def open_data(
     if isinstance(x, Stream):
         return _open_stream(x, weight, devices, checks.float_dtype(x.survey.dtype, like))
     if isinstance(x, Shards):
-        return shard_rows(x, weight, like, judge)
+        return shard_rows(x, weight, like, warn_of_columns)
     rows_per_block = None
     if isinstance(x, Blocks):
         x, rows_per_block = x.array, checks.whole(x.block_rows, "block_rows", 1)
-    found, dtype = row_checks.check_rows(x, like=like, judge=judge)
-    if not checks.traced(found, weight, beside):
-        if rows_per_block is None and _stays_on_host(found, dtype):
-            return _open_stream(Stream(found), weight, devices, dtype)
-        mesh = None if _place_on_device(found, weight) else spread_over_devices(devices, len(found))
+    rows, dtype = row_checks.check_rows(x, like=like, warn_of_columns=warn_of_columns)
+    if not checks.traced(rows, weight, operands):
+        if rows_per_block is None and _stays_on_host(rows, dtype):
+            return _open_stream(Stream(rows), weight, devices, dtype)
+        mesh = None if _is_committed(rows, weight) else spread_over_devices(devices, len(rows))
         if rows_per_block is None and mesh is not None:
-            return shard_rows(Shards(found, mesh), weight, like, None)
-        return hold_rows(found, weight, dtype, rows_per_block)
-    x = checks.cast(found, "x", dtype)
-    return ArrayData(x, row_checks.weights_of_rows(weight, len(x), dtype), rows_per_block)
+            return shard_rows(Shards(rows, mesh), weight, like, None)
+        return pad_array(rows, weight, dtype, rows_per_block)
+    rows = checks.cast(rows, "x", dtype)
+    return ArrayData(rows, row_checks.weights_of_rows(weight, len(rows), dtype), rows_per_block)
 
 
-def _open_stream(stream: Stream, weight, devices, dtype) -> StreamData:
+def _open_stream(
+    stream: Stream, weight: Any, devices: Sequence[jax.Device] | None, dtype: np.dtype
+) -> StreamData:
     n = stream.survey.n
     weight = row_checks.weights_of_rows(weight, n, dtype)
     weight = None if weight is None else np.asarray(weight)
     return StreamData(stream, weight, dtype, spread_over_devices(devices, n))
 
 
-def _stays_on_host(x, dtype) -> bool:
+def _stays_on_host(x: np.ndarray | jax.Array, dtype: np.dtype) -> bool:
+    """Return whether x is a NumPy array too large to be copied to a CPU device."""
     large = x.size * np.dtype(dtype).itemsize > COPIED_BYTES
     return large and isinstance(x, np.ndarray) and jax.default_backend() == "cpu"
 
 
-def _place_on_device(*arrays) -> bool:
-    """Whether somebody put one of them on a device."""
+def _is_committed(*arrays: Any) -> bool:
+    """Return whether the user put any of the arrays on a particular device."""
     return any(isinstance(array, jax.Array) and array.committed for array in arrays)
 
 
-def hold_rows(x, weight, dtype, rows_per_block=None) -> ArrayData:
-    """An array with rows of weight 0 at its end, so that nearby n share a program (see `bucket`).
-    One on several devices stays as it is."""
+def pad_array(
+    x: np.ndarray | jax.Array, weight: Any, dtype: np.dtype, rows_per_block: int | None = None
+) -> ArrayData:
+    """Return an array padded with rows of weight 0, so that nearby n share a program.
+
+    See `rows.bucket`. An array on several devices is not padded.
+
+    Args:
+      x: rows (n, d).
+      weight: row weights (n,), or None if every row counts once.
+      dtype: the dtype in which programs compute.
+      rows_per_block: the number of rows in a block, or None to let each sum choose.
+    """
     n, d = x.shape
     weight = row_checks.weights_of_rows(weight, n, dtype)
     if n > BUCKETED_ROWS or (isinstance(x, jax.Array) and len(x.devices()) > 1):
@@ -90,5 +121,6 @@ def hold_rows(x, weight, dtype, rows_per_block=None) -> ArrayData:
     rows[:n] = checks.narrow(np.asarray(x), "x", dtype)
     rows[n:] = rows[0]
     counts[:n] = 1 if weight is None else weight
-    device = next(iter(x.devices())) if _place_on_device(x) else None
-    return ArrayData(*jax.device_put((rows, counts), device), rows_per_block, size - n)
+    device = next(iter(x.devices())) if isinstance(x, jax.Array) and x.committed else None
+    padded, padded_weight = jax.device_put((rows, counts), device)
+    return ArrayData(padded, padded_weight, rows_per_block, padding=size - n)

@@ -1,39 +1,43 @@
-"""The covariance of the rows that do not lie far from all others.
+"""A robust covariance: that of the rows which are not far from all others.
 
-The default prior and the starts are made from the data's covariance. One typing error can make
-that as large as it likes, so rows far from the rest are left out of it.
+The default prior and the starts are computed from the data's covariance. A single typing error can
+make the ordinary covariance arbitrarily large, so rows far from the others are left out of it.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ..internal.trees import where
 from ..numerics import lapack
 from ..numerics.products import matmul
 from ..numerics.triangular import inverse
+from .rows import SummableRows
 
-# Standard deviations beyond √d. A row of a Gaussian lies t of them beyond with probability under
-# exp(−t²/2) (Laurent & Massart 2000, lemma 1). Rows beyond the first bound do not define the core
-# of the data; rows beyond the second one, measured from the core, are far away.
+# Bounds on the distance from the mean, in standard deviations beyond √d. A row drawn from a
+# Gaussian lies t of them beyond √d with probability less than exp(−t²/2) (Laurent & Massart 2000,
+# lemma 1). Rows beyond CORE do not belong to the core of the data. Rows beyond FAR, measured from
+# the core, are far.
 CORE, FAR = 5.0, 10.0
 MOST_PASSES = 30
 ROWS_PER_BLOCK = 4096
 
 
 class Moments(NamedTuple):
-    """The weight of some rows, their mean (d,) and their covariance (d, d)."""
+    """The total weight () of some rows, their mean (d,) and their covariance (d, d)."""
 
-    mass: Any
-    mean: Any
-    covariance: Any
+    mass: jax.Array
+    mean: jax.Array
+    covariance: jax.Array
 
 
-def moments(rows, inside=None) -> Moments:
-    """The moments of `rows`, or of those for which inside(x (d, b)) -> (b,) holds."""
+def moments(rows: SummableRows, inside: Callable[[jax.Array], jax.Array] | None = None) -> Moments:
+    """Return the moments of all rows, or of those for which inside(x (d, b)) -> (b,) is true."""
 
     def block(x, weight):
         counts = weight if inside is None else jnp.where(inside(x), weight, 0)
@@ -46,124 +50,154 @@ def moments(rows, inside=None) -> Moments:
 
 
 class Ellipsoid(NamedTuple):
-    """The points x with |W (x − c)|² ≤ limit, W (d, d) being `factor` and c (d,) the center."""
+    """The points x with |W (x − c)|² ≤ limit, where W (d, d) is `factor` and c (d,) is `center`."""
 
-    center: Any
-    factor: Any
-    limit: Any
+    center: jax.Array
+    factor: jax.Array
+    limit: jax.Array
 
-    def moments(self, rows) -> Moments:
-        """The moments of the rows inside, the mean being that from the center."""
+    def moments(self, rows: SummableRows) -> Moments:
+        """Return the moments of the rows inside; the mean is relative to the center."""
         inside = lambda x: jnp.sum(matmul(self.factor, x) ** 2, axis=0) <= self.limit
         return moments(rows.about(rows.center + self.center), inside)
 
 
 class _Trimming(NamedTuple):
-    """Where the trimming is: the moments `kept` of the rows inside the last `ellipsoid`, those of
-    all rows, and the smallest variance () of a feature given those before it, among all rows."""
+    """The state of the trimming loop.
 
-    passes: Any
+    Attributes:
+      passes: the number of passes so far.
+      ellipsoid: the ellipsoid of the last pass.
+      factor: W (d, d) that whitens the rows inside it.
+      kept: their moments.
+      whole: the moments of all rows.
+      least: the smallest conditional variance () of all rows, see `_whitening`.
+      settled: whether the core no longer changes.
+      finished: whether the loop ends.
+    """
+
+    passes: jax.Array
     ellipsoid: Ellipsoid
-    factor: Any
+    factor: jax.Array
     kept: Moments
     whole: Moments
-    least: Any
-    settled: Any
-    finished: Any
+    least: jax.Array
+    settled: jax.Array
+    finished: jax.Array
 
 
 def _whitening(covariance: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """W (d, d) with W S Wᵀ near I, and the smallest variance () of a feature given those before
-    it, as a share of its own. A direction without variance is given that of rounding."""
+    """Return W (d, d) with W S Wᵀ near I, and the smallest conditional variance ().
+
+    The conditional variance of a feature given those before it is a fraction of the feature's own
+    variance. In directions without variance, the variance is that of rounding.
+    """
     d = len(covariance)
     variance = jnp.diagonal(covariance)
     scale = jnp.sqrt(jnp.where(variance > 0, variance, 1))
     correlation = covariance / (scale[:, None] * scale[None, :])
-    even = correlation + _rounding(covariance) * jnp.eye(d, dtype=covariance.dtype)
-    root = lapack.cholesky(even[None])
+    regularized = correlation + _rounding(covariance) * jnp.eye(d, dtype=covariance.dtype)
+    root = lapack.cholesky(regularized[None])
     return inverse(root, often=False)[0] / scale[None], jnp.min(jnp.diagonal(root[0])) ** 2
 
 
-def _rounding(covariance: jax.Array) -> jax.Array:
-    """What rounding leaves of a variance of 1 that the other features explain."""
+def _rounding(covariance: jax.Array) -> np.floating:
+    """Return what rounding leaves of a variance of 1 that the other features explain."""
     return 16 * len(covariance) * jnp.finfo(covariance.dtype).eps
 
 
 @jax.custom_jvp
-def robust_covariance(rows) -> jax.Array:
-    """The weighted covariance (d, d) of the `rows` that are not far from all others, divided by
-    their weight. Where none is far, it is that of all rows.
+def robust_covariance(rows: SummableRows) -> jax.Array:
+    """Return the weighted covariance (d, d) of the rows that are not far from all others.
 
-    The core of the data is found by leaving out the rows more than √d + 5 standard deviations from
-    the mean, again and again until none is left to leave out. A row is far if it lies more than
-    √d + 10 standard deviations of the core from the core's mean. So the covariance follows every
-    affine map of the data, does not depend on any number of components, and is bounded however far
-    a few rows lie; rows that make up a share of more than 1/(√d + 5)² are never far. Where
-    the others would have no variance in some direction (a column that is constant but for a few
-    rows), no row is left out.
+    It is divided by the total weight of those rows. If no row is far, it is the covariance of all
+    rows.
 
-    `rows` are in coordinates near their mean. Works under jit and vmap, and for every kind of rows.
-    (Repeated trimming by Mahalanobis distance: Gnanadesikan & Kettenring 1972, Biometrics 28, sec.
-    3; the second bound, as the reweighting of Rousseeuw & Van Driessen 1999, Technometrics 41.)
+    To find the core of the data, rows more than √d + 5 standard deviations from the mean are left
+    out, again and again until no row is left out. A row is far if it lies more than √d + 10
+    standard deviations of the core from the core's mean. So the covariance is equivariant under
+    affine maps of the data, does not depend on a number of components, and stays bounded however
+    far a few rows lie. Rows that make up more than a fraction 1/(√d + 5)² of the weight are never
+    far. No row is left out if the others would have no variance in some direction (a column that is
+    constant except for a few rows).
+
+    The rows are in coordinates with their origin near the mean. The function works under jit and
+    vmap, and for every kind of rows.
+
+    References: repeated trimming by Mahalanobis distance is by Gnanadesikan & Kettenring 1972,
+    Biometrics 28, sec. 3. The second bound is like the reweighting of Rousseeuw & Van Driessen
+    1999, Technometrics 41.
     """
     return trim(rows)[0]
 
 
-def trim(rows) -> tuple[jax.Array, Ellipsoid]:
-    """`robust_covariance`, and the ellipsoid inside which rows count."""
+def trim(rows: SummableRows) -> tuple[jax.Array, Ellipsoid]:
+    """Return `robust_covariance`, and the ellipsoid that contains the rows it is computed from."""
     d, dtype = len(rows.center), rows.center.dtype
     core, far = (jnp.asarray(d**0.5 + bound, dtype) ** 2 for bound in (CORE, FAR))
 
-    def unfinished(loop: _Trimming):
+    def unfinished(loop: _Trimming) -> jax.Array:
         return ~loop.finished & (loop.passes < MOST_PASSES)
 
-    def trim(loop: _Trimming) -> _Trimming:
+    def trim_again(loop: _Trimming) -> _Trimming:
         first = loop.passes == 0
         limit = jnp.where(loop.settled, far, core)
         ellipsoid = Ellipsoid(loop.kept.mean, loop.factor, limit)
-        about = ellipsoid.moments(rows)
-        found = about._replace(mean=ellipsoid.center + about.mean)
-        whole = where(first, found, loop.whole)
-        factor, least = _whitening(found.covariance)
+        about_center = ellipsoid.moments(rows)
+        inside = about_center._replace(mean=ellipsoid.center + about_center.mean)
+        whole = where(first, inside, loop.whole)
+        factor, least = _whitening(inside.covariance)
         least_of_all = jnp.where(first, least, loop.least)
-        # The sums of the same rows are the same to the last bit.
-        all_inside, same = found.mass == whole.mass, found.mass == loop.kept.mass
-        flat = _flat(found, whole) | ((least <= 2 * tiny) & (least_of_all > 2 * tiny))
-        ends = (loop.settled | flat | (loop.passes == 1) & all_inside) & ~first
-        last = where(ends & (flat | all_inside), (whole, everything), (found, ellipsoid))
-        settled = ~first & (same | (loop.passes == MOST_PASSES - 2))
-        kept, ellipsoid = last
+        # Sums over the same rows are equal to the last bit.
+        all_inside, same = inside.mass == whole.mass, inside.mass == loop.kept.mass
+        flat = _is_flat(inside, whole) | ((least <= 2 * tiny) & (least_of_all > 2 * tiny))
+        finished = (loop.settled | flat | (loop.passes == 1) & all_inside) & ~first
+        keep_all = finished & (flat | all_inside)
+        kept, ellipsoid = where(keep_all, (whole, everything), (inside, ellipsoid))
         return _Trimming(
-            loop.passes + 1, ellipsoid, factor, kept, whole, least_of_all, settled, ends
+            passes=loop.passes + 1,
+            ellipsoid=ellipsoid,
+            factor=factor,
+            kept=kept,
+            whole=whole,
+            least=least_of_all,
+            settled=~first & (same | (loop.passes == MOST_PASSES - 2)),
+            finished=finished,
         )
 
-    nothing = Moments(*(jnp.zeros(shape, dtype) for shape in ((), (d,), (d, d))))
-    tiny = _rounding(nothing.covariance)
-    no = jnp.array(False)
-    # Without a factor all rows are inside, as in the first pass.
-    everything = Ellipsoid(nothing.mean, nothing.covariance, far)
+    zeros = Moments(*(jnp.zeros(shape, dtype) for shape in ((), (d,), (d, d))))
+    tiny = _rounding(zeros.covariance)
+    # With a factor of zeros all rows are inside, as in the first pass.
+    everything = Ellipsoid(zeros.mean, zeros.covariance, far)
     begin = _Trimming(
-        jnp.int32(0), everything, nothing.covariance, nothing, nothing, nothing.mass, no, no
+        passes=jnp.int32(0),
+        ellipsoid=everything,
+        factor=zeros.covariance,
+        kept=zeros,
+        whole=zeros,
+        least=zeros.mass,
+        settled=jnp.array(False),
+        finished=jnp.array(False),
     )
-    end = jax.lax.while_loop(unfinished, trim, begin)
+    end = jax.lax.while_loop(unfinished, trim_again, begin)
     return end.kept.covariance, end.ellipsoid
 
 
 @robust_covariance.defjvp
 def _(primals, tangents):
-    """Which rows are far does not change with their values, but at single points."""
+    """Differentiate with the ellipsoid fixed: almost everywhere the same rows stay inside."""
     covariance, ellipsoid = trim(*primals)
     of_inside = lambda rows: ellipsoid.moments(rows).covariance
     return covariance, jax.jvp(of_inside, primals, tangents)[1]
 
 
-def covariance_of(rows) -> jax.Array:
-    """`robust_covariance` of rows in any coordinates."""
+def covariance_of(rows: SummableRows) -> jax.Array:
+    """Return `robust_covariance` of rows in any coordinates."""
     return robust_covariance(rows.about_mean())
 
 
-def _flat(some: Moments, whole: Moments) -> jax.Array:
-    """Whether some feature has no variance among these rows, and has one among all."""
+def _is_flat(some: Moments, whole: Moments) -> jax.Array:
+    """Return whether a feature has no variance among some rows, but has variance among all."""
     eps = jnp.finfo(some.covariance.dtype).eps
     ratio = jnp.diagonal(some.covariance) / jnp.diagonal(whole.covariance)
-    return jnp.any(ratio <= (100 * eps) ** 2)  # of a constant feature it is NaN
+    return jnp.any(ratio <= (100 * eps) ** 2)  # the ratio of a constant feature is NaN

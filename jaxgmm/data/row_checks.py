@@ -1,193 +1,216 @@
-"""The front door for rows, and for what comes with each of them: continues `checks.py`."""
+"""Validation of rows, and of arguments with a value for each row, such as weights and labels.
+
+The functions raise ValueError with a message that says what to do. Values are checked only where
+there are values: of a tracer, only the shape and the dtype are checked.
+"""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ..internal import checks
 from .column_precision import warn_of_rounded_columns
-from .sources import Source
+from .sources import RowsAndWeights, Source
 
 ROWS_AT_A_TIME = 1 << 16
 
 
 def first_bad_row(x: np.ndarray | jax.Array) -> int | None:
-    """The first row with a NaN or an infinity, or None."""
+    """Return the index of the first row with a NaN or an infinity, or None."""
     x = np.asarray(x)
     for start in range(0, len(x), ROWS_AT_A_TIME):
-        good = np.isfinite(x[start : start + ROWS_AT_A_TIME]).all(axis=1)
-        if not good.all():
-            return start + int(np.argmin(good))
+        finite = np.isfinite(x[start : start + ROWS_AT_A_TIME]).all(axis=1)
+        if not finite.all():
+            return start + int(np.argmin(finite))
     return None
 
 
 def check_rows(
-    x, *, like=None, judge=warn_of_rounded_columns
+    x: Any,
+    *,
+    like: DTypeLike | None = None,
+    warn_of_columns: Callable[..., None] | None = warn_of_rounded_columns,
 ) -> tuple[np.ndarray | jax.Array, np.dtype]:
-    """x as a finite (n, d) array, and the dtype it is computed in.
+    """Check an array of rows; return it as (n, d) together with the dtype to compute in.
 
-    Raises ValueError for anything else. `judge`, a function of both, warns where the dtype cannot
-    hold x; None is for callers that judge by a mixture (see `resolution.py`), or not at all.
+    Args:
+      x: anything that NumPy converts to an array (n, d) of finite numbers.
+      like: the dtype for whole numbers; None for JAX's default.
+      warn_of_columns: a function of the array and the dtype, which warns if the dtype cannot
+        represent the columns. None is for callers that warn about a mixture instead (see
+        `mixture/component_precision.py`), or do not warn.
     """
     if isinstance(x, Source):
-        raise ValueError(f"x is {type(x).__name__}(…), and this needs an array (n, d).")
-    found = checks.array(x, "x")
-    if found.ndim == 1:
         raise ValueError(
-            f"x has shape {found.shape}: rows and columns are needed. For one feature pass "
+            f"x is a {type(x).__name__}, and this function needs an array: pass rows (n, d)."
+        )
+    rows = checks.array(x, "x")
+    if rows.ndim == 1:
+        raise ValueError(
+            f"x has shape {rows.shape}, and rows and columns are needed: for one feature pass "
             "x[:, None], for one row x[None, :]."
         )
-    if found.ndim != 2:
-        raise ValueError(f"x has shape {found.shape}: pass (n, d), n rows of d features.")
-    if 0 in found.shape:
-        what = "rows" if found.shape[0] == 0 else "columns"
-        raise ValueError(f"x has shape {found.shape}: it has no {what}.")
-    dtype = checks.float_dtype(found.dtype, like)
-    if not checks.traced(found):
-        if jnp.issubdtype(found.dtype, jnp.floating):
-            bad = first_bad_row(found)
+    if rows.ndim != 2:
+        raise ValueError(f"x has shape {rows.shape}: pass (n, d), n rows of d features.")
+    if 0 in rows.shape:
+        what = "rows" if rows.shape[0] == 0 else "columns"
+        raise ValueError(f"x has shape {rows.shape}, that is, no {what}: pass at least one.")
+    dtype = checks.float_dtype(rows.dtype, like)
+    if not checks.traced(rows):
+        if jnp.issubdtype(rows.dtype, jnp.floating):
+            bad = first_bad_row(rows)
             if bad is not None:
                 raise ValueError(
-                    f"row {bad} of x holds NaN or infinity: drop or fill such rows (missing values "
-                    "are not supported yet)."
+                    f"row {bad} of x contains NaN or infinity: drop or fill such rows (missing "
+                    "values are not supported yet)."
                 )
-        if judge is not None:
-            judge(found, dtype)
-    return found, dtype
+        if warn_of_columns is not None:
+            warn_of_columns(rows, dtype)
+    return rows, dtype
 
 
-def data(x, *, like=None, judge=warn_of_rounded_columns) -> jax.Array:
-    """x as a finite (n, d) array in the dtype it is computed in. Raises ValueError as `checked`,
-    and for numbers that do not fit the dtype."""
-    found, dtype = check_rows(x, like=like, judge=judge)
-    return checks.cast(found, "x", dtype)
+def data(
+    x: Any,
+    *,
+    like: DTypeLike | None = None,
+    warn_of_columns: Callable[..., None] | None = warn_of_rounded_columns,
+) -> jax.Array:
+    """Check an array of rows as `check_rows` does; return it as (n, d) in the dtype to compute in.
+
+    Numbers that do not fit that dtype raise ValueError as well.
+    """
+    rows, dtype = check_rows(x, like=like, warn_of_columns=warn_of_columns)
+    return checks.cast(rows, "x", dtype)
 
 
-def weights_of_rows(weight, n: int, dtype) -> jax.Array | None:
-    """Row weights as (n,), or None for all ones. Raises ValueError for anything else."""
+def weights_of_rows(weight: Any, n: int, dtype: DTypeLike) -> jax.Array | None:
+    """Check row weights and return them as (n,), or None if every row counts once."""
     if weight is None:
         return None
-    found = checks.array(weight, "weight")
-    if found.shape != (n,):
-        raise ValueError(f"weight has shape {found.shape}: x has {n} rows, so pass shape ({n},).")
-    if not checks.traced(found):
-        values = np.asarray(found)
+    weights = checks.array(weight, "weight")
+    if weights.shape != (n,):
+        raise ValueError(f"weight has shape {weights.shape}: x has {n} rows, so pass shape ({n},).")
+    if not checks.traced(weights):
+        values = np.asarray(weights)
         if not np.isfinite(values).all() or (values < 0).any():
             bad = int(np.argmax(~(np.isfinite(values) & (values >= 0))))
             raise ValueError(
-                f"weight[{bad}] is {values[bad]}: row weights are finite and not negative."
+                f"weight[{bad}] is {values[bad]}: row weights must be finite and not negative."
             )
         if not values.any():
-            raise ValueError("all row weights are zero: give some row a positive weight.")
-    return checks.cast(found, "weight", dtype)
+            raise ValueError("all row weights are zero: give at least one row a positive weight.")
+    return checks.cast(weights, "weight", dtype)
 
 
-def weights_count_rows(weight) -> None:
-    """Warns of row weights that sum to no more than 1: shares, as of a normalized histogram."""
+def weights_count_rows(weight: Any) -> None:
+    """Warn if row weights sum to at most 1, such as the fractions of a normalized histogram."""
     if weight is None or checks.traced(weight) or len(weight) == 1:
         return
     total = np.sum(np.asarray(weight), dtype=np.float64)
     if total <= 1 + 1e-3:
         warnings.warn(
             f"the row weights sum to {total:.4g}, but they count rows: the prior outweighs such "
-            "rows, and BIC takes them for a single one. Multiply the weights by the number of rows "
-            "observed.",
+            "rows, and BIC treats them as a single row. Multiply the weights by the number of "
+            "observed rows.",
             UserWarning,
             stacklevel=3,
         )
 
 
 def squares_fit(x: jax.Array) -> None:
-    """The numbers in x are of a size whose squares, summed, stay in the range of their dtype."""
+    """Check that sums of squares of the numbers in x (n, d) stay in the range of their dtype."""
     if not checks.traced(x):
-        values = np.asarray(x)  # NumPy: inside a trace a jnp call would give a tracer
+        values = np.asarray(x)  # not jnp, which inside a trace would return a tracer
         extent_fits(values.min(axis=0), values.max(axis=0))
 
 
-def folds(value, n: int) -> int:
-    """A number of folds that n rows can be dealt to; 0 for none."""
+def folds(value: Any, n: int) -> int:
+    """Check and return a number of cross-validation folds of n rows; 0 for no cross-validation."""
     value = checks.whole(value, "folds", 0)
     if value == 1 or value > n:
-        raise ValueError(f"folds is {value}: give 0, or 2 to {n} (the number of rows).")
+        raise ValueError(f"folds is {value}: pass 0, or 2 to {n} (the number of rows).")
     return value
 
 
 def same_features(mixture_features: int, columns: int) -> None:
-    """x has as many columns as the mixture has features."""
+    """Check that x has as many columns as the mixture has features."""
     if columns != mixture_features:
         raise ValueError(
-            f"x has {columns} columns and the mixture {mixture_features} features: pass the "
-            "features that the mixture was made for, in their order."
+            f"x has {columns} columns and the mixture {mixture_features} features: pass the same "
+            "features that the mixture was fitted to, in the same order."
         )
 
 
-def distinct_rows(x, weight, most: int) -> int:
-    """How many distinct rows of positive weight there are, up to `most`."""
+def distinct_rows(x: np.ndarray | jax.Array, weight: Any, most: int) -> int:
+    """Return the number of distinct rows of positive weight, but at most `most`."""
     return distinct_in([(x, weight)], most)
 
 
-def enough_distinct_rows(x: jax.Array, weight, k: int) -> None:
-    """At least k distinct rows of positive weight."""
+def enough_distinct_rows(x: np.ndarray | jax.Array, weight: Any, k: int) -> None:
+    """Check that there are at least k distinct rows of positive weight."""
     if not checks.traced(x, weight):
         enough_distinct_in([(x, weight)], k)
 
 
-def responsibilities_of_rows(responsibilities, n: int, dtype) -> jax.Array:
-    """Responsibilities as (n, k): finite, not negative. Raises ValueError for anything else."""
-    found = checks.array(responsibilities, "responsibilities")
-    if found.ndim != 2 or found.shape[0] != n or found.shape[1] < 1:
+def responsibilities_of_rows(responsibilities: Any, n: int, dtype: DTypeLike) -> jax.Array:
+    """Check responsibilities, which are finite and not negative, and return them as (n, k)."""
+    array = checks.array(responsibilities, "responsibilities")
+    if array.ndim != 2 or array.shape[0] != n or array.shape[1] < 1:
         raise ValueError(
-            f"responsibilities have shape {found.shape}: pass (n, k), here {n} rows and a column "
+            f"responsibilities have shape {array.shape}: pass (n, k), here {n} rows and a column "
             "for each component."
         )
-    if not checks.traced(found):
-        values = np.asarray(found)
+    if not checks.traced(array):
+        values = np.asarray(array)
         good = np.isfinite(values).all(axis=1) & (values >= 0).all(axis=1)
         if not good.all():
             raise ValueError(
-                f"row {int(np.argmin(good))} of the responsibilities holds a negative number, NaN "
-                "or infinity: responsibilities are shares between 0 and 1."
+                f"row {int(np.argmin(good))} of the responsibilities contains a negative number, "
+                "NaN or infinity: responsibilities are between 0 and 1."
             )
-    return checks.cast(found, "responsibilities", dtype)
+    return checks.cast(array, "responsibilities", dtype)
 
 
 def same_components(k: int, responsibilities: jax.Array) -> None:
-    """The responsibilities have a column for each of the mixture's k components."""
+    """Check that responsibilities have a column for each of the mixture's k components."""
     if responsibilities.shape[1] != k:
         raise ValueError(
-            f"responsibilities have {responsibilities.shape[1]} columns, and the mixture has {k} "
-            "components."
+            f"responsibilities have {responsibilities.shape[1]} columns and the mixture {k} "
+            "components: pass a column for each component."
         )
 
 
-def labels_of_rows(labels, n: int, n_components: int | None) -> tuple[jax.Array, int]:
-    """Labels 0 … k−1 as (n,) integers, and k. Raises ValueError for anything else."""
-    found = checks.array(labels, "labels")
-    if found.shape != (n,):
-        raise ValueError(f"labels has shape {found.shape}: x has {n} rows, so pass shape ({n},).")
+def labels_of_rows(labels: Any, n: int, n_components: int | None) -> tuple[jax.Array, int]:
+    """Check labels 0 … k−1 and return them as integers (n,), together with k."""
+    array = checks.array(labels, "labels")
+    if array.shape != (n,):
+        raise ValueError(f"labels has shape {array.shape}: x has {n} rows, so pass shape ({n},).")
     if n_components is None:
-        if checks.traced(found):
-            raise ValueError("n_components is needed where labels are traced.")
-        n_components = max(int(np.max(np.asarray(found))) + 1, 1)
+        if checks.traced(array):
+            raise ValueError("the labels are traced: pass n_components as well.")
+        n_components = max(int(np.max(np.asarray(array))) + 1, 1)
     k = checks.whole(n_components, "n_components", 1)
-    if not checks.traced(found):
-        values = np.asarray(found)
+    if not checks.traced(array):
+        values = np.asarray(array)
         bad = ~((values == np.floor(values)) & (values >= 0) & (values < k))
         if bad.any():
             first = int(np.argmax(bad))
             raise ValueError(
-                f"labels[{first}] is {values[first]}: with {k} components, labels are the whole "
-                f"numbers 0 to {k - 1}."
+                f"labels[{first}] is {values[first]}: labels of {k} components must be whole "
+                f"numbers from 0 to {k - 1}."
             )
-    return jnp.asarray(found).astype(jnp.int32), k
+    return jnp.asarray(array).astype(jnp.int32), k
 
 
 def extent_fits(low: np.ndarray, high: np.ndarray) -> None:
-    """Features that run from `low` to `high` (d,) have squares in the range of their dtype."""
+    """Check that squares of features between `low` and `high` (d,) stay in their dtype's range."""
     limits = np.finfo(low.dtype)
     most, least = float(limits.max) ** 0.5 * 1e-3, float(limits.tiny) ** 0.5 * 1e3
     extent = high.astype(np.float64) - low
@@ -195,14 +218,16 @@ def extent_fits(low: np.ndarray, high: np.ndarray) -> None:
     if bad.any():
         column = int(np.argmax(bad))
         raise ValueError(
-            f"column {column} of x runs from {low[column]:.3g} to {high[column]:.3g}: its squares "
-            f"leave the range of {low.dtype}. Rescale it."
+            f"column {column} of x runs from {low[column]:.3g} to {high[column]:.3g}, and squares "
+            f"of such numbers leave the range of {low.dtype}. Rescale the column."
         )
 
 
-def distinct_in(pieces, most: int) -> int:
-    """How many distinct rows of positive weight there are in pieces (x, weight), up to `most`;
-    looks no further than it must."""
+def distinct_in(pieces: Iterable[RowsAndWeights], most: int) -> int:
+    """Return the number of distinct rows of positive weight in all pieces, but at most `most`.
+
+    No more rows than necessary are read.
+    """
     seen = None
     for x, weight in pieces:
         rows = np.asarray(x)
@@ -215,14 +240,15 @@ def distinct_in(pieces, most: int) -> int:
             start, size = start + size, min(4 * size, ROWS_AT_A_TIME)
         if len(seen) >= most:
             return most
+    assert seen is not None  # there is at least one piece
     return len(seen)
 
 
-def enough_distinct_in(pieces, k: int) -> None:
-    """At least k distinct rows of positive weight in pieces (x, weight)."""
-    found = distinct_in(pieces, k)
-    if found < k:
+def enough_distinct_in(pieces: Iterable[RowsAndWeights], k: int) -> None:
+    """Check that there are at least k distinct rows of positive weight in all pieces."""
+    count = distinct_in(pieces, k)
+    if count < k:
         raise ValueError(
-            f"{k} components need {k} distinct rows, and x has {found} (of positive weight): use "
+            f"{k} components need {k} distinct rows, and x has {count} (of positive weight): use "
             "fewer components."
         )

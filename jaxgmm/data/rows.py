@@ -45,7 +45,7 @@ class SummableRows(Protocol):
         """Return the same rows in coordinates with their origin at `center` (d,)."""
 
     def about_mean(self) -> SummableRows:
-        """Return the same rows in coordinates with their origin near the weighted mean."""
+        """Return the same rows in coordinates with their origin near their mean."""
 
     def detail(self) -> jax.Array:
         """Return the resolution (d,) of each feature in units of eps, see `finest_detail`."""
@@ -147,9 +147,7 @@ class Rows:
     n_rows: int | None = dataclasses.field(default=None, metadata={"static": True})
 
     @classmethod
-    def of(
-        cls, x: jax.Array, weight: jax.Array | None, rows_per_block: int | None = None
-    ) -> Rows:
+    def of(cls, x: jax.Array, weight: jax.Array | None, rows_per_block: int | None = None) -> Rows:
         """Wrap an array, in its own coordinates."""
         return cls(x, weight, jnp.zeros(x.shape[1], x.dtype), rows_per_block)
 

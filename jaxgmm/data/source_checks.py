@@ -1,79 +1,81 @@
-"""The front door for rows in blocks, on devices, or from disk: continues `checks.py`."""
+"""Validation of rows in blocks, on devices, or read from disk; see also `row_checks.py`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ..internal import checks
 from . import row_checks
 
 
-def iterable(given) -> None:
-    """What a stream's source gave can be iterated over."""
-    if not hasattr(given, "__iter__"):
+def iterable(blocks: Any) -> None:
+    """Check that what a stream's source returned can be iterated over."""
+    if not hasattr(blocks, "__iter__"):
         raise ValueError(
-            f"the stream's source gave a {type(given).__name__}: it must give an iterable of "
+            f"the stream's source gave a {type(blocks).__name__}: it must return an iterable of "
             "blocks (n_i, d)."
         )
 
 
-def stream(source, block_rows) -> None:
-    """A source that can be read more than once."""
+def stream(source: Any, block_rows: Any) -> None:
+    """Check that a stream's source can be read more than once."""
     checks.whole(block_rows, "block_rows", 1)
     if hasattr(source, "__next__"):  # an iterator, such as a generator
         raise ValueError(
-            "the stream's source is an iterator, which can be read only once, and a fit makes many "
-            "passes: pass the function that makes it, e.g. Stream(read_blocks) and not "
+            "the stream's source is an iterator, which can be read only once, but a fit makes many "
+            "passes: pass the function that returns the iterator, e.g. Stream(read_blocks) and not "
             "Stream(read_blocks())."
         )
     if not callable(source) and not hasattr(source, "shape"):
         iterable(source)
 
 
-def block(found: np.ndarray, number: int, d: int | None) -> None:
-    """A block (n_i, d) of a stream."""
-    if found.ndim != 2:
+def block(array: np.ndarray, number: int, d: int | None) -> None:
+    """Check that a block of a stream is (n_i, d)."""
+    if array.ndim != 2:
         raise ValueError(
-            f"block {number} of the stream has shape {found.shape}: pass (n_i, d), rows of d "
+            f"block {number} of the stream has shape {array.shape}: pass (n_i, d), rows of d "
             "features."
         )
-    if 0 in found.shape:
+    if 0 in array.shape:
         raise ValueError(
-            f"block {number} of the stream has shape {found.shape}: it is empty. Leave such blocks "
-            "out."
+            f"block {number} of the stream has shape {array.shape} and is empty: leave out such "
+            "blocks."
         )
-    if found.shape[1] != d:
+    if array.shape[1] != d:
         raise ValueError(
-            f"block {number} of the stream has {found.shape[1]} columns, those before it {d}: give "
-            "every block the same features."
+            f"block {number} of the stream has {array.shape[1]} columns, and the blocks before it "
+            f"have {d}: pass the same features in every block."
         )
 
 
-def finite_block(found: np.ndarray, number: int, first: int) -> None:
-    """A block of numbers; `first` is its first row's place in the stream."""
-    bad = row_checks.first_bad_row(found)
+def finite_block(array: np.ndarray, number: int, first: int) -> None:
+    """Check that a block is finite; `first` is the position of its first row in the stream."""
+    bad = row_checks.first_bad_row(array)
     if bad is not None:
         raise ValueError(
-            f"row {bad} of block {number} of the stream (row {first + bad} of all) holds NaN or "
+            f"row {bad} of block {number} of the stream (row {first + bad} of all) contains NaN or "
             "infinity: drop or fill such rows (missing values are not supported yet)."
         )
 
 
-def same_rows_again(found: int, n: int) -> None:
-    """A pass gave as many rows as the first one."""
-    if found != n:
+def same_rows_again(count: int, n: int) -> None:
+    """Check that a pass has read as many rows as the first one."""
+    if count != n:
         raise ValueError(
-            f"the stream gave {found} rows on this pass and {n} on the first: its source must give "
-            "the same rows every time. One that returns the same generator again is exhausted: "
-            "make a new one in each call."
+            f"the stream gave {count} rows on this pass and {n} on the first: its source must "
+            "yield the same rows every time. A generator can be read only once, so a function must "
+            "return a new one in each call."
         )
 
 
-def on_host(operands) -> None:
-    """No tracers: the host is to read."""
+def on_host(operands: Any) -> None:
+    """Check that nothing is traced, so that the host can read a stream."""
     if checks.traced(operands):
         raise ValueError(
             "a stream is read by the host, pass after pass: call this outside jit and vmap. Its "
@@ -81,18 +83,18 @@ def on_host(operands) -> None:
         )
 
 
-def untraced_rows(rows, name: str) -> None:
-    """Rows or weights that the host can lay out."""
+def untraced_rows(rows: Any, name: str) -> None:
+    """Check that rows or weights are not traced, so that the host can arrange them."""
     if checks.traced(rows):
         raise ValueError(
-            f"{name} is traced, and the host lays out the rows and weights of Shards and of a "
+            f"{name} is traced, but the host arranges the rows and weights of Shards and of a "
             "Stream: pass an array (n, d) under jit, vmap, and for derivatives with respect to "
             "rows or weights."
         )
 
 
-def shape_of_rows(shape) -> tuple[int, int]:
-    """(n, d), as a function that reads rows needs it beside itself."""
+def shape_of_rows(shape: Any) -> tuple[int, int]:
+    """Check and return the shape (n, d), which accompanies a function that reads rows."""
     if shape is None or len(shape) != 2:
         raise ValueError(
             f"shape is {shape}: a function that reads rows needs Shards(…, shape=(n, d))."
@@ -100,66 +102,66 @@ def shape_of_rows(shape) -> tuple[int, int]:
     return checks.whole(shape[0], "shape[0]", 1), checks.whole(shape[1], "shape[1]", 1)
 
 
-def plain(found, dtype) -> np.ndarray:
-    """What a function that reads rows returned, without masked entries, as an array."""
-    checks.unmasked(found, "what the function that reads rows returned")
-    return np.asarray(found, dtype)
+def plain(rows: Any, dtype: DTypeLike) -> np.ndarray:
+    """Return what a function that reads rows returned as an array; check for masked entries."""
+    checks.unmasked(rows, "what the function that reads rows returned")
+    return np.asarray(rows, dtype)
 
 
-def share(found: np.ndarray, n: int, d: int) -> np.ndarray:
-    """What a function that reads rows returned for n of them."""
-    if found.shape != (n, d):
+def rows_read(rows: np.ndarray, n: int, d: int) -> np.ndarray:
+    """Check that a function that reads rows returned (n, d), and return the rows."""
+    if rows.shape != (n, d):
         raise ValueError(
-            f"the function that reads rows returned shape {found.shape}: it was asked for "
-            f"({n}, {d})."
+            f"the function that reads rows returned shape {rows.shape}, and was asked for "
+            f"({n}, {d}): return the rows of the slice that it is called with."
         )
-    return found
+    return rows
 
 
 def divides(n: int, parts: int) -> None:
-    """Rows that are spread already divide by the devices."""
+    """Check that the number of devices divides the n rows of an array that is already spread."""
     if n % parts:
         raise ValueError(
-            f"{n} rows do not divide by {parts} devices: pad them with rows of weight 0, or pass a "
-            "function that reads rows."
+            f"{n} rows cannot be divided evenly among {parts} devices: pad them with rows of "
+            "weight 0, or pass a function that reads rows."
         )
 
 
-def finite_share(found: np.ndarray, first: int) -> None:
-    """A device's share of x; `first` is its first row's place in x."""
-    bad = row_checks.first_bad_row(found)
+def finite_part(rows: np.ndarray, first: int) -> None:
+    """Check that a device's part of x is finite; `first` is the position of its first row in x."""
+    bad = row_checks.first_bad_row(rows)
     if bad is not None:
         raise ValueError(
-            f"row {first + bad} of x holds NaN or infinity: drop or fill such rows (missing values "
-            "are not supported yet)."
+            f"row {first + bad} of x contains NaN or infinity: drop or fill such rows (missing "
+            "values are not supported yet)."
         )
 
 
-def devices(given) -> None:
-    """Some devices, each once, or None."""
-    if given is None:
+def devices(value: Any) -> None:
+    """Check that `value` is a list of distinct devices, or None."""
+    if value is None:
         return
-    listed = isinstance(given, Sequence | np.ndarray) and not isinstance(given, str)
-    if not listed or not all(isinstance(one, jax.Device) for one in given):
+    listed = isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
+    if not listed or not all(isinstance(one, jax.Device) for one in value):
         raise ValueError(
-            f"devices is {given!r}: give a list of some of jax.local_devices(), or None for all."
+            f"devices is {value!r}: pass a list of some of jax.local_devices(), or None for all."
         )
-    if not len(given):
-        raise ValueError("devices is empty: give at least one, or None for all local ones.")
-    if len(set(given)) < len(given):
-        raise ValueError("devices names one twice: give each once.")
+    if not len(value):
+        raise ValueError("devices is empty: pass at least one, or None for all local devices.")
+    if len(set(value)) < len(value):
+        raise ValueError("devices contains a device twice: pass each device once.")
 
 
-def in_memory(data) -> None:
-    """Rows that many fits can pass over side by side."""
+def in_memory(data: Any) -> None:
+    """Check that rows are in memory, so that many fits can pass over them in one batch."""
     if not hasattr(data, "x"):
         raise ValueError(
-            "side_by_side needs rows in memory, and these are read on every pass: pass a JAX array "
-            "or Shards, or side_by_side=False."
+            "side_by_side needs rows in memory, and these rows are read again in every pass: pass "
+            "a JAX array or Shards, or side_by_side=False."
         )
 
 
-def untraced_checkpoint(*given) -> None:
-    """No tracers: the host is to write."""
-    if checks.traced(given):
-        raise ValueError("a checkpoint is written by the host: call this outside jit and vmap.")
+def untraced_checkpoint(*operands: Any) -> None:
+    """Check that nothing is traced, so that the host can write a checkpoint."""
+    if checks.traced(operands):
+        raise ValueError("a checkpoint is written by the host: call fit outside jit and vmap.")

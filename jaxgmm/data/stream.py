@@ -1,11 +1,11 @@
-"""`Stream`: rows that do not fit in memory, read block by block on every pass."""
+"""`Stream`: rows that do not fit in memory and are read block by block in every pass."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -13,26 +13,27 @@ import numpy as np
 from ..internal import checks
 from . import source_checks
 from .host_interpreter import fold_p, total
-from .rows import Rows
+from .rows import Rows, SummableRows
 from .sources import Source
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Stream(Source):
-    """Rows in blocks from wherever they are, read anew on every pass.
+    """Rows that are read in blocks, again in every pass.
 
     Args:
       source: one of
-        a function without arguments that returns an iterable of blocks (n_i, d), e.g. a generator
-        function, or `lambda: dataset.to_batches()` of pyarrow;
-        a collection of blocks that can be iterated over again, e.g. a list;
-        an array with a shape that is sliced by rows, e.g. `np.load(path, mmap_mode="r")`, a Zarr or
-        an HDF5 array.
-      block_rows: rows read at a time from an array that is sliced.
+        a function without arguments that returns an iterable of blocks (n_i, d), for example a
+        generator function, or `lambda: dataset.to_batches()` of pyarrow;
+        a collection of blocks that can be iterated over repeatedly, for example a list;
+        an array with a shape that can be sliced by rows, for example
+        `np.load(path, mmap_mode="r")`, a Zarr or an HDF5 array.
+      block_rows: the number of rows in a slice, if `source` is an array.
 
-    Blocks may differ in length. A block is anything that NumPy understands as (n_i, d) numbers. The
-    source must give the same rows in the same order every time; the next chunk of rows is read on
-    another thread while one is computed on. Nothing is read before a fit, or the like, begins.
+    Blocks may differ in length. A block is anything that NumPy converts to (n_i, d) numbers. The
+    source must yield the same rows in the same order every time. The next chunk of rows is read on
+    another thread during the computation on the current one. Nothing is read before a function
+    such as `fit` is called.
 
     >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
     >>> start = jaxgmm.initialize(jax.random.key(1), x, 2)
@@ -45,9 +46,9 @@ class Stream(Source):
     block_rows: int = 1 << 16
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """The blocks, from the first on. Raises ValueError for one that is not (n_i, d)."""
+        """Yield all blocks. Raise ValueError if one is not (n_i, d)."""
         d, dtype = None, None
-        for number, block in enumerate(self._given()):
+        for number, block in enumerate(self._raw_blocks()):
             source_checks.untraced_rows(block, f"block {number} of the stream")
             block = np.asarray(checks.array(block, f"block {number} of the stream"))
             d = block.shape[1] if d is None and block.ndim == 2 else d
@@ -55,24 +56,34 @@ class Stream(Source):
             dtype = block.dtype if dtype is None else dtype
             yield block.astype(np.promote_types(dtype, block.dtype), copy=False)
 
-    def _given(self) -> Iterable:
-        if hasattr(self.source, "shape"):
-            starts = range(0, self.source.shape[0], self.block_rows)
-            return (self.source[start : start + self.block_rows] for start in starts)
-        given = self.source() if callable(self.source) else self.source
-        source_checks.iterable(given)
-        return given
+    def _raw_blocks(self) -> Iterable[Any]:
+        """Return the blocks as the source yields them, or as slices of an array."""
+        source: Any = self.source
+        if hasattr(source, "shape"):
+            starts = range(0, source.shape[0], self.block_rows)
+            return (source[start : start + self.block_rows] for start in starts)
+        blocks = source() if callable(source) else source
+        source_checks.iterable(blocks)
+        return blocks
 
     @functools.cached_property
     def survey(self) -> Survey:
-        """What one pass tells before any fit. Made once."""
+        """Facts about the rows from a first pass, which is made only once."""
         source_checks.stream(self.source, self.block_rows)
         return _survey(self.blocks())
 
 
 @dataclasses.dataclass(frozen=True)
 class Survey:
-    """Facts about a stream: the number of rows, their dtype, and (d,) means and extremes."""
+    """Facts about a stream.
+
+    Attributes:
+      n: the number of rows.
+      dtype: their dtype.
+      mean: (d,) the mean of each feature.
+      low: (d,) the smallest value of each feature.
+      high: (d,) the largest value of each feature.
+    """
 
     n: int
     dtype: np.dtype
@@ -82,8 +93,11 @@ class Survey:
 
 
 def _survey(blocks: Iterable[np.ndarray]) -> Survey:
-    n, dtype, mean = 0, None, 0.0
-    low, high = np.inf, -np.inf
+    n: int = 0
+    dtype: np.dtype | None = None
+    mean: Any = 0.0
+    low: Any = np.inf
+    high: Any = -np.inf
     for number, block in enumerate(blocks):
         if np.issubdtype(block.dtype, np.floating):
             source_checks.finite_block(block, number, n)
@@ -91,9 +105,9 @@ def _survey(blocks: Iterable[np.ndarray]) -> Survey:
         dtype = block.dtype if dtype is None else np.promote_types(dtype, block.dtype)
         mean += (np.mean(block, axis=0, dtype=np.float64) - mean) * (len(block) / n)
         low, high = np.minimum(low, block.min(axis=0)), np.maximum(high, block.max(axis=0))
-    if n == 0:
-        raise ValueError("the stream has no rows: its source gave no block.")
-    return Survey(n, dtype, mean, low, high)
+    if n == 0 or dtype is None:
+        raise ValueError("the stream has no rows: its source yielded no blocks.")
+    return Survey(n=n, dtype=dtype, mean=mean, low=low, high=high)
 
 
 # ---- inside a program --------------------------------------------------------------------------
@@ -102,15 +116,15 @@ def _survey(blocks: Iterable[np.ndarray]) -> Survey:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class StreamRows:
-    """The rows of a stream, as a program sees them: `Rows` without x.
+    """The rows of a stream as a compiled program sees them: `SummableRows` without x.
 
     Attributes:
-      mean, finest: (d,) of the rows, known beforehand: their mean, and the finest detail that
-        rounding leaves of them (see `Rows.detail`).
-      center: (d,), where coordinates start.
-      n: the number of rows as far as a program depends on it, so that streams share programs.
-      chunk_rows: how many rows are held at a time.
-      shares: how many devices share them.
+      mean: (d,) the mean of the rows, which is known before the program runs.
+      finest: (d,) their resolution (see `Rows.detail`), which is known as well.
+      center: (d,) the origin of the coordinates.
+      n: the number of rows as far as the program depends on it, so that streams share programs.
+      chunk_rows: the number of rows in memory at a time.
+      parts: the number of devices that each take a part of every chunk.
     """
 
     mean: jax.Array
@@ -118,23 +132,23 @@ class StreamRows:
     center: jax.Array
     n: int = dataclasses.field(metadata={"static": True})
     chunk_rows: int = dataclasses.field(metadata={"static": True})
-    shares: int = dataclasses.field(metadata={"static": True})
+    parts: int = dataclasses.field(metadata={"static": True})
 
     def about(self, center: jax.Array) -> StreamRows:
-        """The same rows in coordinates that start at `center` (d,)."""
+        """Return the same rows in coordinates with their origin at `center` (d,)."""
         return dataclasses.replace(self, center=center)
 
     def about_mean(self) -> StreamRows:
-        """The same rows about their mean."""
+        """Return the same rows in coordinates with their origin at their mean."""
         return self.about(self.mean)
 
     def detail(self) -> jax.Array:
-        """(d,) the finest detail that rounding leaves of each feature, in units of eps."""
+        """Return the resolution (d,) of each feature in units of eps."""
         return self.finest
 
     def total(self, function: Callable[..., Any], block_rows: int) -> Any:
-        """Σ over blocks of function(x (d, b), w (b,)), a pytree: a request to the host."""
-        block_rows = min(block_rows, self.chunk_rows // self.shares)
+        """Request from the host Σ over blocks of function(x (d, b), w (b,)), a pytree."""
+        block_rows = min(block_rows, self.chunk_rows // self.parts)
         x, weight = self._shapes(block_rows)
         x = jax.ShapeDtypeStruct(x.shape[::-1], x.dtype)
         tree = jax.tree.structure(jax.eval_shape(function, x, weight))
@@ -142,24 +156,30 @@ class StreamRows:
         return jax.tree.unflatten(tree, total(self.center, flat, (x, weight), block_rows))
 
     def fold(self, function: Callable[[Any, Rows], Any], carry: Any) -> Any:
-        """function(carry, rows) over chunks of the rows, one after another: a request to the host.
-        Chunks are `Rows` on one device."""
+        """Request from the host that carry = function(carry, rows) be applied to all chunks.
+
+        Each chunk is `Rows` on one device.
+        """
         leaves, tree = jax.tree.flatten(carry)
 
         def visit(leaves, x, weight):
-            found = function(jax.tree.unflatten(tree, leaves), Rows(x, weight, self.center))
-            return jax.tree.leaves(found)
+            carry = function(jax.tree.unflatten(tree, leaves), Rows(x, weight, self.center))
+            return jax.tree.leaves(carry)
 
         shapes = [jax.typeof(leaf) for leaf in leaves]
         traced = jax.make_jaxpr(visit)(shapes, *self._shapes(self.chunk_rows))
-        found = fold_p.bind(*traced.consts, *leaves, function=traced.jaxpr)
-        return jax.tree.unflatten(tree, found)
+        last = fold_p.bind(*traced.consts, *leaves, function=traced.jaxpr)
+        return jax.tree.unflatten(tree, last)
 
     def _shapes(self, rows: int) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
-        """Of so many rows and their weights."""
+        """Return the shapes of this number of rows and of their weights."""
         d, dtype = len(self.mean), self.mean.dtype
         return jax.ShapeDtypeStruct((rows, d), dtype), jax.ShapeDtypeStruct((rows,), dtype)
 
     def on_one_device(self, action: Callable[[], None]) -> None:
-        """Does it: there is one device."""
+        """Run `action`; the program around the requests runs on one device."""
         action()
+
+
+if TYPE_CHECKING:  # both kinds of rows fulfill the protocol
+    KINDS_OF_ROWS: tuple[type[SummableRows], ...] = (Rows, StreamRows)

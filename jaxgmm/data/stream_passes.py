@@ -1,10 +1,10 @@
-"""`StreamData`: what runs a program over rows that the host reads, pass after pass."""
+"""`StreamData`: runs a program over rows that the host reads again in every pass."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
@@ -13,24 +13,32 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from numpy.typing import DTypeLike
 
 from . import source_checks
-from .host_interpreter import Request, close_jaxpr
-from .rows import SMALL, Rows, bucket, compensated, finest_detail
+from .host_interpreter import Request, Step, close_jaxpr
+from .rows import SMALL, Rows, add_compensated, bucket, finest_detail
 from .shards import AXIS
+from .sources import RowsAndWeights
 from .stream import Stream, StreamRows
 
-# One chunk is read, one waits and one is computed on.
-HELD = 3
+# Chunks in memory: one that is being read, one that waits, and one that is computed on.
+BUFFERS = 3
 CHUNK_BYTES = 1 << 22
 LEAST_CHUNK = 1 << 12
-ALIGNED = 64  # bytes: what JAX asks of memory that it is to share on CPUs
+ALIGNED = 64  # bytes: the alignment with which JAX on CPUs uses a NumPy array without a copy
 
 
 @dataclasses.dataclass(frozen=True)
 class StreamData:
-    """A stream with its row weights, in one dtype: what `compute` runs programs on. The devices of
-    `mesh`, if it is given, share every chunk."""
+    """A stream with its row weights and a dtype, on which programs run.
+
+    Attributes:
+      stream: the stream.
+      weight: row weights (n,), or None if every row counts once.
+      dtype: the dtype in which programs compute.
+      mesh: a mesh whose devices each take a part of every chunk, or None for one device.
+    """
 
     stream: Stream
     weight: np.ndarray | None
@@ -39,24 +47,24 @@ class StreamData:
 
     @property
     def n(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return self.stream.survey.n
 
     @property
     def n_features(self) -> int:
-        """d."""
+        """The number d of features."""
         return len(self.stream.survey.mean)
 
-    def astype(self, dtype) -> StreamData:
-        """The same rows, computed in another dtype."""
+    def astype(self, dtype: DTypeLike) -> StreamData:
+        """Return the same rows with another dtype."""
         return dataclasses.replace(self, dtype=np.dtype(dtype))
 
     def extent(self) -> tuple[np.ndarray, np.ndarray]:
-        """The smallest and the largest value of each feature."""
+        """Return the smallest and the largest value (d,) of each feature."""
         return self.stream.survey.low.astype(self.dtype), self.stream.survey.high.astype(self.dtype)
 
-    def pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-        """The rows with their weights, a block at a time."""
+    def pieces(self) -> Iterator[RowsAndWeights]:
+        """Yield the rows with their weights, a block at a time."""
         start = 0
         for block in self.stream.blocks():
             if start + len(block) > self.n:
@@ -66,137 +74,162 @@ class StreamData:
             start += len(block)
         source_checks.same_rows_again(start, self.n)
 
-    def scattered(self) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-        """`pieces` to take minibatches from: of an array in memory each has rows from all over."""
-        source, parts = self.stream.source, -(-self.n // self.chunk_rows)
+    def interleaved_pieces(self) -> Iterator[RowsAndWeights]:
+        """Yield pieces from which minibatches can be drawn.
+
+        If the source is an array in memory, each piece has rows from all over the array.
+        Otherwise the pieces are those of `pieces`.
+        """
+        source, count = self.stream.source, -(-self.n // self.chunk_rows)
         if not isinstance(source, np.ndarray) or isinstance(source, np.memmap):
             yield from self.pieces()
             return
-        for i in range(parts):
-            weight = None if self.weight is None else self.weight[i::parts]
-            yield source[i::parts].astype(self.dtype, copy=False), weight
+        for i in range(count):
+            weight = None if self.weight is None else self.weight[i::count]
+            yield source[i::count].astype(self.dtype, copy=False), weight
 
-    def rows_at(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """(x, weight) of these rows, in rising order: one pass."""
-        found, start = [], 0
+    def rows_at(self, index: np.ndarray) -> RowsAndWeights:
+        """Return the rows at these positions, which are in rising order, from one pass."""
+        rows, start = [], 0
         for block, _ in self.pieces():
-            here = index[np.searchsorted(index, start) : np.searchsorted(index, start + len(block))]
-            found.append(block[here - start])
+            first, end = np.searchsorted(index, (start, start + len(block)))
+            rows.append(block[index[first:end] - start])
             start += len(block)
-        return np.concatenate(found), None if self.weight is None else self.weight[index]
+        return np.concatenate(rows), None if self.weight is None else self.weight[index]
 
     @property
     def chunk_rows(self) -> int:
-        """How many rows are read at a time: a multiple of the devices."""
-        row_bytes, shares = self.n_features * self.dtype.itemsize, self.shares
+        """The number of rows that are read at a time, a multiple of the number of devices."""
+        row_bytes, parts = self.n_features * self.dtype.itemsize, self.parts
         most = max(LEAST_CHUNK, 1 << (CHUNK_BYTES // row_bytes).bit_length() - 1)
         size = min(most, 1 << (self.n - 1).bit_length())
-        return -(-size // shares) * shares
+        return -(-size // parts) * parts
 
     @property
-    def shares(self) -> int:
-        """How many devices there are."""
+    def parts(self) -> int:
+        """The number of devices that each take a part of every chunk."""
         return 1 if self.mesh is None else self.mesh.size
 
     def compute_once(self, function: Callable[..., Any]) -> Any:
-        """function(rows), as any other program."""
+        """Return function(rows), compiled as any other program."""
         return self.compute(function)
 
     def compute(self, function: Callable[..., Any], *operands: Any, **static: Any) -> Any:
-        """function(rows, *operands, **static), as a program that the host walks."""
+        """Return function(rows, *operands, **static), which the host interprets."""
+        leaves, tree = jax.tree.flatten((self._rows, operands))
+        # Under jit even the facts about the rows are traced.
+        source_checks.on_host(leaves)
+        leaves = [leaf if isinstance(leaf, jax.Array) else np.asarray(leaf) for leaf in leaves]
+        shapes = tuple(jax.typeof(leaf) for leaf in leaves)
+        config: Any = jax.config  # whose options have no type hints
+        step, shape = _program(
+            function, tree, shapes, tuple(sorted(static.items())), config.jax_enable_x64
+        )
+        with ThreadPoolExecutor(1) as thread:
+            results = step(_StreamReader(self, thread), *leaves)
+        # A result may be a constant of the program, which is a Python number.
+        arrays = [
+            leaf if isinstance(leaf, jax.Array) else jax.device_put(np.asarray(leaf, like.dtype))
+            for leaf, like in zip(results, jax.tree.leaves(shape), strict=True)
+        ]
+        return jax.tree.unflatten(jax.tree.structure(shape), arrays)
+
+    @property
+    def _rows(self) -> StreamRows:
         survey = self.stream.survey
         put = lambda values: jax.device_put(values.astype(self.dtype))
         size = np.maximum(np.abs(survey.low), np.abs(survey.high))
         distance = np.maximum(survey.high - survey.mean, survey.mean - survey.low)
         mean, detail = put(survey.mean), put(finest_detail(size, distance))
-        n = min(bucket(self.n), SMALL + 1)
-        rows = StreamRows(mean, detail, jnp.zeros_like(mean), n, self.chunk_rows, self.shares)
-        leaves, tree = jax.tree.flatten((rows, operands))
-        # Under jit the facts about the rows are traced too.
-        source_checks.on_host(leaves)
-        leaves = [leaf if isinstance(leaf, jax.Array) else np.asarray(leaf) for leaf in leaves]
-        shapes = tuple(jax.typeof(leaf) for leaf in leaves)
-        piece, shape = _program(
-            function, tree, shapes, tuple(sorted(static.items())), jax.config.jax_enable_x64
+        return StreamRows(
+            mean=mean,
+            finest=detail,
+            center=jnp.zeros_like(mean),
+            n=min(bucket(self.n), SMALL + 1),
+            chunk_rows=self.chunk_rows,
+            parts=self.parts,
         )
-        with ThreadPoolExecutor(1) as thread:
-            found = piece(_Reading(self, thread), *leaves)
-        # What a program returns may be a constant of it, a plain number.
-        arrays = [
-            leaf if isinstance(leaf, jax.Array) else jax.device_put(np.asarray(leaf, like.dtype))
-            for leaf, like in zip(found, jax.tree.leaves(shape), strict=True)
-        ]
-        return jax.tree.unflatten(jax.tree.structure(shape), arrays)
 
 
-class _Reading:
-    """Does what a program asks for: passes over the rows, read on another thread."""
+class _StreamReader:
+    """Answers the requests of a program by passes over the rows, read on another thread.
 
-    def __init__(self, data: StreamData, thread: Executor):
+    It fulfills `host_interpreter.Reader`.
+    """
+
+    def __init__(self, data: StreamData, thread: Executor) -> None:
         self.data, self.thread = data, thread
+        rows, d, dtype = data.chunk_rows, data.n_features, data.dtype
         self.buffers = [
-            (_aligned((data.chunk_rows, data.n_features), data.dtype),
-             _aligned((data.chunk_rows,), data.dtype))
-            for _ in range(HELD)
-        ]  # fmt: skip
+            (_aligned_empty((rows, d), dtype), _aligned_empty((rows,), dtype))
+            for _ in range(BUFFERS)
+        ]
 
-    def total(self, request: Request, center, *constants) -> list[jax.Array]:
-        """The sums of `request` over all rows. Each device adds up its own."""
+    def total(self, request: Request, center: jax.Array, *constants: jax.Array) -> list[jax.Array]:
+        """Return the sums of `request` over all rows. Each device adds up its own part."""
         mesh = self.data.mesh
-        zeros = [np.zeros((self.data.shares, *s.shape), s.dtype) for s in request.shapes]
+        zeros = [np.zeros((self.data.parts, *s.shape), s.dtype) for s in request.shapes]
         layout = None if mesh is None else NamedSharding(mesh, P(AXIS))
         state = jax.device_put((zeros, zeros), layout)
-        if mesh is not None:  # once, not with every chunk
-            shared = jax.tree.map(np.asarray, (constants, center))
-            constants, center = jax.device_put(shared, NamedSharding(mesh, P()))
+        if mesh is not None:  # copied once here, not with every chunk
+            replicated = jax.tree.map(np.asarray, (constants, center))
+            constants, center = jax.device_put(replicated, NamedSharding(mesh, P()))
 
         def add(state, x, weight):
             return _add_chunk(request, mesh, constants, center, x, weight, *state)
 
-        shares, _ = self._through(self.data.pieces(), add, state, layout)
-        return jax.device_put([np.sum(np.asarray(each), axis=0) for each in shares])
+        sums, _ = self._pass_over(self.data.pieces(), add, state, layout)
+        return jax.device_put([np.sum(np.asarray(leaf), axis=0) for leaf in sums])
 
-    def fold(self, request: Request, *operands) -> list[jax.Array]:
-        """What `request` carries, led through all chunks on one device."""
+    def fold(self, request: Request, *operands: jax.Array) -> list[jax.Array]:
+        """Return the carry of `request` after all chunks, on one device."""
         carried = len(request.shapes)
         constants, carry = operands[: len(operands) - carried], operands[-carried:]
         visit = lambda carry, *chunk: _visit_chunk(request, constants, carry, *chunk)
-        return self._through(self.data.scattered(), visit, list(carry), None)
+        return self._pass_over(self.data.interleaved_pieces(), visit, list(carry), None)
 
-    def _through(self, pieces, step, state, layout):
-        """step(state, x, weight) over all chunks. The next one is read meanwhile, into the memory
-        of one that is done with."""
+    def _pass_over(
+        self,
+        pieces: Iterator[RowsAndWeights],
+        step: Callable[..., Any],
+        state: Any,
+        layout: NamedSharding | None,
+    ) -> Any:
+        """Apply state = step(state, x, weight) to all chunks and return the state.
+
+        The next chunk is read during the computation, into the buffer of a chunk that is finished.
+        """
         chunks = self._chunks(pieces)
         before = state
-        coming = self.thread.submit(next, chunks, None)
-        while (chunk := coming.result()) is not None:
+        reading = self.thread.submit(next, chunks, None)
+        while (chunk := reading.result()) is not None:
             jax.block_until_ready(before)
-            coming, before = self.thread.submit(next, chunks, None), state
+            reading, before = self.thread.submit(next, chunks, None), state
             state = step(state, *jax.device_put(chunk, layout))
         return jax.block_until_ready(state)
 
-    def _chunks(self, pieces) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """(x, weight) of chunk_rows rows each, the last one filled up with rows of weight 0."""
+    def _chunks(self, pieces: Iterator[RowsAndWeights]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield (x, weight) of chunk_rows rows each, the last padded with rows of weight 0."""
         number = filled = 0
         for block, weight in pieces:
             while len(block):
-                x, weights = self.buffers[number % HELD]
-                taken = min(len(x) - filled, len(block))
-                x[filled : filled + taken] = block[:taken]
-                weights[filled : filled + taken] = 1 if weight is None else weight[:taken]
-                block, weight = block[taken:], None if weight is None else weight[taken:]
-                filled += taken
+                x, weights = self.buffers[number % BUFFERS]
+                count = min(len(x) - filled, len(block))
+                x[filled : filled + count] = block[:count]
+                weights[filled : filled + count] = 1 if weight is None else weight[:count]
+                block, weight = block[count:], None if weight is None else weight[count:]
+                filled += count
                 if filled == len(x):
                     yield x, weights
                     number, filled = number + 1, 0
         if filled:
-            x, weights = self.buffers[number % HELD]
+            x, weights = self.buffers[number % BUFFERS]
             x[filled:], weights[filled:] = x[0], 0
             yield x, weights
 
 
-def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An empty array that JAX can compute on where it lies, on CPUs."""
+def _aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return an uninitialized array that JAX on CPUs can use without a copy."""
     size = int(np.prod(shape)) * dtype.itemsize
     memory = np.empty(size + ALIGNED, np.uint8)
     start = -memory.ctypes.data % ALIGNED
@@ -204,13 +237,26 @@ def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _add_chunk(request: Request, mesh: Mesh | None, constants, center, x, weight, total, lost):
+def _add_chunk(
+    request: Request,
+    mesh: Mesh | None,
+    constants: Sequence[jax.Array],
+    center: jax.Array,
+    x: jax.Array,
+    weight: jax.Array,
+    total: list[jax.Array],
+    lost: list[jax.Array],
+) -> tuple[list[jax.Array], list[jax.Array]]:
+    """Return the compensated sums (parts, ...) with those of one chunk added, and their errors."""
+
     def add(constants, center, x, weight, total, lost):
         block = lambda x, weight: request(*constants, x, weight)
         values = Rows(x, weight, center).total(block, request.block_rows)
-        added = (compensated(t[0], z[0], v) for t, z, v in zip(total, lost, values, strict=True))
+        added = (
+            add_compensated(t[0], z[0], v) for t, z, v in zip(total, lost, values, strict=True)
+        )
         grown, lost = zip(*added, strict=True)
-        return [each[None] for each in grown], [each[None] for each in lost]
+        return [leaf[None] for leaf in grown], [leaf[None] for leaf in lost]
 
     if mesh is not None:
         own = P(AXIS)
@@ -220,14 +266,28 @@ def _add_chunk(request: Request, mesh: Mesh | None, constants, center, x, weight
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _visit_chunk(request: Request, constants, carry, x, weight):
+def _visit_chunk(
+    request: Request,
+    constants: Sequence[jax.Array],
+    carry: Sequence[jax.Array],
+    x: jax.Array,
+    weight: jax.Array,
+) -> Sequence[jax.Array]:
     return request(*constants, *carry, x, weight)
 
 
 @functools.lru_cache(maxsize=64)
-def _program(function, tree, shapes, static, x64):
-    """The traced function for the host to walk, and the form of what it returns. Made once for the
-    same function, shapes and static arguments."""
+def _program(
+    function: Callable[..., Any],
+    tree: jax.tree_util.PyTreeDef,
+    shapes: tuple[Any, ...],
+    static: tuple[tuple[str, Any], ...],
+    x64: bool,
+) -> tuple[Step, Any]:
+    """Return the traced function, ready for the host to interpret, and the shape of its result.
+
+    It is traced once for the same function, shapes, static arguments and 64-bit mode.
+    """
 
     def call(*leaves):
         rows, operands = jax.tree.unflatten(tree, leaves)

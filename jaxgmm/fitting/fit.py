@@ -146,7 +146,9 @@ def fit(
     """
     checks.one_mixture(mixture, "start")
     beside = (mixture, prior, tolerance)
-    data = open_data(x, weight, like=mixture.dtype, devices=devices, beside=beside, judge=None)
+    data = open_data(
+        x, weight, like=mixture.dtype, devices=devices, operands=beside, warn_of_columns=None
+    )
     row_checks.same_features(mixture.n_features, data.n_features)
     mixture = jax.tree.map(lambda leaf: jnp.asarray(leaf, data.dtype), mixture)
     tolerance = jnp.asarray(checks.not_negative(tolerance, "tolerance"), data.dtype)

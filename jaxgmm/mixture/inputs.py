@@ -49,7 +49,9 @@ def open_for_mixture(
 ) -> tuple[Mixture, Data]:
     """A checked mixture and checked rows in one dtype, the wider of the two."""
     checks.one_mixture(mixture)
-    data = open_data(x, weight, like=mixture.dtype, devices=devices, beside=mixture, judge=judge)
+    data = open_data(
+        x, weight, like=mixture.dtype, devices=devices, operands=mixture, warn_of_columns=judge
+    )
     row_checks.same_features(mixture.n_features, data.n_features)
     dtype = jnp.promote_types(data.dtype, mixture.dtype)
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), mixture), data.astype(dtype)

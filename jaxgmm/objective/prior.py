@@ -81,7 +81,7 @@ class Prior:
         """
         strength = checks.not_negative(strength, "strength")
         ridge = checks.not_negative(ridge, "ridge")
-        data = open_data(x, weight, devices=devices, beside=(strength, ridge))
+        data = open_data(x, weight, devices=devices, operands=(strength, ridge))
         covariance = data.compute_once(covariance_of)
         made = prior_of_covariance(covariance, jnp.asarray(strength, data.dtype))
         variance = jnp.diagonal(covariance)

@@ -139,7 +139,7 @@ def _weights(data: LaneData, fold, left_out: bool = False):
 
 
 def _summarize_rows(plan: LaneSettings, data: LaneData) -> LaneSummary:
-    rows = Rows.centered(data.x, data.weight)
+    rows = Rows.about_own_mean(data.x, data.weight)
     folds = jnp.arange(plan.folds + 1)
     of_fold = lambda fold: robust_covariance(Rows(data.x, _weights(data, fold), rows.center))
     covariance = jax.lax.map(of_fold, folds) if plan.folds else robust_covariance(rows)[None]

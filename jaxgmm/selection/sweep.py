@@ -14,7 +14,7 @@ from ..algorithms.em import EM
 from ..algorithms.protocol import Algorithm
 from ..data import row_checks, source_checks
 from ..data.column_precision import warn_of_coarse_columns
-from ..data.open_data import hold_rows
+from ..data.open_data import pad_array
 from ..families.registry import family_class, family_name
 from ..fitting.fit import MOST_STEPS
 from ..fitting.result import Fit
@@ -122,10 +122,10 @@ def sweep(
     kinds = [family_class(family) for family in families]
     checks.not_repeated([family_name(kind) for kind in kinds], "families")
     table = x
-    x, dtype = row_checks.check_rows(x, judge=warn_of_coarse_columns)
+    x, dtype = row_checks.check_rows(x, warn_of_columns=warn_of_coarse_columns)
     features = resolve_feature_names(features, table, x.shape[1])
     derivatives.on_host("sweep", key, x, weight, prior, tolerance)
-    rows = hold_rows(x, weight, dtype)
+    rows = pad_array(x, weight, dtype)
     x = np.asarray(rows.x)[: rows.n]
     weight = None if weight is None else np.asarray(rows.weight)[: rows.n]
     row_checks.weights_count_rows(weight)

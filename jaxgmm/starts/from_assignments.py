@@ -57,7 +57,7 @@ def mixture_of_responsibilities(
 
 @functools.partial(jax.jit, static_argnames="family")
 def _from_responsibilities(x, responsibilities, weight, prior, family):
-    rows = Rows.centered(x, weight)
+    rows = Rows.about_own_mean(x, weight)
     prior = None if prior is None else prior.translate(-rows.center)
     k = responsibilities.shape[1]
     even = even_scales(family, moments(rows).covariance, k)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..data import row_checks
 from ..data.arrays import ArrayData
-from ..data.open_data import hold_rows, open_data
+from ..data.open_data import open_data, pad_array
 from ..data.robust_covariance import covariance_of
 from ..data.rows import Rows, sample
 from ..families.base import Covariance
@@ -25,7 +25,7 @@ def start(
     """A start of `wanted` components, the rest of k being absent, in the rows' coordinates, for
     rows with this covariance; from a sample of many rows. The same for every k ≥ wanted, up to
     rounding. `lanes` are made side by side, under vmap."""
-    rows, even = rows.sampled(), even_scales(family, covariance, k)
+    rows, even = rows.subsample(), even_scales(family, covariance, k)
     made = METHODS[method](key, rows, k, wanted, family, covariance, even, lanes)
     return finite_or_even(made, even)
 
@@ -99,7 +99,7 @@ def initialize(
     kind = family_class(family)
     k = checks.whole(n_components, "n_components", 1)
     # A start is rough: what is fitted from it is judged.
-    data = open_data(x, weight, devices=jax.local_devices()[:1], beside=key, judge=None)
+    data = open_data(x, weight, devices=jax.local_devices()[:1], operands=key, warn_of_columns=None)
     if not checks.traced(data):
         row_checks.extent_fits(*data.extent())
         row_checks.enough_distinct_in(data.pieces(), k)
@@ -108,5 +108,5 @@ def initialize(
         places, strata = sample(data.n)
         x, weight = data.rows_at(places)
         weight = strata if weight is None else strata * np.asarray(weight)
-        data = hold_rows(x, weight.astype(data.dtype), data.dtype)
+        data = pad_array(x, weight.astype(data.dtype), data.dtype)
     return data.compute(_start, key, covariance, k=k, family=kind, method=method)
