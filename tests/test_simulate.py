@@ -163,8 +163,8 @@ def test_available_memory_is_what_the_control_group_leaves(tmp_path):
     (tmp_path / "memory.max").write_text("5000\n")
     (tmp_path / "memory.current").write_text("3000\n")
     (tmp_path / "memory.stat").write_text("anon 100\ninactive_file 1000\n")
-    assert memory._of_group(str(tmp_path)) == 3000
+    assert memory._group_limit(str(tmp_path)) == 3000
     (tmp_path / "memory.max").write_text("max\n")
-    assert memory._of_group(str(tmp_path)) is None
+    assert memory._group_limit(str(tmp_path)) is None
     physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     assert 0 < memory.available_bytes() <= physical

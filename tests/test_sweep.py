@@ -74,7 +74,7 @@ def test_programs_compiled_quickly_lead_to_the_same_ends(full, iris, monkeypatch
     compiled = {plan.quickly for plan, shape, *_ in lanes.COMPILED if shape == PADDED}
     assert compiled == {True, False}
     same_climb(thorough.fits["full"], full.fits["full"], rtol=1e-10)
-    assert not compiling._known(("xla_no_such_option", 1))
+    assert not compiling._is_supported(("xla_no_such_option", 1))
 
 
 def test_spurious_lanes_have_an_artifact(full, iris, x64):

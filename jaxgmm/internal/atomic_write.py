@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Writing of files that appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -10,27 +10,30 @@ from typing import IO
 
 @contextlib.contextmanager
 def open_atomically(path: str | os.PathLike) -> Iterator[IO[bytes]]:
-    """A binary file to write, which takes its place at `path` when the block ends well.
+    """Open a binary file that replaces the file at `path` when the with-block ends.
 
-    An older file there stays until then, and stays if the block raises: nobody ever reads half a
-    file. What is not a plain file (a pipe, /dev/stdout) is written to as it is. Raises OSError.
+    An older file stays in place until then, and also if the block raises, so that nobody ever reads
+    an incomplete file. Whatever is not a regular file (a pipe, /dev/stdout) is written to directly.
+
+    Raises:
+      OSError: if the file cannot be written.
     """
-    path = os.path.realpath(os.fspath(path))  # of a link, what it points to is replaced
+    path = os.path.realpath(os.fspath(path))  # replace the target of a link, not the link
     if os.path.exists(path) and not os.path.isfile(path):
         with open(path, "wb") as file:
             yield file
         return
-    beside = f"{path}.{os.getpid()}.tmp"  # in the same folder: renaming across disks is copying
+    temporary = f"{path}.{os.getpid()}.tmp"  # in the same folder, so that renaming is atomic
     try:
-        with open(beside, "wb") as file:
+        with open(temporary, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
+        os.replace(temporary, path)
     except OSError as error:
-        if error.filename == beside:  # nobody has heard of that file
+        if error.filename == temporary:  # name the file that the user knows
             error.filename = path
         raise
     finally:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(beside)
+            os.unlink(temporary)

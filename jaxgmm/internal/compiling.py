@@ -1,31 +1,38 @@
-"""How thoroughly XLA compiles a program: quickly, where compiling is most of what is waited for."""
+"""Compiler options that trade the speed of a program for the time it takes to compile."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-# XLA's CPU compiler has two ways to make code of a fusion. The one without MLIR compiles in two
-# thirds of the time, and what it makes is a sixth slower. (Only some versions of XLA have both.)
-PLAIN_FUSIONS = ("xla_cpu_use_fusion_emitters", False)
-# Machine code as it comes: compiled in a quarter of the time, and some five times slower.
-NOT_OPTIMIZED = ("xla_backend_optimization_level", 0)
-# XLA's CPU compiler calls a library for products, and for sums and maxima too, which ends a fusion:
-# where many lanes share a product these are the slower for it, by a tenth.
-PRODUCTS_ALONE = ("xla_cpu_experimental_ynn_fusion_type", "LIBRARY_FUSION_TYPE_DOT")
-# Where a step of all fits side by side computes less than this (rows × components × features²),
-# they take less time than their program takes to compile.
+Option = tuple[str, Any]
+
+# XLA's CPU compiler has two ways to generate code for a fusion. Without MLIR, compilation takes two
+# thirds of the time, and the code is slower by a sixth. (Only some versions of XLA have both.)
+PLAIN_FUSIONS: Option = ("xla_cpu_use_fusion_emitters", False)
+# Without optimization of machine code, compilation takes a quarter of the time, and the code is
+# about five times slower.
+NOT_OPTIMIZED: Option = ("xla_backend_optimization_level", 0)
+# XLA's CPU compiler calls a library for matrix products, and by default also for sums and maxima.
+# Each call ends a fusion. If many lanes share a product, calls for sums and maxima cost a tenth.
+PRODUCTS_ALONE: Option = (
+    "xla_cpu_experimental_ynn_fusion_type", "LIBRARY_FUSION_TYPE_DOT"
+)  # fmt: skip
+# If a step of all fits in a batch is less work than this (rows × components × features²), the fits
+# take less time than the compilation of their program.
 LITTLE_TO_RUN = 1e7
-# A few passes over less than this (rows × features²) take a millisecond longer in code that is not
-# optimized, which is compiled in half a second less.
+# If a few passes are less work than this (rows × features²), unoptimized code takes a millisecond
+# longer to run and half a second less to compile.
 LITTLE_TO_RUN_ONCE = 1e6
 
 
 @functools.cache
-def _known(option: tuple) -> bool:
-    """Whether this XLA takes the option."""
+def _is_supported(option: Option) -> bool:
+    """Return whether this version of XLA accepts the option."""
     try:
         jax.jit(jnp.negative, compiler_options=dict([option])).lower(0.0).compile()
     except jax.errors.JaxRuntimeError:
@@ -35,16 +42,21 @@ def _known(option: tuple) -> bool:
 
 @functools.cache
 def jit_with_options(
-    function, quickly: bool = False, runs_once: bool = False, products: bool = False
-):
-    """`function`, its first argument static, under jit.
+    function: Callable[..., Any],
+    quickly: bool = False,
+    runs_once: bool = False,
+    products: bool = False,
+) -> Callable[..., Any]:
+    """Return `function` under jit with compiler options.
 
     Args:
-      quickly: whether to spare the compiler's time; for CPUs.
-      runs_once: whether, if so, the program runs so little that its code need not be optimized.
-      products: whether most of its work is products that many lanes share; for CPUs.
+      function: a function whose first argument is static.
+      quickly: whether to spend less time on compilation; only for CPUs.
+      runs_once: with `quickly`, whether the program runs so little that its code need not be
+        optimized.
+      products: whether most of the work is matrix products that many lanes share; only for CPUs.
     """
     wanted = [PLAIN_FUSIONS] * quickly + [NOT_OPTIMIZED] * (quickly and runs_once)
     wanted += [PRODUCTS_ALONE] * products
-    options = dict(option for option in wanted if _known(option))
+    options = dict(option for option in wanted if _is_supported(option))
     return jax.jit(function, static_argnums=0, compiler_options=options)

@@ -1,5 +1,4 @@
-"""Derivatives that are not available are refused: the alternative is a number that is silently
-wrong."""
+"""Errors for derivatives that are not available, which would otherwise be silently wrong."""
 
 from __future__ import annotations
 
@@ -13,43 +12,48 @@ from . import checks
 
 OF_A_FIT = (
     "derivatives through a fit are not available yet: differentiate log_likelihood and log_prior "
-    "at the fitted mixture, or hold what enters the fit fixed with jax.lax.stop_gradient."
+    "at the fitted mixture, or exclude the arguments of the fit from differentiation with "
+    "jax.lax.stop_gradient."
 )
 
 
 def refuse(tree: Any, message: str = OF_A_FIT) -> Any:
-    """The same tree, whose derivatives raise ValueError with the message.
+    """Return the same tree; its derivatives raise ValueError with the message.
 
-    A derivative may be taken long after the tracing, of a program that jit or a loop has traced. So
-    the refusal is a part of the program: an identity whose derivative raises wherever a tangent
-    arrives that is not zero by construction. Values that are no tracers have no derivatives, and
-    cost nothing."""
+    A program that jit or a loop has traced may be differentiated much later. Therefore the error is
+    part of the program: an identity function whose derivative raises if any tangent is not zero by
+    construction. Values that are not tracers have no derivatives, and are returned as they are.
+    """
     leaves, structure = jax.tree.flatten(tree)
-    places = [i for i, leaf in enumerate(leaves) if checks.traced(leaf)]
-    if places:
-        marked = _marked(message, [leaves[i] for i in places])
-        for i, leaf in zip(places, marked, strict=True):
+    positions = [i for i, leaf in enumerate(leaves) if checks.traced(leaf)]
+    if positions:
+        marked = _identity(message, [leaves[i] for i in positions])
+        for i, leaf in zip(positions, marked, strict=True):
             leaves[i] = leaf
     return jax.tree.unflatten(structure, leaves)
 
 
-def on_host(name: str, *given: Any) -> None:
-    """No tracers, neither of a program nor of a derivative: a loop on the host makes fits of what
-    is `given`."""
-    if checks.traced(given):
+def on_host(name: str, *arguments: Any) -> None:
+    """Check that no argument is traced by jit, vmap or a derivative.
+
+    Args:
+      name: the function that runs fits from a loop on the host.
+      *arguments: pytrees that it uses in the fits.
+    """
+    if checks.traced(arguments):
         raise ValueError(
-            f"{name} runs a loop on the host: call it outside jit and vmap; and {OF_A_FIT}"
+            f"{name} runs a loop on the host: call it outside jit and vmap. Also, {OF_A_FIT}"
         )
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _marked(message: str, leaves: list) -> list:
+def _identity(message: str, leaves: list[jax.Array]) -> list[jax.Array]:
     return leaves
 
 
-@functools.partial(_marked.defjvp, symbolic_zeros=True)
-def _refused(message, primals, tangents):
-    (leaves,), (along,) = primals, tangents
-    if not all(isinstance(tangent, SymbolicZero) for tangent in along):
+@functools.partial(_identity.defjvp, symbolic_zeros=True)
+def _raise_if_differentiated(message, primals, tangents):
+    (leaves,), (leaf_tangents,) = primals, tangents
+    if not all(isinstance(tangent, SymbolicZero) for tangent in leaf_tangents):
         raise ValueError(message)
-    return leaves, along
+    return leaves, leaf_tangents

@@ -1,4 +1,4 @@
-"""How much memory this machine has to give."""
+"""The memory that is available on this machine."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from pathlib import Path
 
 
 def available_bytes() -> int | None:
-    """Bytes that this process can still take, or None where the system does not say. On Linux this
-    is the kernel's estimate, or what is left to the process's control group if that is less;
-    elsewhere it is all of the machine's memory."""
-    found = [limit for limit in (_of_kernel(), _of_group()) if limit is not None]
-    if found:
-        return min(found)
+    """Return the number of bytes that this process can still allocate, or None if it is unknown.
+
+    On Linux this is the kernel's estimate, or the rest of the control group's limit if that is
+    less. On other systems it is the machine's total memory.
+    """
+    limits = [limit for limit in (_kernel_estimate(), _group_limit()) if limit is not None]
+    if limits:
+        return min(limits)
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return None
 
 
-def _of_kernel() -> int | None:
+def _kernel_estimate() -> int | None:
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         entries = dict(line.split(":", 1) for line in lines)
@@ -28,11 +30,11 @@ def _of_kernel() -> int | None:
         return None
 
 
-def _of_group(folder: str = "/sys/fs/cgroup") -> int | None:
-    """The limit of a container, less what is in use there and cannot be given back."""
+def _group_limit(folder: str = "/sys/fs/cgroup") -> int | None:
+    """Return a container's limit minus the memory that is in use and cannot be reclaimed."""
     try:
         group = Path(folder)
-        most = int((group / "memory.max").read_text())  # "max" where there is no limit
+        most = int((group / "memory.max").read_text())  # "max", a ValueError, if there is no limit
         in_use = int((group / "memory.current").read_text())
         pages = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
         return max(most - in_use + int(pages.get("inactive_file", 0)), 0)

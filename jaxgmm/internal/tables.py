@@ -1,32 +1,39 @@
-"""`Table`: a list of plain dicts that prints as aligned text."""
+"""`Table`: a list of dicts that prints as aligned text."""
 
 from __future__ import annotations
 
 import math
 import unicodedata
 from collections.abc import Sequence
+from typing import Any
 
 
-def _cells(text: str) -> int:
-    """How many cells of a terminal the text fills: two for a wide character, none for a mark on the
-    one before."""
-    wide = sum(unicodedata.east_asian_width(one) in "WF" for one in text)
-    return len(text) + wide - sum(unicodedata.combining(one) > 0 for one in text)
+def _width(text: str) -> int:
+    """Return the number of terminal cells that the text takes.
+
+    A wide character takes two cells, and a combining mark none.
+    """
+    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
+    return len(text) + wide - sum(unicodedata.combining(character) > 0 for character in text)
 
 
 def align_columns(rows: Sequence[Sequence[str]], left: Sequence[bool]) -> list[str]:
-    """A line for each row, columns two cells apart; to the left where it says so, else to the
-    right."""
-    widths = [max(map(_cells, column)) for column in zip(*rows, strict=True)]
+    """Return one line of text for each row, with columns two cells apart.
 
-    def padded(text, width, to_left):
-        room = " " * (width - _cells(text))
-        return text + room if to_left else room + text
+    Args:
+      rows: the cells of each row.
+      left: for each column, whether it is aligned to the left instead of to the right.
+    """
+    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
 
-    return ["  ".join(map(padded, row, widths, left)).rstrip() for row in rows]
+    def pad(text: str, width: int, to_left: bool) -> str:
+        spaces = " " * (width - _width(text))
+        return text + spaces if to_left else spaces + text
+
+    return ["  ".join(map(pad, row, widths, left)).rstrip() for row in rows]
 
 
-def _text(value) -> str:
+def _format(value: Any) -> str:
     if value is None:
         return "–"
     if isinstance(value, float):
@@ -37,7 +44,7 @@ def _text(value) -> str:
 
 
 class Table(list):
-    """Rows as plain dicts with the same keys; `print` shows them as a table.
+    """A list of rows, dicts with the same keys, that prints as a table.
 
     >>> print(jaxgmm.Table([{"family": "full", "K": 2, "BIC": 13470.42}]))
     family  K       BIC
@@ -48,7 +55,7 @@ class Table(list):
         if not self:
             return "(no rows)"
         names = list(self[0])
-        cells = [names, *([_text(row[name]) for name in names] for row in self)]
+        cells = [names, *([_format(row[name]) for name in names] for row in self)]
         words = [all(isinstance(row[name], str) for row in self) for name in names]
         return "\n".join(align_columns(cells, words))
 

@@ -1,41 +1,55 @@
-"""What is done leaf by leaf."""
+"""Functions that act on all leaves of a pytree."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 
-def where(condition: jax.Array, new, old):
-    """Leaf by leaf, `new` where the condition () holds."""
+def where(condition: jax.Array, new: Any, old: Any) -> Any:
+    """Return `new` if the condition () is true, else `old`, a pytree of the same structure."""
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
 
 
-def cast_like(new, old):
-    """Leaf by leaf, `new` as an array of the dtype of `old`, so that a loop's state keeps its
-    type."""
+def cast_like(new: Any, old: Any) -> Any:
+    """Return `new` with the dtypes of `old`, so that the state of a loop keeps its type."""
     return jax.tree.map(lambda a, b: jnp.asarray(a, b.dtype), new, old)
 
 
-def pack(tree, xp=jnp) -> dict:
-    """All leaves side by side, one array (lanes, …) for each dtype: what a call of a program takes
-    and returns costs the host so much for every array, however small. Leaves lead with (lanes,);
-    xp is numpy or jax.numpy."""
-    columns = {}
+def pack(tree: Any, xp: Any = jnp) -> dict[str, Any]:
+    """Concatenate all leaves of the same dtype to one array (lanes, …).
+
+    Each array that a program takes or returns costs the host a fixed time, however small it is, so
+    fewer arrays are faster.
+
+    Args:
+      tree: a pytree whose leaves have a leading axis of lanes.
+      xp: numpy or jax.numpy.
+
+    Returns:
+      One array for each dtype.
+    """
+    columns: dict[str, list[Any]] = {}
     for leaf in jax.tree.leaves(tree):
         columns.setdefault(str(leaf.dtype), []).append(leaf.reshape(len(leaf), -1))
     return {dtype: xp.concatenate(leaves, axis=1) for dtype, leaves in columns.items()}
 
 
-def unpack(packed: dict, one):
-    """The tree that was packed; `one` has the shapes and dtypes of one lane."""
-    taken = dict.fromkeys(packed, 0)
+def unpack(packed: dict[str, Any], like: Any) -> Any:
+    """Return the pytree that was packed.
+
+    Args:
+      packed: the result of `pack`.
+      like: a pytree with the shapes and dtypes of a single lane.
+    """
+    position = dict.fromkeys(packed, 0)
 
     def take(leaf):
-        array, start = packed[str(leaf.dtype)], taken[str(leaf.dtype)]
-        end = taken[str(leaf.dtype)] = start + math.prod(leaf.shape)
+        array, start = packed[str(leaf.dtype)], position[str(leaf.dtype)]
+        end = position[str(leaf.dtype)] = start + math.prod(leaf.shape)
         return array[:, start:end].reshape(len(array), *leaf.shape)
 
-    return jax.tree.map(take, one)
+    return jax.tree.map(take, like)

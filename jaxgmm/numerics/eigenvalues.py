@@ -1,8 +1,12 @@
-"""Eigenvalues of maps on a part of the space of p numbers: those where `free` (p,) is 1 and not 0,
-without the unit direction `shift` (p,)."""
+"""Eigenvalues of linear maps on a subspace of the space of p numbers.
+
+The subspace consists of the free directions: coordinates for which `free` (p,) is 1 and not 0,
+orthogonal to the unit vector `shift` (p,).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,36 +16,42 @@ import numpy as np
 from . import lapack
 from .products import matmul
 
-# Columns of a matrix that are taken at a time.
+# Columns of a matrix that are computed at a time.
 COLUMNS = 16
-# Products with a map, and how well its spectral radius is known when they end, against its
-# distance to 1.
+# The numbers of products with a map, and the error of its spectral radius relative to its distance
+# to 1 at which they end.
 LEAST_PRODUCTS, MOST_PRODUCTS = 10, 60
 PRECISION = 0.01
 
 
 def project(vector: jax.Array, free: jax.Array, shift: jax.Array) -> jax.Array:
-    """The part of a vector (p,) in the free directions."""
-    # Not a product with `free`: what is not free may be NaN.
+    """Project a vector (p,) onto the free directions."""
+    # Not a product with `free`, because other coordinates may be NaN.
     vector = jnp.where(free > 0, vector, 0)
     return vector - shift * jnp.vdot(shift, vector, precision="highest")
 
 
-def columns_of(derivative, like: jax.Array) -> Any:
-    """derivative(e) for every unit vector e (p,), along a leading axis, a few at a time."""
+def columns_of(derivative: Callable[[jax.Array], Any], like: jax.Array) -> Any:
+    """Return derivative(e) for every unit vector e (p,), along a leading axis.
+
+    Args:
+      derivative: maps a vector (p,) to a pytree of vectors.
+      like: an array with the shape and dtype of a unit vector.
+    """
     p = len(like)
     size = min(COLUMNS, p)
     units = jnp.eye(-(-p // size) * size, p, dtype=like.dtype).reshape(-1, size, p)
-    found = jax.lax.map(jax.vmap(derivative), units)
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1])[:p], found)
+    columns = jax.lax.map(jax.vmap(derivative), units)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1])[:p], columns)
 
 
 def extremes(hessian: jax.Array, free: jax.Array, shift: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The smallest and largest eigenvalue in the free directions."""
-    each = jax.vmap(lambda row: project(row, free, shift))
-    inside = each(each(hessian).T)
+    """Return the smallest and largest eigenvalue of a matrix (p, p) in the free directions."""
+    project_rows = jax.vmap(lambda row: project(row, free, shift))
+    inside = project_rows(project_rows(hessian).T)
     inside = (inside + inside.T) / 2
-    # The other directions get an eigenvalue above all, so that the free ones come first.
+    # The other directions get an eigenvalue above all others, so that those of the free directions
+    # come first.
     above = 2 * jnp.linalg.norm(inside) + 1
     outside = jnp.diag(1 - free) + shift[:, None] * shift[None]
     (values,) = lapack.eigvalsh((inside + above * outside)[None])
@@ -50,15 +60,29 @@ def extremes(hessian: jax.Array, free: jax.Array, shift: jax.Array) -> tuple[jax
 
 
 def start_like(like: jax.Array) -> jax.Array:
-    """A fixed direction with something of every eigenvector, also of those that break a tie
-    between components."""
+    """Return a fixed start vector that has a part of every eigenvector.
+
+    That includes eigenvectors which make equal components different.
+    """
     return jnp.asarray(np.random.default_rng(0).normal(size=like.shape), like.dtype)
 
 
-def spectral_radius(product, start: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The largest |eigenvalue| of a symmetric map (else, of its symmetric part) by the Lanczos
-    method with full orthogonalization, and the norm of its residual, which bounds its distance to
-    an eigenvalue."""
+def spectral_radius(
+    product: Callable[[jax.Array], jax.Array], start: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Compute the largest |eigenvalue| of a symmetric map by the Lanczos method.
+
+    The vectors are fully orthogonalized. If the map is not symmetric, the result is that of its
+    symmetric part.
+
+    Args:
+      product: the map, of vectors (p,).
+      start: the first vector (p,).
+
+    Returns:
+      The largest |eigenvalue|, and a bound on its distance to an eigenvalue (the norm of the
+      difference between the eigenvector's image and its multiple).
+    """
     size = min(MOST_PRODUCTS, len(start))
     dtype, eps = start.dtype, jnp.finfo(start.dtype).eps
     basis = jnp.zeros((size + 1, len(start)), dtype).at[0].set(start / jnp.linalg.norm(start))
@@ -77,17 +101,17 @@ def spectral_radius(product, start: jax.Array) -> tuple[jax.Array, jax.Array]:
         image = image - matmul(along, basis)
         again = matmul(basis, image)
         image, along = image - matmul(again, basis), along + again
-        left = jnp.linalg.norm(image)
-        left = jnp.where(left > rounding, left, 0)  # else the space is complete
-        basis = basis.at[done + 1].set(image / jnp.where(left > 0, left, 1))
-        inner = inner.at[:, done].set(along.at[done + 1].set(left))
+        length = jnp.linalg.norm(image)
+        length = jnp.where(length > rounding, length, 0)  # 0 if the Krylov space is complete
+        basis = basis.at[done + 1].set(image / jnp.where(length > 0, length, 1))
+        inner = inner.at[:, done].set(along.at[done + 1].set(length))
         known = (rows <= done)[:, None] & (rows <= done)[None]
         square = jnp.where(known, inner[:size], 0)
-        values, vectors = (found[0] for found in lapack.eigh((square + square.T)[None] / 2))
+        values, vectors = (part[0] for part in lapack.eigh((square + square.T)[None] / 2))
         top = jnp.argmax(jnp.abs(values))
-        return done + 1, basis, inner, values[top], left * jnp.abs(vectors[done, top])
+        return done + 1, basis, inner, values[top], length * jnp.abs(vectors[done, top])
 
-    nothing = jnp.zeros((size + 1, size), dtype)
-    begin = (0, basis, nothing, jnp.zeros((), dtype), jnp.full((), jnp.inf, dtype))
+    zeros = jnp.zeros((size + 1, size), dtype)
+    begin = (0, basis, zeros, jnp.zeros((), dtype), jnp.full((), jnp.inf, dtype))
     _, _, _, value, error = jax.lax.while_loop(unfinished, extend, begin)
     return jnp.abs(value), error

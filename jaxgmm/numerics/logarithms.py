@@ -5,15 +5,18 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-# So near 1 a logarithm is summed as a series, of so many terms that they leave less than rounding.
+# Within this distance of 1, a logarithm is computed from a series. With these numbers of terms its
+# truncation error is less than rounding.
 NEAR_ONE = 0.5
 SERIES_TERMS = {"float32": 7, "float64": 15}
 
 
 def logarithm_and_excess(a: jax.Array, b: jax.Array | float = 1.0) -> tuple[jax.Array, jax.Array]:
-    """log t and t − 1 − log t for t = a / b, positive: both to full relative accuracy where a is
-    near b too, and the second never negative."""
-    u = (a - b) / b  # a − b is exact where a is near b
+    """Return log t and t − 1 − log t for positive t = a / b.
+
+    Both have full relative accuracy even if a is near b, and the second one is never negative.
+    """
+    u = (a - b) / b  # a − b is exact if a is near b
     s = u / (2 + u)
     tail, square = jnp.zeros_like(s), s * s
     for term in range(SERIES_TERMS[str(s.dtype)], 0, -1):

@@ -3,74 +3,88 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import DTypeLike
 
 from . import lapack
 from .products import matmul
 
-# Up to this many features a loop over columns, of all matrices at once, is faster than a call of
-# LAPACK for each (150 µs against 550 for 512 inverses of 8×8).
+# Up to this many features, a loop over columns that handles all matrices at once is faster than a
+# LAPACK call for each matrix (150 µs against 550 µs for 512 inverses of 8×8).
 LOOPED = 8
-# Beyond so many features LAPACK's solver starts threads, and on a busy machine they wait for one
-# another (350 ms against 0.4 for 16 inverses of 32×32).
+# With more features than this, LAPACK's solver starts threads, which wait for one another on a busy
+# machine (350 ms against 0.4 ms for 16 inverses of 32×32).
 UNTHREADED = 16
 
 
 @functools.cache
 def _positions(d: int) -> np.ndarray:
-    """Where [diagonal, strict lower part row by row] lie in a (d, d) factor, row by row."""
+    """Return the positions of diagonal and strict lower part in a flattened (d, d) factor."""
     rows, columns = np.tril_indices(d, -1)
     return np.concatenate([np.arange(d) * (d + 1), rows * d + columns]).astype(np.int32)
 
 
 @functools.cache
-def _places(d: int, dtype, transposed: bool = False) -> np.ndarray:
-    """Ones (d (d + 1)/2, d²): a product with them puts [diagonal, strict lower part] in place.
+def _scatter_matrix(d: int, dtype: DTypeLike, transposed: bool = False) -> np.ndarray:
+    """Return a 0-1 matrix (d (d + 1)/2, d²) that maps [diagonal, strict lower part] to a factor.
 
-    (XLA's CPU code gathers stacks of small matrices slowly. Made once, so that equal products are
-    seen to be equal.)"""
+    A product with it is faster than a gather, which XLA's CPU code does slowly for stacks of small
+    matrices. The result is cached, so that XLA recognizes equal products.
+    """
     positions = _positions(d)
     if transposed:
         positions = positions % d * d + positions // d
     return np.eye(d * d, dtype=dtype)[positions]
 
 
-def parts(matrix):
-    """The diagonals (..., d) and strict lower parts (..., d (d − 1)/2), row by row, of matrices
-    (..., d, d), NumPy's or JAX's."""
+def parts(matrix: Any) -> tuple[Any, Any]:
+    """Return the diagonals (..., d) and strict lower parts (..., d (d − 1)/2) of matrices.
+
+    Args:
+      matrix: matrices (..., d, d), a NumPy or JAX array.
+
+    Returns:
+      Two arrays of the same kind; the entries of the lower part are in row-major order.
+    """
     d = matrix.shape[-1]
     flat = matrix.reshape(*matrix.shape[:-2], d * d)
     if d <= LOOPED and isinstance(matrix, jax.Array):
-        flat = matmul(flat, _places(d, matrix.dtype).T)
+        flat = matmul(flat, _scatter_matrix(d, matrix.dtype).T)
     else:
         flat = flat[..., _positions(d)]
     return flat[..., :d], flat[..., d:]
 
 
 def assemble(diagonal: jax.Array, lower: jax.Array, transposed: bool = False) -> jax.Array:
-    """The lower-triangular matrices with these `parts`; or their transposes, laid out as such."""
+    """Return the lower-triangular matrices (..., d, d) with these `parts`, or their transposes."""
     d = diagonal.shape[-1]
     entries = jnp.concatenate([diagonal, lower], axis=-1)
     if d <= LOOPED:
-        flat = matmul(entries, _places(d, entries.dtype, transposed))
+        flat = matmul(entries, _scatter_matrix(d, entries.dtype, transposed))
         return flat.reshape(*entries.shape[:-1], d, d)
-    layout = np.full(d * d, entries.shape[-1], np.int32)
-    layout[_positions(d)] = np.arange(entries.shape[-1])
-    layout = layout.reshape(d, d)
+    flat_layout = np.full(d * d, entries.shape[-1], np.int32)
+    flat_layout[_positions(d)] = np.arange(entries.shape[-1])
+    layout = flat_layout.reshape(d, d)
     entries = jnp.concatenate([entries, jnp.zeros_like(diagonal[..., :1])], axis=-1)
     return entries[..., layout.T if transposed else layout]
 
 
 def transpose(matrix: jax.Array) -> jax.Array:
-    """Mᵀ of a stack of matrices."""
+    """Return Mᵀ for each matrix of a stack."""
     return jnp.swapaxes(matrix, -1, -2)
 
 
 def inverse(factor: jax.Array, often: bool = True) -> jax.Array:
-    """L⁻¹ of lower-triangular factors (c, d, d); unless `often`, by what compiles fastest."""
+    """Return L⁻¹ for lower-triangular factors L (c, d, d).
+
+    Args:
+      factor: the factors.
+      often: whether the inverse is computed often; if not, the method compiles fastest.
+    """
     d = factor.shape[-1]
     if d > UNTHREADED:
         return _by_halves(factor, often)
@@ -90,7 +104,7 @@ def inverse(factor: jax.Array, often: bool = True) -> jax.Array:
 
 
 def _by_halves(factor: jax.Array, often: bool) -> jax.Array:
-    """[A 0; C B]⁻¹ = [A⁻¹ 0; −B⁻¹ C A⁻¹ B⁻¹], with A and B side by side as one stack."""
+    """Invert by [A 0; C B]⁻¹ = [A⁻¹ 0; −B⁻¹ C A⁻¹ B⁻¹], where A and B make one stack."""
     c, d = factor.shape[:2]
     half = (d + 1) // 2
     even = jnp.broadcast_to(jnp.eye(2 * half, dtype=factor.dtype), (c, 2 * half, 2 * half))
@@ -104,27 +118,33 @@ def _by_halves(factor: jax.Array, often: bool) -> jax.Array:
 
 
 def solve(factor: jax.Array, vectors: jax.Array, transposed: bool = False) -> jax.Array:
-    """W⁻¹ v, or W⁻ᵀ v, for vectors (k, d) and lower-triangular factors (c, d, d)."""
+    """Return W⁻¹ v, or W⁻ᵀ v if transposed.
+
+    Args:
+      factor: lower-triangular W (c, d, d), c being k or 1.
+      vectors: v (k, d).
+      transposed: whether to solve with Wᵀ.
+    """
     (k, d), dtype = vectors.shape, jnp.promote_types(factor.dtype, vectors.dtype)
     factor, vectors = jnp.broadcast_to(factor, (k, d, d)).astype(dtype), vectors.astype(dtype)
     matrix = transpose(factor) if transposed else factor
     if d <= LOOPED:  # one kernel for all columns
-        found = [None] * d
+        columns: dict[int, jax.Array] = {}
         for j in reversed(range(d)) if transposed else range(d):
-            found[j] = vectors[:, j] / matrix[:, j, j]
-            vectors = vectors - matrix[:, :, j] * found[j][:, None]
-        return jnp.stack(found, axis=1)
+            columns[j] = vectors[:, j] / matrix[:, j, j]
+            vectors = vectors - matrix[:, :, j] * columns[j][:, None]
+        return jnp.stack([columns[j] for j in range(d)], axis=1)
 
-    def substitute(i, found):
+    def substitute(i, solution):
         j = d - 1 - i if transposed else i
         take = lambda array: jax.lax.dynamic_index_in_dim(array, j, 1, keepdims=False)
         row = take(matrix)
-        value = (take(vectors) - jnp.sum(row * found, axis=1)) / take(row)
-        return jax.lax.dynamic_update_index_in_dim(found, value, j, 1)
+        value = (take(vectors) - jnp.sum(row * solution, axis=1)) / take(row)
+        return jax.lax.dynamic_update_index_in_dim(solution, value, j, 1)
 
     return jax.lax.fori_loop(0, d, substitute, jnp.zeros_like(vectors))
 
 
 def symmetric(matrix: jax.Array) -> jax.Array:
-    """(M + Mᵀ) / 2 of a stack of matrices."""
+    """Return (M + Mᵀ) / 2 for each matrix M of a stack."""
     return (matrix + transpose(matrix)) / 2
