@@ -119,7 +119,7 @@ def _equation(target: int, coefficients: np.ndarray, mean: np.ndarray, names: Se
     if abs(constant) > 1e-5 * max(abs(mean[target]), np.abs(coefficients * mean).max()):
         parts.append(("−" if constant < 0 else "+", f"{abs(constant):.6g}"))
     shown = np.flatnonzero(coefficients)
-    for i in shown:
+    for i in map(int, shown):
         size = abs(coefficients[i])
         factor = "" if abs(size - 1) < 1e-5 else f"{size:.6g} "
         parts.append(("−" if coefficients[i] < 0 else "+", factor + names[i]))

@@ -87,7 +87,12 @@ def _total_batched(operands, axes, *, function, block_rows):
 
 
 def _block_shapes(function: core.Jaxpr) -> list[jax.ShapeDtypeStruct]:
-    return [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in function.invars]
+    return [_shape_of(v) for v in function.invars]
+
+
+def _shape_of(variable: core.Var | core.Literal) -> jax.ShapeDtypeStruct:
+    aval: Any = variable.aval  # of an array: a ShapedArray
+    return jax.ShapeDtypeStruct(aval.shape, aval.dtype)
 
 
 ad.primitive_jvps[total_p] = _total_jvp
@@ -217,7 +222,7 @@ class Request:
 
     def __init__(self, function: core.Jaxpr, block_rows: int | None = None) -> None:
         self.block_rows = block_rows
-        self.shapes = [v.aval for v in function.outvars]
+        self.shapes = [_shape_of(v) for v in function.outvars]
         self._step = run_on_host(function)
 
     def __call__(self, *values: jax.Array) -> Sequence[jax.Array]:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
-from numpy.typing import DTypeLike
+from jax.typing import DTypeLike
 
 from ..internal import checks
 from ..numerics import lapack
@@ -214,8 +214,9 @@ def _program(
 ) -> Callable[..., Any]:
     """Return the program of a mesh; jit caches a compiled version of it for each shape."""
     # shard_map takes partition specs as a pytree in the form of its argument.
-    leaves: Any = P(axis), P(axis) if weighted else None, P()
-    row_specs = Rows(*leaves, axis=axis)
+    spread: Any = P(axis)
+    whole: Any = P()
+    row_specs = Rows(x=spread, weight=spread if weighted else None, center=whole, axis=axis)
 
     def call(rows, operands):
         specs = dataclasses.replace(row_specs, n_rows=rows.n_rows)

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from numpy.typing import DTypeLike
+from jax.typing import DTypeLike
 
 from ..internal import checks
 from . import row_checks

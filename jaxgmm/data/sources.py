@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import jax
 import numpy as np
-from numpy.typing import DTypeLike
+from jax.typing import DTypeLike
 
 # x (m, d) and row weights (m,), or None if every row counts once.
 RowsAndWeights = tuple[np.ndarray | jax.Array, np.ndarray | jax.Array | None]

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
-from numpy.typing import DTypeLike
+from jax.typing import DTypeLike
 
 from . import source_checks
 from .host_interpreter import Request, Step, close_jaxpr

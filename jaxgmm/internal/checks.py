@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import DTypeLike
+from jax.typing import DTypeLike
 
 from . import forks
 
@@ -31,6 +31,7 @@ def float_dtype(dtype: DTypeLike, like: DTypeLike | None = None) -> np.dtype:
     float32 and float64 stay as they are, float16 and bfloat16 become float32. Whole numbers and
     booleans become `like`, or JAX's default if it is None.
     """
+    wide: Any
     if jnp.issubdtype(dtype, jnp.floating):
         wide = jnp.promote_types(dtype, jnp.float32)
     else:

@@ -158,7 +158,7 @@ def _(primals, tangents):
 def lower_root(matrix: jax.Array) -> jax.Array:
     """Return the Cholesky factor of AᵀA for A (c, d, d).
 
-    It is computed by a QR factorization of A, because the product AᵀA would lose half of the digits.
+    It is computed by a QR factorization of A, because AᵀA itself would lose half of the digits.
     """
     upper = _qr(matrix)[1]
     sign = jnp.where(jnp.diagonal(upper, axis1=-2, axis2=-1) < 0, -1, 1).astype(upper.dtype)
