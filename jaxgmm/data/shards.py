@@ -44,10 +44,9 @@ class Shards(Source):
 
     Each device takes n/devices rows, padded with rows of weight 0 (see `rows.bucket`). A pass ends
     in one all-reduce of the sums. With several processes (`jax.distributed`), every process makes
-    the same calls and gets the whole result. If one process dies, the others end with an error from
-    JAX after they miss its heartbeat. With `jax.distributed.initialize(
-    heartbeat_timeout_seconds=10, shutdown_timeout_seconds=10)` this takes half a minute, with JAX's
-    default settings several minutes.
+    the same calls and gets the whole result. If one dies, the others end with an error from JAX:
+    with `jax.distributed.initialize(heartbeat_timeout_seconds=10, shutdown_timeout_seconds=10)`
+    this takes half a minute, and with JAX's default settings several minutes.
 
     >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
     >>> start = jaxgmm.initialize(jax.random.key(1), x, 2)
@@ -135,8 +134,7 @@ class ShardData(InMemory):
       weight: their weights, spread likewise; None if there is no padding and every row counts once.
       n: the number of rows without padding.
       share: the number of rows without padding in each device's part; the last parts may have less.
-      mesh: the mesh.
-      axis: its axis over which the rows are spread.
+      mesh, axis: the mesh, and its axis over which the rows are spread.
     """
 
     n: int
@@ -214,21 +212,17 @@ def _program(
 ) -> Callable[..., Any]:
     """Return the program of a mesh; jit caches a compiled version of it for each shape."""
     # shard_map takes partition specs as a pytree in the form of its argument.
-    spread: Any = P(axis)
-    whole: Any = P()
-    row_specs = Rows(x=spread, weight=spread if weighted else None, center=whole, axis=axis)
+    specs: Any = {"x": P(axis), "weight": P(axis) if weighted else None, "center": P()}
+    row_specs = Rows(**specs, axis=axis)
 
     def call(rows, operands):
-        specs = dataclasses.replace(row_specs, n_rows=rows.n_rows)
+        in_specs = dataclasses.replace(row_specs, n_rows=rows.n_rows), P()
         return jax.shard_map(
             lambda rows, operands: function(rows, *operands, **dict(static)),
-            mesh=mesh, in_specs=(specs, P()), out_specs=P(), check_vma=False,
+            mesh=mesh, in_specs=in_specs, out_specs=P(), check_vma=False,
         )(rows, operands)  # fmt: skip
 
     return jax.jit(call)
-
-
-# ---- from a source to a mesh -------------------------------------------------------------------
 
 
 def shard_rows(
@@ -292,19 +286,9 @@ def _read_padded(
 
 
 def _spread_weights(
-    weight: Any,
-    layout: NamedSharding,
-    dtype: np.dtype,
-    *,
-    n: int,
-    share: int,
-    size: int,
-    parts: int,
+    weight: Any, onto: NamedSharding, dtype: np.dtype, *, n: int, share: int, size: int, parts: int
 ) -> jax.Array | None:
-    """Spread row weights (n,) over a mesh, with weight 0 for padding rows.
-
-    Each of the parts has `size` rows, of which `share` are not padding.
-    """
+    """Spread row weights (n,); of the `size` rows in a part, those after `share` are padding."""
     if isinstance(weight, jax.Array) and not weight.is_fully_addressable:
         return weight.astype(dtype)
     weight = row_checks.weights_of_rows(weight, n, dtype)
@@ -313,4 +297,4 @@ def _spread_weights(
     values = np.zeros(share * parts, dtype)
     values[:n] = 1 if weight is None else np.asarray(weight)
     values = np.pad(values.reshape(parts, share), ((0, 0), (0, size - share))).ravel()
-    return jax.make_array_from_callback(values.shape, layout, lambda index: values[index])
+    return jax.make_array_from_callback(values.shape, onto, lambda index: values[index])
