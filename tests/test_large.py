@@ -117,11 +117,11 @@ def test_nearby_n_share_a_program(kind, start):
         return fit, jaxgmm.initialize(jax.random.key(4), make(x), K, weight=weight)
 
     all_of(490)
-    traced, compiled = len(traces), arrays._compiled._cache_size()
+    traced, compiled = len(traces), arrays._call._cache_size()
     found = all_of(501, WEIGHT)[0], all_of(501)[1]
     all_of(483)
     assert len(traces) == traced > 0
-    assert arrays._compiled._cache_size() == compiled
+    assert arrays._call._cache_size() == compiled
     run = lambda x, weight: jaxgmm.fit(x, start, weight=weight, max_steps=4, tolerance=0)
     expected = jax.jit(run)(X, WEIGHT)
     same(found[0].mixture, expected.mixture)

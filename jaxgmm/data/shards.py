@@ -133,12 +133,12 @@ class ShardData(InMemory):
       x: rows with padding rows, spread over the mesh axis.
       weight: their weights, spread likewise; None if there is no padding and every row counts once.
       n: the number of rows without padding.
-      share: the number of rows without padding in each device's part; the last parts may have less.
+      part_rows: the number of rows without padding in each device's part; the last may have less.
       mesh, axis: the mesh, and its axis over which the rows are spread.
     """
 
     n: int
-    share: int
+    part_rows: int
     mesh: Mesh
     axis: str
 
@@ -162,15 +162,15 @@ class ShardData(InMemory):
         weights = None if self.weight is None else self.weight.addressable_shards
         seen = set()  # a mesh with further axes has copies of each part
         for i, shard in enumerate(self.x.addressable_shards):
-            start = (shard.index[0].start or 0) // self._padded_rows * self.share
-            x = np.asarray(shard.data)[: max(min(self.n - start, self.share), 0)]
+            start = (shard.index[0].start or 0) // self._padded_rows * self.part_rows
+            x = np.asarray(shard.data)[: max(min(self.n - start, self.part_rows), 0)]
             if len(x) and start not in seen:
                 yield x, None if weights is None else np.asarray(weights[i].data)[: len(x)]
             seen.add(start)
 
     def rows_at(self, index: np.ndarray) -> RowsAndWeights:
         """Return the rows at these positions with their weights, in every process."""
-        position = index // self.share * self._padded_rows + index % self.share
+        position = index // self.part_rows * self._padded_rows + index % self.part_rows
         x, weight = self.compute(_rows_at, position.astype(np.int32))
         return np.asarray(x), None if self.weight is None else np.asarray(weight)
 
@@ -249,23 +249,23 @@ def shard_rows(
         n, d = array.shape
         read = lambda rows: checks.narrow(np.asarray(array[rows]), "x", dtype)
     parts = mesh.shape[axis]
-    share = -(-n // parts)
-    size, layout = bucket(share), NamedSharding(mesh, P(axis))
+    part_rows = -(-n // parts)
+    size, layout = bucket(part_rows), NamedSharding(mesh, P(axis))
     if read is None or (isinstance(source, jax.Array) and _has_layout(source, layout)):
         source_checks.divides(n, parts)
-        size, x = share, source.astype(dtype)
+        size, x = part_rows, source.astype(dtype)
     else:
 
         def read_part(index):
-            start = (index[0].start or 0) // size * share
-            count = max(min(n - start, share), 0)
+            start = (index[0].start or 0) // size * part_rows
+            count = max(min(n - start, part_rows), 0)
             return _read_padded(read, start, count, size, d, dtype)
 
         x = jax.make_array_from_callback((size * parts, d), layout, read_part)
-    weights = _spread_weights(weight, layout, dtype, n=n, share=share, size=size, parts=parts)
-    data = ShardData(x=x, weight=weights, n=n, share=share, mesh=mesh, axis=axis)
+    weights = _spread_weights(weight, layout, dtype, n, parts, part_rows=part_rows, size=size)
+    data = ShardData(x=x, weight=weights, n=n, part_rows=part_rows, mesh=mesh, axis=axis)
     for shard in x.addressable_shards:
-        first = (shard.index[0].start or 0) // size * share
+        first = (shard.index[0].start or 0) // size * part_rows
         source_checks.finite_part(np.asarray(shard.data), first)
     return data
 
@@ -286,15 +286,15 @@ def _read_padded(
 
 
 def _spread_weights(
-    weight: Any, onto: NamedSharding, dtype: np.dtype, *, n: int, share: int, size: int, parts: int
+    weight: Any, onto: NamedSharding, dtype: np.dtype, n: int, parts: int, part_rows: int, size: int
 ) -> jax.Array | None:
-    """Spread row weights (n,); of the `size` rows in a part, those after `share` are padding."""
+    """Spread row weights (n,); of `size` rows in a part, those after `part_rows` are padding."""
     if isinstance(weight, jax.Array) and not weight.is_fully_addressable:
         return weight.astype(dtype)
     weight = row_checks.weights_of_rows(weight, n, dtype)
-    if weight is None and n == size * parts and size == share > BUCKETED_ROWS:
+    if weight is None and n == size * parts and size == part_rows > BUCKETED_ROWS:
         return None
-    values = np.zeros(share * parts, dtype)
+    values = np.zeros(part_rows * parts, dtype)
     values[:n] = 1 if weight is None else np.asarray(weight)
-    values = np.pad(values.reshape(parts, share), ((0, 0), (0, size - share))).ravel()
+    values = np.pad(values.reshape(parts, part_rows), ((0, 0), (0, size - part_rows))).ravel()
     return jax.make_array_from_callback(values.shape, onto, lambda index: values[index])
