@@ -55,9 +55,10 @@ class ArrayData(Held):
             return self.compute(function)
         static = (function, self.rows_per_block)
         little = self.x.size * self.n_features < LITTLE_TO_RUN_ONCE
-        return jit_with_options(_of_rows, quickly=True, runs_once=little)(
-            static, self.x, self.weight
-        )
+        compiled = jit_with_options(_of_rows, quickly=True, runs_once=little)
+        # Compiler options are for programs that are no part of another one.
+        with jax.ensure_compile_time_eval():
+            return compiled(static, self.x, self.weight)
 
 
 @functools.partial(jax.jit, static_argnums=(3, 4, 5))
