@@ -109,7 +109,7 @@ def test_features_must_match():
             function(MIXTURE, wide)
     with pytest.raises(ValueError, match="3 columns"):
         jaxgmm.fit(wide, MIXTURE)
-    with pytest.raises(ValueError, match="3 columns and the mixture 2 components"):
+    with pytest.raises(ValueError, match="3 columns, and the mixture has 2 components"):
         jaxgmm.complete_log_likelihood(MIXTURE, X, np.ones((30, 3)))
 
 

@@ -73,7 +73,7 @@ def test_ends_are_judged_by_the_objective(compared, iris, x64):
     slope = jax.grad(
         lambda m: jaxgmm.log_likelihood(m, iris) + jaxgmm.log_prior(m, prior)
     )(start)  # fmt: skip
-    means = start.covariance.unwhiten_transposed(slope.means) / np.sqrt(start.weights)[:, None]
+    means = start.frame.unwhiten_transposed(slope.means) / np.sqrt(start.weights)[:, None]
     assert compared.gradient_norm["runs off"][1] > np.linalg.norm(means) / 150
     assert compared.gradient_norm["EM"].max() < 1e-4
 
@@ -134,7 +134,7 @@ def test_components_match_in_any_order(compared):
     mixture = lane(compared.fits["EM"].mixture, 0)
     turned = jax.tree.map(lambda leaf: leaf[jnp.array([2, 0, 1])], mixture)
     other = jaxgmm.Mixture(
-        mixture.logits, mixture.means + mixture.covariance.unwhiten(jnp.full((3, 4), 0.2)),
+        mixture.logits, mixture.means + mixture.frame.unwhiten(jnp.full((3, 4), 0.2)),
         mixture.covariance,
     )  # fmt: skip
     one = _parameters(mixture)

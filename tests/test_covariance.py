@@ -7,6 +7,7 @@ import pytest
 import reference
 
 from jaxgmm import FAMILIES
+from jaxgmm.families.registry import family_name
 from jaxgmm.numerics.triangular import inverse, solve
 
 K, D = 3, 4
@@ -20,7 +21,7 @@ def make(family, seed, d=D):
 
 def whitening(covariance, d=D):
     """W as dense (k, d, d), column by column."""
-    columns = [covariance.whiten(jnp.tile(e, (K, 1))) for e in np.eye(d)]
+    columns = [covariance.frame(d).whiten(jnp.tile(e, (K, 1))) for e in np.eye(d)]
     return np.stack(columns, axis=-1)
 
 
@@ -38,23 +39,27 @@ def test_solving_with_factors(d, transposed, x64):
 
 def test_whitening_and_its_inverses(family, x64):
     covariance, means, dense = make(family, 0)
-    w = whitening(covariance)
+    frame, w = covariance.frame(D), whitening(covariance)
     identity = np.broadcast_to(np.eye(D), (K, D, D))
     np.testing.assert_allclose(w @ dense @ np.swapaxes(w, 1, 2), identity, atol=1e-12)
-    np.testing.assert_allclose(covariance.unwhiten(covariance.whiten(means)), means, atol=1e-12)
+    np.testing.assert_allclose(frame.unwhiten(frame.whiten(means)), means, atol=1e-12)
     np.testing.assert_allclose(
-        covariance.unwhiten_transposed(means),
+        frame.unwhiten_transposed(means),
         np.linalg.solve(np.swapaxes(w, 1, 2), means[..., None])[..., 0], rtol=1e-10,
     )  # fmt: skip
     np.testing.assert_allclose(
-        np.broadcast_to(covariance.log_determinant(D), K), np.linalg.slogdet(w)[1], rtol=1e-12
+        np.broadcast_to(frame.log_determinant, K), np.linalg.slogdet(w)[1], rtol=1e-12
+    )
+    np.testing.assert_allclose(np.broadcast_to(frame.dense, dense.shape), dense, atol=1e-12)
+    np.testing.assert_allclose(
+        frame.dense @ frame.dense_precision, identity[: len(frame.dense)], atol=1e-12
     )
 
 
 def test_identity_and_shapes(family):
     kind = FAMILIES[family]
     unit = kind.identity(K, D, jnp.float32)
-    np.testing.assert_array_equal(np.broadcast_to(unit.dense(D), (K, D, D))[1], np.eye(D))
+    np.testing.assert_array_equal(np.broadcast_to(unit.frame(D).dense, (K, D, D))[1], np.eye(D))
     covariance, _, dense = make(family, 1)
     assert kind.own(dense).shape == kind.shape(K, D)
     np.testing.assert_allclose(kind.expand(kind.own(dense), K, D, np), dense)
@@ -62,82 +67,107 @@ def test_identity_and_shapes(family):
     assert shapes == [leaf.shape for leaf in jax.tree.leaves(unit)]
 
 
-def test_compose_and_relative(family, x64):
-    first, second = make(family, 2)[0], make(family, 3)[0]
-    np.testing.assert_allclose(
-        whitening(first.compose(second)), whitening(first) @ whitening(second), atol=1e-12
+def test_locals(family, x64):
+    """`moved` multiplies factors, `between` undoes it, and `combine` is one move after another."""
+    base, local, next_local = make(family, 2)[0], make(family, 3)[0], make(family, 5)[0]
+    moved = base.moved(local)
+    np.testing.assert_allclose(whitening(moved), whitening(local) @ whitening(base), atol=1e-12)
+    same = lambda found, expected: jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-11), found, expected
     )
-    back = first.compose(second).relative_to(second)
-    for a, b in zip(jax.tree.leaves(back), jax.tree.leaves(first), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-11)
+    same(base.between(moved), local)
+    same(base.moved(base.combine(local, next_local)), moved.moved(next_local))
+    same(base.moved(base.still()), base)
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(base.still()))
+
+
+def test_taken_components(family):
+    """A leaf that components share stays as it is."""
+    covariance, _, dense = make(family, 7)
+    taken = covariance.taken(np.array([2, 0, 0])).frame(D).dense
+    expected = dense if len(taken) == 1 else dense[np.array([2, 0, 0])]
+    np.testing.assert_allclose(taken, expected[: len(taken)], rtol=1e-4)
+    assert (
+        jax.tree.leaves(covariance.taken(np.array([1, 1, 1])))[0].shape
+        == jax.tree.leaves(covariance)[0].shape
+    )
 
 
 def test_second_moments(family, x64):
-    covariance, _, _ = make(family, 4)
+    frame = make(family, 4)[0].frame(D)
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(2, K, D))
-    dense = a[:, :, None] * b[:, None, :]
-    kept = covariance.pool(covariance.outer(a, b))
-    w = whitening(covariance)
-    total = np.einsum("kij,kjl,kil->", w, dense, w)
-    np.testing.assert_allclose(np.sum(covariance.quadratic(kept)), total, rtol=1e-10)
+    outer = np.asarray(frame.outer(a, b))
+    trace = np.sum(a * b, axis=1)
+    np.testing.assert_allclose(frame.trace(outer), trace if len(outer) == K else [trace.sum()])
     matrix = np.cov(rng.normal(size=(D, 9)))
-    reduced = covariance.reduce(matrix)
+    w = whitening(make(family, 4)[0])
     each = np.einsum("kij,jl,kil->k", w, matrix, w)
-    np.testing.assert_allclose(np.broadcast_to(covariance.quadratic(reduced), K), each, rtol=1e-10)
+    np.testing.assert_allclose(np.broadcast_to(frame.quadratic(matrix), K), each, rtol=1e-10)
     np.testing.assert_allclose(
-        FAMILIES[family].identity(K, D, float).quadratic(covariance.whiten_second(reduced)),
-        covariance.quadratic(reduced), rtol=1e-10,
-    )  # fmt: skip
+        frame.trace(frame.whiten_second(matrix)), frame.quadratic(matrix), rtol=1e-10
+    )
+    moments = frame.whiten_second(matrix)
+    if moments.ndim == 3:
+        largest = np.linalg.eigvalsh(moments).max(axis=1)
+        np.testing.assert_allclose(frame.largest(moments), largest, rtol=0.05)
+    else:
+        per_feature = np.asarray(moments) / (D // moments.shape[1])
+        np.testing.assert_allclose(frame.largest(moments), per_feature.max(axis=1))
+
+
+def test_expected_density_under_other_factors(family, x64):
+    """N log|W'| − ½ tr Σ'⁻¹ M for moments M in the residual units of a layout."""
+    at, new = make(family, 8)[0].frame(D), make(family, 9)[0].frame(D)
+    v = np.random.default_rng(3).normal(size=(6, K, D))
+    moments, mass = sum(at.outer(y, y) for y in v), np.asarray(at.pool(np.full(K, 6.0)))
+    rows = [np.asarray(new.whiten(at.unwhiten(y))) for y in v]  # each component's own rows
+    square = np.asarray(at.pool(sum(np.sum(y**2, axis=1) for y in rows)))
+    expected = mass * np.asarray(new.log_determinant) - square / 2
+    np.testing.assert_allclose(at.expected(new, moments, mass), expected, rtol=1e-10)
 
 
 def test_maximize_is_the_likeliest_covariance(family, x64):
-    """At the factor found, no nearby factor has a higher expected log-density; the divergence is
-    what moving there from the identity gains."""
+    """At the member found, no nearby one has a higher expected log-density; the gain is what moving
+    there from the identity gains."""
     kind = FAMILIES[family]
     rng = np.random.default_rng(1)
     vectors = rng.normal(size=(K, 12, D)) @ (np.eye(D) + 0.3 * rng.normal(size=(D, D)))
     identity = kind.identity(K, D, float)
-    moment = sum(identity.outer(v, v) for v in np.swapaxes(vectors, 0, 1))
-    moment, mass = identity.pool(moment), identity.pool(np.full(K, 12.0))
-    found, divergence = kind.maximize(moment, mass, D)
+    frame = identity.frame(D)
+    moments = sum(frame.outer(v, v) for v in np.swapaxes(vectors, 0, 1))
+    mass = frame.pool(np.full(K, 12.0))
+    found, gain = identity.maximize(moments, mass, D)
 
-    def gain(covariance):
-        shown = 2 * mass * covariance.log_determinant(D) - covariance.quadratic(moment)
-        return jnp.sum(shown) / 2
+    def density(local):
+        return jnp.sum(frame.expected(identity.moved(local).frame(D), moments, mass))
 
-    slope = jax.jit(jax.grad(gain))(found)
+    slope = jax.jit(jax.grad(density))(found)
     for leaf in jax.tree.leaves(slope):
         np.testing.assert_allclose(leaf, 0, atol=1e-9)
-    np.testing.assert_allclose(
-        jnp.sum(mass * divergence) / 2, gain(found) - gain(identity), rtol=1e-10
-    )
+    rise = density(found) - density(identity.still())
+    np.testing.assert_allclose(jnp.sum(mass * gain) / 2, rise, rtol=1e-10)
 
 
 def test_maximize_of_a_singular_moment_is_not_finite(family):
-    kind = FAMILIES[family]
-    identity = kind.identity(1, 2, jnp.float32)
-    factor, _ = kind.maximize(jnp.zeros_like(identity.reduce(jnp.eye(2))), jnp.ones(1), 2)
-    assert not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(factor))
+    identity = FAMILIES[family].identity(1, 2, jnp.float32)
+    local, _ = identity.maximize(0 * identity.frame(2).whiten_second(jnp.eye(2)), jnp.ones(1), 2)
+    assert not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(local))
 
 
 def test_metric_is_the_fisher_information_at_the_identity(family, x64):
-    """The Hessian of the expected log-density of standard normal rows, in the leaves."""
-    kind = FAMILIES[family]
-    identity = kind.identity(K, D, float)
-    share = np.array([0.2, 0.3, 0.5])
-    moment = identity.pool(share[:, None, None] * np.eye(D)) if family in ("full", "tied") else None
-    if moment is None:
-        moment = identity.pool(share[:, None] * identity.reduce(np.eye(D)))
+    """The Hessian of the expected log-density of standard normal rows, in the locals."""
+    identity = FAMILIES[family].identity(K, D, float)
+    frame, share = identity.frame(D), np.array([0.2, 0.3, 0.5])
+    moments = sum(frame.outer(share[:, None] * e, e) for e in np.eye(D)[:, None] * np.ones((K, 1)))
 
     def loss(flat):
-        covariance = unravel(flat)
-        volume = identity.pool(share) * covariance.log_determinant(D)
-        return jnp.sum(covariance.quadratic(moment) / 2 - volume)
+        new = identity.moved(unravel(flat)).frame(D)
+        return -jnp.sum(frame.expected(new, moments, frame.pool(share)))
 
-    flat, unravel = jax.flatten_util.ravel_pytree(identity)
+    flat, unravel = jax.flatten_util.ravel_pytree(identity.still())
     hessian = jax.jit(jax.hessian(loss))(flat)
-    metric, _ = jax.flatten_util.ravel_pytree(identity.metric(identity.pool(share), D))
+    metric, _ = jax.flatten_util.ravel_pytree(identity.metric(frame.pool(share), D))
     np.testing.assert_allclose(hessian, np.diag(metric**2), atol=1e-12)
 
 
@@ -156,3 +186,13 @@ def test_inverse_of_factors(d, often, x64):
     found = np.asarray(inverse(jnp.asarray(factors), often))
     np.testing.assert_allclose(found, np.linalg.inv(factors), atol=1e-14)
     np.testing.assert_array_equal(found, np.tril(found))
+
+
+def test_a_family_without_a_name():
+    """A class that is not in the table says what to do."""
+
+    class Unnamed(FAMILIES["full"]):
+        pass
+
+    with pytest.raises(ValueError, match=r"Unnamed is not in jaxgmm\.FAMILIES: add it"):
+        family_name(Unnamed)

@@ -157,7 +157,7 @@ def test_bad_labels(labels, k, words, iris):
         (np.ones(150), "responsibilities have shape"),
         (np.ones((149, 2)), "responsibilities have shape"),
         (-np.ones((150, 2)), "row 0 of the responsibilities"),
-        (np.where(np.arange(150)[:, None] == 7, np.nan, np.ones((150, 2))), "row 7 of resp"),
+        (np.where(np.arange(150)[:, None] == 7, np.nan, np.ones((150, 2))), "row 7 of the resp"),
     ],
 )
 def test_bad_responsibilities(resp, words, iris):

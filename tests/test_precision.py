@@ -116,7 +116,8 @@ def test_the_gain_of_a_covariance(family, dtype, shape, x64):
         k, d = k * d // 16, 16
     rng = np.random.default_rng(0)
     mass = rng.uniform(100, 1000, 1 if family == "tied" else k).astype(dtype)
-    maximize = jax.jit(lambda moment, mass: kind.maximize(moment, mass, d)[1])
+    identity = kind.identity(k, d, dtype)
+    maximize = jax.jit(lambda moment, mass: identity.maximize(moment, mass, d)[1])
     for size in (1e-2, 1e-4, 1e-6, 1e-8):
         if matrices:
             noise = size * rng.normal(size=(len(mass), d, d)) / np.sqrt(d)

@@ -69,7 +69,7 @@ class SQUAREM:
     def move(self, mixture: Mixture, state: _SquaremState, statistics: Statistics, evaluate, prior):
         """An EM step, or an extrapolation over the last EM step and the one that would be next."""
         step = em_step(mixture, statistics, evaluate, prior)
-        farther, reach = _extrapolate(state, step.local)
+        farther, reach = _extrapolate(state, mixture, step.local)
         tried = where(state.extrapolates, farther, step.taken_from(mixture))
         moved, sums, accepted = try_extrapolation(
             tried, mixture, statistics, evaluate, prior, ~state.extrapolates
@@ -87,20 +87,22 @@ class SQUAREM:
         return jnp.where(accepted, farther, jnp.maximum(reach / self.growth, 1))
 
 
-def _extrapolate(state: _SquaremState, second: Mixture) -> tuple[Mixture, jax.Array]:
-    """θ' and α, from EM's second step as seen from the mixture after the first."""
-    first, coordinates = state.first, Relative()
+def _extrapolate(
+    state: _SquaremState, after_first: Mixture, second: Mixture
+) -> tuple[Mixture, jax.Array]:
+    """Return θ' and α, from the mixture after EM's first step and the local of the second one."""
+    first, origin, coordinates = state.first, state.origin, Relative()
     after_both = Mixture(
         second.logits,
-        first.means + first.covariance.unwhiten(second.means),
-        second.covariance.compose(first.covariance),
+        first.means + origin.frame.whiten(after_first.frame.unwhiten(second.means)),
+        origin.covariance.combine(first.covariance, second.covariance),
     )
-    r = coordinates.offsets_of(state.origin, first)
-    both = coordinates.offsets_of(state.origin, after_both)
+    r = coordinates.offsets_of(origin, first)
+    both = coordinates.offsets_of(origin, after_both)
     v = jax.tree.map(lambda b, a: b - 2 * a, both, r)
     alpha = jnp.clip(jnp.sqrt(_square(r) / _square(v)), 1, state.longest)
     offsets = jax.tree.map(lambda r, v: alpha * (2 * r + alpha * v), r, v)
-    return coordinates.place(state.origin, coordinates.local(state.origin, offsets)), alpha
+    return coordinates.place(origin, coordinates.local(origin, offsets)), alpha
 
 
 def _square(tree) -> jax.Array:

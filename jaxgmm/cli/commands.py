@@ -49,7 +49,7 @@ def fit(given) -> int:
         best = found.best(given.criterion)
     shown = (*SHOWN[:6], *(["held-out"] if given.criterion == "held-out" else []), *SHOWN[6:])
     lines = jaxgmm.Table({name: row[name] for name in shown} for row in found.table())
-    print(lines, "", best.summary(rows.x, rows.weight, features=rows.names), sep="\n")
+    print(lines, "", best.summary(rows.x, weight=rows.weight, features=rows.names), sep="\n")
     failed = best.status in (jaxgmm.Status.NONFINITE, jaxgmm.Status.DEGENERATE)
     if given.out and not failed:
         jaxgmm.save(given.out, best, features=rows.names if rows.named else None)

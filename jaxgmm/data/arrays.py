@@ -60,9 +60,10 @@ class ArrayData(InMemory):
             return self.compute(function)
         static = (function, self.rows_per_block)
         little = self.x.size * self.n_features < LITTLE_TO_RUN_ONCE
-        return jit_with_options(_call_once, quickly=True, runs_once=little)(
-            static, self.x, self.weight
-        )
+        compiled = jit_with_options(_call_once, quickly=True, runs_once=little)
+        # Compiler options apply only to a program that is not part of a larger one.
+        with jax.ensure_compile_time_eval():
+            return compiled(static, self.x, self.weight)
 
 
 @functools.partial(jax.jit, static_argnums=(3, 4, 5))

@@ -23,15 +23,15 @@ def degenerate(
     rounded, holds up alone.
     """
     d, eps = mixture.n_features, jnp.finfo(mixture.dtype).eps
-    covariance, present = mixture.covariance, mixture.present
+    frame, present = mixture.frame, mixture.present
     emptied = jnp.any(present & (sums.mass <= eps * jnp.sum(sums.mass)))
-    log_scales = step.covariance.compose(covariance).log_scales(d)
+    log_scales = mixture.covariance.moved(step.covariance).frame(d).log_scales
     noise = (eps * resolution[None]) ** 2
     if prior is not None and prior.scatter is not None:
-        count = covariance.pool(sums.mass) + prior.strength
+        count = frame.pool(sums.mass) + prior.strength
         noise = noise + 8 * eps * d * jnp.diagonal(prior.scatter)[None] / count[:, None]
     resolved = jnp.isfinite(log_scales) & (2 * log_scales > jnp.log(noise))
-    held = covariance.pool(present) > 0
+    held = frame.pool(present) > 0
     return emptied | jnp.any(held[:, None] & ~resolved)
 
 

@@ -23,7 +23,7 @@ class Natural:
         self.lanes = lanes
         # Of absent components exp leaves 0; −∞ itself would turn products into NaN.
         lowest = jnp.finfo(mixture.dtype).min / 4
-        self.parameters = mixture.covariance.natural(
+        self.parameters = mixture.frame.natural(
             mixture.means, jnp.where(mixture.present, mixture.log_constants, lowest)
         )
 
@@ -47,7 +47,7 @@ class Natural:
 
     def log_joint(self, x):
         """(k, b), and what `sums` needs of the block."""
-        features = self.mixture.covariance.features(x)
+        features = self.mixture.frame.features(x)
         return matmul(self.parameters, features), features
 
     def sums(self, x, features, share):
@@ -56,14 +56,8 @@ class Natural:
 
     def statistics(self, sums):
         """Mass, shift and spread: raw moments, moved to each component's mean and whitened."""
-        means, covariance = self.mixture.means, self.mixture.covariance
         sums = sums.T if self.tall else sums
-        mass, first, second = covariance.moments(sums, self.mixture.n_features)
-        moved = first - mass[:, None] * means
-        second = second - 2 * covariance.outer(first, means)
-        second = second + covariance.outer(mass[:, None] * means, means)
-        spread = covariance.whiten_second(covariance.pool(second))
-        return mass, covariance.whiten(moved), spread
+        return self.mixture.frame.statistics(sums, self.mixture.means)
 
 
 def rounding(mixture: Mixture) -> jax.Array:
@@ -72,7 +66,7 @@ def rounding(mixture: Mixture) -> jax.Array:
     and shapes found a fifth of it, and seldom more than all of it, with rows in random order. Where
     a block begins with a component's few rows and goes on with many that hardly belong to it, what
     these add is lost in its sums: up to 20 times as much."""
-    growth = jnp.where(mixture.present, mixture.covariance.amplification(mixture.means), 0)
+    growth = jnp.where(mixture.present, mixture.frame.amplification(mixture.means), 0)
     return 2 * jnp.finfo(mixture.dtype).eps * jnp.max(growth)
 
 

@@ -30,15 +30,15 @@ class Whitened:
 
     def log_joint(self, x):
         """(k, b), and what `sums` needs of the block."""
-        y = self.mixture.covariance.residuals(self.mixture.means, x)
+        y = self.mixture.frame.residuals(self.mixture.means, x)
         return self.constants[:, None] - jnp.sum(y**2, axis=1) / 2, y
 
     def sums(self, x, y, share):
         """What to add up over blocks, for shares w r (k, b)."""
         shift = jnp.sum(share[:, None] * y, axis=-1)
-        return jnp.sum(share, axis=-1), shift, self.mixture.covariance.cross(share, y, x)
+        return jnp.sum(share, axis=-1), shift, self.mixture.frame.cross(share, y, x)
 
     def statistics(self, sums):
         """Mass, shift and spread from the sums over all blocks."""
         mass, shift, cross = sums
-        return mass, shift, self.mixture.covariance.spread(cross, shift, self.mixture.means)
+        return mass, shift, self.mixture.frame.spread(cross, shift, self.mixture.means)

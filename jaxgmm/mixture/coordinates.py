@@ -47,7 +47,7 @@ class Relative:
         """What offsets are divided by."""
         k, d, present = base.n_components, base.n_features, base.present
         share = jnp.maximum(base.weights, LEAST_SHARE / jnp.sum(present))
-        held = base.covariance.pool(jnp.where(present, share, 0))
+        held = base.frame.pool(jnp.where(present, share, 0))
         metric = base.covariance.metric(jnp.where(held > 0, held, 1), d)
         root = jnp.sqrt(jnp.where(present, share, 1))
         return Mixture(root, jnp.broadcast_to(root[:, None], (k, d)), metric)
@@ -59,8 +59,8 @@ class Relative:
 
     def place(self, base: Mixture, local: Mixture) -> Mixture:
         """A local mixture in the data's coordinates."""
-        means = base.means + base.covariance.unwhiten(local.means)
-        return Mixture(local.logits, means, local.covariance.compose(base.covariance))
+        means = base.means + base.frame.unwhiten(local.means)
+        return Mixture(local.logits, means, base.covariance.moved(local.covariance))
 
     def offsets_of(self, base: Mixture, local: Mixture) -> Mixture:
         """The offsets that `local` turns into this local mixture; 0 for an absent component's
@@ -71,9 +71,9 @@ class Relative:
 
     def offsets(self, base: Mixture, mixture: Mixture) -> Mixture:
         """The offsets that mean `mixture`."""
-        means = base.covariance.whiten(mixture.means - base.means)
-        factors = mixture.covariance.relative_to(base.covariance)
-        return self.offsets_of(base, Mixture(mixture.logits, means, factors))
+        means = base.frame.whiten(mixture.means - base.means)
+        covariance = base.covariance.between(mixture.covariance)
+        return self.offsets_of(base, Mixture(mixture.logits, means, covariance))
 
     def local_gradient(self, base: Mixture, offsets: Mixture, gradient: Mixture) -> Mixture:
         """The gradient with respect to the local mixture's leaves, from that of the offsets."""

@@ -81,7 +81,7 @@ def _sample(key, mixture, n):
     noise = jax.random.normal(noise_key, (n, mixture.n_features), mixture.dtype)
     unit = jnp.eye(mixture.n_features, dtype=mixture.dtype)
     k = mixture.n_components
-    columns = jax.vmap(lambda e: mixture.covariance.unwhiten(jnp.broadcast_to(e, (k, len(e)))))
+    columns = jax.vmap(lambda e: mixture.frame.unwhiten(jnp.broadcast_to(e, (k, len(e)))))
     factor = jnp.moveaxis(columns(unit), 0, -1)
 
     def draw(row):

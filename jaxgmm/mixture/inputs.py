@@ -30,7 +30,7 @@ def check_mixture_and_array(
 def row_log_joint(mixture: Mixture, row: jax.Array) -> jax.Array:
     """log π_k + log N(x; μ_k, Σ_k) as (k,), for one row (d,). Accurate at any offset: the row is
     subtracted from before anything is multiplied."""
-    y = mixture.covariance.whiten(row[None] - mixture.means)
+    y = mixture.frame.whiten(row[None] - mixture.means)
     return mixture.log_constants - jnp.sum(y**2, axis=-1) / 2
 
 

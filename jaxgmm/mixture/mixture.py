@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..families.base import Covariance
+from ..families.family import Family
+from ..families.layout import Layout
 from ..families.registry import family_class, family_name
 from ..internal import checks
 from . import parameter_checks
@@ -41,7 +42,7 @@ class Mixture:
 
     logits: jax.Array
     means: jax.Array
-    covariance: Covariance
+    covariance: Family
 
     def __repr__(self) -> str:
         """In one line; of a tree of something else than arrays (axes, names), what it holds."""
@@ -125,6 +126,11 @@ class Mixture:
         return family_name(type(self.covariance))
 
     @property
+    def frame(self) -> Layout:
+        """The whitening factors of all components, through which rows are seen."""
+        return self.covariance.frame(self.n_features)
+
+    @property
     def dtype(self):
         """The dtype that the mixture computes in."""
         return self.means.dtype
@@ -158,7 +164,7 @@ class Mixture:
     def log_constants(self) -> jax.Array:
         """(k,) log π_k + log|W_k| − (d/2) log 2π: the log-joint at a component's mean."""
         d = self.n_features
-        return self.log_weights + self.covariance.log_determinant(d) - d / 2 * math.log(2 * math.pi)
+        return self.log_weights + self.frame.log_determinant - d / 2 * math.log(2 * math.pi)
 
     def translate(self, offset: jax.Array) -> Mixture:
         """The mixture moved by `offset` (d,)."""
@@ -174,9 +180,9 @@ def _each(function, mixture: Mixture) -> jax.Array:
 
 def _dense_covariances(mixture: Mixture) -> jax.Array:
     k, d = mixture.means.shape
-    return jnp.broadcast_to(mixture.covariance.dense(d), (k, d, d))
+    return jnp.broadcast_to(mixture.frame.dense, (k, d, d))
 
 
 def _dense_precisions(mixture: Mixture) -> jax.Array:
     k, d = mixture.means.shape
-    return jnp.broadcast_to(mixture.covariance.dense_precision(d), (k, d, d))
+    return jnp.broadcast_to(mixture.frame.dense_precision, (k, d, d))

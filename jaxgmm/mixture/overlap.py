@@ -109,15 +109,15 @@ def misassignment(mixture: Mixture) -> tuple[jax.Array, jax.Array]:
 @jax.jit
 def _misassignment(mixture):
     k, d = mixture.means.shape
-    unwhiten = jax.vmap(lambda e: mixture.covariance.unwhiten(jnp.broadcast_to(e, (k, d))))
+    unwhiten = jax.vmap(lambda e: mixture.frame.unwhiten(jnp.broadcast_to(e, (k, d))))
     roots = jnp.moveaxis(unwhiten(jnp.eye(d, dtype=mixture.dtype)), 0, -1)
 
     def from_component(i):
         def whiten(vector):  # by every component j
-            return mixture.covariance.whiten(jnp.broadcast_to(vector, (k, d)))
+            return mixture.frame.whiten(jnp.broadcast_to(vector, (k, d)))
 
         ratio = jnp.moveaxis(jax.vmap(whiten, 1)(roots[i]), 0, -1)  # W_j L_i
-        apart = mixture.covariance.whiten(mixture.means[i][None] - mixture.means)
+        apart = mixture.frame.whiten(mixture.means[i][None] - mixture.means)
         level = 2 * (mixture.log_constants - mixture.log_constants[i])
         found = jax.vmap(_negative)(ratio, apart, jnp.sum(apart**2, axis=-1) - level)
         pair = mixture.present & mixture.present[i] & (jnp.arange(k) != i)

@@ -35,7 +35,7 @@ def _leafwise(mixture: Mixture, logits, means, held) -> jax.Array:
 def free_directions(mixture: Mixture) -> tuple[jax.Array, jax.Array]:
     """Which parameters are used (p,), and the direction (p,) of the logits' common shift."""
     present = mixture.present.astype(mixture.dtype)
-    held = (mixture.covariance.pool(present) > 0).astype(mixture.dtype)
+    held = (mixture.frame.pool(present) > 0).astype(mixture.dtype)
     none = jnp.zeros_like
     shift = _leafwise(mixture, present * RELATIVE.scale(mixture).logits, none(present), none(held))
     return _leafwise(mixture, present, present, held), shift / jnp.linalg.norm(shift)
@@ -44,9 +44,9 @@ def free_directions(mixture: Mixture) -> tuple[jax.Array, jax.Array]:
 def complete_information(mixture: Mixture, sums, prior: Prior | None) -> jax.Array:
     """Diagonal (p,) of the complete-data information per unit of weight, the prior's included,
     where EM's step is none: the counts behind each parameter against the scale's."""
-    covariance, present, total = mixture.covariance, mixture.present, jnp.sum(sums.mass)
+    frame, present, total = mixture.frame, mixture.present, jnp.sum(sums.mass)
     weights = means = sums.mass
-    held = covariance.pool(sums.mass)
+    held = frame.pool(sums.mass)
     if prior is not None:
         held = held + prior.strength
         if prior.concentration is not None:
@@ -60,5 +60,5 @@ def complete_information(mixture: Mixture, sums, prior: Prior | None) -> jax.Arr
         return jnp.where(used, count / total / jnp.where(used, share, 1), 1)
 
     return _leafwise(
-        mixture, ratio(weights, share), ratio(means, share), ratio(held, covariance.pool(share))
+        mixture, ratio(weights, share), ratio(means, share), ratio(held, frame.pool(share))
     )

@@ -39,15 +39,12 @@ from .statistics import Statistics, about_mixture, statistics, statistics_at
 
 def expected(mixture: Mixture, at: Mixture, sums: Statistics) -> jax.Array:
     """Q(mixture | at), given the statistics `sums` taken at the mixture `at`."""
-    d = mixture.n_features
-    covariance = mixture.covariance
-    moved = at.covariance.whiten(mixture.means - at.means)
-    about = covariance.outer(sums.mass[:, None] * moved - 2 * sums.shift, moved)
-    second = sums.spread + covariance.pool(about)
+    d, frame = mixture.n_features, at.frame
+    moved = frame.whiten(mixture.means - at.means)
+    moments = sums.spread + frame.outer(sums.mass[:, None] * moved - 2 * sums.shift, moved)
     constants = jnp.where(mixture.present, mixture.log_weights, 0) - d / 2 * math.log(2 * math.pi)
-    volume = covariance.pool(sums.mass) * covariance.log_determinant(d)
-    quadratic = covariance.relative_to(at.covariance).quadratic(second)
-    return jnp.sum(sums.mass * constants) + jnp.sum(volume) - jnp.sum(quadratic) / 2
+    densities = frame.expected(mixture.frame, moments, frame.pool(sums.mass))
+    return jnp.sum(sums.mass * constants) + jnp.sum(densities)
 
 
 @jax.custom_jvp
@@ -74,10 +71,10 @@ def statistics_of_gradient(mixture: Mixture, slope: Mixture, total: jax.Array) -
     """The sums over rows at `mixture`, from the log-likelihood's gradient with respect to its
     leaves: Fisher's identity is a bijection once total = Σ mass is known. The log-likelihood itself
     is left 0."""
-    covariance, d = mixture.covariance, mixture.n_features
+    covariance, frame = mixture.covariance, mixture.frame
     mass = jnp.maximum(slope.logits + total * mixture.weights, 0)
-    shift = covariance.unwhiten_transposed(slope.means)
-    spread = covariance.spread_from_gradient(slope.covariance, covariance.pool(mass), d)
+    shift = frame.unwhiten_transposed(slope.means)
+    spread = covariance.spread_from_gradient(slope.covariance, frame.pool(mass), frame.d)
     return Statistics(mass, shift, spread, jnp.zeros_like(total))
 
 

@@ -25,7 +25,7 @@ class Step(NamedTuple):
     Attributes:
       logits: (k,) the new logarithms of the weights.
       means: (k, d) how far each mean moves, in standard deviations.
-      covariance: the factor T that turns the old W into T W.
+      covariance: the local that describes the new covariances (see `Family`).
       gain: () what the step adds to the expected complete-data objective, per unit of weight.
     """
 
@@ -36,8 +36,8 @@ class Step(NamedTuple):
 
     @classmethod
     def nowhere(cls, mixture: Mixture) -> Step:
-        """The step that leads back to the mixture: W is turned by the identity."""
-        covariance = jax.tree.map(jnp.zeros_like, mixture.covariance)
+        """The step that leads back to the mixture."""
+        covariance = mixture.covariance.still()
         gain = jnp.full((), jnp.inf, mixture.dtype)
         return cls(mixture.logits, jnp.zeros_like(mixture.means), covariance, gain)
 
@@ -50,8 +50,8 @@ class Step(NamedTuple):
         """The mixture after the step."""
         return Mixture(
             self.logits,
-            mixture.means + mixture.covariance.unwhiten(self.means),
-            self.covariance.compose(mixture.covariance),
+            mixture.means + mixture.frame.unwhiten(self.means),
+            mixture.covariance.moved(self.covariance),
         )
 
 
@@ -70,7 +70,7 @@ def m_step_from(mixture: Mixture, sums: Statistics, prior: Prior | None) -> Step
     is accurate near a fixed point. (Bishop 2006, eqs. 9.24–9.26; with a prior, Gauvain & Lee 1994,
     eqs. 47–49; the gain as stopping rule, Kunstner, Kumar & Schmidt 2021, sec. 4.)
     """
-    d, covariance, present = mixture.n_features, mixture.covariance, mixture.present
+    d, frame, present = mixture.n_features, mixture.frame, mixture.present
     total = jnp.sum(sums.mass)
 
     # weights
@@ -86,31 +86,31 @@ def m_step_from(mixture: Mixture, sums: Statistics, prior: Prior | None) -> Step
     mass, shift, spread = sums.mass, sums.shift, sums.spread
     if prior is not None and prior.mean is not None:
         pull = jnp.where(present, prior.mean_strength, 0)
-        towards = covariance.whiten(prior.mean[None] - mixture.means)
-        spread = spread + covariance.pool(covariance.outer(pull[:, None] * towards, towards))
+        towards = frame.whiten(prior.mean[None] - mixture.means)
+        spread = spread + frame.outer(pull[:, None] * towards, towards)
         shift = shift + pull[:, None] * towards
         mass = mass + pull
     move = jnp.where(mass[:, None] > 0, shift / jnp.where(mass > 0, mass, 1)[:, None], 0)
     gain += jnp.sum(mass[:, None] * move**2) / 2
 
     # covariances: pseudo-rows about the new means join the rows
-    central = spread - covariance.pool(covariance.outer(move, shift))
-    held = covariance.pool(present) > 0
-    count = covariance.pool(sums.mass)
+    central = spread - frame.outer(move, shift)
+    held = frame.pool(present) > 0
+    count = frame.pool(sums.mass)
     if prior is not None:
         count = count + jnp.where(held, prior.strength, 0)
         if prior.scatter is not None:
-            central = central + covariance.whiten_second(covariance.reduce(prior.scatter))
-    factor, divergence = covariance.maximize(central, jnp.where(count > 0, count, 1), d)
+            central = central + frame.whiten_second(prior.scatter)
+    local, divergence = mixture.covariance.maximize(central, jnp.where(count > 0, count, 1), d)
     # A mean that jumps very far leaves no digits for a second moment about the new one. Then the
     # means move alone, which still cannot lower the objective, and the next step is near.
     near = jnp.sqrt(jnp.finfo(move.dtype).eps * jnp.sum(move**2, axis=-1)) < FAR
-    settled = covariance.pool((~near & present).astype(count.dtype)) == 0
+    settled = frame.pool((~near & present).astype(count.dtype)) == 0
     keep = held & (count > 0) & settled
-    factor = _where(keep, factor, jax.tree.map(jnp.zeros_like, factor))
+    local = _where(keep, local, jax.tree.map(jnp.zeros_like, local))
     gain += jnp.sum(jnp.where(keep, count * divergence, 0)) / 2
 
-    return Step(jnp.log(weights), move, factor, gain / total)
+    return Step(jnp.log(weights), move, local, gain / total)
 
 
 @jax.jit

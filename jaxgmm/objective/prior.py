@@ -173,16 +173,16 @@ def log_prior(mixture: Mixture, prior: Prior | None) -> jax.Array:
 def _log_prior(mixture, prior):
     if prior is None:
         return jnp.zeros((), mixture.dtype)
-    d, covariance, present = mixture.n_features, mixture.covariance, mixture.present
-    held = covariance.pool(present) > 0
-    terms = 2 * prior.strength * covariance.log_determinant(d)
+    frame, present = mixture.frame, mixture.present
+    held = frame.pool(present) > 0
+    terms = 2 * prior.strength * frame.log_determinant
     if prior.scatter is not None:
-        terms -= covariance.quadratic(covariance.reduce(jnp.asarray(prior.scatter, mixture.dtype)))
+        terms -= frame.quadratic(jnp.asarray(prior.scatter, mixture.dtype))
     total = jnp.sum(jnp.where(held, terms, 0)) / 2
     if prior.concentration is not None:
         log_weights = jnp.where(present, mixture.log_weights, 0)
         total += (prior.concentration - 1) * jnp.sum(log_weights)
     if prior.mean is not None:
-        pull = jnp.sum(covariance.whiten(mixture.means - prior.mean[None]) ** 2, axis=-1)
+        pull = jnp.sum(frame.whiten(mixture.means - prior.mean[None]) ** 2, axis=-1)
         total -= prior.mean_strength * jnp.sum(jnp.where(present, pull, 0)) / 2
     return total.astype(mixture.dtype)

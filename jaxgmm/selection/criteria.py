@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from ..families.base import Covariance
+from ..families.family import Family
 from ..internal import checks
 from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture
 from ..objective.statistics import Statistics, about_mixture, statistics
 
 
-def free_parameters(family: type[Covariance], k, d: int):
+def free_parameters(family: type[Family], k, d: int):
     """Free parameters of k components in d dimensions: weights, means and covariances."""
     return k - 1 + k * d + family.n_parameters(k, d)
 
@@ -36,7 +36,7 @@ def n_parameters(mixture: Mixture) -> jax.Array | int:
 def entropy(mixture: Mixture, sums: Statistics) -> jax.Array:
     """−Σ w r log r of the responsibilities, from the statistics at `mixture`."""
     # Q(θ | θ), where residuals stand in their own frame
-    square = jnp.sum(mixture.covariance.trace(sums.spread))
+    square = jnp.sum(mixture.frame.trace(sums.spread))
     constants = jnp.where(mixture.present, mixture.log_constants, 0)
     return jnp.maximum(sums.log_likelihood - jnp.sum(sums.mass * constants) + square / 2, 0)
 

@@ -20,7 +20,7 @@ from jax.sharding import PartitionSpec as P
 from ..algorithms.protocol import Algorithm
 from ..data.robust_covariance import robust_covariance
 from ..data.rows import Rows
-from ..families.base import Covariance
+from ..families.family import Family
 from ..fitting.status import RUNNING
 from ..fitting.step import FitState, Problem
 from ..internal.compiling import jit_with_options
@@ -44,7 +44,7 @@ class LaneSettings:
     """What the programs are compiled for: `k` places for components, `lanes` on each device."""
 
     algorithm: Algorithm
-    family: type[Covariance]
+    family: type[Family]
     k: int
     restarts: int
     method: str

@@ -54,15 +54,15 @@ def doubts(
 
     covariance (d, d) is the data's, and steps (d,) the least gap between values of each feature
     where many rows share a value, else 0."""
-    d, family = mixture.n_features, mixture.covariance
-    held = family.pool(mixture.present) > 0
-    mass = family.pool(sums.mass)
+    d, frame = mixture.n_features, mixture.frame
+    held = frame.pool(mixture.present) > 0
+    mass = frame.pool(sums.mass)
 
-    few = held & (mass < 2 * family.n_parameters(1, d) / d + 1)
+    few = held & (mass < 2 * mixture.covariance.n_parameters(1, d) / d + 1)
     # how many times the variance of a component the data have in some direction, at the most
-    excess = family.largest(family.whiten_second(family.reduce(covariance)), d)
+    excess = frame.largest(frame.whiten_second(covariance))
     flat = held & (excess > 1 / LEAST_VARIANCE)
-    widths = jnp.diagonal(family.dense(d), axis1=-2, axis2=-1)
+    widths = jnp.diagonal(frame.dense, axis1=-2, axis2=-1)
     coarse = jnp.any(widths < steps[None] ** 2 / 12, axis=-1)
     strength = 0 if prior is None else prior.strength
     propped = jnp.minimum(strength, WEAK_STRENGTH) * excess > (mass + strength) / 2
@@ -70,7 +70,7 @@ def doubts(
 
     # the components that the others are measured against
     sound = held & ~(few | thin | flat)
-    log_volume = -family.log_determinant(d)
+    log_volume = -frame.log_determinant
     counted = jnp.where(sound, mass, 0)
     total = jnp.sum(counted)
     usual = jnp.sum(jnp.where(sound, counted * log_volume, 0)) / jnp.where(total > 0, total, 1)
@@ -85,16 +85,16 @@ def doubts(
 def _far(mixture: Mixture, sound: jax.Array) -> jax.Array:
     """Whether the mean of a component is far from every other one that is `sound`, in standard
     deviations of that one, as (c,)."""
-    covariance, k = mixture.covariance, mixture.n_components
+    frame, k = mixture.frame, mixture.n_components
 
     def from_one(mean):
-        return jnp.sum(covariance.whiten(mean[None] - mixture.means) ** 2, axis=-1)
+        return jnp.sum(frame.whiten(mean[None] - mixture.means) ** 2, axis=-1)
 
     square = jax.vmap(from_one)(mixture.means)
     others = jnp.broadcast_to(sound, (k,))[None] & ~jnp.eye(k, dtype=bool)
     nearest = jnp.min(jnp.where(others, square, jnp.inf), axis=1)
     far = (nearest > (mixture.n_features**0.5 + FAR) ** 2) & jnp.any(others, axis=1)
-    return covariance.pool(far.astype(square.dtype)) > 0
+    return frame.pool(far.astype(square.dtype)) > 0
 
 
 def steps_of(x: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from ..data import row_checks
 from ..data.robust_covariance import moments
 from ..data.rows import Rows
-from ..families.base import Covariance
+from ..families.family import Family
 from ..families.registry import family_class
 from ..kernels.blocks import MOST_ROWS, block_rows
 from ..kernels.whitened import Whitened
@@ -23,7 +23,7 @@ from ..objective.statistics import Statistics
 from . import singular_checks as singular
 
 
-def even_scales(family: type[Covariance], covariance: jax.Array, k: int) -> Covariance:
+def even_scales(family: type[Family], covariance: jax.Array, k: int) -> Family:
     """Factors that bring each feature (or all, if spherical) of data with this covariance to unit
     variance; a constant feature keeps its unit."""
     variance = jnp.diagonal(covariance)
@@ -31,7 +31,7 @@ def even_scales(family: type[Covariance], covariance: jax.Array, k: int) -> Cova
 
 
 def mixture_of_responsibilities(
-    family, rows: Rows, share, k: int, beside, prior, even: Covariance, lanes: int = 1
+    family, rows: Rows, share, k: int, beside, prior, even: Family, lanes: int = 1
 ) -> Mixture:
     """The M-step at given responsibilities: share(beside block) is (k, b).
 
@@ -43,16 +43,16 @@ def mixture_of_responsibilities(
 
     mass, moment = rows.total(first, MOST_ROWS, beside)
     means = moment / jnp.where(mass > 0, mass, 1)[:, None]
-    frame = Mixture(jnp.log(mass / jnp.sum(mass)), means, even)
-    kernel = Whitened(frame, lanes)
+    base = Mixture(jnp.log(mass / jnp.sum(mass)), means, even)
+    kernel = Whitened(base, lanes)
 
     def second(x, weight, *block):
-        y = frame.covariance.residuals(means, x)
+        y = base.frame.residuals(means, x)
         return kernel.sums(x, y, weight[None] * share(*block))
 
     sums = kernel.statistics(rows.total(second, block_rows(kernel), beside))
     sums = Statistics(*sums, jnp.zeros((), means.dtype))
-    return m_step_from(frame, sums, prior).taken_from(frame)
+    return m_step_from(base, sums, prior).taken_from(base)
 
 
 @functools.partial(jax.jit, static_argnames="family")

@@ -11,7 +11,7 @@ from ..data.arrays import ArrayData
 from ..data.open_data import open_data, pad_array
 from ..data.robust_covariance import covariance_of
 from ..data.rows import Rows, sample
-from ..families.base import Covariance
+from ..families.family import Family
 from ..families.registry import family_class
 from ..internal import checks
 from ..mixture.mixture import Mixture
@@ -20,7 +20,7 @@ from .methods import METHODS, finite_or_even
 
 
 def start(
-    key, rows: Rows, covariance, k: int, wanted, family: type[Covariance], method: str, lanes=1
+    key, rows: Rows, covariance, k: int, wanted, family: type[Family], method: str, lanes=1
 ) -> Mixture:
     """A start of `wanted` components, the rest of k being absent, in the rows' coordinates, for
     rows with this covariance; from a sample of many rows. The same for every k ≥ wanted, up to
@@ -33,17 +33,17 @@ def start(
 def split(mixture: Mixture, component: jax.Array) -> Mixture:
     """The mixture with a component split in two along its longest axis, one half in the first
     absent place; each half keeps the covariance."""
-    covariance, slot = mixture.covariance, jnp.argmin(mixture.present)
+    frame, slot = mixture.frame, jnp.argmin(mixture.present)
 
     def towards_longest(_, axes):
-        axes = covariance.unwhiten(covariance.unwhiten_transposed(axes))
+        axes = frame.unwhiten(frame.unwhiten_transposed(axes))
         return axes / jnp.max(jnp.abs(axes), axis=-1, keepdims=True)
 
     # Numbers without a pattern, so that no axis is orthogonal to them.
     axes = jnp.sin(1 + jnp.arange(mixture.means.size, dtype=mixture.dtype) ** 2)
     axes = axes.reshape(mixture.means.shape)
     axes = jax.lax.fori_loop(0, 10, towards_longest, axes)
-    length = jnp.sqrt(jnp.sum(covariance.whiten(axes) ** 2, axis=-1, keepdims=True))
+    length = jnp.sqrt(jnp.sum(frame.whiten(axes) ** 2, axis=-1, keepdims=True))
     apart = (axes / length)[component]
     places = jnp.arange(mixture.n_components)
     one, other = places == component, places == slot
@@ -51,7 +51,9 @@ def split(mixture: Mixture, component: jax.Array) -> Mixture:
     source = jnp.where(other, component, places)
     halved = jnp.where(one | other, np.log(2).astype(apart.dtype), 0)
     return Mixture(
-        mixture.logits[source] - halved, mixture.means[source] + aside, covariance.taken(source)
+        mixture.logits[source] - halved,
+        mixture.means[source] + aside,
+        mixture.covariance.taken(source),
     )
 
 

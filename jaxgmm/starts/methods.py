@@ -8,7 +8,7 @@ import numpy as np
 
 from ..data.robust_covariance import FAR
 from ..data.rows import Rows
-from ..families.base import Covariance
+from ..families.family import Family
 from ..mixture.mixture import Mixture
 from ..objective import prior as priors
 from .from_assignments import mixture_of_responsibilities
@@ -80,9 +80,9 @@ def _spread_rows(key, rows: Rows, k: int, wanted, covariance, odds):
     return chosen, labels
 
 
-def finite_or_even(mixture: Mixture, even: Covariance) -> Mixture:
+def finite_or_even(mixture: Mixture, even: Family) -> Mixture:
     """The mixture, with the data's own scale wherever a covariance is not finite."""
-    good = jnp.all(jnp.isfinite(mixture.covariance.log_scales(mixture.n_features)), axis=-1)
+    good = jnp.all(jnp.isfinite(mixture.frame.log_scales), axis=-1)
     pick = lambda a, b: jnp.where(good[:, None], a, b)
     return Mixture(mixture.logits, mixture.means, jax.tree.map(pick, mixture.covariance, even))
 

@@ -39,7 +39,7 @@ def refuse(mixture: Mixture, x, responsibilities, weight) -> None:
 def _singular(mixture: Mixture, x: np.ndarray) -> np.ndarray:
     """(c,) booleans: whether a covariance that a present component uses is not finite, or in some
     direction no more than rounding."""
-    scales = np.exp(np.asarray(mixture.covariance.log_scales(mixture.n_features), np.float64))
+    scales = np.exp(np.asarray(mixture.frame.log_scales, np.float64))
     eps = np.finfo(x.dtype).eps
     found = np.isfinite(scales) & (scales > ROUNDINGS * eps * np.abs(x).max(axis=0))
     good = found.all(axis=1)
@@ -54,7 +54,7 @@ def _independence(mixture: Mixture) -> np.ndarray:
     log_diagonal, lower = (np.asarray(part, np.float64) for part in mixture.covariance.entries())
     size = log_diagonal.shape[1]
     if size == 1:  # variances alone
-        return np.ones(len(mixture.covariance.log_scales(mixture.n_features)))
+        return np.ones(len(mixture.frame.log_scales))
     whitening = np.zeros((len(log_diagonal), size, size))
     whitening[:, *np.tril_indices(size, -1)] = lower
     whitening[:, *np.diag_indices(size)] = np.exp(log_diagonal)

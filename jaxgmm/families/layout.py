@@ -1,0 +1,140 @@
+"""The contract of a layout: how rows are seen through whitening factors.
+
+A layout holds a whitening factor W with Σ⁻¹ = WᵀW for every covariance of a mixture, and computes
+with it: residuals y = W (x − μ), second moments Σ w r y yᵀ, and everything that kernels, statistics
+and the M-step derive from them. A covariance family (see `family.py`) says which covariances are
+allowed, and gives the layout of those it stores. The rest of the library speaks to layouts only.
+
+Axes: k components, d features, b rows of a block. c is the number of covariances: c = k, or 1 where
+all components share one. Arrays with a leading c broadcast against arrays with a leading k. Second
+moments are kept in the shape that the layout needs: a matrix or a diagonal for each covariance.
+"""
+
+from __future__ import annotations
+
+import abc
+
+import jax
+import jax.numpy as jnp
+
+
+class Layout(abc.ABC):
+    """Whitening factors of k components, or one that they share, in `d` features."""
+
+    def __init__(self, d: int, shared: bool = False):
+        self.d = d
+        self.shared = shared
+
+    def pool(self, values: jax.Array) -> jax.Array:
+        """Sum per-component values (k, ...) into per-covariance values (c, ...)."""
+        return jnp.sum(values, axis=0, keepdims=True) if self.shared else values
+
+    # ---- vectors and scales -------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def whiten(self, vectors: jax.Array) -> jax.Array:
+        """Return W_k v_k for vectors (k, d)."""
+
+    @abc.abstractmethod
+    def unwhiten(self, vectors: jax.Array) -> jax.Array:
+        """Return W_k⁻¹ v_k for vectors (k, d)."""
+
+    @abc.abstractmethod
+    def unwhiten_transposed(self, vectors: jax.Array) -> jax.Array:
+        """Return W_k⁻ᵀ v_k for vectors (k, d)."""
+
+    @property
+    @abc.abstractmethod
+    def log_scales(self) -> jax.Array:
+        """The logarithms (c, d) of each feature's deviation given the features before it."""
+
+    @property
+    def log_determinant(self) -> jax.Array:
+        """log |W| as (c,)."""
+        return -jnp.sum(self.log_scales, axis=-1)
+
+    @property
+    @abc.abstractmethod
+    def dense(self) -> jax.Array:
+        """Σ as (c, d, d)."""
+
+    @property
+    @abc.abstractmethod
+    def dense_precision(self) -> jax.Array:
+        """Σ⁻¹ as (c, d, d)."""
+
+    @abc.abstractmethod
+    def amplification(self, means: jax.Array) -> jax.Array:
+        """Return ‖diag(v_k) Σ_k⁻¹ diag(v_k)‖ (Frobenius) as (k,), v_k = |μ_k| + sqrt(diag Σ_k).
+
+        The natural kernel multiplies rounding errors by this number. Products x_i x_j are as large
+        as v_i v_j. Their errors have either sign and add up as a random walk does, by squares
+        (Higham & Mary 2019).
+        """
+
+    # ---- one block of rows, for the whitened kernel -------------------------------------------
+
+    @abc.abstractmethod
+    def residuals(self, means: jax.Array, x: jax.Array) -> jax.Array:
+        """Return W_k (x − μ_k) as (k, d, b), for rows x (d, b)."""
+
+    @abc.abstractmethod
+    def cross(self, weighted: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
+        """Return what is summed over rows to get the spread.
+
+        The arguments are weighted responsibilities (k, b), residuals (k, d, b) and rows (d, b).
+        """
+
+    @abc.abstractmethod
+    def spread(self, cross: jax.Array, shift: jax.Array, means: jax.Array) -> jax.Array:
+        """Return the second moments Σ w r y yᵀ from the summed `cross` and the shift (k, d)."""
+
+    # ---- one block of rows, for the natural kernel --------------------------------------------
+
+    @abc.abstractmethod
+    def features(self, x: jax.Array) -> jax.Array:
+        """Return the natural features φ(x) (f, b) of rows x (d, b).
+
+        Every log-density of this layout is linear in them.
+        """
+
+    @abc.abstractmethod
+    def natural(self, means: jax.Array, constants: jax.Array) -> jax.Array:
+        """Return the natural parameters (k, f): the log-joint is natural @ features."""
+
+    @abc.abstractmethod
+    def statistics(
+        self, sums: jax.Array, means: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Return mass (k,), shift (k, d) and spread from the summed natural features (k, f)."""
+
+    # ---- second moments -----------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def outer(self, a: jax.Array, b: jax.Array) -> jax.Array:
+        """Return the second moments (a bᵀ + b aᵀ) / 2 of vectors (k, d) in residual units."""
+
+    @abc.abstractmethod
+    def whiten_second(self, matrix: jax.Array) -> jax.Array:
+        """Return the second moments W S Wᵀ of a dense matrix S (d, d)."""
+
+    @abc.abstractmethod
+    def quadratic(self, matrix: jax.Array) -> jax.Array:
+        """Return tr W S Wᵀ as (c,), of a dense matrix S (d, d)."""
+
+    @abc.abstractmethod
+    def trace(self, moments: jax.Array) -> jax.Array:
+        """Return the traces (c,) of second moments."""
+
+    @abc.abstractmethod
+    def largest(self, moments: jax.Array) -> jax.Array:
+        """Return the largest variance of second moments in any direction, as (c,), to a few per
+        cent."""
+
+    @abc.abstractmethod
+    def expected(self, new: Layout, moments: jax.Array, mass: jax.Array) -> jax.Array:
+        """Return N log|W| − ½ tr Σ⁻¹ M as (c,) under the factors of another layout `new`.
+
+        This is the part of Q that depends on covariances. `moments` (M) and `mass` (N) are those of
+        the rows about the new means, in the residual units of this layout.
+        """

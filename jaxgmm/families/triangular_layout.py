@@ -1,0 +1,161 @@
+"""A dense layout: one lower-triangular whitening matrix for each covariance."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..numerics.products import matmul
+from ..numerics.triangular import assemble, inverse, parts, solve, symmetric, transpose
+from .layout import Layout
+
+
+@functools.cache
+def _pairs(d: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the upper pairs (i, j) of d + 1 augmented features, and the place of (i, j) among
+    them."""
+    first, second = (index.astype(np.int32) for index in np.triu_indices(d + 1))
+    place = np.zeros((d + 1, d + 1), np.int32)
+    place[first, second] = place[second, first] = np.arange(len(first))
+    return first, second, place
+
+
+class TriangularLayout(Layout):
+    """W lower-triangular (c, d, d), by its log-diagonal (c, d) and strict lower part
+    (c, d(d−1)/2), row by row. Second moments are matrices (c, d, d)."""
+
+    def __init__(self, log_diagonal: jax.Array, lower: jax.Array, shared: bool = False):
+        super().__init__(log_diagonal.shape[-1], shared)
+        self.log_diagonal = log_diagonal
+        self.lower = lower
+
+    @property
+    def factor(self) -> jax.Array:
+        """W as (c, d, d)."""
+        return assemble(jnp.exp(self.log_diagonal), self.lower)
+
+    @property
+    def factor_transposed(self) -> jax.Array:
+        """Wᵀ as (c, d, d), stored as such: XLA multiplies stacks of transposed matrices slowly."""
+        return assemble(jnp.exp(self.log_diagonal), self.lower, transposed=True)
+
+    @property
+    def inverse_factor(self) -> jax.Array:
+        """L = W⁻¹ as (c, d, d), the Cholesky factor of Σ."""
+        return inverse(self.factor)
+
+    def whiten(self, vectors):
+        return matmul(self.factor, vectors[..., None])[..., 0]
+
+    def unwhiten(self, vectors):
+        return solve(self.factor, vectors)
+
+    def unwhiten_transposed(self, vectors):
+        return solve(self.factor, vectors, transposed=True)
+
+    @property
+    def log_scales(self):
+        return -self.log_diagonal
+
+    @property
+    def dense(self):
+        root = self.inverse_factor
+        return matmul(root, transpose(root))
+
+    @property
+    def dense_precision(self):
+        return matmul(self.factor_transposed, self.factor)
+
+    def amplification(self, means):
+        root = inverse(self.factor, often=False)
+        reach = jnp.abs(means) + jnp.sqrt(jnp.sum(root**2, axis=-1))
+        scaled = self.dense_precision * reach[:, :, None] * reach[:, None, :]
+        return jnp.sqrt(jnp.sum(scaled**2, axis=(1, 2)))
+
+    def residuals(self, means, x):
+        # One product for all components. Rows are centered, so W x − W μ loses few digits.
+        d, b = x.shape
+        projected = matmul(self.factor.reshape(-1, d), x).reshape(-1, d, b)
+        return projected - self.whiten(means)[..., None]
+
+    def cross(self, weighted, y, x):
+        if self.shared:  # pooled before the product, since all components have the same W
+            return matmul(jnp.sum(weighted[:, None] * y, axis=0), x.T)[None]
+        k, d, b = y.shape
+        return matmul((weighted[:, None] * y).reshape(k * d, b), x.T).reshape(k, d, d)
+
+    def spread(self, cross, shift, means):
+        # Σ w r y xᵀ Wᵀ − shift (W μ)ᵀ: one tall product in the loop instead of k small ones.
+        moved = self.pool(shift[..., :, None] * self.whiten(means)[..., None, :])
+        return symmetric(matmul(cross, transpose(self.factor)) - moved)
+
+    def features(self, x):
+        first, second, _ = _pairs(len(x))
+        augmented = jnp.concatenate([x, jnp.ones((1, x.shape[1]), x.dtype)])
+        return augmented[first] * augmented[second]
+
+    def natural(self, means, constants):
+        # log-joint = −½ xᵀPx + (Pμ)ᵀx + constant − ½|Wμ|², over the upper pairs of [x, 1]
+        k, d = means.shape
+        first, second, _ = _pairs(d)
+        precision = jnp.broadcast_to(self.dense_precision, (k, d, d))
+        shifted = self.whiten(means)
+        linear = matmul(self.factor_transposed, shifted[..., None])
+        corner = (constants - jnp.sum(shifted**2, axis=-1) / 2)[:, None, None]
+        top = jnp.concatenate([-precision / 2, linear], axis=2)
+        form = jnp.concatenate([top, jnp.pad(corner, ((0, 0), (0, 0), (d, 0)))], axis=1)
+        twice = np.where((first == second) | (second == d), 1, 2).astype(form.dtype)
+        return form[:, first, second] * twice[None]
+
+    def statistics(self, sums, means):
+        d = self.d
+        matrix = sums[:, _pairs(d)[2]]
+        mass, first, second = matrix[:, d, d], matrix[:, d, :d], matrix[:, :d, :d]
+        moved = first - mass[:, None] * means
+        second = second - 2 * _outer(first, means) + _outer(mass[:, None] * means, means)
+        return mass, self.whiten(moved), self._whiten_stack(self.pool(second))
+
+    def outer(self, a, b):
+        return self.pool(_outer(a, b))
+
+    def whiten_second(self, matrix):
+        return self._whiten_stack(matrix[None])
+
+    def _whiten_stack(self, matrices: jax.Array) -> jax.Array:
+        factor = self.factor
+        return symmetric(matmul(matmul(factor, matrices), transpose(factor)))
+
+    def quadratic(self, matrix):
+        return _quadratic(self.factor, matrix[None])
+
+    def trace(self, moments):
+        return jnp.trace(moments, axis1=-2, axis2=-1)
+
+    def largest(self, moments):
+        # Squaring a matrix of trace 1 again and again gives the projector on its main axes.
+        def squared(_, matrix):
+            matrix = matmul(matrix, matrix)
+            return matrix / jnp.where(total > 0, self.trace(matrix), 1)[:, None, None]
+
+        total = self.trace(moments)
+        unit = moments / jnp.where(total > 0, total, 1)[:, None, None]
+        return jnp.sum(moments * jax.lax.fori_loop(0, 5, squared, unit), axis=(-2, -1))
+
+    def expected(self, new, moments, mass):
+        # T = W_new L. Its diagonal comes from the logarithms, and is 1 exactly where they agree.
+        lower = parts(matmul(new.factor, self.inverse_factor))[1]
+        relative = assemble(jnp.exp(new.log_diagonal - self.log_diagonal), lower)
+        return mass * new.log_determinant - _quadratic(relative, moments) / 2
+
+
+def _outer(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Return (a bᵀ + b aᵀ) / 2 of vectors (k, d), one matrix for each component."""
+    return symmetric(a[..., :, None] * b[..., None, :])
+
+
+def _quadratic(factor: jax.Array, matrices: jax.Array) -> jax.Array:
+    """Return tr W M Wᵀ of stacks of matrices."""
+    return jnp.sum(matmul(factor, matrices) * factor, axis=(-2, -1))
