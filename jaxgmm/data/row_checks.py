@@ -182,7 +182,7 @@ def same_components(k: int, responsibilities: jax.Array) -> None:
     """Check that responsibilities have a column for each of the mixture's k components."""
     if responsibilities.shape[1] != k:
         raise ValueError(
-            f"responsibilities have {responsibilities.shape[1]} columns and the mixture {k} "
+            f"responsibilities have {responsibilities.shape[1]} columns, and the mixture has {k} "
             "components: pass a column for each component."
         )
 
