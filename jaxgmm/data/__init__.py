@@ -1,1 +1,1 @@
-"""Rows, wherever they are stored."""
+"""Data of all kinds: checks, storage, and sums over rows."""

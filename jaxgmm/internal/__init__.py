@@ -1,1 +1,1 @@
-"""Helpers that know nothing of mixtures."""
+"""Helpers that do not depend on mixtures."""
