@@ -31,7 +31,7 @@ class SummableRows(Protocol):
 
     @property
     def n(self) -> int:
-        """The number of rows, on all devices together."""
+        """The number of rows on all devices; for a stream it is capped, see `StreamRows`."""
 
     @property
     def center(self) -> jax.Array:
