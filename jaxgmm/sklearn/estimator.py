@@ -232,7 +232,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             return None
         pseudo_rows = weight.sum() / (1 if self.covariance_type == "tied" else self.n_components)
         scatter = self.reg_covar * pseudo_rows * np.eye(self.n_features_in_, dtype=weight.dtype)
-        # NumPy leaves, which the compiled program converts: creating JAX arrays here compiles more.
+        # The leaves are NumPy arrays, which the compiled program takes as they are.
         strength = np.zeros((), weight.dtype)
         return Prior(strength, scatter.astype(weight.dtype))  # type: ignore[arg-type]
 
