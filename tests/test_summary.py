@@ -45,7 +45,7 @@ def test_without_rows_it_tells_what_a_fit_knows(found):
 
 
 def test_row_weights_count_rows(found, rows):
-    double = found.summary(rows, np.full(60, 2.0))
+    double = found.summary(rows, weight=np.full(60, 2.0))
     assert table_under(double, "ICL")["n"] == "120"
     assert "80" in next(line for line in double.splitlines() if line.startswith("rows")).split()
 
