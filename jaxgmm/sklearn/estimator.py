@@ -308,12 +308,11 @@ class GaussianMixture(DensityMixin, BaseEstimator):
           sample_weight: (n,) row weights of the mean, or None for ones.
         """
         log_probs = self.score_samples(X)
+        weight = None
         if sample_weight is not None:
             checks.unmasked(sample_weight, "sample_weight")
-            sample_weight = _check_sample_weight(
-                sample_weight, log_probs[:, None], dtype=np.float64
-            )
-        return float(np.average(log_probs, weights=sample_weight))
+            weight = _check_sample_weight(sample_weight, log_probs[:, None], dtype=np.float64)
+        return float(np.average(log_probs, weights=weight))
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Return the most likely component of each row as (n,)."""
