@@ -31,7 +31,7 @@ K, STEPS, FOLDS = 2, 600, 4
 # %% [markdown]
 # ## The model
 #
-# The model is one pytree. Every leaf is an unconstrained real number, so any optimizer can update it.
+# The model is one pytree. Its leaves are unconstrained, so any optimizer can update them.
 
 
 # %%
@@ -61,8 +61,8 @@ def log_likelihood(model: Model, z: jax.Array, weight: jax.Array) -> jax.Array:
 # %% [markdown]
 # ## Training
 #
-# Adam maximizes the objective of every fit, ℓ + log prior, in one compiled loop. Held-out wines have
-# weight 0, so that all folds are trained in one batch.
+# Adam maximizes the objective of every fit, ℓ + log prior, in one compiled loop. Held-out wines
+# have weight 0, so that all folds are trained in one batch.
 
 
 # %%
@@ -90,7 +90,7 @@ def train(
 
 
 # %% [markdown]
-# The start is the best of eight EM fits to the standardized wines, with a warp that changes nothing.
+# The start is the best of eight EM fits to the standardized wines, with the identity as warp.
 
 
 # %%

@@ -20,8 +20,8 @@ import jaxgmm
 from jaxgmm import EM, Mixture
 
 K = 3
-# EM finds a local maximum. The maximum found from this seed is the highest that `fit` found from 400
-# such starts, and 88 of them led to it.
+# EM finds a local maximum. The maximum found from this seed is the highest that `fit` found from
+# 400 such starts, and 88 of them led to it.
 SEED = 24
 # Blue, green and vermilion of Okabe & Ito, which most color-blind readers can tell apart.
 PALETTE = np.array([[0, 114, 178], [0, 158, 115], [213, 94, 0]]) / 255
