@@ -15,8 +15,8 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from ..algorithms.registry import ALGORITHMS, by_name
-from ..fitting.fit import MOST_STEPS, capacity
 from ..fitting.result import Fit
+from ..fitting.settings import MOST_STEPS, capacity
 from ..fitting.status import Status
 from ..internal import checks, forks
 from ..internal.compiling import jit_with_options

@@ -57,10 +57,10 @@ def run_fits(
         rows, frame = summarize_rows(Rows.of(x, weight), prior, plan)
         bounds = until.tolerance, until.max_iter - 1
         course = start_loop(
-            rows, frame, start, *bounds, plan, goes_on=True, previous=until.previous
+            rows, frame, start, *bounds, plan, defer_first_pass=True, previous=until.previous
         )  # fmt: skip
         course = run_loop(rows, frame, course, *bounds, plan)
-        end, found = course.climb, fit_of_state(course, frame)
+        end, found = course.fit_state, fit_of_state(course, frame)
         usable = (found.status == Status.CONVERGED) | (found.status == Status.MAX_STEPS)
         last = end.em_step.taken_from(end.mixture).translate(frame.center)
         return dataclasses.replace(found, mixture=where(usable, last, found.mixture))
