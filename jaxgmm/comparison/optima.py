@@ -41,12 +41,12 @@ class Optimum(NamedTuple):
 
 
 class _Parameters(NamedTuple):
-    """The weights, means, covariances and precisions of a mixture, as NumPy arrays."""
+    """The weights, means, covariances and precisions of a mixture."""
 
-    weights: np.ndarray
-    means: np.ndarray
-    covariances: np.ndarray
-    precisions: np.ndarray
+    weights: jax.Array | np.ndarray
+    means: jax.Array | np.ndarray
+    covariances: jax.Array | np.ndarray
+    precisions: jax.Array | np.ndarray
 
 
 @jax.jit

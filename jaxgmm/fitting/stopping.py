@@ -6,18 +6,19 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
-StoppingRule = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
+StoppingRule = Callable[[jax.Array, jax.Array, jax.Array, ArrayLike], jax.Array]
 
 
 def _em_gain(
-    tolerance: jax.Array, gain: jax.Array, objective: jax.Array, previous: jax.Array
+    tolerance: jax.Array, gain: jax.Array, objective: jax.Array, previous: ArrayLike
 ) -> jax.Array:
     return gain < tolerance
 
 
 def _absolute(
-    tolerance: jax.Array, gain: jax.Array, objective: jax.Array, previous: jax.Array
+    tolerance: jax.Array, gain: jax.Array, objective: jax.Array, previous: ArrayLike
 ) -> jax.Array:
     change = jnp.abs(objective - previous)
     # A rejected trial step leaves the objective unchanged, which is no reason to stop unless EM's
@@ -26,7 +27,7 @@ def _absolute(
 
 
 def _relative(
-    tolerance: jax.Array, gain: jax.Array, objective: jax.Array, previous: jax.Array
+    tolerance: jax.Array, gain: jax.Array, objective: jax.Array, previous: ArrayLike
 ) -> jax.Array:
     change, scale = jnp.abs(objective - previous), jnp.abs(objective)
     return (change < tolerance * scale) & ((change > 0) | (gain < tolerance))

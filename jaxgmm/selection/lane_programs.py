@@ -189,24 +189,24 @@ def begin(settings: LaneSettings, data: LaneData, task: dict, splits) -> tuple[L
     kernel = Choice("whitened" if settings.kernel == "auto" else settings.kernel, settings.lanes)
 
     def group(data: LaneData, summary: LaneSummary, task: dict) -> dict:
-        task = unpack(task, lane_of(settings, data.x.shape[1], data.x.dtype)[LaneStart])
+        starts = unpack(task, lane_of(settings, data.x.shape[1], data.x.dtype)[LaneStart])
         problem = lambda fold: _problem_of(settings, data, summary, kernel, fold, data.tolerance)
         keys = jax.random.split(data.key, settings.restarts)
 
-        def draw(task: LaneStart) -> Mixture:
-            fold = 0 if data.fold is None else task.fold
+        def draw(lane: LaneStart) -> Mixture:
+            fold = 0 if data.fold is None else lane.fold
             return start(
-                keys[task.restart], problem(fold).rows, summary.covariance[fold], settings.k,
-                task.n_components, settings.family, settings.method, settings.lanes,
+                keys[lane.restart], problem(fold).rows, summary.covariance[fold], settings.k,
+                lane.n_components, settings.family, settings.method, settings.lanes,
             )  # fmt: skip
 
-        split_parent = lambda task: split(task.parent, task.component)
+        split_parent = lambda lane: split(lane.parent, lane.component)
         if settings.splits:
-            mixture = jax.lax.cond(splits, jax.vmap(split_parent), jax.vmap(draw), task)
+            mixture = jax.lax.cond(splits, jax.vmap(split_parent), jax.vmap(draw), starts)
         else:
-            mixture = jax.vmap(draw)(task)
+            mixture = jax.vmap(draw)(starts)
         begin_lane = lambda mixture, fold: problem(fold).begin_in_loop(mixture)
-        return pack((jax.vmap(begin_lane)(mixture, task.fold), jax.vmap(rounding)(mixture)))
+        return pack((jax.vmap(begin_lane)(mixture, starts.fold), jax.vmap(rounding)(mixture)))
 
     summary = _summarize_rows(settings, data)
     return summary, _on_devices(settings, group, 2, 1)(data, summary, task)
@@ -222,8 +222,8 @@ def advance(
     """
 
     def group(data: LaneData, summary: LaneSummary, natural, n_left, move: dict) -> dict:
-        move = unpack(move, lane_of(settings, data.x.shape[1], data.x.dtype)[LaneMove])
-        state, fold, tolerance, limit = move
+        moves = unpack(move, lane_of(settings, data.x.shape[1], data.x.dtype)[LaneMove])
+        state, fold, tolerance, limit = moves
         natural = natural if settings.kernel == "auto" else None
         kernel = Choice(settings.kernel, settings.lanes, natural)
         before, entries = state.steps, jnp.arange(MOST_STEPS_IN_A_CALL)

@@ -219,10 +219,8 @@ def _assign_folds(
     permute = np.random.default_rng(np.asarray(jax.random.key_data(key))).permutation
     fold = permute(1 + np.arange(len(x), dtype=np.int32) % folds)
     counts = np.ones(len(x)) if weight is None else weight
-    distinct_without = lambda out: row_checks.distinct_rows(
-        x, np.where(fold == out, 0, counts), most
-    )
-    return fold, min(distinct_without(out) for out in range(1, folds + 1))
+    distinct = lambda out: row_checks.distinct_rows(x, np.where(fold == out, 0, counts), most)
+    return fold, min(distinct(out) for out in range(1, folds + 1))
 
 
 def _run(
