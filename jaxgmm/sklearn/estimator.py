@@ -21,8 +21,8 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from ..algorithms.protocol import Algorithm
 from ..algorithms.registry import ALGORITHMS, by_name
-from ..fitting.fit import MOST_STEPS, capacity
 from ..fitting.result import Fit
+from ..fitting.settings import MOST_STEPS, capacity
 from ..fitting.status import Status
 from ..internal import checks, forks
 from ..internal.compiling import jit_with_options

@@ -70,10 +70,16 @@ def run_fits(
         rows, summary = summarize_rows(Rows.of(x, weight), prior, loop_settings)
         bounds = rule.tolerance, rule.max_iter - 1
         state = start_loop(
-            rows, summary, start, *bounds, loop_settings, goes_on=True, previous=rule.previous
+            rows,
+            summary,
+            start,
+            *bounds,
+            loop_settings,
+            defer_first_pass=True,
+            previous=rule.previous,
         )
         state = run_loop(rows, summary, state, *bounds, loop_settings)
-        end, fit = state.climb, fit_of_state(state, summary)
+        end, fit = state.fit_state, fit_of_state(state, summary)
         usable = (fit.status == Status.CONVERGED) | (fit.status == Status.MAX_STEPS)
         last = end.em_step.taken_from(end.mixture).translate(summary.center)
         return dataclasses.replace(fit, mixture=where(usable, last, fit.mixture))
