@@ -1,14 +1,14 @@
 # %% [markdown]
 # # EM against gradient ascent
 #
-# Which climbs the likelihood of a Gaussian mixture in fewer passes over the rows: EM, EM
-# accelerated, or a gradient method? The literature says: EM where clusters lie apart, quasi-Newton
-# methods where they overlap (Redner & Walker 1984; Xu & Jordan 1996; Salakhutdinov, Roweis &
-# Ghahramani 2003; Hosseini & Sra 2020). Here is that experiment: one objective, the same k-means++
-# starts, one stopping rule, float64.
+# Which algorithm maximizes the likelihood of a Gaussian mixture in fewer passes over the rows: EM,
+# accelerated EM, or a gradient method? According to the literature it is EM if the clusters are
+# separated, and quasi-Newton methods if they overlap (Redner & Walker 1984; Xu & Jordan 1996;
+# Salakhutdinov, Roweis & Ghahramani 2003; Hosseini & Sra 2020). This script repeats that experiment
+# with one objective, the same k-means++ starts and one stopping rule, in float64.
 #
-#     .venv/bin/python examples/em_versus_gradient.py            # all of it, a few minutes
-#     .venv/bin/python examples/em_versus_gradient.py --quick    # a corner of it
+#     .venv/bin/python examples/em_versus_gradient.py            # the whole, a few minutes
+#     .venv/bin/python examples/em_versus_gradient.py --quick    # a small part
 
 # %%
 import os
@@ -31,7 +31,7 @@ ALGORITHMS = {
     "EM, L-BFGS": jaxgmm.Then(jaxgmm.EM(), jaxgmm.Gradient(optax.lbfgs)),
     "Adam": jaxgmm.Gradient(optax.adam, learning_rate=0.05),
 }
-JUDGED = ("EM", "SQUAREM", "L-BFGS")  # who must end together for a start to count
+JUDGED = ("EM", "SQUAREM", "L-BFGS")  # a start counts if these reach the same optimum
 SEPARATIONS = (0.2, 0.5, 1.0, 2.0, 4.0)
 SHAPES = ((2, 3), (8, 3), (8, 5))  # (d, K)
 SEEDS = 20
@@ -41,17 +41,18 @@ SETTINGS = dict(tolerance=1e-11, max_steps=4000)
 
 
 # %% [markdown]
-# ## Clusters with a dial
+# ## Simulated clusters of chosen separation
 #
-# A mixture is c-separated if no two means are nearer than c √(max tr Σ). For every c, d and K there
-# are 20 data sets of 400 rows per component, covariances turned at random, their axes 2 : 1, and
-# one start each. A start counts if EM, SQUAREM and L-BFGS end at the same optimum. What is counted
-# is passes until the objective is within 1e-6 nats per row of the optimum that a method ends at.
+# A mixture is c-separated if the distance between any two means is at least c √(max tr Σ). For
+# every c, d and K there are 20 data sets of 400 rows per component, with randomly rotated
+# covariances whose axes have ratio 2 : 1, and one start each. A start counts if EM, SQUAREM and
+# L-BFGS end at the same optimum. The cost is the number of passes until the objective is within
+# 1e-6 nats per row of the optimum that the algorithm reaches.
 
 
 # %%
 def study(d: int, k: int, separation: float, seeds: int, algorithms: dict) -> dict:
-    """One row of the table: median passes over data sets."""
+    """Return one row of the table, with the median passes over the data sets."""
     costs, together, overlaps = [], [], []
     for seed in range(seeds):
         data_key, start_key = jax.random.split(jax.random.key(seed))
@@ -65,7 +66,10 @@ def study(d: int, k: int, separation: float, seeds: int, algorithms: dict) -> di
 
 
 def summary(names: list[str], costs: np.ndarray, together: np.ndarray) -> dict:
-    """How many starts count, and each algorithm's median over them (– if most never came there)."""
+    """Return the number of starts that count, and each algorithm's median number of passes.
+
+    The median is NaN (shown as –) if most of the fits never came that close to the optimum.
+    """
     row = {"starts": f"{together.sum()} of {len(together)}"}
     for name, passes in zip(names, costs[together].T, strict=True):
         median = np.median(passes) if len(passes) else np.inf
@@ -76,13 +80,15 @@ def summary(names: list[str], costs: np.ndarray, together: np.ndarray) -> dict:
 # %% [markdown]
 # ## Real data
 #
-# Ten starts each. Here the truth is unknown, components overlap where they must, and many starts
-# end at optima of their own.
+# There are ten starts for each data set. The true mixture is unknown, components may overlap, and
+# many starts lead to different optima.
 
 
 # %%
-def real(name: str, x: np.ndarray, k: int, restarts: int, algorithms: dict):
-    """One row of the table, and the comparison."""
+def study_real_data(
+    name: str, x: np.ndarray, k: int, restarts: int, algorithms: dict
+) -> tuple[dict, jaxgmm.Comparison]:
+    """Return one row of the table, and the comparison."""
     x = (x - x.mean(axis=0)) / x.std(axis=0)
     found = jaxgmm.compare(jax.random.key(0), x, k, algorithms, restarts=restarts, **SETTINGS)
     costs = np.array([found.cost(algorithm, to="own") for algorithm in algorithms]).T
@@ -93,14 +99,14 @@ def real(name: str, x: np.ndarray, k: int, restarts: int, algorithms: dict):
 
 # %%
 def draw(rows: list[dict]) -> None:
-    """Passes against separation, a panel for each (d, K)."""
+    """Draw passes against separation, with a panel for each (d, K)."""
     from matplotlib.figure import Figure
 
     from jaxgmm.plot import color
 
     shapes = sorted({(row["d"], row["K"]) for row in rows})
-    drawn = Figure(figsize=(1.5 + 3.4 * len(shapes), 3.8), layout="constrained")
-    panels = drawn.subplots(1, len(shapes), sharey=True, squeeze=False)[0]
+    whole = Figure(figsize=(1.5 + 3.4 * len(shapes), 3.8), layout="constrained")
+    panels = whole.subplots(1, len(shapes), sharey=True, squeeze=False)[0]
     for panel, shape in zip(panels, shapes, strict=True):
         own = [row for row in rows if (row["d"], row["K"]) == shape]
         c = [row["c"] for row in own]
@@ -116,13 +122,13 @@ def draw(rows: list[dict]) -> None:
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("passes to 1e-6 nats per row")
     panels[-1].legend(frameon=False)
-    figure.keep(drawn, "em_versus_gradient.png")
+    figure.save(whole, "em_versus_gradient.png")
 
 
 # %% [markdown]
 # ## The experiment
 #
-# `--quick` takes one shape, three algorithms and the irises.
+# With `--quick` there are one shape, three algorithms and only the irises.
 
 # %%
 began = time.perf_counter()
@@ -139,7 +145,7 @@ if QUICK:
     seeds, starts = 5, 5
 
 print(f"JAX {jax.__version__}, {platform.machine()}, {os.cpu_count()} cores, float64.")
-print("Median passes to 1e-6 nats per row of the optimum; overlap is that of the closest pair.")
+print("Median passes to 1e-6 nats per row of the optimum; overlap of the closest pair.")
 rows = []
 for d, k in shapes:
     own = jaxgmm.Table(study(d, k, c, seeds, algorithms) for c in separations)
@@ -147,11 +153,11 @@ for d, k in shapes:
     rows += own
 
 # %%
-print(f"\nReal data, each feature in standard deviations, {starts} starts:\n")
-results = {name: real(name, x, k, starts, algorithms) for name, (x, k) in sets.items()}
+print(f"\nReal data, standardized, {starts} starts:\n")
+results = {name: study_real_data(name, x, k, starts, algorithms) for name, (x, k) in sets.items()}
 print(jaxgmm.Table(row for row, _ in results.values()))
-print("\nThe irises in full:\n")
+print("\nFull comparison for the irises:\n")
 print(results["iris"][1])
-if figure.possible():
+if figure.is_possible():
     draw(rows)
-print(f"{time.perf_counter() - began:.0f} s in all, compiling included.")
+print(f"{time.perf_counter() - began:.0f} s in total, including compilation.")

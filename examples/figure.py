@@ -1,21 +1,27 @@
-"""Where the examples keep their figures: beside themselves, if matplotlib is installed."""
+"""Files for the figures of the examples, if matplotlib is installed."""
+
+from __future__ import annotations
 
 import importlib.util
 import sys
+from typing import TYPE_CHECKING
 
 import load
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def possible() -> bool:
-    """Whether figures can be drawn; says so if not."""
+
+def is_possible() -> bool:
+    """Return whether matplotlib is installed; if not, print that there is no figure."""
     if importlib.util.find_spec("matplotlib"):
         return True
     print("\nNo figure: matplotlib is not installed.")
     return False
 
 
-def keep(figure, name: str) -> None:
-    """Writes a matplotlib figure beside the examples; a notebook also shows it."""
+def save(figure: Figure, name: str) -> None:
+    """Save a matplotlib figure next to the examples, and show it if this is a notebook."""
     path = load.EXAMPLES / name
     figure.savefig(path, dpi=120)
     print(f"\nFigure: {path.parent.name}/{name}")

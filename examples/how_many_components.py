@@ -1,13 +1,13 @@
 # %% [markdown]
 # # How many components, and of which family?
 #
-# Every K from many starts, in three families, with the likelihood of rows left out beside the
-# information criteria.
+# This script fits every K from many starts in three families. It compares the fits by information
+# criteria and by the log-likelihood of held-out rows.
 #
 #     .venv/bin/python examples/how_many_components.py
 #
-# Prints a table; draws `how_many_components.png` beside this file where matplotlib is installed.
-# How far it has come is shown by a bar where tqdm is installed, else by lines.
+# The script prints a table. If matplotlib is installed, it also draws `how_many_components.png`
+# next to this file. It shows its progress by a bar if tqdm is installed, and by lines otherwise.
 
 # %%
 import figure
@@ -17,13 +17,14 @@ import numpy as np
 
 import jaxgmm
 
-jaxgmm.use_all_cores()  # a CPU device of each, before anything else in JAX
+jaxgmm.use_all_cores()  # one CPU device per core; must come before any other use of JAX
 
 # %% [markdown]
 # ## The search
 #
-# "full" gives each component a covariance of its own, "tied" one to all of them together, and
-# "diagonal" leaves correlations out. With `folds=3` each third of the rows is left out once.
+# In the family "full" each component has its own covariance, in "tied" all components have the same
+# covariance, and in "diagonal" there are no correlations. With `folds=3` each third of the rows is
+# held out once.
 
 # %%
 x, _, _ = load.penguins()
@@ -34,7 +35,7 @@ with jaxgmm.progress() as report:
     )  # fmt: skip
 
 # %% [markdown]
-# ## What it found
+# ## The results
 #
 # AIC, BIC and ICL are lower, and the held-out log-likelihood is higher, for a better mixture.
 
@@ -48,7 +49,7 @@ for criterion in ("aic", "bic", "icl", "held-out"):
     print(f"  by {criterion:9} {best.family}, K = {best.n_components}")
 
 # %%
-if figure.possible():
+if figure.is_possible():
     ax = found.plot()
     ax.set_title("Penguins: three families")
-    figure.keep(ax.figure, "how_many_components.png")
+    figure.save(ax.figure, "how_many_components.png")

@@ -1,4 +1,4 @@
-"""The data sets beside these examples, read with the csv module alone (see data/LICENSE.md)."""
+"""Data sets of the examples, read with the csv module (see data/LICENSE.md for their sources)."""
 
 import csv
 from pathlib import Path
@@ -11,8 +11,10 @@ IRIS_SPECIES = ("setosa", "versicolor", "virginica")
 PENGUIN_SPECIES = ("Adelie", "Chinstrap", "Gentoo")
 
 
-def _read(name: str, columns: list[str], species: tuple[str, ...]):
-    """Rows that have every column, their species as 0, 1, 2, and the columns' names with units."""
+def _read(
+    name: str, columns: list[str], species: tuple[str, ...]
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Return the complete rows, their species as 0, 1, 2, and the columns' names with units."""
     with open(DATA / name, newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if "NA" not in [row[c] for c in columns]]
     x = np.array([[float(row[column]) for column in columns] for row in rows])
@@ -22,24 +24,26 @@ def _read(name: str, columns: list[str], species: tuple[str, ...]):
 
 
 def iris() -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """x (150, 4) in cm, species (150,) as indices into IRIS_SPECIES, and the features' names."""
+    """Return x (150, 4) in cm, species (150,) as indices into IRIS_SPECIES, and feature names."""
     columns = ["sepal_length_cm", "sepal_width_cm", "petal_length_cm", "petal_width_cm"]
     return _read("iris.csv", columns, IRIS_SPECIES)
 
 
 def penguins() -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """x (342, 4) in mm and g, species (342,) as indices into PENGUIN_SPECIES, and the features'
-    names. The two penguins that were not measured are left out."""
+    """Return x (342, 4) in mm and g, species (342,), and the features' names.
+
+    Species are indices into PENGUIN_SPECIES. Two penguins without measurements are left out.
+    """
     columns = ["bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g"]
     return _read("penguins.csv", columns, PENGUIN_SPECIES)
 
 
-# Five of the thirteen measurements, on which the cultivars differ.
+# Five of the thirteen measurements, in which the cultivars differ.
 WINE_COLUMNS = ("alcohol", "malic_acid", "flavanoids", "color_intensity", "proline")
 
 
 def wine() -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """x (178, 5), cultivar (178,) as 0, 1, 2, and the features' names."""
+    """Return x (178, 5), cultivar (178,) as 0, 1, 2, and the features' names."""
     with open(DATA / "wine.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     x = np.array([[float(row[column]) for column in WINE_COLUMNS] for row in rows])
@@ -48,6 +52,6 @@ def wine() -> tuple[np.ndarray, np.ndarray, list[str]]:
 
 
 def digits() -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """x (1797, 8), scores on principal components of 8×8 images, digit (1797,), and names."""
+    """Return x (1797, 8), principal components of 8×8 images, digit (1797,), and feature names."""
     table = np.loadtxt(DATA / "digits_pca.csv", delimiter=",", skiprows=1)
     return table[:, 1:], table[:, 0].astype(int), [f"component {i + 1}" for i in range(8)]

@@ -1,12 +1,12 @@
 # %% [markdown]
-# # One fit on many hosts: JAX's own runtime, each process reading its own rows alone
+# # One fit on many hosts
 #
-# On a cluster this script is started once for each process, and JAX finds its peers by itself:
+# The processes communicate through JAX's distributed runtime, and each of them reads only its own
+# rows. On a cluster, start this script once for each process; JAX finds the other processes:
 #
 #     srun python examples/many_hosts.py --join          (Slurm; likewise Kubernetes, Cloud TPU)
 #
-# Without arguments, or as a notebook, it starts two processes of its own over this machine's
-# loopback.
+# Without arguments, or as a notebook, the script starts two processes on this machine.
 
 # %%
 import socket
@@ -26,32 +26,35 @@ CENTERS = np.array([[0, 0, 0, 0], [4, 0, 0, 2], [0, 5, 0, -2]], np.float32)
 # %% [markdown]
 # ## The rows
 #
-# A function gives the rows that a process asks for, from a file that every host can open, say. Here
-# they are made from their number.
+# A function returns the rows that a process needs, for example from a file that every host can
+# open. Here the rows are random numbers whose seed is the number of their block.
 
 
 # %%
 def read(index):
-    """Rows first … last."""
+    """Return the rows of `index`, a tuple of slices."""
     first, last, _ = index[0].indices(N)
     blocks = range(first // 1000, -(-last // 1000))
     rows = np.concatenate([block_of_rows(block) for block in blocks])
     return rows[first - 1000 * (first // 1000) :][: last - first]
 
 
-def block_of_rows(number):
+def block_of_rows(number: int) -> np.ndarray:
+    """Return block `number` of 1000 rows."""
     random = np.random.default_rng(number)
     return random.normal(size=(1000, D)) + CENTERS[random.integers(0, K, 1000)]
 
 
 # %% [markdown]
-# ## What every process does
+# ## The program of every process
 #
-# All make the same calls. Each device holds its rows; a pass ends in one all-reduce.
+# All processes make the same calls. Each device stores its own rows, and a pass ends in one
+# all-reduce.
 
 
 # %%
 def main() -> None:
+    """Fit the mixture and print the result of this process."""
     x = jaxgmm.Shards(read, shape=(N, D))
     start = jaxgmm.initialize(jax.random.key(0), x, K)
     fit = jaxgmm.fit(x, start, tolerance=1e-7, kernel="whitened")
@@ -68,12 +71,12 @@ def main() -> None:
 
 
 # %% [markdown]
-# ## Starting
+# ## Starting the processes
 
 
 # %%
 def start_two() -> None:
-    """What a cluster's launcher does: the same script, once for each process."""
+    """Start this script twice, as a cluster's launcher starts it once for each process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -91,17 +94,21 @@ def start_two() -> None:
             process.kill()
     if any(codes):
         sys.exit(f"the processes ended with {codes}")
-    print(f"{time.perf_counter() - began:.0f} seconds, starting and compiling included")
+    print(f"{time.perf_counter() - began:.0f} seconds, including start and compilation")
 
 
-def join(address=None, processes=None, rank=None) -> None:
-    # If one process dies, the others end with an error within half a minute; by JAX's own settings
-    # they would wait for minutes. A fit with checkpoint= then goes on from where it was.
-    patience = dict(heartbeat_timeout_seconds=10, shutdown_timeout_seconds=10)
-    if address is None:  # a cluster's environment variables tell
-        jax.distributed.initialize(**patience)
-    else:  # the launcher tells
-        jax.distributed.initialize(address, int(processes), int(rank), **patience)
+def join(address: str | None = None, processes: str = "", rank: str = "") -> None:
+    """Connect this process to the others and run `main`.
+
+    Without an address, JAX reads the environment variables of the cluster.
+    """
+    # If one process dies, the others end with an error within half a minute. With JAX's defaults
+    # they would wait for minutes. A fit with checkpoint= can then be resumed.
+    timeouts = dict(heartbeat_timeout_seconds=10, shutdown_timeout_seconds=10)
+    if address is None:
+        jax.distributed.initialize(**timeouts)
+    else:
+        jax.distributed.initialize(address, int(processes), int(rank), **timeouts)
     main()
     jax.distributed.shutdown()
 

@@ -1,9 +1,9 @@
 # %% [markdown]
-# # Thousands of small data sets, each with a mixture of its own, in one compiled program
+# # Thousands of small fits in one compiled program
 #
-# Two thousand "cells" of 20 to 60 measurements each, from two kinds of events. Data sets of
-# different lengths are padded with rows of weight 0, so that they stack; `jax.vmap` of `fit` does
-# the rest.
+# There are two thousand small data sets, called cells, with 20 to 60 measurements each, from two
+# kinds of events. Each gets its own mixture. Rows of weight 0 pad the cells to the same length, so
+# that they form one array, and `jax.vmap` of `fit` fits all of them.
 #
 #     .venv/bin/python examples/thousands_of_small_fits.py
 
@@ -22,13 +22,13 @@ CELLS, LONGEST = 2000, 60
 # %% [markdown]
 # ## The cells
 #
-# Each has its own share of the second kind of event, and its own length.
+# Each cell has its own fraction of events of the second kind, and its own length.
 
 # %%
 rng = np.random.default_rng(0)
 lengths = rng.integers(20, LONGEST + 1, CELLS)
-share = rng.uniform(0.2, 0.8, CELLS)
-second = rng.random((CELLS, LONGEST)) < share[:, None]
+fraction = rng.uniform(0.2, 0.8, CELLS)
+second = rng.random((CELLS, LONGEST)) < fraction[:, None]
 x = rng.normal(size=(CELLS, LONGEST, 2)) + np.where(second[..., None], [4.0, 2.0], 0.0)
 x = x.astype(np.float32)
 weight = (np.arange(LONGEST) < lengths[:, None]).astype(np.float32)
@@ -36,8 +36,8 @@ weight = (np.arange(LONGEST) < lengths[:, None]).astype(np.float32)
 # %% [markdown]
 # ## The fits
 #
-# Three starts for each cell, of which the best end is kept: starts, fits and choice are one
-# program.
+# Each cell has three starts, and the best of the three fits is the result. One program makes the
+# starts, runs the fits and selects the best.
 
 
 # %%
@@ -56,13 +56,13 @@ first = time.perf_counter() - began
 began = time.perf_counter()
 fits = jax.block_until_ready(fit_each(keys, x, weight))
 again = time.perf_counter() - began
-print(f"{3 * CELLS} fits: {first:.1f} s with compiling, {again:.1f} s again", end=" ")
-print(f"({1e6 * again / (3 * CELLS):.0f} µs a fit)\n")
+print(f"{3 * CELLS} fits: {first:.1f} s with compilation, {again:.1f} s without", end=" ")
+print(f"({1e6 * again / (3 * CELLS):.0f} µs per fit)\n")
 
 # %% [markdown]
-# ## How they ended, and what they found
+# ## The results
 #
-# The component whose mean lies further to the right is the second kind.
+# The component whose mean has the larger first coordinate is the second kind.
 
 # %%
 status = np.asarray(fits.status)
@@ -73,4 +73,4 @@ right = jnp.argmax(fits.mixture.means[:, :, 0], axis=1)
 weights = jax.vmap(lambda mixture: mixture.weights)(fits.mixture)
 found = np.asarray(jnp.take_along_axis(weights, right[:, None], axis=1)[:, 0])
 truth = np.sum(second * weight, axis=1) / weight.sum(axis=1)
-print(f"\n  share of the second kind: median error {np.median(np.abs(found - truth)):.3f}")
+print(f"\n  fraction of the second kind: median error {np.median(np.abs(found - truth)):.3f}")

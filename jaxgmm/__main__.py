@@ -1,4 +1,4 @@
-"""`python -m jaxgmm`."""
+"""Entry point of `python -m jaxgmm`."""
 
 import sys
 

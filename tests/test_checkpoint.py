@@ -39,7 +39,7 @@ def test_a_resumed_fit_is_the_unbroken_one(algorithm, run, tmp_path, monkeypatch
     write, written = checkpoint._write, []
 
     def killed_at_the_third(*arguments):
-        written.append(int(arguments[-1].climb.steps))
+        written.append(int(arguments[-1].fit_state.steps))
         if len(written) == 3:
             raise Killed
         write(*arguments)

@@ -13,7 +13,7 @@ from conftest import ROOT
 from texts import table_under
 
 import jaxgmm
-from jaxgmm.cli.commands import main, parser, whole_numbers
+from jaxgmm.cli.commands import main, make_parser, parse_whole_numbers
 from jaxgmm.cli.read_table import read_table
 from jaxgmm.reports.storage import feature_names
 
@@ -102,9 +102,15 @@ def test_a_model_finds_its_features_by_name(run, folder):
     assert (status, again) == (0, told) and said.count("\n") == 1
     renamed = turned.replace("width", "w").replace("height", "h")
     status, again, said = run("score named.npz - --columns w,h", stdin=renamed)
-    assert (status, again) == (0, told) and "w, h stand for the model's width, height" in said
+    assert (status, again) == (
+        0,
+        told,
+    ) and "columns w, h are used as the model's features width, height" in said
     status, again, said = run("score named.npz -", stdin=renamed)
-    assert status == 2 and "no column 'width', which the model was fitted to: it has count" in said
+    assert (
+        status == 2
+        and "no column 'width', which the model was fitted to: its columns are count" in said
+    )
     status, again, said = run("score named.npz - --columns height,width", stdin=turned)
     assert status == 2 and "'height' is chosen in the place of the model's feature 'width'" in said
     drawn = run("sample named.npz --n 5")[1]
@@ -141,7 +147,7 @@ def test_closed_stdout_and_stdin(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     monkeypatch.setattr("sys.stdin", None)
     assert main(["score", "model.npz", "-"]) == 2
-    assert capsys.readouterr().err == "jaxgmm: error: stdin is closed: name a file.\n"
+    assert capsys.readouterr().err == "jaxgmm: error: stdin is closed: pass the name of a file.\n"
     monkeypatch.setattr("sys.stdout", None)
     assert main(["score", "model.npz", "rows.npy", "--out", "scores.csv"]) == 0
     assert (folder / "scores.csv").exists()
@@ -168,16 +174,16 @@ BAD = {
     "nowhere.csv": (None, "nowhere.csv: No such file"),
     "empty.csv": ("", "empty.csv is empty"),
     "header.csv": ("a,b\n", "header.csv has no rows"),
-    "ragged.csv": ("a,b\n1,2\n\n1,2,3\n", "line 4 has 3 fields, and the first line 2"),
+    "ragged.csv": ("a,b\n1,2\n\n1,2,3\n", "line 4 has the wrong number of fields: 3 instead of 2."),
     "text.csv": (
         "a,b,c\n1,2,\n3,blue,4\n",
-        "column 'b' holds text ('blue' in line 3): choose columns of numbers, as --columns a,c.",
+        "column 'b' contains text ('blue' in line 3): choose numeric columns, e.g. --columns a,c.",
     ),
-    "words.csv": ("a,b\nred,blue\n", "('red' in line 2): no column holds numbers alone."),
-    "euro.csv": ("a;b\n1,5;2,5\n", "('1,5' in line 2): no column holds numbers alone. Commas"),
+    "words.csv": ("a,b\nred,blue\n", "('red' in line 2): no column contains only numbers."),
+    "euro.csv": ("a;b\n1,5;2,5\n", "('1,5' in line 2): no column contains only numbers. Separate"),
     "twice.csv": ("a,b,a\n1,2,3\n", "has two columns called 'a'"),
-    "index.csv": (",a,b\n0,1,2\n1,3,4\n", "column 1 has no name, as an index has none: choose"),
-    "model.npz": (b"PK", "is a .npz, as models are kept"),
+    "index.csv": (",a,b\n0,1,2\n1,3,4\n", "column 1 has no name and may be an index: choose"),
+    "model.npz": (b"PK", "is a .npz file, the format of models"),
     "missing.csv": ("a,b\n1,2\n3,NA\n,2\n", "no finite number in line 3 (incomplete rows: 2)"),
     "infinite.csv": ("a,b\n1,inf\n3,4\n", "column 'b' has no finite number in line 2"),
     "three.csv": ("a,b,c\n1,2,3\n4,5,6\n", "x has 3 columns and the mixture 2 features"),
@@ -185,9 +191,12 @@ BAD = {
     "bad.npy": (b"nothing", "bad.npy is not a NumPy file"),
     "no_rows.npy": (_npy((0, 2)), "no_rows.npy has no rows"),
     "no_columns.npy": (_npy((5, 0)), "no_columns.npy has no columns"),
-    "field.csv": ("a,b\n1,2\n3\n", "line 3 has 1 field, and the first line 2"),
-    "year.csv": ("a,2020\n1,2\n", "('a' in line 1): if that line names the columns, none of the"),
-    "comma.csv": ('"a, b",c\n1,\n2,x\n', """as --columns '"a, b"'."""),
+    "field.csv": ("a,b\n1,2\n3\n", "line 3 has the wrong number of fields: 1 instead of 2."),
+    "year.csv": (
+        "a,2020\n1,2\n",
+        "('a' in line 1): if that line is the header, none of the column",
+    ),
+    "comma.csv": ('"a, b",c\n1,\n2,x\n', """e.g. --columns '"a, b"'."""),
 }
 
 
@@ -207,18 +216,27 @@ def test_bad_files_give_one_line_and_status_2(run, name, tmp_path):
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("fit rows.csv --columns width,depth", "has no column 'depth': it has width, height"),
+        (
+            "fit rows.csv --columns width,depth",
+            "has no column 'depth': its columns are width, height",
+        ),
         ("fit rows.csv --columns width,1", "column 'width' is chosen twice"),
         ("fit rows.csv --columns width,count --weight count", "both as weight and as feature"),
         ("fit rows.csv --weight mass", "has no column 'mass'"),
         ("score nowhere.npz rows.csv", "nowhere.npz: No such file"),
         ("fit .", ".: Is a directory"),
         ("fit rows.csv --out .", ". is a folder"),
-        ("fit rows.csv --out rows.csv", "rows.csv is what is read"),
-        ("score model.npz rows.csv --out ./model.npz", "model.npz is what is read"),
-        ("fit constant.csv", "column 'b' is the same in every row: leave it out, as --columns a."),
-        ("compare single.csv --k 1", "column 'a' is the same in every row: there is nothing to"),
-        ("fit rows.csv --k 5:2", "--k is '5:2', which is no number at all"),
+        ("fit rows.csv --out rows.csv", "rows.csv is also an input file"),
+        ("score model.npz rows.csv --out ./model.npz", "model.npz is also an input file"),
+        (
+            "fit constant.csv",
+            "column 'b' has the same value in every row: leave it out, e.g. --columns a.",
+        ),
+        (
+            "compare single.csv --k 1",
+            "column 'a' has the same value in every row: there is nothing to",
+        ),
+        ("fit rows.csv --k 5:2", "--k is '5:2', which contains no number"),
         ("fit rows.csv --seed -1", "--seed is -1"),
         ("sample model.npz --seed 99999999999999999999", "--seed is 99999999999999999999"),
         ("fit rows.csv --k 0:3", "n_components is 0"),
@@ -232,8 +250,8 @@ def test_bad_files_give_one_line_and_status_2(run, name, tmp_path):
         ),
         ("fit rows.csv --family cubic", "unknown family 'cubic'"),
         ("fit rows.csv --algorithm newton", "unknown algorithm 'newton'"),
-        ("fit rows.csv --out nowhere/model.npz", "there is no folder nowhere"),
-        ("fit rows.csv --plot figure.xyz", "figure.xyz: figures are of a kind among"),
+        ("fit rows.csv --out nowhere/model.npz", "the folder nowhere does not exist"),
+        ("fit rows.csv --plot figure.xyz", "figure.xyz: the figure format is unknown: use one of"),
         ("fit rows.csv --criterion luck", "invalid choice"),
         ("fit", "the following arguments are required: data"),
         ("score rows.npy rows.npy", "rows.npy is not a file that jaxgmm"),
@@ -269,20 +287,20 @@ def test_the_commands_of_the_readme_are_understood():
     lines = [*re.findall(r"-m jaxgmm (\w.*)", readme), *re.findall(r"^\| `(.*?)`", table, re.M)]
     assert {line.split()[0] for line in lines} == {"fit", "score", "sample", "compare"}
     for line in lines:
-        assert parser().parse_args(line.split())
+        assert make_parser().parse_args(line.split())
 
 
 def test_incomplete_rows_can_be_left_out(run):
     text = "a,b\n1,2\n3,NA\n,4\n5,6\n"
     status, told, said = run("score model.npz - --drop-missing", stdin=text)
     assert status == 0 and len(told.splitlines()) == 3
-    assert said.splitlines()[0] == "jaxgmm: 2 incomplete rows left out, 2 kept"
+    assert said.splitlines()[0] == "jaxgmm: 2 incomplete rows were dropped, 2 rows remain"
 
 
 def test_numbers_of_components():
-    assert whole_numbers("3") == [3]
-    assert whole_numbers("1:4") == [1, 2, 3, 4]
-    assert whole_numbers("1,4:5") == [1, 4, 5]
+    assert parse_whole_numbers("3") == [3]
+    assert parse_whole_numbers("1:4") == [1, 2, 3, 4]
+    assert parse_whole_numbers("1,4:5") == [1, 4, 5]
 
 
 def test_parquet(folder, tmp_path):

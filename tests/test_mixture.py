@@ -146,9 +146,9 @@ def test_from_parameters_under_jit_vmap_and_grad(family, x64):
     [
         (dict(weights=[0.5, 0.6]), "sum to 1.1"),
         (dict(weights=[-0.5, 1.5]), r"weights\[0\] is negative"),
-        (dict(weights=[np.nan, 1.0]), "weights hold NaN"),
+        (dict(weights=[np.nan, 1.0]), "weights contain NaN"),
         (dict(weights=[1.0]), "weights has shape"),
-        (dict(means=[[0.0, np.inf], [1.0, 1.0]]), "means hold NaN"),
+        (dict(means=[[0.0, np.inf], [1.0, 1.0]]), "means contain NaN"),
         (dict(means=[0.0, 1.0]), "means has shape"),
         (dict(covariances=np.stack([np.eye(2)] * 3)), "covariances has shape"),
         (dict(covariances=[[[1.0, 0.5], [0.1, 1.0]], np.eye(2)]), r"covariances\[0\] is not symmetric"),

@@ -129,7 +129,7 @@ def test_pairs_of_one_two_and_three_features(mixture, rows):
         plot.pairs(mixture, features=some)[0, -1].get_legend().get_title().get_text()
         for some in ([0, 2], None)
     ]
-    assert said == ["2 of 3 features\nellipses hold 90 %", "ellipses hold 90 %"]
+    assert said == ["2 of 3 features\nellipses contain 90 %", "ellipses contain 90 %"]
     with pytest.raises(ValueError, match="2 names for"):
         plot.pairs(mixture, rows, names=["a", "b"])
 

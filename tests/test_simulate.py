@@ -133,7 +133,7 @@ def test_bad_input():
         (dict(eccentricity=0.5), "eccentricity is 0.5"),
         (dict(weights=[0.5, 0.6]), "sum to 1"),
         (dict(weights=[1.0]), r"pass \(2,\)"),
-        (dict(weights=[0.0, 1.0]), "positive shares"),
+        (dict(weights=[0.0, 1.0]), "positive weights"),
         (dict(key=3), "not one JAX random key"),
     ):
         with pytest.raises(ValueError, match=words):

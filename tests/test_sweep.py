@@ -12,7 +12,6 @@ from agreement import same_climb
 
 import jaxgmm
 from jaxgmm import EM, Status
-from jaxgmm.data.rows import bucket
 from jaxgmm.internal import compiling
 from jaxgmm.selection import lanes
 from jaxgmm.selection.spurious import doubts
@@ -20,7 +19,6 @@ from jaxgmm.starts.initialization import split
 from jaxgmm.starts.methods import METHODS
 
 KEY = jax.random.key(0)
-PADDED = bucket(150), 4  # the shape that irises are computed in
 KS = (1, 2, 3, 4)
 
 
@@ -32,6 +30,18 @@ def full(iris):
 
 def lane(fits, *index):
     return jax.tree.map(lambda leaf: np.asarray(leaf)[index], fits)
+
+
+def record_settings(monkeypatch):
+    """A list to which every call of a program adds its settings."""
+    used, advance = [], lanes.Lanes._advance
+
+    def record(self, settings, *arguments):
+        used.append(settings)
+        return advance(self, settings, *arguments)
+
+    monkeypatch.setattr(lanes.Lanes, "_advance", record)
+    return used
 
 
 @pytest.mark.parametrize(("k", "restart"), [(2, 0), (3, 4)])
@@ -61,18 +71,21 @@ def test_lanes_in_several_groups_are_fits_of_their_own(iris, monkeypatch, x64):
 
 def test_the_small_group_leads_to_the_same_ends(full, iris, monkeypatch, x64):
     monkeypatch.setattr(lanes, "WORTH_COMPILING", 0)
+    used = record_settings(monkeypatch)
     again = jaxgmm.sweep(KEY, iris, KS, restarts=5, strategy="full")
-    sizes = {plan.lanes for plan, shape, *_ in lanes.COMPILED if shape == PADDED}
-    assert {1, 10} <= sizes  # an eighth of 20 lanes on 2 devices
+    assert {each.lanes for each in used} == {1, 10}  # an eighth of 20 lanes on 2 devices
     same_climb(again.fits["full"], full.fits["full"], rtol=1e-10)
 
 
 def test_programs_compiled_quickly_lead_to_the_same_ends(full, iris, monkeypatch, x64):
     """A grid over K of so few rows is compiled quickly, one K is not."""
+    used = record_settings(monkeypatch)
+    jaxgmm.sweep(KEY, iris, KS, restarts=5, strategy="full")
+    assert {each.quickly for each in used} == {True}
     monkeypatch.setattr(lanes, "LITTLE_TO_RUN", 0)
+    used.clear()
     thorough = jaxgmm.sweep(KEY, iris, KS, restarts=5, strategy="full")
-    compiled = {plan.quickly for plan, shape, *_ in lanes.COMPILED if shape == PADDED}
-    assert compiled == {True, False}
+    assert {each.quickly for each in used} == {False}
     same_climb(thorough.fits["full"], full.fits["full"], rtol=1e-10)
     assert not compiling._is_supported(("xla_no_such_option", 1))
 
@@ -466,3 +479,12 @@ def test_bad_questions(full):
     ):
         with pytest.raises(ValueError, match=words):
             full.fit(*question)
+
+
+def test_compile_seconds_are_right_after_the_caches_are_cleared(iris):
+    x = iris.astype(np.float32)
+    run = lambda: jaxgmm.sweep(jax.random.key(1), x, 2, restarts=3).compile_seconds["full"]
+    run()
+    cached = run()
+    jax.clear_caches()
+    assert cached < run() / 10

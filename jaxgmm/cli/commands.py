@@ -1,7 +1,8 @@
-"""The command line: `python -m jaxgmm fit | score | sample | compare`.
+"""The commands of `python -m jaxgmm`: fit, score, sample and compare.
 
-Results go to stdout, all else to stderr. Exit status: 0; 1 where every fit failed; 2 for a bad
-argument or file, in one line on stderr, before anything is written.
+Results are printed on stdout and messages on stderr. The exit status is 0 for success, 1 if every
+fit failed, and 2 for a bad argument or file, which is reported in one line on stderr before
+anything is written.
 """
 
 from __future__ import annotations
@@ -11,20 +12,25 @@ import contextlib
 import os
 import sys
 import warnings
+from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 import jax
 import numpy as np
 
 import jaxgmm
 
+from ..algorithms.registry import by_name
 from ..families.registry import family_class
 from ..internal import checks
+from ..reports.progress import ProgressReport
 from ..reports.storage import feature_names
 from .read_table import Records, parse_columns, read_table, refuse_constant_columns
 from .write import check_outputs, save_figure, write_table
 
-SHOWN = ("family", "K", "log-likelihood", "AIC", "BIC", "ICL", "at best", "failed", "spurious")
-COMPARED = (
+FIT_COLUMNS = ("family", "K", "log-likelihood", "AIC", "BIC", "ICL")
+FIT_COUNTS = ("at best", "failed", "spurious")
+COMPARE_COLUMNS = (
     "algorithm", "objective", "at best", "steps", "passes", "passes to 1e-6", "seconds", "failed",
 )  # fmt: skip
 
@@ -32,215 +38,260 @@ COMPARED = (
 # ---- commands ----------------------------------------------------------------------------------
 
 
-def fit(given) -> int:
-    """Every K and family from many starts; the best by a criterion is told, and, unless every fit
-    failed, kept and drawn."""
-    check_outputs(given.out, plot=given.plot, inputs=[given.data])
-    rows = refuse_constant_columns(table(given), given.data)
-    families = given.family.split(",")
+def run_fit(arguments: argparse.Namespace) -> int:
+    """Fit mixtures for each K and family, and report the best one.
+
+    The best fit by the criterion is summarized, and optionally saved and plotted. Nothing is saved
+    if every fit failed.
+    """
+    check_outputs(arguments.out, plot=arguments.plot, inputs=[arguments.data])
+    rows = refuse_constant_columns(load_rows(arguments), arguments.data)
+    families = arguments.family.split(",")
     for family in families:
         family_class(family)
-    with watch_progress(given) as report:
+    held_out = arguments.criterion == "held-out"
+    with show_progress(arguments) as report:
         found = jaxgmm.sweep(
-            key_of(given), rows.x, whole_numbers(given.k), restarts=given.restarts,
-            families=families, weight=rows.weight, algorithm=by_name(given.algorithm),
-            folds=5 if given.criterion == "held-out" else 0, features=rows.names, callback=report,
-        )  # fmt: skip
-        best = found.best(given.criterion)
-    shown = (*SHOWN[:6], *(["held-out"] if given.criterion == "held-out" else []), *SHOWN[6:])
-    lines = jaxgmm.Table({name: row[name] for name in shown} for row in found.table())
-    print(lines, "", best.summary(rows.x, weight=rows.weight, features=rows.names), sep="\n")
+            make_key(arguments),
+            rows.x,
+            parse_whole_numbers(arguments.k),
+            restarts=arguments.restarts,
+            families=families,
+            weight=rows.weight,
+            algorithm=by_name(arguments.algorithm),
+            folds=5 if held_out else 0,
+            features=rows.names,
+            callback=report,
+        )
+        best = found.best(arguments.criterion)
+    columns = (*FIT_COLUMNS, *(["held-out"] if held_out else []), *FIT_COUNTS)
+    print(jaxgmm.Table({name: row[name] for name in columns} for row in found.table()))
+    print()
+    print(best.summary(rows.x, weight=rows.weight, features=rows.names))
     failed = best.status in (jaxgmm.Status.NONFINITE, jaxgmm.Status.DEGENERATE)
-    if given.out and not failed:
-        jaxgmm.save(given.out, best, features=rows.names if rows.named else None)
-    if given.plot and not failed:
+    if arguments.out and not failed:
+        jaxgmm.save(arguments.out, best, features=rows.names if rows.named else None)
+    if arguments.plot and not failed:
         from .. import plot
 
         axes = plot.pairs(best.mixture, rows.x, names=rows.names, weight=rows.weight)
-        save_figure(axes[0, 0].figure, given.plot)
+        save_figure(axes[0, 0].figure, arguments.plot)
     return int(failed)
 
 
-def score(given) -> int:
-    """log p(x) of each row, its likeliest component, and its responsibilities, as CSV. Where model
-    and data name their columns, the model's are found by name."""
-    check_outputs(given.out, inputs=[given.model, given.data])
-    mixture, features = model(given.model)
-    rows = table(given, features)
-    each = np.asarray(jaxgmm.log_prob(mixture, rows.x))
-    shares = np.asarray(jaxgmm.responsibilities(mixture, rows.x))
-    names = ["log_prob", "component", *(f"responsibility_{k + 1}" for k in range(shares.shape[1]))]
-    lines = zip(each, shares.argmax(axis=1) + 1, *shares.T, strict=True)
-    write_table(names, lines, given.out)
-    total = np.sum(each if rows.weight is None else rows.weight * each)
-    n = len(each) if rows.weight is None else rows.weight.sum()
-    say(f"log-likelihood {total:.4f} of {n:g} rows, {total / n:.6f} for each")
+def run_score(arguments: argparse.Namespace) -> int:
+    """Print log p(x), the most likely component and the responsibilities of each row, as CSV.
+
+    If both the model and the data name their columns, the model's features are found by name.
+    """
+    check_outputs(arguments.out, inputs=[arguments.model, arguments.data])
+    mixture, features = load_mixture(arguments.model)
+    rows = load_rows(arguments, features)
+    log_probs = np.asarray(jaxgmm.log_prob(mixture, rows.x))
+    responsibilities = np.asarray(jaxgmm.responsibilities(mixture, rows.x))
+    k = responsibilities.shape[1]
+    names = ["log_prob", "component", *(f"responsibility_{i + 1}" for i in range(k))]
+    likeliest = responsibilities.argmax(axis=1) + 1
+    lines = zip(log_probs, likeliest, *responsibilities.T, strict=True)
+    write_table(names, lines, arguments.out)
+    total = np.sum(log_probs if rows.weight is None else rows.weight * log_probs)
+    n = len(log_probs) if rows.weight is None else rows.weight.sum()
+    print_message(f"log-likelihood {total:.4f} of {n:g} rows, {total / n:.6f} per row")
     return 0
 
 
-def sample(given) -> int:
-    """Rows drawn from a mixture, under its features' names, with the component each came from, as
-    CSV."""
-    check_outputs(given.out, inputs=[given.model])
-    mixture, features = model(given.model)
-    x, component = jaxgmm.sample(key_of(given), mixture, given.n)
+def run_sample(arguments: argparse.Namespace) -> int:
+    """Print rows drawn from a model and the component of each row, as CSV."""
+    check_outputs(arguments.out, inputs=[arguments.model])
+    mixture, features = load_mixture(arguments.model)
+    x, component = jaxgmm.sample(make_key(arguments), mixture, arguments.n)
     names = features or [f"feature_{i + 1}" for i in range(mixture.n_features)]
     lines = zip(*np.asarray(x).T, np.asarray(component) + 1, strict=True)
-    write_table([*names, "component"], lines, given.out)
+    write_table([*names, "component"], lines, arguments.out)
     return 0
 
 
-def compare(given) -> int:
-    """Several algorithms from the same starts."""
-    check_outputs(plot=given.plot, inputs=[given.data])
-    rows = refuse_constant_columns(table(given), given.data)
+def run_compare(arguments: argparse.Namespace) -> int:
+    """Compare several algorithms from the same starts."""
+    check_outputs(plot=arguments.plot, inputs=[arguments.data])
+    rows = refuse_constant_columns(load_rows(arguments), arguments.data)
     found = jaxgmm.compare(
-        key_of(given), rows.x, given.k, given.algorithms.split(","),
-        restarts=given.restarts, family=given.family, weight=rows.weight, features=rows.names,
-    )  # fmt: skip
-    print(jaxgmm.Table({name: row[name] for name in COMPARED} for row in found.table()))
-    if given.plot:
+        make_key(arguments),
+        rows.x,
+        arguments.k,
+        arguments.algorithms.split(","),
+        restarts=arguments.restarts,
+        family=arguments.family,
+        weight=rows.weight,
+        features=rows.names,
+    )
+    print(jaxgmm.Table({name: row[name] for name in COMPARE_COLUMNS} for row in found.table()))
+    if arguments.plot:
         from .. import plot
 
-        save_figure(plot.comparison(found)[0].figure, given.plot)
+        save_figure(plot.comparison(found)[0].figure, arguments.plot)
     return int(all((fits.status >= jaxgmm.Status.NONFINITE).all() for fits in found.fits.values()))
 
 
-# ---- what they share ---------------------------------------------------------------------------
+# ---- shared parts of the commands --------------------------------------------------------------
 
 
-def table(given, features: list[str] | None = None) -> Records:
-    """The rows; for a model, the columns that stand for its features."""
-    columns = None if given.columns is None else parse_columns(given.columns)
-    rows = read_table(given.data, columns, given.weight, given.drop_missing, features)
+def load_rows(arguments: argparse.Namespace, features: list[str] | None = None) -> Records:
+    """Return the rows of the data file, with the columns of the model's features if given."""
+    columns = None if arguments.columns is None else parse_columns(arguments.columns)
+    rows = read_table(arguments.data, columns, arguments.weight, arguments.drop_missing, features)
     if (
         features is not None
         and rows.named
         and len(rows.names) == len(features) != len(set(rows.names) & set(features))
     ):
-        say(f"{', '.join(rows.names)} stand for the model's {', '.join(features)}")
+        print_message(
+            f"columns {', '.join(rows.names)} are used as the model's features "
+            f"{', '.join(features)}"
+        )
     if rows.dropped:
-        say(f"{rows.dropped} incomplete rows left out, {len(rows.x)} kept")
+        print_message(f"{rows.dropped} incomplete rows were dropped, {len(rows.x)} rows remain")
     return rows
 
 
-def key_of(given) -> jax.Array:
-    return jax.random.key(checks.whole(given.seed, "--seed", 0, 2**63 - 1))
+def make_key(arguments: argparse.Namespace) -> jax.Array:
+    """Return a JAX random key for --seed."""
+    return jax.random.key(checks.whole(arguments.seed, "--seed", 0, 2**63 - 1))
 
 
-def model(path: str) -> tuple[jaxgmm.Mixture, list[str] | None]:
-    """The mixture in a file, and its features' names if it has them."""
-    found = jaxgmm.load(path)
-    mixture = found if isinstance(found, jaxgmm.Mixture) else found.mixture
+def load_mixture(path: str) -> tuple[jaxgmm.Mixture, list[str] | None]:
+    """Return the mixture of a model file in float64, and its features' names or None."""
+    loaded = jaxgmm.load(path)
+    mixture = loaded if isinstance(loaded, jaxgmm.Mixture) else loaded.mixture
     checks.one_mixture(mixture)
     return jax.tree.map(lambda leaf: leaf.astype(np.float64), mixture), feature_names(path)
 
 
-def whole_numbers(text: str) -> list[int]:
-    """ "3", "1:10" (both ends included) or "1,2,5"."""
-    found = []
+def parse_whole_numbers(text: str) -> list[int]:
+    """Return the numbers in "3", "1:10" (both ends included) or "1,2,5"."""
+    numbers: list[int] = []
     for part in text.split(","):
         ends = part.split(":")
         if len(ends) > 2 or not all(end.strip().isdecimal() for end in ends):
             raise ValueError(f"--k is {text!r}: write 3, 1:10 or 1,2,5.")
-        found += range(int(ends[0]), int(ends[-1]) + 1)
-    if not found:
-        raise ValueError(f"--k is {text!r}, which is no number at all: write 3, 1:10 or 1,2,5.")
-    return found
+        numbers += range(int(ends[0]), int(ends[-1]) + 1)
+    if not numbers:
+        raise ValueError(f"--k is {text!r}, which contains no number: write 3, 1:10 or 1,2,5.")
+    return numbers
 
 
-def by_name(algorithm: str):
-    checks.choice(algorithm, "algorithm", jaxgmm.ALGORITHMS)
-    return jaxgmm.ALGORITHMS[algorithm]
-
-
-def watch_progress(given):
-    """The progress, shown where somebody looks."""
-    wanted = given.progress or sys.stderr.isatty()
+def show_progress(
+    arguments: argparse.Namespace,
+) -> contextlib.AbstractContextManager[ProgressReport | None]:
+    """Return a progress report if stderr is a terminal or --progress is set, else an empty one."""
+    wanted = arguments.progress or sys.stderr.isatty()
     return jaxgmm.progress() if wanted else contextlib.nullcontext()
 
 
-def say(text: str) -> None:
+def print_message(text: str) -> None:
+    """Print a message on stderr."""
     print(f"jaxgmm: {text}", file=sys.stderr)
 
 
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+# ---- command line ------------------------------------------------------------------------------
 
-    def error(self, message):
-        say(f"error: {message} ({self.prog} --help tells more)")
+
+class OneLineParser(argparse.ArgumentParser):
+    """Parser that reports an error in one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the error and exit with status 2."""
+        print_message(f"error: {message} (see {self.prog} --help)")
         raise SystemExit(2)
 
 
-def parser() -> Parser:
-    top = Parser(prog="python -m jaxgmm", description="Gaussian mixtures from the command line.")
-    top.add_argument("--version", action="version", version=f"jaxgmm {jaxgmm.__version__}")
-    commands = top.add_subparsers(dest="command", required=True, metavar="fit|score|sample|compare")
+def make_parser() -> OneLineParser:
+    """Return the parser of the command line."""
+    parser = OneLineParser(
+        prog="python -m jaxgmm", description="Gaussian mixtures from the command line."
+    )
+    parser.add_argument("--version", action="version", version=f"jaxgmm {jaxgmm.__version__}")
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="fit|score|sample|compare"
+    )
 
-    def command(function, data: bool, model: bool):
-        one = commands.add_parser(
-            function.__name__, help=function.__doc__, description=function.__doc__
+    def add_command(
+        name: str, function: Callable[[argparse.Namespace], int], data: bool, model: bool
+    ) -> OneLineParser:
+        documentation = function.__doc__ or ""  # None under python -OO
+        command = commands.add_parser(
+            name, help=documentation.split("\n")[0], description=documentation
         )
-        one.set_defaults(run=function)
+        command.set_defaults(run=function)
         if model:
-            one.add_argument("model", help="a file that fit --out wrote")
+            command.add_argument("model", help="a model file written by fit --out")
         if data:
-            one.add_argument("data", help="CSV, .npy or .parquet; - is CSV on stdin")
-            one.add_argument("--columns", help="names or numbers, by commas (default: all)")
-            one.add_argument("--weight", help="the column with row weights", metavar="COLUMN")
-            one.add_argument(
-                "--drop-missing", action="store_true", help="leave incomplete rows out"
+            command.add_argument("data", help="a CSV, .npy or .parquet file, or - for CSV on stdin")
+            command.add_argument(
+                "--columns", help="names or numbers of columns, separated by commas (default: all)"
             )
-        return one
+            command.add_argument("--weight", help="the column with row weights", metavar="COLUMN")
+            command.add_argument(
+                "--drop-missing", action="store_true", help="leave out incomplete rows"
+            )
+        return command
 
-    one = command(fit, data=True, model=False)
-    one.add_argument("--k", default="1:6", help="numbers of components: 3, 1:10 or 1,2,5 (1:6)")
-    one.add_argument("--family", default="full", help=f"of {', '.join(jaxgmm.FAMILIES)}, by commas")
-    one.add_argument("--restarts", type=int, default=16, help="starts for each K (16)")
-    one.add_argument("--algorithm", default="em", help=f"of {', '.join(jaxgmm.ALGORITHMS)}")
-    one.add_argument("--criterion", default="bic", choices=["bic", "aic", "icl", "held-out"])
-    one.add_argument("--out", help="where to save the best fit (.npz)")
-    one.add_argument("--plot", help="where to draw it (.png, .pdf, .svg)")
-    one.add_argument("--progress", action="store_true", help="show progress on stderr")
-    score_ = command(score, data=True, model=True)
-    score_.add_argument("--out", help="where to write the CSV (default: stdout)")
-    drawn = command(sample, data=False, model=True)
-    drawn.add_argument("--n", type=int, default=1000, help="how many rows (1000)")
-    drawn.add_argument("--out", help="where to write the CSV (default: stdout)")
-    several = command(compare, data=True, model=False)
-    several.add_argument("--k", type=int, required=True, help="number of components")
-    several.add_argument("--family", default="full", help=f"of {', '.join(jaxgmm.FAMILIES)}")
-    several.add_argument("--algorithms", default="em,squarem,lbfgs", help="by commas")
-    several.add_argument("--restarts", type=int, default=10, help="starts (10)")
-    several.add_argument("--plot", help="where to draw it (.png, .pdf, .svg)")
-    for random in (one, drawn, several):
-        random.add_argument("--seed", type=int, default=0, help="of all random numbers (0)")
-    return top
+    families, algorithms = ", ".join(jaxgmm.FAMILIES), ", ".join(jaxgmm.ALGORITHMS)
+    fit = add_command("fit", run_fit, data=True, model=False)
+    fit.add_argument("--k", default="1:6", help="numbers of components: 3, 1:10 or 1,2,5 (1:6)")
+    fit.add_argument("--family", default="full", help=f"any of {families}, separated by commas")
+    fit.add_argument("--restarts", type=int, default=16, help="number of starts for each K (16)")
+    fit.add_argument("--algorithm", default="em", help=f"one of {algorithms}")
+    fit.add_argument("--criterion", default="bic", choices=["bic", "aic", "icl", "held-out"])
+    fit.add_argument("--out", help="file for the best fit (.npz)")
+    fit.add_argument("--plot", help="file for a plot of the best fit (.png, .pdf, .svg)")
+    fit.add_argument("--progress", action="store_true", help="show progress on stderr")
+    score = add_command("score", run_score, data=True, model=True)
+    score.add_argument("--out", help="file for the CSV (default: stdout)")
+    sample = add_command("sample", run_sample, data=False, model=True)
+    sample.add_argument("--n", type=int, default=1000, help="number of rows (1000)")
+    sample.add_argument("--out", help="file for the CSV (default: stdout)")
+    compare = add_command("compare", run_compare, data=True, model=False)
+    compare.add_argument("--k", type=int, required=True, help="number of components")
+    compare.add_argument("--family", default="full", help=f"one of {families}")
+    compare.add_argument(
+        "--algorithms", default="em,squarem,lbfgs", help=f"any of {algorithms}, separated by commas"
+    )
+    compare.add_argument("--restarts", type=int, default=10, help="number of starts (10)")
+    compare.add_argument("--plot", help="file for a plot of the comparison (.png, .pdf, .svg)")
+    for command in (fit, sample, compare):
+        command.add_argument("--seed", type=int, default=0, help="seed of all random numbers (0)")
+    return parser
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Runs a command, in float64. Returns the exit status."""
-    if hasattr(sys.stdout, "reconfigure"):  # else a terminal without ± would lose a whole result
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command in float64 and return its exit status.
+
+    Args:
+      argv: the arguments of the command line, or None for those of the process.
+    """
+    # A terminal whose encoding lacks a character such as ± must not lose the whole result.
+    if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        given = parser().parse_args(arguments)
-    except SystemExit as ended:  # --help and bad arguments
-        return int(ended.code or 0)
+        arguments = make_parser().parse_args(argv)
+    except SystemExit as error:  # --help, or invalid arguments
+        return int(error.code or 0)
     try:
         with jax.enable_x64(True), warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
-            status = given.run(given)
+            warnings.showwarning = lambda message, *_, **__: print_message(f"warning: {message}")
+            status = arguments.run(arguments)
             if sys.stdout is not None:
                 sys.stdout.flush()
             return status
-    except BrokenPipeError:  # head and its like have seen enough
+    except BrokenPipeError:  # the reader, e.g. head, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        say(f"error: {error.filename or 'stdout'}: {error.strerror or error}")
+        print_message(f"error: {error.filename or 'stdout'}: {error.strerror or error}")
     except (ValueError, ImportError) as error:
-        say("error: " + " ".join(str(error).split()))
+        print_message("error: " + " ".join(str(error).split()))
     except KeyboardInterrupt:
-        say("interrupted")
+        print_message("interrupted")
         return 130
     return 2

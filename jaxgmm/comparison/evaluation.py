@@ -1,4 +1,4 @@
-"""The same judgment, in float64, of where every algorithm ended; and the price of a pass."""
+"""Evaluation of all ends in float64, and the price of a pass for the log-likelihood alone."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from ..mixture.mixture import Mixture
 from ..objective.curvature import slope_of
 from ..objective.log_likelihood import value_of_rows
 from ..objective.m_step import m_step_from
-from ..objective.prior import log_prior
+from ..objective.prior import Prior, log_prior
 from ..objective.statistics import statistics, statistics_at
 from .optima import Optimum, identify_optima
 
-TIMED = 5
+TIMED_PASSES = 5
 
 
 class Evaluation(NamedTuple):
-    """By algorithm, with an entry for each start; see `Comparison`."""
+    """The fields of a `Comparison` of the same names."""
 
     objective: dict[str, np.ndarray]
     em_gain: dict[str, np.ndarray]
@@ -34,13 +34,18 @@ class Evaluation(NamedTuple):
     optima: list[Optimum]
 
 
-def _evaluate(rows: Rows, prior, mixtures):
-    """Objective, D, and the norm of the gradient in relative coordinates per unit of weight."""
+def _evaluate(
+    rows: Rows, prior: Prior | None, mixtures: Mixture
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return the objective, EM's gain, and the gradient's norm per unit of weight.
+
+    The gradient is in relative coordinates. The mixtures have a leading axis.
+    """
     rows = rows.about_mean()
     prior = None if prior is None else prior.translate(-rows.center)
     coordinates = Relative()
 
-    def judge(mixture):
+    def evaluate_one(mixture: Mixture) -> tuple[jax.Array, jax.Array, jax.Array]:
         mixture = mixture.translate(-rows.center)
         sums = statistics(mixture, rows, "whitened")
 
@@ -51,36 +56,49 @@ def _evaluate(rows: Rows, prior, mixtures):
         gain = m_step_from(mixture, sums, prior).gain
         return objective, gain, jnp.sqrt(square) / jnp.sum(sums.mass)
 
-    return jax.lax.map(judge, mixtures)
+    return jax.lax.map(evaluate_one, mixtures)
 
 
-def evaluate_fits(data: Data, total: float, prior, fits: dict[str, Fit]) -> Evaluation:
-    """Judges fits (a leading axis of starts, NumPy leaves) by the objective in float64, whatever
-    they were computed in. `total` is the weight of the rows."""
+def evaluate_fits(
+    data: Data, total: float, prior: Prior | None, fits: dict[str, Fit]
+) -> Evaluation:
+    """Evaluate the objective at all ends in float64, whatever dtype they were computed in.
+
+    The fits have NumPy leaves with a leading axis of starts. `total` is the weight of the rows.
+    """
     with jax.enable_x64(True):
         data = data.astype(np.float64)
-        prior, doubled = jax.tree.map(
+        prior, fits = jax.tree.map(
             lambda leaf: np.asarray(leaf, np.float64)
             if jnp.issubdtype(leaf.dtype, jnp.floating) else np.asarray(leaf),
             (prior, fits),
         )  # fmt: skip
-        judged = {
-            name: jax.device_get(data.compute(_evaluate, prior, found.mixture))
-            for name, found in doubled.items()
+        evaluated = {
+            name: jax.device_get(data.compute(_evaluate, prior, each.mixture))
+            for name, each in fits.items()
         }
         objective, em_gain, gradient_norm = (
-            {name: values[i] for name, values in judged.items()} for i in range(3)
+            {name: values[i] for name, values in evaluated.items()} for i in range(3)
         )
-        optima, near = identify_optima(data, total, prior, doubled, objective)
-    return Evaluation(objective, em_gain, gradient_norm, near, optima)
+        optima, optimum = identify_optima(data, total, prior, fits, objective)
+    return Evaluation(
+        objective=objective,
+        em_gain=em_gain,
+        gradient_norm=gradient_norm,
+        optimum=optimum,
+        optima=optima,
+    )
 
 
 def forward_price(data: Data, mixture: Mixture) -> float:
-    """What a pass for the log-likelihood alone costs, in passes for all statistics; measured."""
-    alone, whole = [], []
-    for _ in range(TIMED + 1):  # the first compiles
-        for take_pass, times in ((value_of_rows, alone), (statistics_at, whole)):
+    """Measure the time of a pass for the log-likelihood alone, in passes for all statistics."""
+    value_times: list[float] = []
+    statistics_times: list[float] = []
+    for _ in range(TIMED_PASSES + 1):  # the first one compiles
+        for take_pass, times in (
+            (value_of_rows, value_times), (statistics_at, statistics_times),
+        ):  # fmt: skip
             began = time.perf_counter()
             jax.block_until_ready(data.compute(take_pass, mixture))
             times.append(time.perf_counter() - began)
-    return float(np.median(alone[1:]) / np.median(whole[1:]))
+    return float(np.median(value_times[1:]) / np.median(statistics_times[1:]))

@@ -1,11 +1,12 @@
-"""`Comparison`: what several algorithms did from the same starts."""
+"""`Comparison`: the fits of several algorithms from the same starts."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from jax.typing import ArrayLike
 
 from ..fitting.result import Fit
 from ..fitting.status import Status
@@ -19,10 +20,14 @@ AT_BEST = 1e-3  # nats
 
 
 class Trace(NamedTuple):
-    """One fit's way up, entry by entry from its start.
+    """The history of one fit, with an entry for its start and for each accepted mixture.
 
-    passes (t,) and seconds (t,) made up to each accepted mixture, and its gap (t,) to the best
-    known optimum in nats per unit of row weight (negative by rounding at the most)."""
+    Attributes:
+      passes: (t,) passes made up to each entry.
+      seconds: (t,) time up to each entry.
+      gap: (t,) how far the objective is below the best known optimum, in nats per unit of row
+        weight. It is negative only by rounding.
+    """
 
     passes: np.ndarray
     seconds: np.ndarray
@@ -31,25 +36,28 @@ class Trace(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """The result of `compare`. Dicts go by the algorithms' names; arrays are NumPy's, with an entry
-    for each of r starts.
+    """The result of `compare`.
+
+    The keys of dicts are the names of the algorithms. Arrays are NumPy's, with an entry for each of
+    r starts. The *end* of a fit is its last mixture.
 
     Attributes:
-      fits: `Fit`s with a leading axis of starts; histories as long as the longest.
-      starts: the `Mixture`s they all began at, with a leading axis.
+      fits: a `Fit` for each algorithm, with a leading axis of starts. All histories are as long as
+        the longest.
+      starts: the `Mixture`s at which all algorithms start, with a leading axis.
       objective: (r,) ℓ + log prior of the ends, in float64.
       em_gain: (r,) D of the ends, in float64.
-      gradient_norm: (r,) of the ends' gradient per unit of row weight, in coordinates relative to
-        the end (see `Relative`): its square is twice what a Newton step would gain if components
-        were separated, and the weights' direction that changes nothing is not in it.
-      seconds: (r,) of each fit, after compilation.
-      compile_seconds: of compiling, and one pass.
-      forward_passes: (r,) passes that needed the log-likelihood alone.
-      forward_price: what such a pass costs, measured in passes that make all statistics; NaN where
+      gradient_norm: (r,) norm of the gradient at the ends, per unit of row weight, in coordinates
+        relative to the end (see `Relative`). Its square is twice the gain of a Newton step if
+        components were separated. The direction of the weights that changes nothing is left out.
+      seconds: (r,) time of each fit, after compilation.
+      compile_seconds: time of compilation and one pass.
+      forward_passes: (r,) number of passes that needed only the log-likelihood.
+      forward_price: measured cost of such a pass, in passes that compute all statistics; NaN where
         there were none.
-      optimum: (r,) index into `optima`: the one that a fit that converged is polished to, or that
-        one that did not converge came within 1e-6 nats per row of; −1 for others.
-      optima: `Optimum`s that fits converged to, best first.
+      optimum: (r,) index into `optima`: the optimum to which a converged fit is polished, or the
+        one that a fit that did not converge reached to 1e-6 nats per row; −1 for others.
+      optima: the `Optimum`s to which fits converged, best first.
       total_weight: Σ w.
     """
 
@@ -83,86 +91,98 @@ class Comparison:
 
     @property
     def restarts(self) -> int:
-        """r."""
+        """The number r of starts."""
         return len(next(iter(self.seconds.values())))
 
     @property
     def best_known(self) -> float:
-        """The highest objective known: of the optima, or of an end that lies even higher."""
+        """The highest objective of all optima and of all ends."""
         ends = [np.nanmax(values, initial=-np.inf) for values in self.objective.values()]
         return float(max([optimum.objective for optimum in self.optima[:1]] + ends))
 
     def common_starts(self, *names: str) -> np.ndarray:
-        """Indices of the starts from which all algorithms (or those named) ended at the same
-        optimum."""
+        """Return the indices of the starts from which all algorithms ended at the same optimum.
+
+        With `names`, only these algorithms count.
+        """
         ends = np.stack([self.optimum[name] for name in names or self.fits])
         return np.flatnonzero((ends == ends[0]).all(axis=0) & (ends[0] >= 0))
 
     def cost(
         self, name: str, *, to: str = "best", gap: float = GAP, clock: str = "passes"
     ) -> np.ndarray:
-        """(r,) what one algorithm paid until its objective came within `gap` of an optimum, in nats
-        per unit of row weight; infinite where it did not.
+        """Return the cost (r,) of reaching an optimum from each start.
 
         Args:
+          name: an algorithm of this comparison.
           to: "best", the best optimum that any algorithm reached *from the same start*; or "own",
-            the one it ended at itself.
-          clock: "passes" or "seconds".
+            the optimum at which the algorithm itself ended.
+          gap: the optimum is reached where the objective is within `gap` nats per unit of row
+            weight of it.
+          clock: the cost: "passes" or "seconds".
+
+        Returns:
+          An array (r,), infinite where the optimum was not reached.
 
         Raises:
-          ValueError: for another name, optimum or clock.
+          ValueError: for an unknown name, optimum or clock.
         """
         checks.choice(name, "algorithm of this comparison", tuple(self.fits))
         checks.choice(to, "optimum", ("best", "own"))
         checks.choice(clock, "clock", ("passes", "seconds"))
-        below = self.shortfall(*([] if to == "best" else [name]))
+        shortfall = self.shortfall(*([] if to == "best" else [name]))
         costs = np.full(self.restarts, np.inf)
         for start, trace in enumerate(self.traces[name]):
-            there = np.flatnonzero(trace.gap <= gap + below[start])
-            if len(there):
-                costs[start] = getattr(trace, clock)[there[0]]
+            reached = np.flatnonzero(trace.gap <= gap + shortfall[start])
+            if len(reached):
+                costs[start] = getattr(trace, clock)[reached[0]]
         return costs
 
     def shortfall(self, *names: str) -> np.ndarray:
-        """(r,) how far the best optimum that any algorithm (or one of those named) reached from
-        each start lies below the best known, in nats per unit of row weight; −inf where none was
-        reached."""
+        """Return how far the best optimum reached from each start is below the best known one.
+
+        The result (r,) is in nats per unit of row weight, and −inf where no optimum was reached.
+        With `names`, only these algorithms count.
+        """
         ends = np.stack([self.optimum[name] for name in names or self.fits])
         best = np.where(ends >= 0, ends, len(self.optima)).min(axis=0)
         heights = np.array([optimum.objective for optimum in self.optima] + [np.inf])
         return (self.best_known - heights[best]) / self.total_weight
 
     def table(self) -> Table:
-        """A row for each algorithm, as plain dicts; printed, an aligned table.
+        """Return a row for each algorithm, as a list of dicts that prints as an aligned table.
 
-        objective is that of the best end; gap the median distance to the best known optimum, in
-        nats per row; "at best" counts the ends within 1e-3 nats of it; "same end" the starts from
-        which it converged to the optimum that the first algorithm did, and "differ by" the largest
-        difference of the two objectives there, in nats per row. steps, passes, seconds, D and
-        gradient are medians over the starts. "passes to 1e-6" is the median over `common_starts()`.
-        "priced" are passes with those for the log-likelihood alone at their measured price.
+        "objective" is that of the best end. "gap" is the median distance to the best known optimum,
+        in nats per row, and "at best" counts the ends within 1e-3 nats of it. "same end" counts the
+        starts from which the algorithm converged to the same optimum as the first algorithm, and
+        "differ by" is the largest difference of the two objectives there, in nats per row. "steps",
+        "passes", "seconds", "D" and "gradient" are medians over the starts. "passes to 1e-6" is the
+        median over `common_starts()`. "priced" is the number of passes, with those for the
+        log-likelihood alone at their measured price.
         """
         first = next(iter(self.fits))
         rows = Table()
         for name, fits in self.fits.items():
-            together = (self.optimum[name] == self.optimum[first]) & (self.optimum[name] >= 0)
-            together &= fits.status == Status.CONVERGED
-            together &= self.fits[first].status == Status.CONVERGED
-            apart = np.abs(self.objective[name] - self.objective[first])[together]
+            same_end = (self.optimum[name] == self.optimum[first]) & (self.optimum[name] >= 0)
+            same_end &= np.asarray(fits.status == Status.CONVERGED)
+            same_end &= np.asarray(self.fits[first].status == Status.CONVERGED)
+            difference = np.abs(self.objective[name] - self.objective[first])[same_end]
             usable = np.isin(fits.status, (Status.CONVERGED, Status.MAX_STEPS))
-            short = self.best_known - self.objective[name]
-            cheaper = self.forward_passes[name] * (self.forward_price - 1)
-            count = lambda *wanted, fits=fits: int(np.isin(fits.status, wanted).sum())
+            shortfall = self.best_known - self.objective[name]
+            discount = self.forward_passes[name] * (self.forward_price - 1)
+            count = lambda *statuses, fits=fits: int(np.isin(fits.status, statuses).sum())
             row = {
                 "algorithm": name,
                 "objective": float(np.max(self.objective[name], initial=-np.inf)),
-                "gap": _median(short / self.total_weight),
-                "at best": f"{int(np.sum(usable & (short < AT_BEST)))} of {self.restarts}",
-                "same end": int(together.sum()),
-                "differ by": float(apart.max() / self.total_weight) if len(apart) else np.nan,
+                "gap": _median(shortfall / self.total_weight),
+                "at best": f"{int(np.sum(usable & (shortfall < AT_BEST)))} of {self.restarts}",
+                "same end": int(same_end.sum()),
+                "differ by": (
+                    float(difference.max() / self.total_weight) if len(difference) else np.nan
+                ),
                 "steps": _median(fits.steps),
                 "passes": _median(fits.passes),
-                "priced": _median(fits.passes + cheaper),
+                "priced": _median(fits.passes + discount),
                 "passes to 1e-6": _median(self.cost(name)[self.common_starts()]),
                 "seconds": _median(self.seconds[name]),
                 "compile": float(self.compile_seconds[name]),
@@ -179,7 +199,7 @@ class Comparison:
 
     @property
     def traces(self) -> dict[str, list[Trace]]:
-        """For each algorithm a `Trace` for each start."""
+        """The `Trace` of every start, for each algorithm."""
         return {
             name: [self._trace(name, start) for start in range(self.restarts)] for name in self.fits
         }
@@ -188,35 +208,41 @@ class Comparison:
         fits, entries = self.fits[name], int(self.fits[name].steps[start]) + 1
         passes = np.asarray(fits.history_passes[start][:entries], np.float64)
         height = np.asarray(fits.history[start][:entries], np.float64)
-        share = passes / max(float(fits.passes[start]), 1.0)
+        elapsed = passes / max(float(fits.passes[start]), 1.0)
         gap = (self.best_known - height) / self.total_weight
-        return Trace(passes, self.seconds[name][start] * share, gap)
+        return Trace(passes, seconds=self.seconds[name][start] * elapsed, gap=gap)
 
     def profile(
         self, *others: Comparison, gap: float = GAP, clock: str = "passes"
     ) -> dict[str, Profile]:
-        """Performance profiles over all starts of this comparison and of `others`, on other data
-        sets, of the same algorithms.
+        """Compute performance profiles over all starts of this comparison and of `others`.
 
         Args:
+          *others: further comparisons of the same algorithms, for example on other data sets.
           gap: a start is solved where the objective is within `gap` nats per unit of row weight of
-            the best optimum reached from it.
-          clock: "passes" or "seconds".
+            the best optimum that any algorithm reached from it.
+          clock: the cost: "passes" or "seconds".
+
+        Returns:
+          A `Profile` for each algorithm, by name.
 
         Raises:
-          ValueError: for another clock, or comparisons of other algorithms.
+          ValueError: for an unknown clock, or comparisons of different algorithms.
         """
         return profile([self, *others], gap=gap, clock=clock)
 
-    def plot(self, ax=None):
-        """Gaps to the best optimum reached from the same start, against passes, a thin line for
-        each start and the median one thick; and the performance profile. Returns the two matplotlib
-        axes. Raises ImportError without matplotlib."""
+    def plot(self, ax: Any = None) -> Any:
+        """Plot the gaps to the best optimum against passes, and the performance profile.
+
+        The best optimum is that reached from the same start. Each start has a thin line, and the
+        start of median cost a thick one. Returns the two matplotlib axes. Raises ImportError
+        without matplotlib.
+        """
         from .. import plot
 
         return plot.comparison(self, ax)
 
 
-def _median(values) -> float:
+def _median(values: ArrayLike) -> float:
     values = np.asarray(values, np.float64)
     return float(np.median(values)) if len(values) else np.nan

@@ -1,4 +1,4 @@
-"""Fits that outlive their process: where a climb is, on disk every so many steps."""
+"""Fits that outlive their process: their state is written to a file every few steps."""
 
 from __future__ import annotations
 
@@ -21,54 +21,78 @@ from .loop import DataSummary, LoopSettings, LoopState, run_loop, start_loop, su
 from .status import RUNNING, Status
 
 VERSION = 1
-ALIKE = 1e-3  # another machine rounds otherwise; other data or another start differ by more
+ALIKE = 1e-3  # the rounding of another machine changes less; other rows or starts differ by more
 
 
 def run_with_checkpoints(
-    data: Data, mixture: Mixture, prior: Prior | None, tolerance, max_steps: int,
-    plan: LoopSettings, path: str | os.PathLike, every: int,
-) -> tuple[LoopState, DataSummary]:  # fmt: skip
-    """The climb from the checkpoint at `path`, if there is one, else from its start, with a
-    checkpoint written before the first step and after every so many."""
+    data: Data,
+    mixture: Mixture,
+    prior: Prior | None,
+    *,
+    tolerance: jax.Array,
+    max_steps: int,
+    settings: LoopSettings,
+    path: str | os.PathLike[str],
+    every: int,
+) -> tuple[LoopState, DataSummary]:
+    """Run a fit from the checkpoint at `path` if that file exists, else from its start.
+
+    A checkpoint is written before the first step, and after every `every` steps.
+    """
     path, limits = os.fspath(path), (tolerance, np.int32(max_steps))
-    frame, course = data.compute(_begin, mixture, prior, *limits, plan=plan)
-    label = _label(data, mixture, tolerance, plan)
+    summary, loop_state = data.compute(_begin, mixture, prior, *limits, settings=settings)
+    label = _label(data, mixture, tolerance, settings)
     if os.path.exists(path):
-        frame, course = _resume(path, label, mixture, frame, course, max_steps)
+        summary, loop_state = _resume(path, label, mixture, summary, loop_state, max_steps)
     else:
-        _write(path, label, mixture, frame, course)
-    while course.climb.status == RUNNING:
-        until = np.int32(int(course.climb.steps) + every)
-        course = data.compute(_advance, frame, course, *limits, until, plan=plan)
-        _write(path, label, mixture, frame, course)
-    return course, frame
+        _write(path, label, mixture, summary, loop_state)
+    while loop_state.fit_state.status == RUNNING:
+        until = np.int32(int(loop_state.fit_state.steps) + every)
+        loop_state = data.compute(_advance, summary, loop_state, *limits, until, settings=settings)
+        _write(path, label, mixture, summary, loop_state)
+    return loop_state, summary
 
 
 def _begin(
-    rows: Rows, mixture, prior, tolerance, max_steps, *, plan: LoopSettings
+    rows: Rows,
+    mixture: Mixture,
+    prior: Prior | None,
+    tolerance: jax.Array,
+    max_steps: jax.Array,
+    *,
+    settings: LoopSettings,
 ) -> tuple[DataSummary, LoopState]:
-    rows, frame = summarize_rows(rows, prior, plan)
-    return frame, start_loop(rows, frame, mixture, tolerance, max_steps, plan)
+    rows, summary = summarize_rows(rows, prior, settings)
+    return summary, start_loop(rows, summary, mixture, tolerance, max_steps, settings)
 
 
 def _advance(
-    rows: Rows, frame, course, tolerance, max_steps, until, *, plan: LoopSettings
+    rows: Rows,
+    summary: DataSummary,
+    loop_state: LoopState,
+    tolerance: jax.Array,
+    max_steps: jax.Array,
+    until: jax.Array,
+    *,
+    settings: LoopSettings,
 ) -> LoopState:
-    rows = rows.about(frame.center)
-    return run_loop(rows, frame, course, tolerance, max_steps, plan, until)
+    rows = rows.about(summary.center)
+    return run_loop(rows, summary, loop_state, tolerance, max_steps, settings, until)
 
 
 # ---- the file ----------------------------------------------------------------------------------
 
 
-def _label(data: Data, mixture: Mixture, tolerance, plan: LoopSettings) -> dict[str, Any]:
-    """What a checkpoint must agree with to be gone on with; max_steps may grow."""
+def _label(
+    data: Data, mixture: Mixture, tolerance: jax.Array, settings: LoopSettings
+) -> dict[str, Any]:
+    """Return what a checkpoint must agree with; max_steps is not in it, since it may grow."""
     address = re.compile(r" at 0x[0-9a-f]+")
     return {
         "checkpoint version": VERSION,
-        "algorithm": address.sub("", repr(plan.algorithm)),
-        "stopping rule": plan.stopping,
-        "kernel": plan.kernel,
+        "algorithm": address.sub("", repr(settings.algorithm)),
+        "stopping rule": settings.stopping,
+        "kernel": settings.kernel,
         "tolerance": float(tolerance),
         "rows": data.n,
         "features": data.n_features,
@@ -78,78 +102,97 @@ def _label(data: Data, mixture: Mixture, tolerance, plan: LoopSettings) -> dict[
     }
 
 
-def _leaves(mixture, frame, course) -> list[np.ndarray]:
-    return [np.asarray(leaf) for leaf in jax.tree.leaves((mixture, frame, course))]
+def _leaves(mixture: Mixture, summary: DataSummary, loop_state: LoopState) -> list[np.ndarray]:
+    return [np.asarray(leaf) for leaf in jax.tree.leaves((mixture, summary, loop_state))]
 
 
-def _write(path: str, label: dict, mixture: Mixture, frame: DataSummary, course: LoopState) -> None:
-    """Replaces the checkpoint as a whole: a process that is killed leaves the one before."""
+def _write(
+    path: str,
+    label: dict[str, Any],
+    mixture: Mixture,
+    summary: DataSummary,
+    loop_state: LoopState,
+) -> None:
+    """Replace the checkpoint as a whole, so that a killed process leaves the previous one."""
     if jax.process_index() != 0:
         return
-    made = int(course.climb.steps) + 1
-    course = course._replace(history=jax.tree.map(lambda a: np.asarray(a)[:made], course.history))
+    entries = int(loop_state.fit_state.steps) + 1
+    history = jax.tree.map(lambda leaf: np.asarray(leaf)[:entries], loop_state.history)
+    loop_state = loop_state._replace(history=history)
     with open_atomically(path) as file:
-        np.savez(file, *_leaves(mixture, frame, course), label=json.dumps(label))
+        np.savez(file, *_leaves(mixture, summary, loop_state), label=json.dumps(label))
 
 
 def _resume(
-    path: str, label: dict, mixture: Mixture, frame: DataSummary, course: LoopState, max_steps: int
+    path: str,
+    label: dict[str, Any],
+    mixture: Mixture,
+    summary: DataSummary,
+    loop_state: LoopState,
+    max_steps: int,
 ) -> tuple[DataSummary, LoopState]:
-    """Frame and course from the file. Raises ValueError for a checkpoint of something else."""
+    """Return the summary and the loop's state from the file.
+
+    Raises ValueError for a file that is not a checkpoint, or is the checkpoint of another fit.
+    """
     try:
         with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            found = _in_present_names(json.loads(str(file["label"])))
+            saved_label = _translate_old_label(json.loads(str(file["label"])))
             saved = [file[f"arr_{i}"] for i in range(len(file.files) - 1)]
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"{path} is not a checkpoint of a fit ({error}): delete it, or give another path."
         ) from None
     for name, value in label.items():
-        if found.get(name) != value:
-            raise _of_another(path, f"its {name}: {found.get(name)!r}, and here {value!r}")
-    own, tree = jax.tree.flatten((mixture, frame, course))
-    same_form = len(saved) == len(own) and all(
+        if saved_label.get(name) != value:
+            difference = f"its {name}: {saved_label.get(name)!r}, and here {value!r}"
+            raise _other_fit_error(path, difference)
+    expected, tree = jax.tree.flatten((mixture, summary, loop_state))
+    same_form = len(saved) == len(expected) and all(
         one.shape[1:] == two.shape[1:] and one.ndim == two.ndim
-        for one, two in zip(saved, own, strict=True)
+        for one, two in zip(saved, expected, strict=True)
     )
     if not same_form:
-        raise _of_another(path, "the form of its state")
-    start, saved_frame, climb_and_history = jax.tree.unflatten(tree, saved)
+        raise _other_fit_error(path, "the form of its state")
+    start, saved_summary, saved_state = jax.tree.unflatten(tree, saved)
     if not _alike(start, mixture):
-        raise _of_another(path, "its start")
-    if not _alike(saved_frame, frame):
-        raise _of_another(path, "its rows or its prior")
-    return saved_frame, _extend_history(climb_and_history, len(course.history.passes), max_steps)
+        raise _other_fit_error(path, "its start")
+    if not _alike(saved_summary, summary):
+        raise _other_fit_error(path, "its rows or its prior")
+    return saved_summary, _extend_history(saved_state, len(loop_state.history.passes), max_steps)
 
 
-def _in_present_names(label: dict[str, Any]) -> dict[str, Any]:
-    """The label of a checkpoint, where an earlier version used other names."""
+def _translate_old_label(label: dict[str, Any]) -> dict[str, Any]:
+    """Return the label in present names, where an earlier version used others."""
     if label.get("stopping rule") == "kl":
         label["stopping rule"] = "em-gain"
     label["algorithm"] = str(label.get("algorithm")).replace("optimiser=", "optimizer=")
     return label
 
 
-def _of_another(path: str, what: str) -> ValueError:
+def _other_fit_error(path: str, difference: str) -> ValueError:
     return ValueError(
-        f"{path} is the checkpoint of another fit (it differs in {what}): give another path, or "
-        "delete it to begin anew."
+        f"{path} is the checkpoint of another fit (it differs in {difference}): give another path, "
+        "or delete it to start again."
     )
 
 
-def _alike(saved, own) -> bool:
-    def one(a, b):
+def _alike(saved: Any, expected: Any) -> bool:
+    def leaves_alike(a: np.ndarray, b: np.ndarray) -> bool:
         size = np.max(np.abs(b), initial=0, where=np.isfinite(b))
         return np.allclose(a, b, rtol=ALIKE, atol=ALIKE * size)
 
-    return jax.tree.all(jax.tree.map(one, saved, own))
+    return jax.tree.all(jax.tree.map(leaves_alike, saved, expected))
 
 
-def _extend_history(course: LoopState, capacity: int, max_steps: int) -> LoopState:
-    """The course with its history's full length, which goes on if it ended for want of steps."""
-    climb, history = course
+def _extend_history(loop_state: LoopState, capacity: int, max_steps: int) -> LoopState:
+    """Return the state with a history of full length.
+
+    A fit that ended at an earlier limit of steps is marked as running again.
+    """
+    state, history = loop_state
     history = jax.tree.map(lambda a: np.pad(a, (0, max(capacity - len(a), 0)), "edge"), history)
-    if climb.status in (RUNNING, Status.MAX_STEPS):
-        ended = climb.steps >= max_steps
-        climb = climb._replace(status=np.int32(Status.MAX_STEPS if ended else RUNNING))
-    return jax.tree.map(jnp.asarray, LoopState(climb, history))
+    if state.status in (RUNNING, Status.MAX_STEPS):
+        status = Status.MAX_STEPS if state.steps >= max_steps else RUNNING
+        state = state._replace(status=jnp.int32(int(status)))
+    return jax.tree.map(jnp.asarray, LoopState(state, history))

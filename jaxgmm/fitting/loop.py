@@ -1,4 +1,4 @@
-"""The loop: a climb from its first pass to its end, in one piece or in several."""
+"""The loop of a fit, from its first pass to its end, in one program or in several."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from ..algorithms.protocol import Algorithm
 from ..data.rows import Rows
@@ -19,18 +20,23 @@ from .step import FitState, Problem
 
 
 class LoopSettings(NamedTuple):
-    """What a program is made for: everything about a fit that is no array."""
+    """The static settings that a program is compiled for; `capacity` is the history's length."""
 
     algorithm: Algorithm
     stopping: str
     kernel: str
     capacity: int
-    callback: Callable | None
+    callback: Callable[..., object] | None
 
 
 class DataSummary(NamedTuple):
-    """What is computed once from the rows: where coordinates start, the prior there, and the
-    finest detail that rounding leaves of each feature."""
+    """What a fit computes once from the rows.
+
+    Attributes:
+      center: (d,) origin of the coordinates that the loop uses.
+      prior: the prior in these coordinates.
+      resolution: (d,) finest detail that rounding leaves of each feature (see `Rows.detail`).
+    """
 
     center: jax.Array
     prior: Prior | None
@@ -38,83 +44,112 @@ class DataSummary(NamedTuple):
 
 
 class History(NamedTuple):
-    """The objective after each step, and the passes made up to it."""
+    """The objective after each step, and the number of passes made up to it."""
 
     objective: jax.Array
     passes: jax.Array
 
 
 class LoopState(NamedTuple):
-    """A climb and how it came there: with a `Frame`, all that is needed to go on."""
+    """The state of a fit and its history; with a `DataSummary`, all that resuming it needs."""
 
-    climb: FitState
+    fit_state: FitState
     history: History
 
 
-def summarize_rows(rows: Rows, prior: Prior | None, plan: LoopSettings) -> tuple[Rows, DataSummary]:
-    """The rows about their mean, and their frame."""
+def summarize_rows(
+    rows: Rows, prior: Prior | None, settings: LoopSettings
+) -> tuple[Rows, DataSummary]:
+    """Return the rows in coordinates centered at their mean, and their summary."""
     rows = rows.about_mean()
     prior = None if prior is None else prior.translate(-rows.center)
     return rows, DataSummary(rows.center, prior, rows.detail())
 
 
 def start_loop(
-    rows: Rows, frame: DataSummary, mixture: Mixture, tolerance, max_steps, plan: LoopSettings,
-    goes_on=False, previous=-jnp.inf,
-) -> LoopState:  # fmt: skip
-    """The first pass, or where the same program goes on, the `Ascent.opening`; histories have room
-    for plan.capacity entries. See `Ascent.begin` for `previous`."""
-    ascent = _problem_of(rows, frame, tolerance, max_steps, plan)
-    begin = ascent.opening if goes_on else ascent.begin
-    start = begin(mixture.translate(-frame.center), previous)
-    full = lambda value: jnp.full((plan.capacity,), value)
+    rows: Rows,
+    summary: DataSummary,
+    mixture: Mixture,
+    tolerance: jax.Array,
+    max_steps: jax.Array,
+    settings: LoopSettings,
+    defer_first_pass: bool = False,
+    previous: ArrayLike = -jnp.inf,
+) -> LoopState:
+    """Return the state before the first step, with histories of length `settings.capacity`.
+
+    With `defer_first_pass` the loop that follows in the same program makes the first pass (see
+    `Problem.begin_in_loop`). `previous` is documented in `Problem.begin`.
+    """
+    problem = _problem_of(rows, summary, tolerance, max_steps, settings)
+    begin = problem.begin_in_loop if defer_first_pass else problem.begin
+    start = begin(mixture.translate(-summary.center), previous)
+    full = lambda value: jnp.full((settings.capacity,), value)
     return LoopState(start, History(full(start.objective), full(start.passes)))
 
 
 def run_loop(
     rows: Rows,
-    frame: DataSummary,
-    course: LoopState,
-    tolerance,
-    max_steps,
-    plan: LoopSettings,
-    until=None,
+    summary: DataSummary,
+    loop_state: LoopState,
+    tolerance: jax.Array,
+    max_steps: jax.Array,
+    settings: LoopSettings,
+    until: jax.Array | None = None,
 ) -> LoopState:
-    """The climb to its end, or to so many steps."""
-    ascent = _problem_of(rows, frame, tolerance, max_steps, plan)
+    """Run the fit to its end, or until it has made `until` steps."""
+    problem = _problem_of(rows, summary, tolerance, max_steps, settings)
 
-    def goes_on(course: LoopState):
-        running = course.climb.status == RUNNING
-        return running if until is None else running & (course.climb.steps < until)
+    def is_running(loop_state: LoopState) -> jax.Array:
+        state = loop_state.fit_state
+        running = state.status == RUNNING
+        return running if until is None else running & (state.steps < until)
 
-    def step(course: LoopState) -> LoopState:
-        climb, history = course
-        steps = climb.steps + 1
-        climb, objective = ascent.step(climb)
-        if plan.callback is not None:
-            # One vector: every array that goes to the host costs as much as small fits' steps.
-            told = jnp.stack([steps.astype(objective.dtype), objective, climb.em_step.gain])
-            tell = lambda: jax.debug.callback(functools.partial(_call_back, plan.callback), told)
-            # The host is slow to ask; and the first pass is no step.
-            now = (steps % getattr(plan.callback, "every", 1) == 0) & (steps > 0)
-            jax.lax.cond(now, lambda: rows.on_one_device(tell), lambda: None)
-        # An entry of a step that was not taken is beyond climb.steps, and never shown.
-        return LoopState(climb, History(
-            history.objective.at[steps].set(objective), history.passes.at[steps].set(climb.passes)
-        ))  # fmt: skip
+    def step(loop_state: LoopState) -> LoopState:
+        state, history = loop_state
+        steps = state.steps + 1
+        state, objective = problem.step(state)
+        if settings.callback is not None:
+            # One vector, because each array sent to the host costs as much as a step of a small
+            # fit.
+            values = jnp.stack([steps.astype(objective.dtype), objective, state.em_step.gain])
+            call = lambda: jax.debug.callback(
+                functools.partial(_call_back, settings.callback), values
+            )
+            # Calling the host is slow, so `every` is obeyed here; and the first pass is no step.
+            now = (steps % getattr(settings.callback, "every", 1) == 0) & (steps > 0)
+            jax.lax.cond(now, lambda: rows.on_one_device(call), lambda: None)
+        # The entry of a rejected step lies beyond state.steps, where `fit_of_state` overwrites it.
+        return LoopState(
+            state,
+            History(
+                history.objective.at[steps].set(objective),
+                history.passes.at[steps].set(state.passes),
+            ),
+        )
 
-    return jax.lax.while_loop(goes_on, step, course)
+    return jax.lax.while_loop(is_running, step, loop_state)
 
 
-def _call_back(callback: Callable, told: jax.Array) -> None:
-    step, objective, gain = np.asarray(told).tolist()
+def _call_back(callback: Callable[..., object], values: jax.Array) -> None:
+    step, objective, gain = np.asarray(values).tolist()
     callback(int(step), objective, gain)
 
 
 def _problem_of(
-    rows: Rows, frame: DataSummary, tolerance, max_steps, plan: LoopSettings
+    rows: Rows,
+    summary: DataSummary,
+    tolerance: jax.Array,
+    max_steps: jax.Array,
+    settings: LoopSettings,
 ) -> Problem:
     return Problem(
-        rows, frame.prior, frame.resolution, tolerance, max_steps,
-        plan.algorithm, plan.stopping, plan.kernel,
-    )  # fmt: skip
+        rows=rows,
+        prior=summary.prior,
+        resolution=summary.resolution,
+        tolerance=tolerance,
+        max_steps=max_steps,
+        algorithm=settings.algorithm,
+        stopping=settings.stopping,
+        kernel=settings.kernel,
+    )

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import enum
 
-RUNNING = -1  # inside loops: has not ended
+RUNNING = -1  # inside a loop: the fit has not ended
 
 
 class Status(enum.IntEnum):
     """How a fit ended, for each lane of a batch.
 
     CONVERGED: the stopping rule was met.
-    MAX_STEPS: max_steps were made first.
-    NONFINITE: a step led to NaN or infinity; the mixture is the last finite one.
-    DEGENERATE: from the mixture returned, a component empties, or its covariance collapses to less
-      than the data can resolve (a constant or collinear column, identical rows, a component on
-      fewer rows than it needs): the likelihood has no maximum there.
-    DROPPED: `sweep` stopped it early, since other starts had come farther.
+    MAX_STEPS: the fit made max_steps steps before the stopping rule was met.
+    NONFINITE: a step led to NaN or infinity. The mixture is the last finite one.
+    DEGENERATE: EM's next step from the returned mixture empties a component, or collapses its
+      covariance to less than the data can resolve (a constant or collinear column, identical rows,
+      a component on fewer rows than it needs). The likelihood has no maximum there.
+    DROPPED: `sweep` stopped the fit early, because other starts had reached a higher objective.
 
     >>> jaxgmm.Status(2).name
     'NONFINITE'

@@ -1,5 +1,7 @@
-"""`Climb`: one mixture on its way up, and the step that every algorithm takes. `fit` repeats the
-step for one mixture, `sweep` for many side by side."""
+"""The state of one fit, and the step that every algorithm takes.
+
+`fit` repeats the step for one mixture, `sweep` for many mixtures in one batch.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from ..algorithms.em import EM
 from ..algorithms.protocol import Algorithm, Pass
@@ -25,9 +28,18 @@ from .stopping import STOPPING
 
 
 class FitState(NamedTuple):
-    """Where a climb is. Coordinates start at the rows' center.
+    """The state of a fit between two steps, in coordinates whose origin is the rows' center.
 
-    `em_step` is EM's step from `mixture`: the stopping rule reads its gain, and EM takes it."""
+    Attributes:
+      mixture: the last accepted mixture.
+      state: the state of the algorithm.
+      sums: the statistics at `mixture`.
+      em_step: EM's step from `mixture`. The stopping rule uses its gain, and EM takes it.
+      objective: () objective of `mixture`.
+      status: () `RUNNING`, or a `Status`.
+      steps: () accepted steps.
+      passes: () passes over the rows.
+    """
 
     mixture: Mixture
     state: Any
@@ -41,7 +53,7 @@ class FitState(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """What is climbed, by which algorithm, until when."""
+    """An objective (rows and prior), the algorithm that maximizes it, and when to stop."""
 
     rows: Rows
     prior: Prior | None
@@ -52,48 +64,87 @@ class Problem:
     stopping: str
     kernel: str | Choice
 
-    def begin(self, mixture: Mixture, previous=-jnp.inf) -> FitState:
-        """The first pass. Under "relative" and "absolute" its objective stops the climb where it
-        is as near to `previous`, the objective that an earlier climb ended with."""
+    def begin(self, mixture: Mixture, previous: ArrayLike = -jnp.inf) -> FitState:
+        """Make the first pass, and return the state before the first step.
+
+        `previous` is the objective at which an earlier fit ended. The stopping rules "relative" and
+        "absolute" compare the objective of the first pass with it.
+        """
         sums = evaluate(mixture, self.rows, self.kernel)
         step = m_step_from(mixture, sums, self.prior)
         objective = sums.log_likelihood + log_prior(mixture, self.prior)
         status = self._status(mixture, sums, step, objective, previous, 0)
         state = self.algorithm.init(mixture, sums)
-        return FitState(mixture, state, sums, step, objective, status, jnp.int32(0), jnp.float32(1))
+        return FitState(
+            mixture=mixture,
+            state=state,
+            sums=sums,
+            em_step=step,
+            objective=objective,
+            status=status,
+            steps=jnp.int32(0),
+            passes=jnp.float32(1),
+        )
 
-    def opening(self, mixture: Mixture, previous=-jnp.inf) -> FitState:
-        """Where a loop of steps begins. EM takes the step that it is given: one that leads nowhere
-        but through the first pass, so that the loop's pass serves and no other is compiled. Other
-        methods want the first pass before."""
+    def begin_in_loop(self, mixture: Mixture, previous: ArrayLike = -jnp.inf) -> FitState:
+        """Return a state from which a loop of steps makes the first pass itself, where it can.
+
+        EM takes the step that the state contains. A step that moves nothing therefore makes the
+        first step of the loop a plain pass, and only the loop's own pass is compiled. Other
+        algorithms need the first pass before the loop.
+        """
         if getattr(type(self.algorithm), "move", None) is not EM.move:
             return self.begin(mixture, previous)
         blank = jax.tree.map(jnp.zeros_like, jax.eval_shape(self.begin, mixture))
         unknown = jnp.full_like(blank.objective, previous)
         return blank._replace(
-            mixture=mixture, em_step=Step.nowhere(mixture), steps=jnp.int32(-1),
+            mixture=mixture,
+            em_step=Step.nowhere(mixture),
+            steps=jnp.int32(-1),
             sums=dataclasses.replace(blank.sums, log_likelihood=unknown),
-            objective=unknown, status=jnp.int32(RUNNING),
-        )  # fmt: skip
-
-    def step(self, climb: FitState) -> tuple[FitState, jax.Array]:
-        """One move, and the objective it led to; a move to what is not finite is not taken."""
-        take_pass = Pass(self.rows, self.kernel, climb.em_step)
-        mixture, state, sums, passes = self.algorithm.move(
-            climb.mixture, climb.state, climb.sums, take_pass, self.prior
+            objective=unknown,
+            status=jnp.int32(RUNNING),
         )
-        state = cast_like(state, climb.state)
+
+    def step(self, fit_state: FitState) -> tuple[FitState, jax.Array]:
+        """Move once, and return the new state and the objective that the move led to.
+
+        A move to a mixture that is not finite is rejected.
+        """
+        take_pass = Pass(self.rows, self.kernel, fit_state.em_step)
+        mixture, state, sums, passes = self.algorithm.move(
+            fit_state.mixture, fit_state.state, fit_state.sums, take_pass, self.prior
+        )
+        state = cast_like(state, fit_state.state)
         step = m_step_from(mixture, sums, self.prior)
         objective = sums.log_likelihood + log_prior(mixture, self.prior)
-        status = self._status(mixture, sums, step, objective, climb.objective, climb.steps + 1)
-        passes = climb.passes + passes
-        moved = FitState(mixture, state, sums, step, objective, status, climb.steps + 1, passes)
-        kept = climb._replace(status=status, passes=passes)
-        return where(status != Status.NONFINITE, moved, kept), objective
+        steps, passes = fit_state.steps + 1, fit_state.passes + passes
+        status = self._status(mixture, sums, step, objective, fit_state.objective, steps)
+        moved = FitState(
+            mixture=mixture,
+            state=state,
+            sums=sums,
+            em_step=step,
+            objective=objective,
+            status=status,
+            steps=steps,
+            passes=passes,
+        )
+        rejected = fit_state._replace(status=status, passes=passes)
+        return where(status != Status.NONFINITE, moved, rejected), objective
 
-    def _status(self, mixture, sums, step, objective, previous, steps):
+    def _status(
+        self,
+        mixture: Mixture,
+        sums: Statistics,
+        step: Step,
+        objective: jax.Array,
+        previous: ArrayLike,
+        steps: jax.Array | int,
+    ) -> jax.Array:
         broken = degenerate(mixture, sums, step, self.prior, self.resolution)
         stop = STOPPING[self.stopping](self.tolerance, step.gain, objective, previous)
+        # Absent components have logits of −inf, and are no failure.
         shown = dataclasses.replace(mixture, logits=jnp.where(mixture.present, mixture.logits, 0))
         usable = finite(shown, sums, objective)
         status = jnp.where(steps >= self.max_steps, Status.MAX_STEPS, RUNNING)

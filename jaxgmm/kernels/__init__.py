@@ -1,1 +1,1 @@
-"""One block of rows, summed."""
+"""Log-densities and sums of one block of rows, by either of two kernels."""

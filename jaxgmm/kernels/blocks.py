@@ -1,4 +1,4 @@
-"""How many rows a block holds, and the responsibilities of its rows."""
+"""The number of rows in a block, and the responsibilities of its rows."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from .natural import Natural
 from .whitened import Whitened
 
-# A block on a CPU: a quarter of a core's own cache, since products repack what they read; where the
-# block's sums are large, so many times these, so that adding them up costs little, as long as it
-# fits the cache that cores share.
+# On a CPU a block's numbers fill a quarter of a core's own cache, because matrix products repack
+# their operands. Where the block's sums are large, the numbers take TIMES_SUMS times the memory of
+# the sums instead, up to the size of the cache that cores share, so that adding sums costs little.
 CORE_BYTES, SHARED_BYTES, TIMES_SUMS = 1 << 18, 1 << 23, 34
 LEAST_ROWS, MOST_ROWS = 128, 1024
 GPU_BYTES, GPU_MOST_ROWS = 1 << 27, 1 << 16
@@ -19,9 +19,11 @@ GPU_BYTES, GPU_MOST_ROWS = 1 << 27, 1 << 16
 def weighted_responsibilities(
     log_joint: jax.Array, weight: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Weighted responsibilities w r (k, b) and log p (b,), from a log-joint (k, b) and row weights.
+    """Return weighted responsibilities w r (k, b) and log p (b,) of a block of rows.
 
-    As w e/Σe with e = exp(a − max a): r sums to 1 however far away a row lies."""
+    The arguments are the log-joint (k, b) and the row weights (b,). The result is w e / Σ e with
+    e = exp(a − max a), so that responsibilities sum to 1 even for a row far from every component.
+    """
     largest = jax.lax.stop_gradient(jnp.max(log_joint, axis=0))
     unscaled = jnp.exp(log_joint - largest[None])
     total = jnp.sum(unscaled, axis=0)
@@ -29,12 +31,14 @@ def weighted_responsibilities(
 
 
 def block_rows(kernel: Whitened | Natural) -> int:
-    """Rows in a block, a power of two: as many as keep what is held for them in a core's cache (or
-    fill a GPU)."""
+    """Return the number of rows in a block, a power of two.
+
+    It is the largest one for which the kernel's numbers fit the cache of a CPU core, or fill a GPU.
+    """
     size, most = GPU_BYTES, GPU_MOST_ROWS
     itemsize = kernel.mixture.dtype.itemsize
     if jax.default_backend() == "cpu":
-        worth = TIMES_SUMS * kernel.summed * itemsize
-        size, most = min(max(worth, CORE_BYTES), SHARED_BYTES), MOST_ROWS
-    rows = min(max(size // (kernel.held * itemsize), LEAST_ROWS), most)
+        bytes_by_sums = TIMES_SUMS * kernel.numbers_in_sums * itemsize
+        size, most = min(max(bytes_by_sums, CORE_BYTES), SHARED_BYTES), MOST_ROWS
+    rows = min(max(size // (kernel.numbers_per_row * itemsize), LEAST_ROWS), most)
     return 1 << rows.bit_length() - 1

@@ -1,16 +1,18 @@
-"""The two ways to take one pass over the data. They agree to rounding.
+"""The two kernels that evaluate a block of rows, and the choice between them.
 
-*Whitened*: residuals y = W x − W μ of every component, then their sums. Safe for tight components
-far from the center.
-*Natural*: the log-joint is linear in features φ(x) that do not depend on the mixture, so a pass is
-two matrix products. Faster, and as good where second moments about the center keep enough digits.
+The whitened kernel computes the residuals y = W x − W μ of every component, and their sums. It is
+accurate for narrow components far from the center. The natural kernel uses that the log-joint is
+linear in features φ(x) that do not depend on the mixture, so that a pass is two matrix products. It
+is faster, and as accurate where second moments about the center keep enough digits. Where both are
+accurate, their results agree to rounding.
 
-Rows come as columns of x (d, b), already centered.
+Both take a block as columns x (d, b) that are already centered.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 import jax
 
@@ -19,12 +21,16 @@ from ..mixture.mixture import Mixture
 from .natural import Natural, natural_is_safe
 from .whitened import Whitened
 
-KERNELS = {"whitened": Whitened, "natural": Natural}
+KERNELS: dict[str, type[Whitened] | type[Natural]] = {"whitened": Whitened, "natural": Natural}
+
+Result = TypeVar("Result")
 
 
 class Choice(NamedTuple):
-    """Which kernel takes a pass, and for how many mixtures side by side (under vmap). `natural`, a
-    boolean that they share, decides between the two kernels if it is given."""
+    """The kernel of a pass, and the number of lanes.
+
+    `natural`, a boolean that all lanes share, decides between the kernels unless it is None.
+    """
 
     name: str = "auto"
     lanes: int = 1
@@ -32,16 +38,21 @@ class Choice(NamedTuple):
 
 
 def resolve_kernel(name: str, n: int) -> str:
-    """The kernel's name as far as n rows settle it: "auto" is whitened for few rows, where both
-    kernels are quick."""
+    """Return the kernel's name, with "auto" replaced by "whitened" for few rows.
+
+    Both kernels are fast there. For many rows, "auto" remains "auto".
+    """
     return "whitened" if name == "auto" and n <= SMALL else name
 
 
-def with_kernel(kernel: str | Choice, mixture: Mixture, n: int, run):
-    """run(kernel) for the kernel that was chosen, or under "auto" for the one the rule picks:
+def with_kernel(
+    kernel: str | Choice, mixture: Mixture, n: int, run: Callable[[Whitened | Natural], Result]
+) -> Result:
+    """Return run(kernel) for the chosen kernel of this mixture.
 
-    whitened for n ≤ 4096 rows; else natural where `natural_is_safe`, and whitened where it is not.
-    Under vmap, "auto" beyond 4096 rows computes both: name one there.
+    "auto" selects the whitened kernel for n ≤ 4096 rows. For more rows it selects the natural one
+    where `natural_is_safe`, and otherwise the whitened one. Under vmap "auto" then computes both,
+    so batches of many rows should name a kernel.
     """
     choice = kernel if isinstance(kernel, Choice) else Choice(kernel)
     name, natural = choice.name, choice.natural

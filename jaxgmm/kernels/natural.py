@@ -1,5 +1,8 @@
-"""The natural kernel: one product with features that all components share, and the bound on its
-rounding error."""
+"""The natural kernel, and the bound on its rounding error.
+
+Its log-joint is one matrix product of parameters with features of the rows that all components
+share.
+"""
 
 from __future__ import annotations
 
@@ -9,67 +12,81 @@ import jax.numpy as jnp
 from ..mixture.mixture import Mixture
 from ..numerics.products import matmul
 
-# What `rounding` may be where the natural kernel is taken.
+# The largest `rounding` at which the natural kernel is used.
 SAFE_ROUNDING = {"float32": 3e-5, "float64": 3e-11}
 
 
 class Natural:
-    """Natural parameters times features; the features are the same for every mixture.
+    """The kernel of natural parameters times features, which are the same for every mixture.
 
-    `lanes` is how many mixtures take the pass side by side (under vmap)."""
+    `lanes` is the number of mixtures that are evaluated at once under vmap.
+    """
 
     def __init__(self, mixture: Mixture, lanes: int = 1):
         self.mixture = mixture
         self.lanes = lanes
-        # Of absent components exp leaves 0; −∞ itself would turn products into NaN.
+        # A finite constant for absent components, whose exponential is 0. Products with −∞ itself
+        # would be NaN.
         lowest = jnp.finfo(mixture.dtype).min / 4
         self.parameters = mixture.frame.natural(
             mixture.means, jnp.where(mixture.present, mixture.log_constants, lowest)
         )
 
     @property
-    def held(self) -> int:
-        """How many numbers all lanes hold for each row."""
+    def numbers_per_row(self) -> int:
+        """The count of numbers that all lanes store for each row of a block."""
         k, features = self.parameters.shape
         return self.lanes * k + features
 
     @property
-    def summed(self) -> int:
-        """How many numbers the sums of all lanes are."""
+    def numbers_in_sums(self) -> int:
+        """The count of numbers in the sums of all lanes."""
         return self.lanes * self.parameters.size
 
     @property
-    def tall(self) -> bool:
-        """Whether the sums are (f, k): a matrix product repacks its second factor, which had better
-        be the smaller one."""
+    def sums_are_transposed(self) -> bool:
+        """Whether the sums have shape (f, k) instead of (k, f).
+
+        A matrix product repacks its second factor, which should therefore be the smaller one.
+        """
         k, features = self.parameters.shape
         return self.lanes * k < features
 
-    def log_joint(self, x):
-        """(k, b), and what `sums` needs of the block."""
+    def log_joint(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return the log-joint (k, b) of a block, and its features (f, b), which `sums` needs."""
         features = self.mixture.frame.features(x)
         return matmul(self.parameters, features), features
 
-    def sums(self, x, features, share):
-        """What to add up over blocks, for shares w r (k, b)."""
-        return matmul(features, share.T) if self.tall else matmul(share, features.T)
+    def sums(
+        self, x: jax.Array, features: jax.Array, weighted_responsibilities: jax.Array
+    ) -> jax.Array:
+        """Return a block's terms of the sums, for weighted responsibilities w r (k, b)."""
+        if self.sums_are_transposed:
+            return matmul(features, weighted_responsibilities.T)
+        return matmul(weighted_responsibilities, features.T)
 
-    def statistics(self, sums):
-        """Mass, shift and spread: raw moments, moved to each component's mean and whitened."""
-        sums = sums.T if self.tall else sums
+    def statistics(self, sums: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Return mass, shift and spread from the sums over all blocks.
+
+        The raw moments are moved to each component's mean and whitened.
+        """
+        sums = sums.T if self.sums_are_transposed else sums
         return self.mixture.frame.statistics(sums, self.mixture.means)
 
 
 def rounding(mixture: Mixture) -> jax.Array:
-    """What rounding by the natural kernel may change a log-density by, in nats, or an entry of a
-    component's second moments, in units of its present covariance. Trials over dimensions, widths
-    and shapes found a fifth of it, and seldom more than all of it, with rows in random order. Where
-    a block begins with a component's few rows and goes on with many that hardly belong to it, what
-    these add is lost in its sums: up to 20 times as much."""
+    """Return a practical bound () on the natural kernel's rounding error.
+
+    It bounds the error of a log-density in nats, and of an entry of a component's second moments in
+    units of its present covariance. In trials over dimensions, widths and shapes the actual error
+    was about a fifth of it, and seldom more than all of it, with rows in random order. It can be 20
+    times as large where a block begins with the few rows of a component and continues with many
+    rows that hardly belong to it: the terms of the latter are lost in the component's sums.
+    """
     growth = jnp.where(mixture.present, mixture.frame.amplification(mixture.means), 0)
     return 2 * jnp.finfo(mixture.dtype).eps * jnp.max(growth)
 
 
 def natural_is_safe(mixture: Mixture) -> jax.Array:
-    """Whether the natural kernel keeps its rounding under SAFE_ROUNDING at this mixture."""
+    """Return whether the natural kernel's `rounding` at this mixture is at most SAFE_ROUNDING."""
     return rounding(mixture) <= SAFE_ROUNDING[str(mixture.dtype)]

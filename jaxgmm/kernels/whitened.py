@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 
 from ..mixture.mixture import Mixture
 
+Sums = tuple[jax.Array, jax.Array, jax.Array]
+
 
 class Whitened:
-    """Residuals in each component's own units.
+    """The kernel of residuals y = W (x − μ) in each component's own units.
 
-    `lanes` is how many mixtures take the pass side by side (under vmap)."""
+    `lanes` is the number of mixtures that are evaluated at once under vmap.
+    """
 
     def __init__(self, mixture: Mixture, lanes: int = 1):
         self.mixture = mixture
@@ -18,27 +22,31 @@ class Whitened:
         self.constants = mixture.log_constants
 
     @property
-    def held(self) -> int:
-        """How many numbers all lanes hold for each row: residuals, plain and weighted."""
+    def numbers_per_row(self) -> int:
+        """The count of numbers that all lanes store for each row of a block.
+
+        These are the residuals and the weighted residuals.
+        """
         return 2 * self.lanes * self.mixture.means.size
 
     @property
-    def summed(self) -> int:
-        """How many numbers the sums of all lanes are, about."""
+    def numbers_in_sums(self) -> int:
+        """The approximate count of numbers in the sums of all lanes."""
         k, d = self.mixture.means.shape
         return self.lanes * (k + k * d + self.mixture.covariance.n_parameters(k, d))
 
-    def log_joint(self, x):
-        """(k, b), and what `sums` needs of the block."""
+    def log_joint(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return the log-joint (k, b) of a block, and the residuals (k, d, b) for `sums`."""
         y = self.mixture.frame.residuals(self.mixture.means, x)
         return self.constants[:, None] - jnp.sum(y**2, axis=1) / 2, y
 
-    def sums(self, x, y, share):
-        """What to add up over blocks, for shares w r (k, b)."""
-        shift = jnp.sum(share[:, None] * y, axis=-1)
-        return jnp.sum(share, axis=-1), shift, self.mixture.frame.cross(share, y, x)
+    def sums(self, x: jax.Array, y: jax.Array, weighted_responsibilities: jax.Array) -> Sums:
+        """Return a block's terms of the sums, for weighted responsibilities w r (k, b)."""
+        shift = jnp.sum(weighted_responsibilities[:, None] * y, axis=-1)
+        mass = jnp.sum(weighted_responsibilities, axis=-1)
+        return mass, shift, self.mixture.frame.cross(weighted_responsibilities, y, x)
 
-    def statistics(self, sums):
-        """Mass, shift and spread from the sums over all blocks."""
+    def statistics(self, sums: Sums) -> Sums:
+        """Return mass, shift and spread from the sums over all blocks."""
         mass, shift, cross = sums
         return mass, shift, self.mixture.frame.spread(cross, shift, self.mixture.means)

@@ -1,6 +1,9 @@
-"""Checked pairs of a mixture and rows, and functions of one row applied to many."""
+"""Checked pairs of a mixture and rows, and functions of one row that are applied to many."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,9 +19,12 @@ ROWS_PER_STEP = 4096
 
 
 def check_mixture_and_array(
-    mixture: Mixture, x, weight=None
+    mixture: Mixture, x: Any, weight: Any = None
 ) -> tuple[Mixture, jax.Array, jax.Array | None]:
-    """Checked (mixture, x, weight) in one dtype, the wider of the mixture's and the data's."""
+    """Return a mixture, rows x (n, d) and row weights (n,), checked and in one dtype.
+
+    The dtype is the wider one of the mixture and the data.
+    """
     checks.one_mixture(mixture)
     x = row_checks.data(x, like=mixture.dtype)
     row_checks.same_features(mixture.n_features, x.shape[1])
@@ -28,26 +34,34 @@ def check_mixture_and_array(
 
 
 def row_log_joint(mixture: Mixture, row: jax.Array) -> jax.Array:
-    """log π_k + log N(x; μ_k, Σ_k) as (k,), for one row (d,). Accurate at any offset: the row is
-    subtracted from before anything is multiplied."""
+    """Return log π_k + log N(x; μ_k, Σ_k) as (k,), for one row (d,).
+
+    It is accurate far from zero too, because means are subtracted before anything is multiplied.
+    """
     y = mixture.frame.whiten(row[None] - mixture.means)
     return mixture.log_constants - jnp.sum(y**2, axis=-1) / 2
 
 
 def row_log_prob(mixture: Mixture, row: jax.Array) -> jax.Array:
-    """log p(x) for one row (d,)."""
+    """Return log p(x) as (), for one row (d,)."""
     return jax.nn.logsumexp(row_log_joint(mixture, row))
 
 
-def over_rows(function, mixture: Mixture, x: jax.Array) -> jax.Array:
-    """function(mixture, row) for every row of x, a few thousand rows at a time."""
+def over_rows(
+    function: Callable[[Mixture, jax.Array], jax.Array], mixture: Mixture, x: jax.Array
+) -> jax.Array:
+    """Return function(mixture, row) for every row of x, in batches of a few thousand rows."""
     return jax.lax.map(lambda row: function(mixture, row), x, batch_size=min(ROWS_PER_STEP, len(x)))
 
 
 def open_for_mixture(
-    mixture: Mixture, x, weight=None, devices=None, judge=warn_of_rounded_columns
+    mixture: Mixture,
+    x: Any,
+    weight: Any = None,
+    devices: Sequence[jax.Device] | None = None,
+    judge: Callable[..., None] | None = warn_of_rounded_columns,
 ) -> tuple[Mixture, Data]:
-    """A checked mixture and checked rows in one dtype, the wider of the two."""
+    """Return a mixture and the rows x of any kind, checked and in the wider dtype of the two."""
     checks.one_mixture(mixture)
     data = open_data(
         x, weight, like=mixture.dtype, devices=devices, operands=mixture, warn_of_columns=judge

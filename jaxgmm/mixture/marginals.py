@@ -1,7 +1,8 @@
-"""The distribution of some of a mixture's features."""
+"""Marginal distributions of a mixture over some of its features."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,10 @@ from .mixture import Mixture
 
 
 class Marginal(NamedTuple):
-    """A mixture over some of its features, without absent components, in float64."""
+    """A mixture over some of its features, without absent components, in float64.
+
+    `components` (k,) are the components' numbers in the original mixture.
+    """
 
     components: np.ndarray
     weights: np.ndarray
@@ -19,38 +23,49 @@ class Marginal(NamedTuple):
     covariances: np.ndarray
 
     def component_densities(self, x: np.ndarray) -> np.ndarray:
-        """π_k N(x_n; μ_k, Σ_k) as (k, n)."""
+        """Return π_k N(x_n; μ_k, Σ_k) as (k, n), for rows x (n, d)."""
         root = np.linalg.cholesky(self.covariances)
-        residual = np.swapaxes(x[None] - self.means[:, None], 1, 2)
-        y = np.linalg.solve(root, residual)
+        difference = np.swapaxes(x[None] - self.means[:, None], 1, 2)
+        y = np.linalg.solve(root, difference)
         scale = np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
-        power = -(y**2).sum(axis=1) / 2 - scale[:, None]
-        return self.weights[:, None] * np.exp(power) * (2 * np.pi) ** (-self.means.shape[1] / 2)
+        exponent = -(y**2).sum(axis=1) / 2 - scale[:, None]
+        return self.weights[:, None] * np.exp(exponent) * (2 * np.pi) ** (-self.means.shape[1] / 2)
 
     def extent(self, i: int, widths: float = 3.5) -> tuple[float, float]:
-        """Where feature i of the components lies, to so many standard deviations."""
+        """Return the interval of feature i that all components cover.
+
+        Each covers its mean plus and minus `widths` standard deviations.
+        """
         reach = widths * np.sqrt(self.covariances[:, i, i])
         return float((self.means[:, i] - reach).min()), float((self.means[:, i] + reach).max())
 
 
-def choose_features(mixture: Mixture, features) -> list[int]:
-    """The features to draw. Raises ValueError for one that the mixture does not have, or twice."""
+def choose_features(mixture: Mixture, features: Sequence[int] | np.ndarray) -> list[int]:
+    """Return the indices of the features to draw, as plain ints.
+
+    Raises:
+      ValueError: if the mixture lacks one of them, or one is repeated.
+    """
     checks.one_mixture(mixture)
-    most = mixture.n_features - 1
-    found = [checks.whole(i, "a feature to draw", 0, most) for i in np.asarray(features).tolist()]
-    if len(set(found)) < len(found):
-        raise ValueError(f"features is {tuple(found)}: give different ones.")
-    return found
+    last = mixture.n_features - 1
+    chosen = [checks.whole(i, "a feature to draw", 0, last) for i in np.asarray(features).tolist()]
+    if len(set(chosen)) < len(chosen):
+        raise ValueError(f"features is {tuple(chosen)}: pass each feature only once.")
+    return chosen
 
 
-def marginal(mixture: Mixture, features) -> Marginal:
-    """The mixture's marginal over features, in their order. Raises ValueError as `chosen`."""
+def marginal(mixture: Mixture, features: Sequence[int] | np.ndarray) -> Marginal:
+    """Return the mixture's marginal distribution over `features`, in their order.
+
+    Raises:
+      ValueError: see `choose_features`.
+    """
     features = choose_features(mixture, features)
     present = np.flatnonzero(np.asarray(mixture.present))
     covariances = np.asarray(mixture.covariances, np.float64)[present]
     return Marginal(
-        present,
-        np.asarray(mixture.weights, np.float64)[present],
-        np.asarray(mixture.means, np.float64)[present][:, features],
-        covariances[:, features][:, :, features],
+        components=present,
+        weights=np.asarray(mixture.weights, np.float64)[present],
+        means=np.asarray(mixture.means, np.float64)[present][:, features],
+        covariances=covariances[:, features][:, :, features],
     )

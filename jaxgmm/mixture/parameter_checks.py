@@ -1,6 +1,8 @@
-"""The front door for the parameters of mixtures and priors: continues `checks.py`."""
+"""Checks of the parameters of mixtures and priors. They continue `internal/checks.py`."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,13 +11,15 @@ import numpy as np
 from ..internal import checks
 
 
-def mixture_parameters(weights, means, covariances) -> None:
-    """Weights, means and dense covariances (k, d, d) as NumPy arrays describe a mixture."""
+def mixture_parameters(weights: np.ndarray, means: np.ndarray, covariances: np.ndarray) -> None:
+    """Raise ValueError if weights, means and dense covariances (k, d, d) are not of a mixture."""
     for name, values in (("weights", weights), ("means", means), ("covariances", covariances)):
         if not np.isfinite(values).all():
-            raise ValueError(f"{name} hold NaN or infinity.")
+            raise ValueError(f"{name} contain NaN or infinity: pass finite numbers.")
     if (weights < 0).any():
-        raise ValueError(f"weights[{int(np.argmax(weights < 0))}] is negative: weights are shares.")
+        raise ValueError(
+            f"weights[{int(np.argmax(weights < 0))}] is negative: pass weights of 0 or more."
+        )
     if abs(weights.sum() - 1) > 1e-5:
         raise ValueError(f"weights sum to {weights.sum():.6g}, not 1: divide them by their sum.")
     for i, sigma in enumerate(covariances):
@@ -34,35 +38,47 @@ def mixture_parameters(weights, means, covariances) -> None:
             np.linalg.cholesky(sigma / np.outer(scale, scale))
         except np.linalg.LinAlgError:
             raise ValueError(
-                f"covariances[{i}] is not positive definite: some combination of the features has "
-                "no positive variance."
+                f"covariances[{i}] is not positive definite: some linear combination of the "
+                "features has no positive variance."
             ) from None
 
 
-def held_by_family(covariances, kept, family: str, own_shape) -> None:
-    """Dense covariances that a family holds without loss, given what it keeps of them."""
+def representable_by_family(
+    covariances: np.ndarray, representable: np.ndarray, family: str, own_shape: tuple[int, ...]
+) -> None:
+    """Raise ValueError if a family cannot represent dense covariances (k, d, d) without loss.
+
+    `representable` is the part of them that it can represent, as dense matrices.
+    """
     scale = np.sqrt(np.diagonal(covariances, axis1=1, axis2=2))
-    if (np.abs(kept - covariances) > 1e-5 * scale[:, :, None] * scale[:, None, :]).any():
+    error = np.abs(representable - covariances)
+    if (error > 1e-5 * scale[:, :, None] * scale[:, None, :]).any():
         raise ValueError(
             f"these dense covariances are not of family {family!r}: pass them in its own shape "
             f"{own_shape}, or choose another family."
         )
 
 
-def shares(values, name: str, k: int) -> jax.Array:
-    """k positive shares (k,) that sum to 1; tracers pass."""
-    found = checks.array(values, name)
-    if found.shape != (k,):
-        raise ValueError(f"{name} has shape {found.shape}: for {k} components pass ({k},).")
-    if not checks.traced(found):
-        numbers = np.asarray(found, np.float64)
+def mixture_weights(values: Any, name: str, k: int) -> jax.Array:
+    """Return k positive weights (k,) that sum to 1, or raise ValueError.
+
+    The values of tracers are not checked.
+    """
+    weights = checks.array(values, name)
+    if weights.shape != (k,):
+        raise ValueError(f"{name} has shape {weights.shape}: for {k} components pass ({k},).")
+    if not checks.traced(weights):
+        numbers = np.asarray(weights, np.float64)
         if not (numbers > 0).all() or not abs(numbers.sum() - 1) <= 1e-5:
-            raise ValueError(f"{name} are {numbers}: pass positive shares that sum to 1.")
-    return jnp.asarray(found)
+            raise ValueError(f"{name} are {numbers}: pass positive weights that sum to 1.")
+    return jnp.asarray(weights)
 
 
-def prior_scatter(scatter) -> None:
-    """A symmetric matrix with no negative variance; tracers pass."""
+def prior_scatter(scatter: Any) -> None:
+    """Raise ValueError if a matrix (d, d) is not symmetric or has a negative variance.
+
+    Tracers are not checked.
+    """
     if checks.traced(scatter):
         return
     matrix = np.asarray(scatter, np.float64)
@@ -70,4 +86,7 @@ def prior_scatter(scatter) -> None:
     if np.abs(matrix - matrix.T).max() > 1e-5 * size:
         raise ValueError("prior.scatter is not symmetric: pass (scatter + scatter.T) / 2.")
     if np.linalg.eigvalsh(matrix).min() < -1e-5 * size:
-        raise ValueError("prior.scatter has a negative variance: it is a sum of outer products.")
+        raise ValueError(
+            "prior.scatter has a negative variance: pass a sum of outer products, e.g. a multiple "
+            "of a covariance matrix."
+        )

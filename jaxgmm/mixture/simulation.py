@@ -85,7 +85,7 @@ def simulate(
     checks.at_least_one(eccentricity, "eccentricity")
     dtype = checks.float_dtype(jnp.int32)
     if weights is not None:
-        weights = parameter_checks.shares(weights, "weights", k).astype(dtype)
+        weights = parameter_checks.mixture_weights(weights, "weights", k).astype(dtype)
     separation, eccentricity = jnp.asarray(separation, dtype), jnp.asarray(eccentricity, dtype)
     mixture_key, row_key = jax.random.split(key)
     mixture = _draw(mixture_key, separation, eccentricity, weights, d=d, k=k)

@@ -1,8 +1,8 @@
-"""Figures: `from jaxgmm import plot`. Needs matplotlib, which nothing else here imports.
+"""Figures, with matplotlib: `from jaxgmm import plot`.
 
-Every function takes matplotlib axes as `ax`, or makes a figure of its own (`ax.figure.savefig(…)`),
-returns the axes, and shows nothing by itself. A component has the same color everywhere, and
-figures can be laid over each other:
+Only this package needs matplotlib. Every function takes matplotlib axes as `ax`, or creates a
+figure of its own (`ax.figure.savefig(…)`), and returns the axes. No function opens a window. A
+component has the same color in every figure, so figures can be drawn into the same axes:
 
     >>> made = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0)
     >>> ax = plot.density(made.mixture)

@@ -1,1 +1,1 @@
-"""Text and files."""
+"""Reports of fits: text summaries, files and progress."""

@@ -1,4 +1,4 @@
-"""`progress`: how far a fit or a sweep has come, told on the terminal while it runs."""
+"""`progress`: a callback that shows on the terminal how far a fit or a sweep has come."""
 
 from __future__ import annotations
 
@@ -6,89 +6,105 @@ import functools
 import importlib.util
 import sys
 import time
+from typing import TYPE_CHECKING, Any
 
 import jax
+import numpy as np
 
 from ..internal import checks
 
-REDRAWN, LINE = 0.1, 2.0  # seconds between two reports of a sweep: of a bar, and of lines
+if TYPE_CHECKING:
+    from ..selection.sweep import Progress
+
+# The shortest time in seconds between two reports of a sweep, by a bar and by lines.
+BAR_INTERVAL, LINE_INTERVAL = 0.1, 2.0
 
 
 def progress(every: int = 50) -> ProgressReport:
-    """A callback for `fit` and `sweep` that shows how far they have come, on stderr: a tqdm bar
-    where tqdm is installed, and plain lines where it is not.
+    """Return a callback for `fit` and `sweep` that shows their progress on stderr.
+
+    The progress is a tqdm bar if tqdm is installed, and plain lines otherwise:
 
         fit(x, start, callback=progress())
         with progress() as report:                      # ends the bar's line
             sweep(key, x, range(1, 11), callback=report)
 
     Args:
-      every: steps of a fit between two reports. Asking the host costs more than a step on few rows;
-        so a fit asks only then (under vmap at every step). A sweep tells ten times a second at the
-        most, or every two seconds in lines.
+      every: the number of steps of a fit between two reports. A call to the host costs more than a
+        step on few rows, so a fit calls it only at these steps (under vmap at every step). A sweep
+        is reported at most ten times a second, or every two seconds in lines.
 
     Returns:
-      The same object for the same `every`, so that using it again does not compile again.
+      The same object for the same `every`, so that a second use does not compile again.
 
     Raises:
       ValueError: if `every` is not a whole number of at least 1.
     """
-    return _report(checks.whole(every, "every", 1))
+    return _cached_report(checks.whole(every, "every", 1))
 
 
 class ProgressReport:
-    """What `progress` returns."""
+    """Callback and context manager that `progress` returns."""
 
     def __init__(self, every: int):
         self.every = every
-        self._bar, self._told = None, -float("inf")
-        self._name = None
+        self._bar: Any = None  # a tqdm bar
+        self._name: str | None = None
+        # The last reported step of a fit, or the time of the last report of a sweep.
+        self._last = -float("inf")
 
     def __enter__(self) -> ProgressReport:
         self.close()
         return self
 
-    def __exit__(self, *_) -> None:
-        jax.effects_barrier()  # reports may still be on their way
+    def __exit__(self, *_: object) -> None:
+        jax.effects_barrier()  # waits for callbacks that are still running
         self.close()
 
     def close(self) -> None:
-        """Ends the line of the bar, if there is one."""
+        """End the line of the bar, if there is one."""
         if self._bar is not None:
             self._bar.close()
-        self._bar, self._name, self._told = None, None, -float("inf")
+        self._bar, self._name, self._last = None, None, -float("inf")
 
-    def __call__(self, *told) -> None:
-        if len(told) == 1:
-            self._sweep(told[0])
-        elif int(told[0]) % self.every == 0:
-            self._fit(*told)
+    def __call__(self, *values: Any) -> None:
+        """Report (step, objective, gain) of a fit, or a `Progress` of a sweep."""
+        if len(values) == 1:
+            self._report_sweep(values[0])
+        elif int(values[0]) % self.every == 0:
+            self._report_fit(*values)
 
-    def _fit(self, step, objective, gain) -> None:
-        self._on("fit", None, restart=int(step) <= self._told)
-        self._told = int(step)
+    def _report_fit(
+        self, step: int, objective: float | np.ndarray, gain: float | np.ndarray
+    ) -> None:
+        self._start_if_new("fit", None, restart=int(step) <= self._last)
+        self._last = int(step)
         text = f"objective {float(objective):.6g}, D {float(gain):.1e}"
         if self._bar is None:
-            _line(f"step {int(step)}: {text}")
+            _print_line(f"step {int(step)}: {text}")
         else:
             self._bar.set_postfix_str(text, refresh=False)
             self._bar.update(int(step) - self._bar.n)
 
-    def _sweep(self, told) -> None:
-        done, now = told.lanes - told.climbing, time.monotonic()
-        self._on(told.family, told.lanes)
-        if now < self._told + (LINE if self._bar is None else REDRAWN) and told.climbing:
+    def _report_sweep(self, state: Progress) -> None:
+        done, now = state.lanes - state.climbing, time.monotonic()
+        self._start_if_new(state.family, state.lanes)
+        interval = LINE_INTERVAL if self._bar is None else BAR_INTERVAL
+        if now < self._last + interval and state.climbing:
             return
-        self._told = now
-        text = f"{told.passes:.0f} passes"
+        self._last = now
+        text = f"{state.passes:.0f} passes"
         if self._bar is None:
-            _line(f"{told.family}: {done} of {told.lanes} fits have ended or wait, {text}")
+            _print_line(
+                f"{state.family}: {done} of {state.lanes} fits have ended or are waiting, {text}"
+            )
         else:
             self._bar.set_postfix_str(text, refresh=False)
-            self._bar.update(max(0, done - self._bar.n))  # halving begins some again
+            # Halving resumes some fits, and a bar cannot go back.
+            self._bar.update(max(0, done - self._bar.n))
 
-    def _on(self, name: str, total: int | None, restart: bool = False) -> None:
-        """A new bar where something else is told of than before."""
+    def _start_if_new(self, name: str, total: int | None, restart: bool = False) -> None:
+        """Start a new bar if the report is about another fit or family than the last one."""
         if name == self._name and not restart:
             return
         self.close()
@@ -100,10 +116,10 @@ class ProgressReport:
             self._bar = tqdm(total=total, desc=name, unit=unit, file=sys.stderr)
 
 
-def _line(text: str) -> None:
+def _print_line(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
 @functools.cache
-def _report(every: int) -> ProgressReport:
+def _cached_report(every: int) -> ProgressReport:
     return ProgressReport(every)

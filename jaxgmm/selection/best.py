@@ -1,9 +1,10 @@
-"""The best of many fits."""
+"""`best`: the best of many fits."""
 
 from __future__ import annotations
 
 import enum
 import warnings
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,19 +15,23 @@ from ..fitting.status import Status
 from ..internal import checks, forks
 
 
-def best_lane(status, objective, doubtful=False, xp=np):
-    """The index of the highest objective among lanes that did not fail and are not doubtful; among
-    those that did not fail if there are no others; among all if all failed. And which did not."""
+def best_lane(status: Any, objective: Any, spurious: Any = False, xp: Any = np) -> tuple[Any, Any]:
+    """Return the index of the best lane, and which lanes did not fail, as booleans (lanes,).
+
+    The best lane has the highest objective among the lanes that neither failed nor are spurious;
+    where there are none, among those that did not fail; and where all failed, among all. `xp` is
+    numpy or jax.numpy.
+    """
     objective = xp.where(xp.isnan(objective), -xp.inf, objective)
     usable = status != Status.NONFINITE
     usable &= (status != Status.DEGENERATE) & (objective > -xp.inf)
-    sound = usable & ~xp.asarray(doubtful)
+    sound = usable & ~xp.asarray(spurious)
     allowed = xp.where(xp.any(sound), sound, xp.where(xp.any(usable), usable, True))
     return xp.argmax(xp.where(allowed, objective, -xp.inf)), usable
 
 
 class Flaw(enum.IntEnum):
-    """What is wrong with the best of many fits, the worse the higher."""
+    """What is wrong with the best of many fits; a higher value is worse."""
 
     NONE = 0
     SPURIOUS = 1
@@ -39,18 +44,26 @@ FLAWS = {
 }
 
 
-def warn_of(flaw: Flaw) -> None:
-    """Says so, at the caller's caller."""
-    warnings.warn(f"{FLAWS[flaw]}: the best of them is not to be trusted.", stacklevel=3)
+def warn_of_flaw(flaw: Flaw) -> None:
+    """Warn that the best fit has a flaw, with a stack level that points at the user's line."""
+    warnings.warn(f"{FLAWS[flaw]}: do not trust the best of them.", stacklevel=3)
 
 
 def best(fits: Fit) -> Fit:
-    """The fit of highest objective in a batch (every field with one leading axis of lanes, as from
-    `jax.vmap`; for more axes use jax.vmap(best)).
+    """Return the fit of highest objective in a batch of fits.
 
-    A fit that ended NONFINITE or DEGENERATE is returned only if all did, with a warning.
+    Args:
+      fits: a `Fit` whose every field has one leading axis of lanes, as from `jax.vmap`. For more
+        axes use jax.vmap(best).
 
-    Raises ValueError for a fit that is not batched.
+    Returns:
+      One `Fit`. A fit that ended NONFINITE or DEGENERATE is returned only if all did.
+
+    Warns:
+      UserWarning: where every fit failed.
+
+    Raises:
+      ValueError: for a fit that is not batched.
 
     >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
     >>> climb = lambda key: jaxgmm.fit(x, jaxgmm.initialize(key, x, 2))
@@ -67,5 +80,5 @@ def best(fits: Fit) -> Fit:
         )
     index, usable = best_lane(fits.status, fits.objective, xp=jnp)
     if not checks.traced(usable) and not bool(jnp.any(usable)):
-        warn_of(Flaw.FAILED)
+        warn_of_flaw(Flaw.FAILED)
     return jax.tree.map(lambda leaf: leaf[index], fits)

@@ -1,15 +1,16 @@
-"""`begin` and `advance`: many climbs over the same rows, side by side on the devices.
+"""`begin` and `advance`: the two programs that run the fits of a sweep in batches.
 
-Both take a *group* of lanes: as many as stand side by side on each device, vmapped inside one loop,
-so that the natural kernel's features serve all of them. Their shapes are fixed by a `Plan`, so that
-whatever K and fold a lane has, the same two programs serve it.
+Both take a *group* of lanes. Each device runs `LaneSettings.lanes` of them, vmapped inside one
+loop, so that they share the natural kernel's features. The programs' shapes are fixed by the
+`LaneSettings`, so that the same two programs serve every K and every fold.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,19 +30,24 @@ from ..kernels.choice import Choice
 from ..kernels.natural import rounding
 from ..mixture.mixture import Mixture
 from ..objective import prior as priors
-from ..objective.prior import Prior
 from ..objective.statistics import statistics
 from ..starts.initialization import split, start
 from .criteria import entropy
+from .lane_records import LaneData, LaneMove, LaneOutcome, LaneReport, LaneStart, LaneSummary
 from .spurious import doubts
 
 DEVICES = "devices"
-MOST_STEPS_IN_A_CALL = 64  # so that an interrupt is heard
+MOST_STEPS_IN_A_CALL = 64  # between two calls Python can handle an interrupt
 
 
 @dataclasses.dataclass(frozen=True)
 class LaneSettings:
-    """What the programs are compiled for: `k` places for components, `lanes` on each device."""
+    """What the programs are compiled for.
+
+    `k` is the largest number of components, and `lanes` the number of lanes on each device.
+    `quickly` saves compilation time at the cost of slower code. `products` says that matrix
+    products are most of the work (see `jit_with_options`).
+    """
 
     algorithm: Algorithm
     family: type[Family]
@@ -55,96 +61,40 @@ class LaneSettings:
     splits: bool
     mesh: Mesh
     lanes: int = 0
-    quickly: bool = False  # compiled
-    products: bool = False  # are most of the work
+    quickly: bool = False
+    products: bool = False
 
     @property
-    def begin(self):
-        """The function `begin`, compiled as it should be."""
+    def begin(self) -> Any:
+        """The function `begin` under jit, with the compiler options for these settings."""
         return jit_with_options(begin, self.quickly, runs_once=True)
 
     @property
-    def advance(self):
-        """The function `advance`, compiled as it should be."""
+    def advance(self) -> Any:
+        """The function `advance` under jit, with the compiler options for these settings."""
         return jit_with_options(advance, self.quickly, products=self.products)
 
     @property
     def size(self) -> int:
-        """Lanes in a group, over all devices."""
+        """The number of lanes in a group, over all devices."""
         return self.lanes * self.mesh.size
 
 
-class LaneData(NamedTuple):
-    """What all lanes share. fold (n,) is the fold that leaves a row out, from 1; or None. See
-    `spurious.steps_of` for steps (d,)."""
-
-    x: jax.Array
-    weight: jax.Array | None
-    fold: jax.Array | None
-    steps: jax.Array
-    prior: Prior | None
-    tolerance: jax.Array
-    max_steps: jax.Array
-    key: jax.Array
-
-
-class LaneSummary(NamedTuple):
-    """What the first program finds out about the data. `covariance` and `prior` have a leading axis
-    of folds; fold 0 leaves nothing out."""
-
-    center: jax.Array
-    resolution: jax.Array
-    covariance: jax.Array
-    prior: Prior | None
-
-
-class LaneStart(NamedTuple):
-    """Where lanes start: from a restart's key, or from a parent with a component split."""
-
-    n_components: Any
-    restart: Any
-    fold: Any
-    parent: Any
-    component: Any
-
-
-class LaneMove(NamedTuple):
-    """Where lanes are, and how far they go: up to `limit` steps in all, or a gain below their
-    tolerance."""
-
-    climb: Any
-    fold: Any
-    tolerance: Any
-    limit: Any
-
-
-class LaneReport(NamedTuple):
-    """What is asked of each lane beside its climb: the entropy of the responsibilities, which
-    components (k,) are artifacts and which are outliers (see `spurious.Doubts`), the log-likelihood
-    of the rows that its fold leaves out, and the rounding of the natural kernel there."""
-
-    entropy: jax.Array
-    artifact: jax.Array
-    outlier: jax.Array
-    held_out: jax.Array
-    rounding: jax.Array
-
-
-def _weights(data: LaneData, fold, left_out: bool = False):
-    """The rows' weights for a lane: 0 for those its fold leaves out, or for all but those."""
+def _weights(data: LaneData, fold: Any, left_out: bool = False) -> Any:
+    """Return row weights for a lane: 0 for the rows its fold leaves out, or for all the others."""
     if data.fold is None:
         return data.weight
     weight = jnp.ones(len(data.x), data.x.dtype) if data.weight is None else data.weight
     return jnp.where((data.fold == fold) == left_out, weight, 0)
 
 
-def _summarize_rows(plan: LaneSettings, data: LaneData) -> LaneSummary:
+def _summarize_rows(settings: LaneSettings, data: LaneData) -> LaneSummary:
     rows = Rows.about_own_mean(data.x, data.weight)
-    folds = jnp.arange(plan.folds + 1)
+    folds = jnp.arange(settings.folds + 1)
     of_fold = lambda fold: robust_covariance(Rows(data.x, _weights(data, fold), rows.center))
-    covariance = jax.lax.map(of_fold, folds) if plan.folds else robust_covariance(rows)[None]
+    covariance = jax.lax.map(of_fold, folds) if settings.folds else robust_covariance(rows)[None]
     prior = data.prior
-    if plan.default_prior:
+    if settings.default_prior:
         prior = jax.vmap(priors.prior_of_covariance)(covariance)
     elif prior is not None:
         repeat = lambda leaf: jnp.broadcast_to(leaf, (len(folds), *jnp.shape(leaf)))
@@ -153,150 +103,153 @@ def _summarize_rows(plan: LaneSettings, data: LaneData) -> LaneSummary:
 
 
 def _problem_of(
-    plan: LaneSettings, data: LaneData, frame: LaneSummary, kernel: Choice, fold, tolerance
+    settings: LaneSettings, data: LaneData, summary: LaneSummary, kernel: Choice, fold, tolerance
 ) -> Problem:
-    fold = 0 if data.fold is None else fold  # unbatched: what lanes share is computed once
+    fold = 0 if data.fold is None else fold  # not batched, so that lanes share what depends on it
     return Problem(
-        Rows(data.x, _weights(data, fold), frame.center),
-        jax.tree.map(lambda leaf: leaf[fold], frame.prior),
-        frame.resolution, tolerance, data.max_steps, plan.algorithm, plan.stopping, kernel,
-    )  # fmt: skip
-
-
-def _report(
-    data: LaneData, frame: LaneSummary, kernel: Choice, climb: FitState, fold
-) -> LaneReport:
-    def one(climb, fold):
-        fold = 0 if data.fold is None else fold
-        if data.fold is None:
-            held_out = jnp.zeros_like(climb.objective)
-        else:
-            rows = Rows(data.x, _weights(data, fold, left_out=True), frame.center)
-            held_out = statistics(climb.mixture, rows, kernel).log_likelihood
-        prior = jax.tree.map(lambda leaf: leaf[fold], frame.prior)
-        found = doubts(climb.mixture, climb.sums, frame.covariance[0], prior, data.steps)
-        of_components = lambda doubt: jnp.broadcast_to(doubt, climb.sums.mass.shape)
-        return LaneReport(
-            entropy(climb.mixture, climb.sums),
-            of_components(found.artifact), of_components(found.outlier),
-            held_out, rounding(climb.mixture),
-        )  # fmt: skip
-
-    return jax.vmap(one)(climb, fold)
-
-
-class Moved(NamedTuple):
-    """Where lanes came to, and the objectives and passes after each step of the call
-    (MOST_STEPS_IN_A_CALL,)."""
-
-    climb: Any
-    report: Any
-    objectives: Any
-    passes: Any
-
-
-@functools.lru_cache
-def lane_of(plan: LaneSettings, d: int, dtype) -> dict[type, Any]:
-    """The shapes and dtypes of one lane: of a `Climb`, and of what programs take and return, which
-    is packed (see `trees.pack`)."""
-
-    def begin():
-        x = jnp.zeros((2, d), dtype)
-        ascent = Problem(
-            Rows(x, None, x[0]), None, x[0], x[0, 0], 0, plan.algorithm, plan.stopping, "whitened"
-        )
-        unit = plan.family.identity(plan.k, d, dtype)
-        return ascent.begin(Mixture(jnp.zeros(plan.k, dtype), jnp.zeros((plan.k, d), dtype), unit))
-
-    climb = jax.eval_shape(begin)
-    number = jax.ShapeDtypeStruct((), dtype)
-    whole = jax.ShapeDtypeStruct((), np.int32)
-    trace = lambda dtype: jax.ShapeDtypeStruct((MOST_STEPS_IN_A_CALL,), dtype)
-    truths = jax.ShapeDtypeStruct((plan.k,), bool)
-    report = LaneReport(number, truths, truths, number, number)
-    return {
-        FitState: climb,
-        LaneStart: LaneStart(whole, whole, whole, climb.mixture, whole),
-        LaneMove: LaneMove(climb, whole, number, whole),
-        Moved: Moved(climb, report, trace(dtype), trace(climb.passes.dtype)),
-    }
-
-
-def _on_devices(plan: LaneSettings, function, n_shared: int, n_lanes: int):
-    """function(*shared, *of lanes), each device taking its own lanes and waiting for no other."""
-    specs = (P(),) * n_shared + (P(DEVICES),) * n_lanes
-    return jax.shard_map(
-        function, mesh=plan.mesh, in_specs=specs, out_specs=P(DEVICES), check_vma=False
+        rows=Rows(data.x, _weights(data, fold), summary.center),
+        prior=jax.tree.map(lambda leaf: leaf[fold], summary.prior),
+        resolution=summary.resolution,
+        tolerance=tolerance,
+        max_steps=data.max_steps,
+        algorithm=settings.algorithm,
+        stopping=settings.stopping,
+        kernel=kernel,
     )
 
 
-def begin(plan: LaneSettings, data: LaneData, task: dict, splits) -> tuple[LaneSummary, dict]:
-    """Starts a group of lanes, each with its (packed) `Task`: all by their restart's key, or if
-    `splits` from their parents; see `Ascent.opening` for where they are then.
+def _report(
+    data: LaneData, summary: LaneSummary, kernel: Choice, state: FitState, fold: jax.Array
+) -> LaneReport:
+    def report_lane(state: FitState, fold: Any) -> LaneReport:
+        fold = 0 if data.fold is None else fold
+        if data.fold is None:
+            held_out = jnp.zeros_like(state.objective)
+        else:
+            rows = Rows(data.x, _weights(data, fold, left_out=True), summary.center)
+            held_out = statistics(state.mixture, rows, kernel).log_likelihood
+        prior = jax.tree.map(lambda leaf: leaf[fold], summary.prior)
+        found = doubts(state.mixture, state.sums, summary.covariance[0], prior, data.steps)
+        of_components = lambda doubt: jnp.broadcast_to(doubt, state.sums.mass.shape)
+        return LaneReport(
+            entropy=entropy(state.mixture, state.sums),
+            artifact=of_components(found.artifact),
+            outlier=of_components(found.outlier),
+            held_out=held_out,
+            rounding=rounding(state.mixture),
+        )
 
-    Returns the frame, and the climbs with each one's `rounding` (packed)."""
+    return jax.vmap(report_lane)(state, fold)
+
+
+@functools.lru_cache
+def lane_of(settings: LaneSettings, d: int, dtype: np.dtype) -> dict[type, Any]:
+    """Return the shapes and dtypes of one lane's `FitState` and of the records of the programs.
+
+    Programs take and return these records packed, as `trees.pack` does it.
+    """
+
+    def begin() -> FitState:
+        x, family = jnp.zeros((2, d), dtype), settings.family
+        data = LaneData(x, None, None, x[0], None, tolerance=x[0, 0], max_steps=0, key=None)
+        summary = LaneSummary(center=x[0], resolution=x[0], covariance=None, prior=None)
+        problem = _problem_of(settings, data, summary, Choice("whitened"), 0, data.tolerance)
+        unit, logits = family.identity(settings.k, d, dtype), jnp.zeros(settings.k, dtype)
+        return problem.begin(Mixture(logits, jnp.zeros((settings.k, d), dtype), unit))
+
+    state = jax.eval_shape(begin)
+    number = jax.ShapeDtypeStruct((), dtype)
+    integer = jax.ShapeDtypeStruct((), np.int32)
+    trace = lambda dtype: jax.ShapeDtypeStruct((MOST_STEPS_IN_A_CALL,), dtype)
+    flags = jax.ShapeDtypeStruct((settings.k,), bool)
+    report = LaneReport(number, artifact=flags, outlier=flags, held_out=number, rounding=number)
+    return {
+        FitState: state,
+        LaneStart: LaneStart(integer, integer, integer, state.mixture, component=integer),
+        LaneMove: LaneMove(state, fold=integer, tolerance=number, limit=integer),
+        LaneOutcome: LaneOutcome(state, report, trace(dtype), trace(state.passes.dtype)),
+    }
+
+
+def _on_devices(settings: LaneSettings, function: Callable, n_shared: int, n_lanes: int) -> Any:
+    """Return function(*shared, *per lane), where each device runs its own lanes independently."""
+    specs = (P(),) * n_shared + (P(DEVICES),) * n_lanes
+    return jax.shard_map(
+        function, mesh=settings.mesh, in_specs=specs, out_specs=P(DEVICES), check_vma=False
+    )
+
+
+def begin(settings: LaneSettings, data: LaneData, task: dict, splits) -> tuple[LaneSummary, dict]:
+    """Begin a group of lanes, each with its `LaneStart` (packed).
+
+    Lanes begin from their restart's key, or if `splits` from their parents. Returns the summary of
+    the rows, and packed the states (see `Problem.begin_in_loop`) and each lane's `rounding`.
+    """
     # One pass is not worth compiling two kernels.
-    kernel = Choice("whitened" if plan.kernel == "auto" else plan.kernel, plan.lanes)
+    kernel = Choice("whitened" if settings.kernel == "auto" else settings.kernel, settings.lanes)
 
-    def group(data, frame, task):
-        task = unpack(task, lane_of(plan, data.x.shape[1], data.x.dtype)[LaneStart])
-        ascent = lambda fold: _problem_of(plan, data, frame, kernel, fold, data.tolerance)
-        keys = jax.random.split(data.key, plan.restarts)
+    def group(data: LaneData, summary: LaneSummary, task: dict) -> dict:
+        starts = unpack(task, lane_of(settings, data.x.shape[1], data.x.dtype)[LaneStart])
+        problem = lambda fold: _problem_of(settings, data, summary, kernel, fold, data.tolerance)
+        keys = jax.random.split(data.key, settings.restarts)
 
-        def drawn(task):
-            fold = 0 if data.fold is None else task.fold
+        def draw(lane: LaneStart) -> Mixture:
+            fold = 0 if data.fold is None else lane.fold
             return start(
-                keys[task.restart], ascent(fold).rows, frame.covariance[fold], plan.k,
-                task.n_components, plan.family, plan.method, plan.lanes,
+                keys[lane.restart], problem(fold).rows, summary.covariance[fold], settings.k,
+                lane.n_components, settings.family, settings.method, settings.lanes,
             )  # fmt: skip
 
-        def halved(task):
-            return split(task.parent, task.component)
-
-        if plan.splits:
-            mixture = jax.lax.cond(splits, jax.vmap(halved), jax.vmap(drawn), task)
+        split_parent = lambda lane: split(lane.parent, lane.component)
+        if settings.splits:
+            mixture = jax.lax.cond(splits, jax.vmap(split_parent), jax.vmap(draw), starts)
         else:
-            mixture = jax.vmap(drawn)(task)
-        climb = jax.vmap(lambda mixture, fold: ascent(fold).opening(mixture))(mixture, task.fold)
-        return pack((climb, jax.vmap(rounding)(mixture)))
+            mixture = jax.vmap(draw)(starts)
+        begin_lane = lambda mixture, fold: problem(fold).begin_in_loop(mixture)
+        return pack((jax.vmap(begin_lane)(mixture, starts.fold), jax.vmap(rounding)(mixture)))
 
-    frame = _summarize_rows(plan, data)
-    return frame, _on_devices(plan, group, 2, 1)(data, frame, task)
+    summary = _summarize_rows(settings, data)
+    return summary, _on_devices(settings, group, 2, 1)(data, summary, task)
 
 
 def advance(
-    plan: LaneSettings, data: LaneData, frame: LaneSummary, natural, leave, move: dict
+    settings: LaneSettings, data: LaneData, summary: LaneSummary, natural, n_left, move: dict
 ) -> dict:
-    """Makes the (packed) `Move` of each of a group of lanes, as long as more than `leave` of them
-    climb on their device. `natural` says which kernel all of them take. Returns what `Moved` they
-    then are (packed)."""
+    """Advance a group of lanes by their `LaneMove` (packed), and return `LaneOutcome` (packed).
 
-    def group(data, frame, natural, leave, move):
-        move = unpack(move, lane_of(plan, data.x.shape[1], data.x.dtype)[LaneMove])
-        climb, fold, tolerance, limit = move
-        kernel = Choice(plan.kernel, plan.lanes, natural if plan.kernel == "auto" else None)
-        before, entries = climb.steps, jnp.arange(MOST_STEPS_IN_A_CALL)
+    Each device stops when at most `n_left` of its lanes run. With the kernel "auto", the boolean
+    `natural` chooses the kernel of all lanes.
+    """
 
-        def active(climb):
-            return (climb.status == RUNNING) & (climb.steps < limit)
+    def group(data: LaneData, summary: LaneSummary, natural, n_left, move: dict) -> dict:
+        moves = unpack(move, lane_of(settings, data.x.shape[1], data.x.dtype)[LaneMove])
+        state, fold, tolerance, limit = moves
+        natural = natural if settings.kernel == "auto" else None
+        kernel = Choice(settings.kernel, settings.lanes, natural)
+        before, entries = state.steps, jnp.arange(MOST_STEPS_IN_A_CALL)
 
-        def step(climb, fold, tolerance):
-            return _problem_of(plan, data, frame, kernel, fold, tolerance).step(climb)
+        def is_active(state: FitState) -> jax.Array:
+            return (state.status == RUNNING) & (state.steps < limit)
+
+        def step(state: FitState, fold, tolerance) -> tuple[FitState, jax.Array]:
+            return _problem_of(settings, data, summary, kernel, fold, tolerance).step(state)
 
         def body(carry):
-            climb, objectives, passes = carry
-            moving = active(climb)
-            moved, objective = jax.vmap(step)(climb, fold, tolerance)
-            made = moving[:, None] & (entries[None] == (climb.steps - before)[:, None])
-            objectives = jnp.where(made, objective[:, None], objectives)
-            passes = jnp.where(made, moved.passes[:, None], passes)
-            return jax.vmap(where)(moving, moved, climb), objectives, passes
+            state, objectives, passes = carry
+            active = is_active(state)
+            moved, objective = jax.vmap(step)(state, fold, tolerance)
+            is_entry = active[:, None] & (entries[None] == (state.steps - before)[:, None])
+            objectives = jnp.where(is_entry, objective[:, None], objectives)
+            passes = jnp.where(is_entry, moved.passes[:, None], passes)
+            return jax.vmap(where)(active, moved, state), objectives, passes
 
-        trace = jnp.zeros((len(limit), MOST_STEPS_IN_A_CALL), climb.objective.dtype)
+        trace = jnp.zeros((len(limit), MOST_STEPS_IN_A_CALL), state.objective.dtype)
         end, objectives, passes = jax.lax.while_loop(
-            lambda carry: jnp.sum(active(carry[0])) > leave, body,
-            (climb, trace, trace.astype(climb.passes.dtype)),
-        )  # fmt: skip
-        return pack(Moved(end, _report(data, frame, kernel, end, fold), objectives, passes))
+            lambda carry: jnp.sum(is_active(carry[0])) > n_left,
+            body,
+            (state, trace, trace.astype(state.passes.dtype)),
+        )
+        report = _report(data, summary, kernel, end, fold)
+        return pack(LaneOutcome(end, report, objectives, passes))
 
-    return _on_devices(plan, group, 4, 1)(data, frame, natural, leave, move)
+    return _on_devices(settings, group, 4, 1)(data, summary, natural, n_left, move)

@@ -1,7 +1,7 @@
-"""`Lanes`: every climb of a sweep, on the host, and which of them stand side by side.
+"""`Lanes`: all fits of a sweep, on the host, and the choice of those that run in one batch.
 
-Groups of lanes go through the programs of `programs.py`, filled with those that still climb, so
-that a lane that has ended costs nothing, whatever K and whichever fold it has.
+Groups of lanes go through the programs of `lane_programs.py`. A group is filled with lanes that
+have not ended, whatever their K and fold, so that a lane that has ended costs nothing.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import time
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -19,252 +21,277 @@ from ..fitting.step import FitState
 from ..internal.compiling import LITTLE_TO_RUN
 from ..internal.trees import pack, unpack
 from ..kernels.natural import SAFE_ROUNDING
-from .lane_programs import (
-    MOST_STEPS_IN_A_CALL,
-    LaneData,
-    LaneMove,
-    LaneReport,
-    LaneSettings,
-    LaneStart,
-    Moved,
-    lane_of,
-)
+from .lane_programs import MOST_STEPS_IN_A_CALL, LaneSettings, lane_of
+from .lane_records import LaneData, LaneMove, LaneOutcome, LaneReport, LaneStart
 
 MOST_LANES = 64
-# Each lane of a group keeps a few numbers per row while it starts (and weights, where there are
-# folds): they may take this much.
+# While a group begins, each of its lanes stores a few numbers per row (and row weights, where there
+# are folds). All of them together may take this many bytes.
 ROW_BYTES = 1 << 30
 # A second, smaller group is worth compiling where a step of the larger one computes this much.
 WORTH_COMPILING = 1e8
-# While lanes climb, the natural kernel may add this much rounding to a log-density; to its end each
-# goes under SAFE_ROUNDING.
-CLIMBING_ROUNDING = 5e-2
-# A step of MOST_LANES that computes less than this takes its time to call small functions, whatever
-# they compute. Beyond, the natural kernel is the faster one, and on CPUs half as many lanes are as
-# fast, and wait less for the last of them.
+# Until a lane nears its end, the natural kernel may add this much rounding error to a log-density.
+# The last steps of every lane use the bound SAFE_ROUNDING.
+LOOSE_ROUNDING = 5e-2
+# A step of MOST_LANES that computes less than this spends its time on calling small functions.
+# Beyond it the natural kernel is the faster one; and on CPUs half as many lanes have the same
+# throughput, and wait less for the slowest of them.
 LITTLE_WORK = 1e6
-# Seconds between two reports of progress, unless a step takes longer: each is a call of a program.
+# Least number of seconds between two reports of progress, since each of them ends a program. Longer
+# where one step takes longer.
 REPORT_SECONDS = 0.1
-COMPILED: set = set()  # (plan, shape, dtype, structure of the data) of the programs there are
 
 
 class Lanes:
-    """Every lane, on the host.
+    """All lanes of a sweep over one family, with NumPy arrays that have a leading axis of lanes.
 
     Attributes:
-      climb, report: a `Climb` and a `Report` of arrays with a leading axis of lanes. A lane that
-        was not begun is DROPPED, with objective −inf.
-      frame: the `Frame` of the data.
+      state: a `FitState`. A lane that was not begun is DROPPED, with objective −inf.
+      report: a `LaneReport`.
+      summary: the `LaneSummary` of the data; None before the first lane begins.
       objectives, passes: (lanes, steps) the histories.
-      seconds: (lanes,) time of each lane; that of lanes side by side is shared by passes.
-      compile_seconds: what the programs took to compile.
-      pace: seconds of a step of the group that moved last.
+      seconds: (lanes,) time of each lane. Lanes of one batch share its time by their passes.
+      compile_seconds: time that compiling the programs took.
+      seconds_per_step: time of a step of the group that was advanced last.
     """
 
     def __init__(
-        self, plan: LaneSettings, data: LaneData, n_components, restart, fold, on_progress=None
+        self,
+        settings: LaneSettings,
+        data: LaneData,
+        n_components: np.ndarray,
+        restart: np.ndarray,
+        fold: np.ndarray,
+        on_progress: Callable[[Lanes], None] | None = None,
     ):
         n, d = data.x.shape
-        self.data = jax.device_put(data, jax.NamedSharding(plan.mesh, P()))
-        self.plan, self.tolerance = plan, np.asarray(data.tolerance)
-        self.safe = SAFE_ROUNDING[str(data.x.dtype)]
+        self.data = jax.device_put(data, jax.NamedSharding(settings.mesh, P()))
+        self.tolerance = np.asarray(data.tolerance)
+        self.safe_rounding = SAFE_ROUNDING[str(data.x.dtype)]
         self.n_components, self.restart, self.fold = n_components, restart, fold
-        self.on_progress, self.pace = on_progress, np.inf
-        self.frame = None
+        self.on_progress, self.seconds_per_step = on_progress, np.inf
+        self.summary: Any = None
         self.seconds, self.compile_seconds = np.zeros(len(fold)), 0.0
+        self._prepared: set[LaneSettings] = set()
 
-        of_a_lane = n * plan.k * d * (d + 1)  # what a step computes, about
-        of_a_step = MOST_LANES * of_a_lane
-        much, cpu = of_a_step >= LITTLE_WORK, plan.mesh.devices.flat[0].platform == "cpu"
-        # A grid over K is mostly run once.
-        quickly = cpu and of_a_step < LITTLE_TO_RUN and len(set(n_components)) > 1
-        halved = much and cpu
+        work_of_lane = n * settings.k * d * (d + 1)  # roughly what a step computes
+        work_of_step = MOST_LANES * work_of_lane
+        much_work = work_of_step >= LITTLE_WORK
+        cpu = settings.mesh.devices.flat[0].platform == "cpu"
+        # A sweep over several K is usually run only once.
+        quickly = cpu and work_of_step < LITTLE_TO_RUN and len(set(n_components)) > 1
         room = max(1, ROW_BYTES // (n * 4 * data.x.dtype.itemsize))
-        most = min(MOST_LANES // (2 if halved else 1), room, -(-len(fold) // plan.mesh.size))
-        shared = much and plan.kernel == "auto"
-        plan = dataclasses.replace(
-            plan, lanes=most, quickly=quickly, products=shared and cpu and not quickly
+        most = MOST_LANES // 2 if much_work and cpu else MOST_LANES
+        most = min(most, room, -(-len(fold) // settings.mesh.size))
+        shared = much_work and settings.kernel == "auto"
+        self.large = self.small = dataclasses.replace(
+            settings, lanes=most, quickly=quickly, products=shared and cpu and not quickly
         )
-        self.large = self.small = plan
-        if self.large.size * of_a_lane >= WORTH_COMPILING:
-            self.small = dataclasses.replace(plan, lanes=max(1, most // 8))
-        self.climbing = CLIMBING_ROUNDING if shared else self.safe
+        if self.large.size * work_of_lane >= WORTH_COMPILING:
+            self.small = dataclasses.replace(self.large, lanes=max(1, most // 8))
+        self.loose_rounding = LOOSE_ROUNDING if shared else self.safe_rounding
 
         dtype = np.dtype(data.x.dtype)
         empty = lambda leaf: np.zeros((len(fold), *leaf.shape), leaf.dtype)
-        self.one = lane_of(plan, d, dtype)
-        self.climb = jax.tree.map(empty, self.one[FitState])
-        self.climb.status[:], self.climb.objective[:] = Status.DROPPED, -np.inf
-        self.climb.sums.log_likelihood[:] = -np.inf
-        zeros = np.zeros(len(fold), dtype)
-        none = np.zeros((len(fold), plan.k), bool)
-        self.report = LaneReport(zeros, none, none.copy(), zeros.copy(), zeros.copy())
+        self.shapes = lane_of(settings, d, dtype)
+        self.state = jax.tree.map(empty, self.shapes[FitState])
+        self.state.status[:], self.state.objective[:] = Status.DROPPED, -np.inf
+        self.state.sums.log_likelihood[:] = -np.inf
+        self.report = LaneReport(
+            entropy=np.zeros(len(fold), dtype),
+            artifact=np.zeros((len(fold), settings.k), bool),
+            outlier=np.zeros((len(fold), settings.k), bool),
+            held_out=np.zeros(len(fold), dtype),
+            rounding=np.zeros(len(fold), dtype),
+        )
         self.objectives = np.zeros((len(fold), MOST_STEPS_IN_A_CALL), dtype)
         self.passes = np.zeros(self.objectives.shape, np.float32)
 
     @property
     def running(self) -> np.ndarray:
-        """Which lanes still climb."""
-        return self.climb.status == RUNNING
+        """Which lanes have begun and not ended, as booleans."""
+        return self.state.status == RUNNING
 
-    def drop(self, lanes) -> None:
-        """Stops those of the lanes that still climb."""
-        self.climb.status[lanes[self.running[lanes]]] = Status.DROPPED
+    def drop(self, lanes: np.ndarray) -> None:
+        """Stop those of the lanes that are running."""
+        self.state.status[lanes[self.running[lanes]]] = Status.DROPPED
 
-    def resume(self, lanes) -> None:
-        """Lets lanes that were stopped climb on."""
-        self.climb.status[lanes] = RUNNING
+    def resume(self, lanes: np.ndarray) -> None:
+        """Mark lanes that were stopped as running again."""
+        self.state.status[lanes] = RUNNING
 
-    def begin(self, lanes: np.ndarray, parent=None, component=None) -> None:
-        """Starts the lanes, each by its restart's key, or by splitting a component of lane
-        `parent` (arrays as long as `lanes`)."""
-        plan = self.large
+    def begin(
+        self, lanes: np.ndarray, parent: np.ndarray | None = None, component: Any = None
+    ) -> None:
+        """Begin the lanes, each from its restart's key.
+
+        With `parent` and `component` (arrays as long as `lanes`), each begins from the mixture of
+        its parent lane instead, with that component split.
+        """
+        settings = self.large
         splits = parent is not None
-        if not splits:  # not looked at
+        if parent is None:  # these values are not used
             parent = component = np.zeros(len(lanes), np.int32)
-        for first in range(0, len(lanes), plan.size):
+        for first in range(0, len(lanes), settings.size):
             began = time.perf_counter()
-            group, own = _deal(np.arange(first, min(first + plan.size, len(lanes))), plan)
+            last = min(first + settings.size, len(lanes))
+            group, own = _fill_group(np.arange(first, last), settings)
             chosen = lanes[group]
-            task = LaneStart(
-                self.n_components[chosen], self.restart[chosen], self.fold[chosen],
-                _take(self.climb.mixture, parent[group]), component[group].astype(np.int32),
-            )  # fmt: skip
-            task = pack(task, np)
-            if self._is_new(plan):
-                self._compile(plan, task, splits)
-                began = time.perf_counter()
-            self.frame, made = jax.device_get(plan.begin(plan, self.data, task, splits))
-            climb, around = _take(
-                unpack(made, (self.one[FitState], self.one[LaneMove].tolerance)), own
+            start = LaneStart(
+                n_components=self.n_components[chosen],
+                restart=self.restart[chosen],
+                fold=self.fold[chosen],
+                parent=_take(self.state.mixture, parent[group]),
+                component=component[group].astype(np.int32),
             )
-            _put(self.climb, chosen[own], climb)
-            self.report.rounding[chosen[own]] = around
-            self.objectives[chosen[own], 0] = climb.objective
+            task = pack(start, np)
+            if settings not in self._prepared:
+                self._compile(settings, task, splits)
+                began = time.perf_counter()
+            self.summary, packed = jax.device_get(settings.begin(settings, self.data, task, splits))
+            one_lane = self.shapes[FitState], self.shapes[LaneMove].tolerance
+            state, rounding = _take(unpack(packed, one_lane), own)
+            _put(self.state, chosen[own], state)
+            self.report.rounding[chosen[own]] = rounding
+            self.objectives[chosen[own], 0] = state.objective
             self.passes[chosen[own], 0] = 1
-            self._charge(chosen[own], climb.passes, began)
-        ended = lanes[~self.running[lanes]]  # where they began, without a report
-        for first in range(0, len(ended), plan.size):
-            part = ended[first : first + plan.size]
-            self._advance(plan, part, self.climb.steps[part], 0, self.safe)
+            self._add_seconds(chosen[own], state.passes, began)
+        ended = lanes[~self.running[lanes]]  # at their starts: only a report is missing
+        for first in range(0, len(ended), settings.size):
+            part = ended[first : first + settings.size]
+            self._advance(settings, part, self.state.steps[part], 0, self.safe_rounding)
 
     def run(self, lanes: np.ndarray, steps: int | None = None) -> None:
-        """Moves the lanes on, by `steps` steps at the most, or to their end.
+        """Advance the lanes by at most `steps` steps, or to their end.
 
-        They climb by the natural kernel even where its rounding shows, until a step gains less than
-        that; those that it may have misled go to their end without it."""
+        The natural kernel is used at first even where its rounding error is visible, until a step
+        gains less than that error. The last steps are made without it wherever it is not safe.
+        """
         if steps is not None:
-            self._run(lanes, np.maximum(self.climb.steps[lanes], 0) + steps, self.climbing)
+            goals = np.maximum(self.state.steps[lanes], 0) + steps
+            self._run(lanes, goals, self.loose_rounding)
             return
         everything = np.full(len(lanes), int(self.data.max_steps))
-        if self.climbing > self.safe:
-            self._run(lanes, everything - 1, self.climbing)
-            misled = (self.report.rounding > self.safe) & (self.climb.status == Status.CONVERGED)
-            misled &= self.climb.steps < everything[0]
-            self.resume(lanes[misled[lanes]])
-        self._run(lanes, everything, self.safe)
+        if self.loose_rounding > self.safe_rounding:
+            self._run(lanes, everything - 1, self.loose_rounding)
+            doubtful = self.report.rounding > self.safe_rounding
+            doubtful &= self.state.status == Status.CONVERGED
+            doubtful &= self.state.steps < everything[0]
+            self.resume(lanes[doubtful[lanes]])
+        self._run(lanes, everything, self.safe_rounding)
 
-    def _run(self, lanes: np.ndarray, goals: np.ndarray, limit: float) -> None:
+    def _run(self, lanes: np.ndarray, goals: np.ndarray, most_rounding: float) -> None:
         goal = np.zeros(len(self.fold), np.int32)
         goal[lanes] = goals
         waiting = lanes[np.argsort(self.report.rounding[lanes], kind="stable")]
         while True:
-            unfinished = self.running[waiting] & (self.climb.steps[waiting] < goal[waiting])
+            unfinished = self.running[waiting] & (self.state.steps[waiting] < goal[waiting])
             waiting = waiting[unfinished]
             if not len(waiting):
                 return
-            plan = self.small if len(waiting) <= self.small.size else self.large
-            group = waiting[: plan.size]
-            # Once half of a group has ended, others take their places; few need only a small one.
-            leave = plan.size // 2 if len(waiting) > plan.size else 0
-            if leave == 0 and plan is not self.small and len(waiting) > self.small.size:
-                leave = self.small.size
-            made = np.maximum(self.climb.steps[group], 0)  # −1 before the first pass
-            at_once = np.clip(3 * made, 16, MOST_STEPS_IN_A_CALL)
+            settings = self.small if len(waiting) <= self.small.size else self.large
+            group = waiting[: settings.size]
+            # A group returns once half of it has ended, so that waiting lanes can fill it up; or
+            # once the rest fits the small group.
+            n_left = settings.size // 2 if len(waiting) > settings.size else 0
+            if n_left == 0 and settings is not self.small and len(waiting) > self.small.size:
+                n_left = self.small.size
+            steps = np.maximum(self.state.steps[group], 0)  # −1 before the first pass
+            at_once = np.clip(3 * steps, 16, MOST_STEPS_IN_A_CALL)
             if self.on_progress:
-                soon = np.clip(REPORT_SECONDS / self.pace, 1, MOST_STEPS_IN_A_CALL)
-                at_once = np.minimum(at_once, soon.astype(np.int32))
-            until = np.minimum(goal[group], made + at_once)
-            self._advance(plan, group, until, leave // plan.mesh.size, limit)
-            # Those that waited come first, and all move on together.
-            waiting = np.concatenate([waiting[plan.size :], group])
+                steps_per_report = REPORT_SECONDS / self.seconds_per_step
+                most = np.clip(steps_per_report, 1, MOST_STEPS_IN_A_CALL)
+                at_once = np.minimum(at_once, most.astype(np.int32))
+            until = np.minimum(goal[group], steps + at_once)
+            self._advance(settings, group, until, n_left // settings.mesh.size, most_rounding)
+            # In turn, so that all lanes advance at the same pace.
+            waiting = np.concatenate([waiting[settings.size :], group])
             if self.on_progress:
                 self.on_progress(self)
 
-    def _advance(self, plan: LaneSettings, lanes, until, leave, limit) -> None:
-        group, own = _deal(np.arange(len(lanes)), plan)
+    def _advance(
+        self,
+        settings: LaneSettings,
+        lanes: np.ndarray,
+        until: np.ndarray,
+        n_left: int,
+        most_rounding: float,
+    ) -> None:
+        group, own = _fill_group(np.arange(len(lanes)), settings)
         chosen = lanes[group]
-        before = _take(self.climb, chosen)
-        until = np.where(np.isin(np.arange(plan.size), own), until[group], -1).astype(np.int32)
-        around = self.report.rounding[chosen]
-        # Below this gain, steps by a kernel of such rounding wander.
-        shown = (around / 10) ** 2 if limit > self.safe else 0 * around
-        tolerance = np.maximum(self.tolerance, shown).astype(around.dtype)
+        before = _take(self.state, chosen)
+        until = np.where(np.isin(np.arange(settings.size), own), until[group], -1).astype(np.int32)
+        rounding = self.report.rounding[chosen]
+        # Steps with a smaller gain than this are noise of a kernel with such a rounding error.
+        noise = (rounding / 10) ** 2 if most_rounding > self.safe_rounding else 0 * rounding
+        tolerance = np.maximum(self.tolerance, noise).astype(rounding.dtype)
         move = pack(LaneMove(before, self.fold[chosen], tolerance, until), np)
-        natural = bool(around.max() <= limit)
-        given = plan, self.data, self.frame, natural, np.int32(leave), move
+        natural = bool(rounding.max() <= most_rounding)
+        arguments = settings, self.data, self.summary, natural, np.int32(n_left), move
         began = time.perf_counter()
-        if self._is_new(plan):  # the small one, whose lanes have begun
-            plan.advance.lower(*given).compile()
+        if settings not in self._prepared:  # the small group, which never begins lanes
+            settings.advance.lower(*arguments).compile()
+            self._prepared.add(settings)
             self.compile_seconds += time.perf_counter() - began
             began = time.perf_counter()
-        moved = unpack(jax.device_get(plan.advance(*given)), self.one[Moved])
-        end, report, objectives, passes = _take(moved, own)
-        _put((self.climb, self.report), chosen[own], (end, report))
+        packed = jax.device_get(settings.advance(*arguments))
+        end, report, objectives, passes = _take(unpack(packed, self.shapes[LaneOutcome]), own)
+        _put((self.state, self.report), chosen[own], (end, report))
         self._record(chosen[own], before.steps[own], end.steps, objectives, passes)
-        self.pace = (time.perf_counter() - began) / max(1, (end.steps - before.steps[own]).max())
-        self._charge(chosen[own], end.passes - before.passes[own], began)
+        most_steps = max(1, (end.steps - before.steps[own]).max())
+        self.seconds_per_step = (time.perf_counter() - began) / most_steps
+        self._add_seconds(chosen[own], end.passes - before.passes[own], began)
 
-    def _record(self, lanes, before, after, objectives, passes) -> None:
-        """Adds the steps that were made to the histories."""
+    def _record(self, lanes: np.ndarray, before, after, objectives, passes) -> None:
+        """Add the steps from `before` to `after` to the histories."""
         while self.objectives.shape[1] <= after.max():
             double = lambda history: np.concatenate([history, np.zeros_like(history)], axis=1)
             self.objectives, self.passes = double(self.objectives), double(self.passes)
-        made = np.arange(MOST_STEPS_IN_A_CALL)[None] < (after - before)[:, None]
-        row, entry = np.nonzero(made)
-        self.objectives[lanes[row], before[row] + 1 + entry] = objectives[made]
-        self.passes[lanes[row], before[row] + 1 + entry] = passes[made]
+        was_made = np.arange(MOST_STEPS_IN_A_CALL)[None] < (after - before)[:, None]
+        row, entry = np.nonzero(was_made)
+        self.objectives[lanes[row], before[row] + 1 + entry] = objectives[was_made]
+        self.passes[lanes[row], before[row] + 1 + entry] = passes[was_made]
 
-    def _is_new(self, plan: LaneSettings) -> bool:
-        """Whether the plan's programs were not compiled for such data before; from now on they
-        are."""
-        x = self.data.x
-        compiled = plan, x.shape, x.dtype, jax.tree.structure(self.data)
-        is_new = compiled not in COMPILED
-        COMPILED.add(compiled)
-        return is_new
+    def _compile(self, settings: LaneSettings, task: dict[str, np.ndarray], splits: bool) -> None:
+        """Compile both programs at the same time, since XLA uses one core for half of the work.
 
-    def _compile(self, plan: LaneSettings, task: dict, splits: bool) -> None:
-        """Compiles both programs at once: XLA uses one core for half of its time."""
+        Where JAX has them in its cache this takes about a millisecond. So nothing has to remember
+        what other sweeps compiled, and `compile_seconds` is right after `jax.clear_caches` too.
+        """
         began = time.perf_counter()
-        first = plan.begin.lower(plan, self.data, task, splits)
-        frame, _ = first.out_info
-        lanes = lambda leaf: np.zeros((plan.size, *leaf.shape), leaf.dtype)
-        move = pack(jax.tree.map(lanes, self.one[LaneMove]), np)
-        with concurrent.futures.ThreadPoolExecutor(1) as aside:
-            compiled = aside.submit(first.compile)
-            plan.advance.lower(plan, self.data, frame, True, np.int32(0), move).compile()
+        first = settings.begin.lower(settings, self.data, task, splits)
+        summary, _ = first.out_info
+        lanes = lambda leaf: np.zeros((settings.size, *leaf.shape), leaf.dtype)
+        move = pack(jax.tree.map(lanes, self.shapes[LaneMove]), np)
+        with concurrent.futures.ThreadPoolExecutor(1) as executor:
+            compiled = executor.submit(first.compile)
+            arguments = settings, self.data, summary, True, np.int32(0), move
+            settings.advance.lower(*arguments).compile()
             compiled.result()
+        self._prepared.add(settings)
         self.compile_seconds += time.perf_counter() - began
 
-    def _charge(self, lanes, passes, began) -> None:
-        """Books the time since `began` to the lanes by the passes that each made."""
+    def _add_seconds(self, lanes: np.ndarray, passes: np.ndarray, began: float) -> None:
+        """Divide the time since `began` among the lanes by the passes that each made."""
         seconds = time.perf_counter() - began
-        share = passes if passes.any() else np.ones(len(lanes))
-        self.seconds[lanes] += seconds * share / share.sum()
+        amounts = passes if passes.any() else np.ones(len(lanes))
+        self.seconds[lanes] += seconds * amounts / amounts.sum()
 
 
-def _deal(lanes: np.ndarray, plan: LaneSettings) -> tuple[np.ndarray, np.ndarray]:
-    """A full group of these lanes, dealt to the devices in turn, the first standing in where there
-    are too few; and the places of the others, once each."""
-    filled = np.concatenate([lanes, np.repeat(lanes[:1], plan.size - len(lanes))])
-    order = np.arange(plan.size).reshape(-1, plan.mesh.size).T.ravel()
+def _fill_group(lanes: np.ndarray, settings: LaneSettings) -> tuple[np.ndarray, np.ndarray]:
+    """Return a full group of these lanes, and the places of each lane in it, once.
+
+    Lanes are distributed over the devices in turn. Where there are too few, copies of the first one
+    fill the group.
+    """
+    filled = np.concatenate([lanes, np.repeat(lanes[:1], settings.size - len(lanes))])
+    order = np.arange(settings.size).reshape(-1, settings.mesh.size).T.ravel()
     return filled[order], np.flatnonzero(order < len(lanes))
 
 
-def _take(tree, index):
+def _take(tree: Any, index: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf[index], tree)
 
 
-def _put(tree, index, values) -> None:
+def _put(tree: Any, index: Any, values: Any) -> None:
     jax.tree.map(lambda leaf, new: leaf.__setitem__(index, new), tree, values)

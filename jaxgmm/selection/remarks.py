@@ -1,5 +1,7 @@
-"""What a user should know about the components of a fit, in words: which rows an outlier or an
-artefact lies on. In NumPy, for a few mixtures after a sweep; rows and components count from 1."""
+"""Descriptions of single components in words: which rows an outlier or an artifact lies on.
+
+They are made by NumPy, for a few mixtures after a sweep. Rows and components count from 1.
+"""
 
 from __future__ import annotations
 
@@ -11,53 +13,58 @@ import numpy as np
 from ..data.dependence import column_names, dependence, explain_dependence
 from ..mixture.mixture import Mixture
 
-FEW = 3  # rows that are listed one by one
+FEW = 3  # up to this many rows are listed one by one
 ROWS_AT_A_TIME = 1 << 14
 REMEDY = (
-    "Fit fewer components, leave such a column out, or take a family whose components share their "
+    "Fit fewer components, leave such a column out, or use a family whose components share their "
     "widths (tied)."
 )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RowTable:
-    """The rows of a sweep, for its messages: x (n, d) as NumPy has it, and the columns' names, or
-    None. Equal to nothing but itself, so that it may be a static field."""
+    """The rows x (n, d) of a sweep and the names of their columns, for messages.
+
+    A table equals only itself, so that it can be a static field of a pytree.
+    """
 
     x: np.ndarray
     names: Sequence[str] | None = None
 
-    def explained(self, what: str) -> str:
-        """See `dependence.explained`."""
+    def explain(self, what: str) -> str:
+        """Return why `what` failed, as `explain_dependence` does."""
         return explain_dependence(what, self.x, self.names)
 
-    def about(self, mixture: Mixture, doubtful: np.ndarray) -> list[str]:
-        """A clause for each component that is `doubtful` (k,), on where it lies: "component 3 lies
-        on 1 row (row 1001: 10000000)", "component 2 sits on question 1 = 1: 83 rows"."""
+    def describe(self, mixture: Mixture, marked: np.ndarray) -> list[str]:
+        """Return a clause for each component that is `marked` (k,), on where it lies.
+
+        For example "component 3 lies on 1 row (row 1001: 10000000)", or "component 2 sits on
+        question 1 = 1: 83 rows".
+        """
         likeliest = _likeliest(mixture, self.x)
         return [
             f"component {k + 1} {self._place(mixture, k, np.flatnonzero(likeliest == k))}"
-            for k in np.flatnonzero(doubtful)
+            for k in np.flatnonzero(marked).tolist()
         ]
 
     def _place(self, mixture: Mixture, k: int, rows: np.ndarray) -> str:
         x, names = self.x[rows], column_names(self.names, self.x.shape[1])
         if len(rows) <= FEW:
             if not len(rows):
-                return "is the likeliest of no row"
+                return "is the most likely component of no row"
             count = f"{len(rows)} row" + "s" * (len(rows) > 1)
             shown = "; ".join(f"row {row + 1}: {_values(self.x[row])}" for row in rows)
             return f"lies on {count} ({shown})"
-        # Where most of its rows share a value of a feature, the feature that it is narrowest in.
+        # The narrowest feature comes first, relative to the feature's own spread.
         widths = np.sqrt(np.diagonal(np.asarray(mixture.covariances[k], np.float64)))
         for i in np.argsort(widths / np.maximum(self.x.std(axis=0), 1e-300)):
             values, counts = np.unique(x[:, i], return_counts=True)
             if 2 * counts.max() > len(rows):
                 value = values[np.argmax(counts)]
                 return f"sits on {names[i]} = {value:.7g}: {counts.max()} rows"
-        within = dependence(x, names)
-        if within is not None:
-            return f"lies in a plane ({within}): {len(rows)} rows"
+        relation = dependence(x, names)
+        if relation is not None:
+            return f"lies in a plane ({relation}): {len(rows)} rows"
         return f"is flat in some direction, or narrower than the data resolve: {len(rows)} rows"
 
 
@@ -66,19 +73,19 @@ def _values(row: np.ndarray) -> str:
 
 
 def _likeliest(mixture: Mixture, x: np.ndarray) -> np.ndarray:
-    """The likeliest component (n,) of each row, by NumPy: nothing is compiled for a message."""
+    """Return the most likely component (n,) of each row, by NumPy, so that nothing is compiled."""
     weights, means, precisions = (
         np.asarray(values, np.float64)
         for values in (mixture.weights, mixture.means, mixture.precisions)
     )
     with np.errstate(divide="ignore"):
         constants = np.log(weights) + np.linalg.slogdet(precisions)[1] / 2
-    found = []
+    components = []
     for start in range(0, len(x), ROWS_AT_A_TIME):
         part = x[start : start + ROWS_AT_A_TIME].astype(np.float64)
         joint = [
             constant - np.sum((part - mean) @ precision * (part - mean), axis=1) / 2
             for constant, mean, precision in zip(constants, means, precisions, strict=True)
         ]
-        found.append(np.argmax(joint, axis=0))
-    return np.concatenate(found)
+        components.append(np.argmax(joint, axis=0))
+    return np.concatenate(components)

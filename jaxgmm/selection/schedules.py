@@ -1,83 +1,97 @@
-"""Which lanes of a sweep move, and how far: a strategy is a function in the table `STRATEGIES`.
+"""Strategies of a sweep: which lanes advance, and how far, by name in `STRATEGIES`.
 
-It is given the lanes, the *cells* (the restarts of one K and fold), and for each K + 1 the lanes
-that begin by splitting the best fit of K, with the cell they come from.
+A strategy is a function of the lanes, of the *cells* (the indices of the restarts of one K and
+fold), and of the splits. These are, for each K + 1, the lanes that begin by splitting the best fit
+of K, and the cell that this fit is in.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
 from ..fitting.status import Status
 from .lanes import Lanes
 
-SPLITS = 4  # starts of K + 1 components from the best fit of K
+Cells = list[np.ndarray]
+Splits = list[tuple[np.ndarray, np.ndarray]]
+
+SPLITS = 4  # lanes of K + 1 components that begin from the best fit of K
 
 
 def rank_lanes(lanes: Lanes, cell: np.ndarray) -> np.ndarray:
-    """The lanes of a cell, the most promising first: spurious, failed, and then those that were not
-    begun last."""
-    status, objective = lanes.climb.status[cell], lanes.climb.objective[cell]
+    """Return the lanes of a cell in falling order of their objective.
+
+    Spurious lanes come after all sound ones, then failed lanes, then those that were not begun.
+    """
+    status, objective = lanes.state.status[cell], lanes.state.objective[cell]
     failed = (status == Status.NONFINITE) | (status == Status.DEGENERATE)
-    absent = lanes.climb.passes[cell] == 0
+    absent = lanes.state.passes[cell] == 0
     spurious = lanes.report.artifact[cell].any(axis=1)
-    doubt = 4 * absent + 2 * failed + spurious
-    return cell[np.lexsort((-np.nan_to_num(objective, nan=-np.inf), doubt))]
+    flaw = 4 * absent + 2 * failed + spurious
+    return cell[np.lexsort((-np.nan_to_num(objective, nan=-np.inf), flaw))]
 
 
-def full(lanes: Lanes, cells: list[np.ndarray], splits: list) -> None:
-    """Every start to its end."""
+def full(lanes: Lanes, cells: Cells, splits: Splits) -> None:
+    """Run every start to its end."""
     started = np.concatenate(cells)
     lanes.begin(started)
     lanes.run(started)
 
 
-# After so many more steps, this share of the restarts of a K goes on. (Of a dozen schedules under a
-# third of the passes, one that lost fewest of the best optima on ten data sets.)
+# (steps, fraction): after that many more steps, this fraction of the restarts of each K continues.
+# Among a dozen schedules with less than a third of the passes, this one lost the fewest of the best
+# optima on ten data sets.
 HALVING = ((4, 0.45), (12, 0.2), (32, 0.125))
 
 
-def halving(lanes: Lanes, cells: list[np.ndarray], splits: list) -> None:
-    """All starts a few steps, the better ones some more, the best to their end (Biernacki, Celeux &
-    Govaert 2003, Comput. Statist. Data Anal. 41: short runs of EM; Jamieson & Talwalkar 2016)."""
+def halving(lanes: Lanes, cells: Cells, splits: Splits) -> None:
+    """Run all starts for a few steps, the better ones for more, and the best to their end.
+
+    Each K + 1 then also begins from the best fit of K, with one of its heaviest components split.
+    (Short runs of EM: Biernacki, Celeux & Govaert 2003, Comput. Statist. Data Anal. 41; halving:
+    Jamieson & Talwalkar 2016.)
+    """
     started = np.concatenate(cells)
     lanes.begin(started)
-    for steps, share in HALVING:
+    for steps, fraction in HALVING:
         lanes.run(started, steps)
         for cell in cells:
-            keep = max(1, int(np.ceil(share * len(cell))))
-            lanes.drop(rank_lanes(lanes, cell)[keep:])
+            n_kept = max(1, int(np.ceil(fraction * len(cell))))
+            lanes.drop(rank_lanes(lanes, cell)[n_kept:])
     lanes.run(started)
 
-    # K + 1 also starts from the best of K, with one of its heaviest components split.
-    halves = [(cell, source) for cell, source in splits if len(cell)]
-    if not halves:
+    splits = [(cell, source) for cell, source in splits if len(cell)]
+    if not splits:
         return
     chosen, parents, components = [], [], []
-    for cell, source in halves:
+    for cell, source in splits:
         parent = rank_lanes(lanes, source)[0]
-        heaviest = np.argsort(-lanes.climb.sums.mass[parent])[: len(cell)]
+        heaviest = np.argsort(-lanes.state.sums.mass[parent])[: len(cell)]
         chosen.append(cell)
         parents.append(np.full(len(cell), parent))
         components.append(heaviest)
-    begun = np.concatenate(chosen)
-    lanes.begin(begun, np.concatenate(parents), np.concatenate(components))
-    lanes.run(begun, 10)
+    started = np.concatenate(chosen)
+    lanes.begin(started, np.concatenate(parents), np.concatenate(components))
+    lanes.run(started, 10)
     for cell in chosen:
         lanes.drop(rank_lanes(lanes, cell)[1:])
-    lanes.run(begun)
+    lanes.run(started)
 
 
-def finish(lanes: Lanes, cells: list[np.ndarray]) -> None:
-    """Where the best of a cell was dropped, since those that went on all proved worse or spurious,
-    it goes to its end too: what leads at last is a fit that has ended."""
+def finish(lanes: Lanes, cells: Cells) -> None:
+    """Run the best lane of each cell to its end, so that no dropped fit is the best of its cell.
+
+    A dropped lane is the best one where all that continued turn out worse, or spurious.
+    """
     while True:
-        leaders = np.array([rank_lanes(lanes, cell)[0] for cell in cells])
-        stopped = leaders[lanes.climb.status[leaders] == Status.DROPPED]
+        best = np.array([rank_lanes(lanes, cell)[0] for cell in cells])
+        stopped = best[lanes.state.status[best] == Status.DROPPED]
         if not len(stopped):
             return
         lanes.resume(stopped)
         lanes.run(stopped)
 
 
-STRATEGIES = {"halving": halving, "full": full}
+STRATEGIES: dict[str, Callable[[Lanes, Cells, Splits], None]] = {"halving": halving, "full": full}

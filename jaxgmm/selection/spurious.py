@@ -1,5 +1,8 @@
-"""Which components are artifacts: spikes of the likelihood on few rows, on rows in a plane, or on
-one value of a feature. A component on a few rows far away is an outlier, and no artifact."""
+"""Detection of components that are artifacts of the likelihood.
+
+An artifact is a spike of the likelihood on few rows, on rows in a plane, or on one value of a
+feature. A component on a few rows far from all others is an outlier, and no artifact.
+"""
 
 from __future__ import annotations
 
@@ -14,28 +17,31 @@ from ..mixture.mixture import Mixture
 from ..objective.prior import Prior
 from ..objective.statistics import Statistics
 
-# A component on few rows is an artifact where its volume is under a tenth of the others'.
+# A component on few rows is an artifact where its volume is below a tenth of the others' volume.
 SMALL_VOLUME = 0.1
-# A component is no outlier, but a spike, where it is narrower than a hundredth of the others.
+# A component narrower than a hundredth of the others is a spike, wherever it lies.
 SPIKE_WIDTH = 0.01
-# In no direction may a component have less of the data's variance than this.
+# The least variance of a component in any direction, as a fraction of the data's variance.
 LEAST_VARIANCE = 1e-6
-# Pseudo-rows with the data's covariance are not to make up most of a component's variance, as far
-# as they are so few. A stronger prior is meant to, and so is a ridge.
+# A prior of at most this strength should not supply most of a component's variance. A stronger
+# prior is meant to, and so is a ridge.
 WEAK_STRENGTH = 0.01
-# Rows that stand for all of them where steps are looked for.
+# The most rows in which `steps_of` looks for steps.
 MOST_ROWS = 1 << 14
 
 
 class Doubts(NamedTuple):
-    """Signs that a component is an artifact, for each covariance held, as (c,).
+    """Signs that a component is an artifact, as booleans (c,) for the c covariances of the family.
 
-    few_rows: less mass than 2p/d + 1, p being the parameters of its covariance (d + 2 for a full
-    one), and a volume far below the others'.
-    near_singular: a direction in which most of the variance comes from the prior's pseudo-rows, or
-    in which it is under a millionth of the data's; or a feature whose width is less than rounding
-    to the feature's own step leaves.
-    outlier: neither of the two, since the few rows lie far from every other component."""
+    Attributes:
+      few_rows: the mass is below 2p/d + 1, where p is the number of parameters of a covariance
+        (2p/d + 1 is d + 2 for a full one), and the volume is far below the others'.
+      near_singular: in some direction most of the variance comes from the prior's pseudo-rows, or
+        the variance is below a millionth of the data's; or in some feature the variance is below
+        that of rounding to the feature's step.
+      outlier: the component would be one of the two, but its few rows lie far from every other
+        component.
+    """
 
     few_rows: jax.Array
     near_singular: jax.Array
@@ -43,23 +49,23 @@ class Doubts(NamedTuple):
 
     @property
     def artifact(self) -> jax.Array:
-        """(c,) either of the first two."""
+        """Whether a component has few rows or is nearly singular, as booleans (c,)."""
         return self.few_rows | self.near_singular
 
 
 def doubts(
     mixture: Mixture, sums: Statistics, covariance: jax.Array, prior: Prior | None, steps: jax.Array
 ) -> Doubts:
-    """The doubts about the components of a mixture, from the statistics there.
+    """Return the doubts about the components of a mixture, from the statistics there.
 
-    covariance (d, d) is the data's, and steps (d,) the least gap between values of each feature
-    where many rows share a value, else 0."""
+    `covariance` (d, d) is that of the data, and `steps` (d,) is documented in `steps_of`.
+    """
     d, frame = mixture.n_features, mixture.frame
     held = frame.pool(mixture.present) > 0
     mass = frame.pool(sums.mass)
 
     few = held & (mass < 2 * mixture.covariance.n_parameters(1, d) / d + 1)
-    # how many times the variance of a component the data have in some direction, at the most
+    # The largest ratio, over all directions, of the data's variance to the component's.
     excess = frame.largest(frame.whiten_second(covariance))
     flat = held & (excess > 1 / LEAST_VARIANCE)
     widths = jnp.diagonal(frame.dense, axis1=-2, axis2=-1)
@@ -68,7 +74,7 @@ def doubts(
     propped = jnp.minimum(strength, WEAK_STRENGTH) * excess > (mass + strength) / 2
     thin = held & (propped | coarse)
 
-    # the components that the others are measured against
+    # The components that the others are compared with.
     sound = held & ~(few | thin | flat)
     log_volume = -frame.log_determinant
     counted = jnp.where(sound, mass, 0)
@@ -83,14 +89,16 @@ def doubts(
 
 
 def _far(mixture: Mixture, sound: jax.Array) -> jax.Array:
-    """Whether the mean of a component is far from every other one that is `sound`, in standard
-    deviations of that one, as (c,)."""
+    """Return which means lie far from every other component that is `sound`, as booleans (c,).
+
+    The distance is in standard deviations of the other component.
+    """
     frame, k = mixture.frame, mixture.n_components
 
-    def from_one(mean):
+    def squared_distances(mean: jax.Array) -> jax.Array:
         return jnp.sum(frame.whiten(mean[None] - mixture.means) ** 2, axis=-1)
 
-    square = jax.vmap(from_one)(mixture.means)
+    square = jax.vmap(squared_distances)(mixture.means)
     others = jnp.broadcast_to(sound, (k,))[None] & ~jnp.eye(k, dtype=bool)
     nearest = jnp.min(jnp.where(others, square, jnp.inf), axis=1)
     far = (nearest > (mixture.n_features**0.5 + FAR) ** 2) & jnp.any(others, axis=1)
@@ -98,16 +106,18 @@ def _far(mixture: Mixture, sound: jax.Array) -> jax.Array:
 
 
 def steps_of(x: np.ndarray) -> np.ndarray:
-    """(d,) the least gap between two values of each feature in which at least half of the rows
-    share their value with another, else 0: the step of a scale, or of rounding. Of many rows, some
-    stand for all."""
+    """Return the step (d,) of each feature: the least gap between two of its values.
+
+    It is the step of a scale, or of rounding. It is 0 for a feature in which fewer than half of the
+    rows share their value with another row. Of many rows, an even sample is used.
+    """
     some = np.asarray(x[:: -(-len(x) // MOST_ROWS)])
     steps = np.zeros(x.shape[1], x.dtype)
     for feature, column in enumerate(some.T):
         values, counts = np.unique(column, return_counts=True)
         if len(values) > 1 and 2 * np.sum(counts[counts > 1]) >= len(column):
             gaps = np.diff(values)
-            # Equal decimals that were computed differ in their last digits.
+            # Computed values that should be equal differ in their last digits.
             real = gaps[gaps > 1e-6 * (values[-1] - values[0])]
             steps[feature] = np.min(real, initial=np.inf) if len(real) else 0
     return steps

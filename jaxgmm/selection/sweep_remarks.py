@@ -1,5 +1,7 @@
-"""What `Sweep.best` says about its choice, in one warning: what it refused, and why; which rows are
-outliers; and why fits failed."""
+"""The sentences of the warning that `Sweep.best` gives about its choice.
+
+They say which better fit was rejected, and why; which rows are outliers; and why fits failed.
+"""
 
 from __future__ import annotations
 
@@ -13,99 +15,101 @@ from .remarks import REMEDY
 if TYPE_CHECKING:
     from .sweep_result import Sweep
 
-CLEARLY = 10  # units of a criterion, by which a refused fit is told to be better
+CLEARLY = 10  # units of a criterion; a rejected fit that is better by less is not mentioned
 
 
 def remarks_on(
-    found: Sweep, criterion: str, flaw: Flaw, chosen: tuple[str, int], cells: list[tuple[str, int]]
+    sweep: Sweep, criterion: str, flaw: Flaw, chosen: tuple[str, int], cells: list[tuple[str, int]]
 ) -> list[str]:
-    """Sentences on the `chosen` family and K of a sweep, among all `cells` of them."""
+    """Return sentences on the `chosen` family and K of a sweep, among all `cells` of them."""
     sentences = []
     if flaw:
-        sentences.append(f"{FLAWS[flaw]}: the best of them is not to be trusted.")
+        sentences.append(f"{FLAWS[flaw]}: do not trust the best of them.")
         if flaw == Flaw.SPURIOUS:
-            why = _artifacts(found, chosen, _lane(found, chosen))
-            sentences.append(f"Of the one returned, {why}. {REMEDY}")
+            artifacts = _artifacts(sweep, chosen, _lane(sweep, chosen))
+            sentences.append(f"In the returned fit, {artifacts}. {REMEDY}")
     else:
-        sentences += _refused(found, criterion, chosen, cells)
-        sentences += _outliers(found, chosen)
-    return sentences + _failed(found, cells)
+        sentences += _rejected(sweep, criterion, chosen, cells)
+        sentences += _outliers(sweep, chosen)
+    return sentences + _failed(sweep, cells)
 
 
-def _lane(found: Sweep, cell: tuple[str, int], spurious_too: bool = False) -> int:
-    """The best lane of a cell."""
+def _lane(sweep: Sweep, cell: tuple[str, int], spurious_too: bool = False) -> int:
+    """Return the best lane of a cell; with `spurious_too` that may be a spurious one."""
     family, k = cell
-    at, fits = found.n_components.index(k), found.fits[family]
-    doubtful = False if spurious_too else found.spurious[family][at]
-    return int(best_lane(np.asarray(fits.status[at]), np.asarray(fits.objective[at]), doubtful)[0])
+    at, fits = sweep.n_components.index(k), sweep.fits[family]
+    spurious = False if spurious_too else sweep.spurious[family][at]
+    return int(best_lane(np.asarray(fits.status[at]), np.asarray(fits.objective[at]), spurious)[0])
 
 
-def _artifacts(found: Sweep, cell: tuple[str, int], lane: int) -> str:
+def _artifacts(sweep: Sweep, cell: tuple[str, int], lane: int) -> str:
     family, k = cell
-    marked = found.artifact[family][found.n_components.index(k), lane, :k]
-    clauses = found.rows.about(found.fit(family, k, lane).mixture, marked)
+    marked = np.asarray(sweep.artifact[family][sweep.n_components.index(k), lane, :k])
+    clauses = sweep.rows.describe(sweep.fit(family, k, lane).mixture, marked)
     more = f" (and {len(clauses) - 1} more)" if len(clauses) > 1 else ""
     return f"{clauses[0]}{more}" if clauses else "a component is spurious"
 
 
-def _refused(found: Sweep, criterion: str, chosen, cells) -> list[str]:
-    """The spurious fit of the best criterion, if that is clearly better than the chosen one's."""
-    if criterion == "held-out":  # each K has one number, that of its best lanes
+def _rejected(
+    sweep: Sweep, criterion: str, chosen: tuple[str, int], cells: list[tuple[str, int]]
+) -> list[str]:
+    """Name the spurious fit with the best criterion, if that is clearly better than the chosen."""
+    if criterion == "held-out":  # each K has a single number, that of its best lanes
         return []
     name = criterion.upper()
-    score = found.scores(*chosen)[name]
-    best, refused = score - CLEARLY, None
+    score = sweep.scores(*chosen)[name]
+    best, rejected = score - CLEARLY, None
     for cell in cells:
-        lane = _lane(found, cell, spurious_too=True)
-        if found.flaw(*cell) == Flaw.FAILED or not _is_spurious(found, cell, lane):
+        lane = _lane(sweep, cell, spurious_too=True)
+        if sweep.flaw(*cell) == Flaw.FAILED or not _is_spurious(sweep, cell, lane):
             continue
-        value = found.scores(*cell, lane)[name]
+        value = sweep.scores(*cell, lane)[name]
         if value < best:
-            best, refused = value, (cell, lane)
-    if refused is None:
+            best, rejected = value, (cell, lane)
+    if rejected is None:
         return []
-    (family, k), lane = refused
-    label = f"K = {k}" if len(found.fits) == 1 else f"{family}, K = {k}"
-    why = _artifacts(found, (family, k), lane)
-    return [f"{label} has a {name} lower by {score - best:.0f}, but its {why}. {REMEDY}"]
+    (family, k), lane = rejected
+    label = f"K = {k}" if len(sweep.fits) == 1 else f"{family}, K = {k}"
+    artifacts = _artifacts(sweep, (family, k), lane)
+    return [f"{label} has a {name} lower by {score - best:.0f}, but its {artifacts}. {REMEDY}"]
 
 
-def _is_spurious(found: Sweep, cell: tuple[str, int], lane: int) -> bool:
+def _is_spurious(sweep: Sweep, cell: tuple[str, int], lane: int) -> bool:
     family, k = cell
-    return bool(found.spurious[family][found.n_components.index(k), lane])
+    return bool(sweep.spurious[family][sweep.n_components.index(k), lane])
 
 
-def _outliers(found: Sweep, chosen: tuple[str, int]) -> list[str]:
-    """The chosen fit's components on a few rows far away."""
+def _outliers(sweep: Sweep, chosen: tuple[str, int]) -> list[str]:
+    """Describe the chosen fit's components on a few rows far from all others."""
     family, k = chosen
-    lane = _lane(found, chosen)
-    marked = np.asarray(found.outlier[family][found.n_components.index(k), lane, :k])
+    lane = _lane(sweep, chosen)
+    marked = np.asarray(sweep.outlier[family][sweep.n_components.index(k), lane, :k])
     if not marked.any():
         return []
-    mixture = found.fit(family, k, lane).mixture
+    mixture = sweep.fit(family, k, lane).mixture
     means, precisions = (
         np.asarray(values, np.float64) for values in (mixture.means, mixture.precisions)
     )
     sentences = []
-    clauses = found.rows.about(mixture, marked)
+    clauses = sweep.rows.describe(mixture, marked)
     for component, clause in zip(np.flatnonzero(marked), clauses, strict=True):
         apart = means[component] - means[~marked]
         square = np.einsum("ki,kij,kj->k", apart, precisions[~marked], apart)
         sentences.append(
             f"{clause}, {np.sqrt(square.min()):.0f} standard deviations from the nearest other "
-            "component: look whether it is an error."
+            "component: check whether it is an error."
         )
     return [sentence[:1].upper() + sentence[1:] for sentence in sentences]
 
 
-def _failed(found: Sweep, cells: list[tuple[str, int]]) -> list[str]:
-    """The numbers of components for which every fit failed, and why."""
-    failed = [cell for cell in cells if found.flaw(*cell) == Flaw.FAILED]
+def _failed(sweep: Sweep, cells: list[tuple[str, int]]) -> list[str]:
+    """Name the numbers of components for which every fit failed, and say why."""
+    failed = [cell for cell in cells if sweep.flaw(*cell) == Flaw.FAILED]
     if not failed:
         return []
     by_family = {family: [str(k) for one, k in failed if one == family] for family in dict(failed)}
-    told = "; ".join(
-        f"{'' if len(found.fits) == 1 else family + ', '}K = {', '.join(ks)}"
+    listed = "; ".join(
+        f"{'' if len(sweep.fits) == 1 else family + ', '}K = {', '.join(ks)}"
         for family, ks in by_family.items()
     )
-    return [found.rows.explained(f"Every fit with {told} failed")]
+    return [sweep.rows.explain(f"Every fit with {listed} failed")]

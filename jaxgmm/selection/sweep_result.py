@@ -1,9 +1,10 @@
-"""`Sweep`: every fit of a sweep, as a table and by questions."""
+"""`Sweep`: every fit of a sweep, its table, and the choice of the best fit."""
 
 from __future__ import annotations
 
 import dataclasses
 import warnings
+from typing import Any
 
 import jax
 import numpy as np
@@ -22,35 +23,39 @@ from .sweep_remarks import remarks_on
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, repr=False)
 class Sweep:
-    """Every fit of a `sweep`. Dicts have a key for each family. NumPy arrays lead with (K, lanes):
-    K as `n_components` lists them; the lanes of a K are its restarts, in the order of
-    `jax.random.split(key, restarts)`, then those that began by splitting the best fit of K − 1.
+    """The result of `sweep`: every fit.
+
+    Dicts have a key for each family. Arrays are NumPy's, and their leading axes are (K, lanes): K
+    in the order of `n_components`; and the lanes of a K, which are first its restarts, in the order
+    of `jax.random.split(key, restarts)`, and then the fits that began by splitting the best fit of
+    K − 1.
 
     Attributes:
-      fits: a batched `Fit` for each family; components beyond K are absent. `DROPPED` lanes were
+      fits: a batched `Fit` for each family. Components beyond K are absent. `DROPPED` lanes were
         stopped early. A lane that was never begun has objective −inf.
-      entropy: −Σ w r log r of each fit.
+      entropy: (K, lanes) −Σ w r log r of each fit.
       artifact: (K, lanes, k) which components are artifacts: on hardly any rows, or nearly singular
-        (see `jaxgmm.spurious.Doubts`).
-      outlier: (K, lanes, k) which lie on a few rows far from all other components.
-      held_out: (K,) log-likelihood of rows left out, summed over the folds; NaN where the rows of
-        the other folds are too few for K; empty without folds.
-      seconds: time of each fit, that of lanes side by side shared by passes.
-      compile_seconds: () for each family; 0 where the programs were compiled before.
+        (see `jaxgmm.selection.spurious.Doubts`).
+      outlier: (K, lanes, k) which components lie on a few rows far from all other components.
+      held_out: (K,) log-likelihood of the rows that were left out, summed over the folds. It is NaN
+        where the other folds have too few rows for K, and empty without folds.
+      seconds: (K, lanes) time of each fit. Fits of one batch share its time by their passes.
+      compile_seconds: () compilation time; about a millisecond where JAX had the programs already.
       total_weight: () Σ w.
-      n_components, restarts: what was asked for.
+      n_components: numbers of components, in rising order.
+      restarts: number of starts for each K.
       impossible: numbers of components for which the data have too few distinct rows.
-      rows: the rows and their names, for what `best` has to say about them.
+      rows: the rows and the names of their columns, for the messages of `best`.
     """
 
     fits: dict[str, Fit]
-    entropy: dict[str, jax.Array]
-    artifact: dict[str, jax.Array]
-    outlier: dict[str, jax.Array]
-    held_out: dict[str, jax.Array]
-    seconds: dict[str, jax.Array]
-    compile_seconds: dict[str, jax.Array]
-    total_weight: jax.Array
+    entropy: dict[str, np.ndarray]
+    artifact: dict[str, np.ndarray]
+    outlier: dict[str, np.ndarray]
+    held_out: dict[str, np.ndarray]
+    seconds: dict[str, np.ndarray]
+    compile_seconds: dict[str, np.ndarray]
+    total_weight: np.floating
     n_components: tuple[int, ...] = dataclasses.field(metadata=dict(static=True))
     restarts: int = dataclasses.field(metadata=dict(static=True))
     impossible: tuple[int, ...] = dataclasses.field(metadata=dict(static=True))
@@ -62,31 +67,34 @@ class Sweep:
 
     @property
     def spurious(self) -> dict[str, np.ndarray]:
-        """(K, lanes) which fits have an artifact for a component; `best` leaves them out while
-        others exist."""
-        return {family: np.asarray(found).any(axis=-1) for family, found in self.artifact.items()}
+        """Which fits have an artifact among their components, as (K, lanes) for each family.
+
+        `best` returns such a fit only where there is no other.
+        """
+        return {
+            family: np.any(np.asarray(artifact), axis=-1)
+            for family, artifact in self.artifact.items()
+        }
 
     def table(self) -> Table:
-        """A row for each family and K, as plain dicts; printed, an aligned table.
+        """Return a row for each family and K, as a list of dicts that prints as an aligned table.
 
-        log-likelihood and median are of the best lane and over the lanes that ended; AIC, BIC and
-        ICL (lower is better) are of the best lane, and NaN where every lane failed; "at best"
-        counts the lanes whose objective is within 1e-3 nats (or its rounding) of the best; passes
-        and seconds are those of all lanes.
+        "log-likelihood" is that of the best lane, and "median" the median over the lanes that
+        ended. AIC, BIC and ICL (lower is better) are those of the best lane, and NaN where every
+        lane failed. "at best" counts the lanes whose objective is within 1e-3 nats (or its
+        rounding) of the best. "passes" and "seconds" are sums over all lanes.
         """
         rows = Table()
         for family, fits in self.fits.items():
             for k in (*self.n_components, *self.impossible):
-                row = {"family": family, "K": k}
-                rows.append(
-                    row | (_blank() if k in self.impossible else self._row(family, fits, k))
-                )
+                row = _blank_row() if k in self.impossible else self._row(family, fits, k)
+                rows.append({"family": family, "K": k} | row)
         if not any(len(values) for values in self.held_out.values()):
             for row in rows:
                 del row["held-out"]
         return Table(sorted(rows, key=lambda row: (list(self.fits).index(row["family"]), row["K"])))
 
-    def _row(self, family: str, fits: Fit, k: int) -> dict:
+    def _row(self, family: str, fits: Fit, k: int) -> dict[str, Any]:
         at = self.n_components.index(k)
         status, objective = np.asarray(fits.status[at]), np.asarray(fits.objective[at], np.float64)
         index, usable = self._best_lane(family, k)
@@ -121,45 +129,58 @@ class Sweep:
         )  # fmt: skip
 
     def scores(self, family: str, k: int, lane: int | None = None) -> dict[str, float]:
-        """The criteria of a lane, by default of the best; NaN where every lane failed."""
+        """Return the criteria of a lane, by default of the best one; NaN if every lane failed."""
         at, fits = self.n_components.index(k), self.fits[family]
         index, usable = self._best_lane(family, k)
         if not usable.any():
             return dict.fromkeys(("AIC", "BIC", "ICL", "held-out"), float("nan"))
         index = index if lane is None else lane
         likelihood = float(fits.log_likelihood[at, index])
-        uncertainty = float(self.entropy[family][at, index])
+        entropy = float(self.entropy[family][at, index])
         p = free_parameters(family_class(family), k, fits.mixture.means.shape[-1])
         bic = p * float(np.log(self.total_weight)) - 2 * likelihood
         held_out = self.held_out[family]
         return {
             "AIC": 2 * p - 2 * likelihood,
             "BIC": bic,
-            "ICL": bic + 2 * uncertainty,
+            "ICL": bic + 2 * entropy,
             "held-out": float(held_out[at]) if len(held_out) else float("nan"),
         }
 
     def best(
         self, criterion: str = "bic", *, family: str | None = None, n_components: int | None = None
     ) -> Fit:
-        """The best fit over all families and K (or of those named) by "bic", "aic", "icl" (lowest),
-        or "held-out" (highest; for a sweep with folds), without absent components.
+        """Return the best fit over all families and K, without absent components.
 
-        For each family and K that is the fit of highest objective among those that did not fail and
-        are not spurious, if there are any; and a family and K that have none yield to those that
-        do. A fit that is spurious, or failed, is returned only if all are. One warning says so; or,
-        of a sound fit, names its outliers, the spurious fit whose criterion is clearly better (by
-        10 or more, which is decisive: Kass & Raftery 1995, JASA 90, sec. 3.2), and the numbers of
-        components for which every fit failed, with the columns that depend on one another.
+        For each family and K, the fit of highest objective is compared, among those that neither
+        failed nor are spurious. A family and K without such a fit are chosen only if there is no
+        other, so that a spurious or failed fit is returned only if all are.
+
+        Args:
+          criterion: "bic", "aic" or "icl" (the lowest value is best), or "held-out" (the highest
+            value is best), which needs a sweep with folds.
+          family: the family to choose from; None for all.
+          n_components: the K to choose from; None for all.
+
+        Returns:
+          One `Fit`, in JAX arrays.
+
+        Warns:
+          UserWarning: once. If the returned fit is spurious or failed, the warning says so. If it
+            is sound, the warning names its outliers; the spurious fit whose criterion is clearly
+            better (by 10 or more, which is decisive: Kass & Raftery 1995, JASA 90, sec. 3.2); and
+            the numbers of components for which every fit failed, with the columns that depend on
+            one another.
 
         Raises:
           ValueError: for an unknown criterion, or a family or K that the sweep does not have.
         """
-        flaw, found, k = self.chosen(criterion, family, n_components)
-        remarks = remarks_on(self, criterion, flaw, (found, k), self._cells(family, n_components))
+        flaw, best_family, k = self.chosen(criterion, family, n_components)
+        cells = self._cells(family, n_components)
+        remarks = remarks_on(self, criterion, flaw, (best_family, k), cells)
         if remarks:
             warnings.warn(" ".join(remarks), stacklevel=2)
-        return self.fit(found, k)
+        return self.fit(best_family, k)
 
     def _cells(self, family: str | None, n_components: int | None) -> list[tuple[str, int]]:
         families = list(self.fits) if family is None else [self._family(family)]
@@ -169,24 +190,26 @@ class Sweep:
     def chosen(
         self, criterion: str = "bic", family: str | None = None, n_components: int | None = None
     ) -> tuple[Flaw, str, int]:
-        """The family and K that `best` takes, after what is wrong with its fit. Arguments and
-        errors as there."""
+        """Return the flaw, the family and the K of the fit that `best` returns.
+
+        Arguments and errors are those of `best`.
+        """
         checks.choice(criterion, "criterion", ("bic", "aic", "icl", "held-out"))
         cells = self._cells(family, n_components)
         if criterion == "held-out" and not all(len(values) for values in self.held_out.values()):
             raise ValueError("this sweep left no rows out: call sweep(..., folds=5).")
         held_out = criterion == "held-out"
 
-        def rank(family, k):
+        def rank(family: str, k: int) -> tuple[Flaw, float, str, int]:
             value = self.scores(family, k)[criterion if held_out else criterion.upper()]
             score = np.inf if np.isnan(value) else -value if held_out else value
             return self.flaw(family, k), score, family, k
 
-        flaw, _, found, k = min(rank(*cell) for cell in cells)
-        return flaw, found, k
+        flaw, _, best_family, k = min(rank(*cell) for cell in cells)
+        return flaw, best_family, k
 
     def flaw(self, family: str, k: int) -> Flaw:
-        """What is wrong with the best fit of a family and K."""
+        """Return what is wrong with the best fit of a family and K."""
         index, usable = self._best_lane(family, k)
         if not usable.any():
             return Flaw.FAILED
@@ -194,8 +217,19 @@ class Sweep:
         return Flaw.SPURIOUS if spurious else Flaw.NONE
 
     def fit(self, family: str, n_components: int, lane: int | None = None) -> Fit:
-        """One fit, without absent components: of the lane given, or of the best. Raises ValueError
-        for a family, K or lane that the sweep does not have."""
+        """Return one fit, without absent components.
+
+        Args:
+          family: a family of this sweep.
+          n_components: a K of this sweep.
+          lane: the index of a lane; None for the best lane.
+
+        Returns:
+          One `Fit`, in JAX arrays.
+
+        Raises:
+          ValueError: for a family, K or lane that the sweep does not have.
+        """
         family, n_components = self._family(family), self._k(n_components)
         at = self.n_components.index(n_components)
         if lane is not None:
@@ -224,15 +258,17 @@ class Sweep:
             )
         return n_components
 
-    def plot(self, ax=None):
-        """BIC and ICL against K, a color for each family, over the BIC of every lane that
-        ended; returns the matplotlib axes. Raises ImportError without matplotlib."""
+    def plot(self, ax: Any = None) -> Any:
+        """Plot BIC and ICL against K, in a color for each family, and the BIC of each ended lane.
+
+        Returns the matplotlib axes. Raises ImportError without matplotlib.
+        """
         from .. import plot
 
         return plot.bic_curve(self, ax)
 
 
-def _blank() -> dict:
+def _blank_row() -> dict[str, Any]:
     names = ("log-likelihood", "median", "AIC", "BIC", "ICL", "held-out")
     counts = ("converged", "max steps", "dropped", "failed", "spurious", "passes")
     return (

@@ -1,6 +1,8 @@
-"""Mixtures as scikit-learn writes them down, and back."""
+"""Conversion of mixtures to and from scikit-learn's `GaussianMixture`."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,35 +15,46 @@ from ..mixture.mixture import Mixture
 COVARIANCE_TYPE = {family: alias for alias, family in ALIASES.items()}
 
 
-def attributes(mixture: Mixture) -> dict[str, np.ndarray]:
-    """weights_, means_, covariances_, precisions_ and precisions_cholesky_ of a mixture, in its
-    dtype; covariances in the shape that scikit-learn gives the family. In NumPy, which compiles
-    nothing."""
+def fitted_attributes(mixture: Mixture) -> dict[str, np.ndarray]:
+    """Return the attributes that a fitted scikit-learn estimator stores for a mixture.
+
+    They are weights_, means_, covariances_, precisions_ and precisions_cholesky_, in the mixture's
+    dtype and in the shapes that scikit-learn uses for the family. The computation is in NumPy, so
+    that nothing is compiled.
+    """
     (k, d), dtype = mixture.means.shape, np.asarray(mixture.means).dtype
-    own = type(mixture.covariance).shape(k, d)
+    shape = type(mixture.covariance).shape(k, d)
     log_diagonal, lower = (np.asarray(entry) for entry in mixture.covariance.entries())
     m = log_diagonal.shape[1]
     whitening = np.zeros((len(log_diagonal), m, m), dtype)
-    whitening[:, *np.tril_indices(m, -1)] = lower
-    whitening[:, *np.diag_indices(m)] = np.exp(log_diagonal)
-    turned = lambda matrix: np.swapaxes(matrix, -1, -2)
+    below_rows, below_columns = np.tril_indices(m, -1)
+    whitening[:, below_rows, below_columns] = lower
+    whitening[:, np.arange(m), np.arange(m)] = np.exp(log_diagonal)
+    transpose = lambda matrix: np.swapaxes(matrix, -1, -2)
     root = np.linalg.inv(whitening)
     logits = np.asarray(mixture.logits)
     weights = np.exp(logits - logits.max())
     return {
         "weights_": weights / weights.sum(),
         "means_": np.array(mixture.means),
-        "covariances_": (root @ turned(root)).reshape(own),
-        "precisions_": (turned(whitening) @ whitening).reshape(own),
-        "precisions_cholesky_": turned(whitening).reshape(own).copy(),
+        "covariances_": (root @ transpose(root)).reshape(shape),
+        "precisions_": (transpose(whitening) @ whitening).reshape(shape),
+        "precisions_cholesky_": transpose(whitening).reshape(shape).copy(),
     }
 
 
-def from_sklearn(estimator) -> Mixture:
-    """The mixture of a fitted `sklearn.mixture.GaussianMixture` (or of jaxgmm's), from its
-    precisions_cholesky_; in its dtype, or float32 while JAX's 64-bit mode is off.
+def from_sklearn(estimator: Any) -> Mixture:
+    """Return the mixture of a fitted scikit-learn `GaussianMixture`.
 
-    Raises ValueError for an estimator that is not fitted, or not one of these.
+    Args:
+      estimator: a fitted `sklearn.mixture.GaussianMixture` or `jaxgmm.sklearn.GaussianMixture`. Its
+        `weights_`, `means_` and `precisions_cholesky_` are read.
+
+    Returns:
+      A `Mixture` in the estimator's dtype, or in float32 if JAX's 64-bit mode is off.
+
+    Raises:
+      ValueError: if the estimator is not fitted, or is not a `GaussianMixture`.
 
     >>> import sklearn.mixture
     >>> x = np.concatenate([np.zeros((20, 1)), np.ones((30, 1))]) + np.linspace(0, 0.1, 50)[:, None]
@@ -54,7 +67,7 @@ def from_sklearn(estimator) -> Mixture:
     """
     forks.refuse()
     try:
-        kind = family_class(estimator.covariance_type)
+        family = family_class(estimator.covariance_type)
         means, factor = np.asarray(estimator.means_), np.asarray(estimator.precisions_cholesky_)
         with np.errstate(divide="ignore"):
             logits = np.log(np.asarray(estimator.weights_, means.dtype))
@@ -63,32 +76,45 @@ def from_sklearn(estimator) -> Mixture:
             f"{type(estimator).__name__} is not a fitted GaussianMixture: call its fit first."
         ) from None
     k, d = means.shape
-    blank = kind.identity(k, d, np.float32)
-    stack = blank.entries()[0].shape
+    template = family.identity(k, d, np.float32)
+    stack = template.entries()[0].shape
     whitening = np.swapaxes(factor.reshape(*stack, stack[-1]), -1, -2)
     lower = whitening[..., *np.tril_indices(stack[-1], -1)]
     diagonal = np.log(np.diagonal(whitening, axis1=-2, axis2=-1))
-    made = Mixture(logits, means, blank.holding(diagonal, lower))
+    # The leaves are NumPy arrays until the last line converts them to JAX arrays.
+    covariance = template.holding(diagonal, lower)  # type: ignore[arg-type]
+    mixture = Mixture(logits, means, covariance)  # type: ignore[arg-type]
     dtype = jax.dtypes.canonicalize_dtype(means.dtype)
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), made)
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), mixture)
 
 
-def to_sklearn(mixture: Mixture):
-    """A fitted `sklearn.mixture.GaussianMixture` that holds this mixture, in float64; absent
-    components are left out.
+def to_sklearn(mixture: Mixture) -> Any:
+    """Return a fitted `sklearn.mixture.GaussianMixture` with the parameters of a mixture.
 
-    Raises ValueError for a batch of mixtures, and for a family that scikit-learn does not have."""
+    Args:
+      mixture: a single `Mixture`. Absent components are left out.
+
+    Returns:
+      A `sklearn.mixture.GaussianMixture` in float64.
+
+    Raises:
+      ValueError: for a batch of mixtures, and for a family that scikit-learn does not have.
+    """
     from sklearn.mixture import GaussianMixture
 
     checks.one_mixture(mixture)
     kind = COVARIANCE_TYPE.get(mixture.family, mixture.family)
     if kind not in ("full", "tied", "diag", "spherical"):
-        raise ValueError(f"scikit-learn has no covariances of family {mixture.family!r}.")
+        raise ValueError(
+            f"scikit-learn has no covariances of family {mixture.family!r}: use a mixture of "
+            "family 'full', 'tied', 'diagonal' or 'spherical'."
+        )
     present = np.asarray(mixture.present)
-    made = GaussianMixture(int(present.sum()), covariance_type=kind)
-    for name, value in attributes(mixture).items():
+    estimator = GaussianMixture(int(present.sum()), covariance_type=kind)
+    for name, value in fitted_attributes(mixture).items():
         shared = name not in ("weights_", "means_") and kind == "tied"
-        setattr(made, name, np.asarray(value if shared else value[present], np.float64))
-    made.n_features_in_ = mixture.n_features
-    made.converged_, made.n_iter_, made.lower_bound_, made.lower_bounds_ = True, 0, np.nan, []
-    return made
+        setattr(estimator, name, np.asarray(value if shared else value[present], np.float64))
+    estimator.n_features_in_ = mixture.n_features
+    estimator.converged_, estimator.n_iter_ = True, 0
+    estimator.lower_bound_, estimator.lower_bounds_ = np.nan, []
+    return estimator

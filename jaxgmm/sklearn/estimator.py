@@ -1,22 +1,28 @@
-"""`GaussianMixture` as scikit-learn knows it, fitted by jaxgmm. Needs scikit-learn, which nothing
-else here imports: `from jaxgmm.sklearn import GaussianMixture`."""
+"""`GaussianMixture`, a scikit-learn estimator that is fitted by jaxgmm.
+
+This module needs scikit-learn, which is imported only by `jaxgmm.sklearn`.
+"""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from numbers import Integral, Real
+from typing import Any
 
 import jax
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from ..algorithms.protocol import Algorithm
 from ..algorithms.registry import ALGORITHMS, by_name
-from ..fitting.fit import MOST_STEPS, capacity
 from ..fitting.result import Fit
+from ..fitting.settings import MOST_STEPS, capacity
 from ..fitting.status import Status
 from ..internal import checks, forks
 from ..internal.compiling import jit_with_options
@@ -26,39 +32,63 @@ from ..mixture.mixture import Mixture
 from ..objective.prior import Prior
 from ..selection.best import best_lane
 from ..selection.criteria import n_parameters
-from .convert import attributes, from_sklearn
-from .starts import is_quick, pad_rows, pad_weight, size, starts_of
-from .stopping import EstimatorSettings, Until, run_fits
+from .convert import fitted_attributes, from_sklearn
+from .starts import is_quick, make_starts, pad_rows, pad_weight, padded_size
+from .stopping import EstimatorSettings, StoppingRule, run_fits
 
 
 class GaussianMixture(DensityMixin, BaseEstimator):
-    """scikit-learn's `GaussianMixture`, with its parameters, attributes and random starts.
+    """Gaussian mixture with scikit-learn's parameters, attributes and random starts.
 
-    All starts are climbed side by side in one program. Float64 rows are computed in float64, and
-    float32 rows in float32, whatever JAX's 64-bit mode is. Rows may have weights. What differs:
+    All starts are fitted in one batch by one compiled program. Float64 rows are computed in float64
+    and float32 rows in float32, whatever JAX's 64-bit mode is. `fit` takes row weights. These
+    parameters differ from scikit-learn's:
 
     - `reg_covar` is a prior: each covariance has n / n_components pseudo-rows (tied: n) of variance
-      reg_covar in every direction. A component on its even share of the rows is regularized as by
-      scikit-learn, and every step climbs; the lower bounds are those of this objective, per row.
-    - `algorithm`: "em", "squarem", "lbfgs", "adam", any other name in `jaxgmm.ALGORITHMS`, or any
-      `jaxgmm.Algorithm`; the last step of each is EM's.
-    - A start that fails counts only where all do; scikit-learn raises ValueError for the first.
+      reg_covar in every direction. A component that has an n_components-th of the rows is
+      regularized as by scikit-learn, and every step increases the objective. The lower bounds are
+      values of this objective, per row.
+    - `algorithm` is "em", "squarem", "lbfgs", "adam", any other name in `jaxgmm.ALGORITHMS`, or any
+      `jaxgmm.Algorithm`. The last step of each fit is an EM step.
+    - A start that fails is ignored unless all starts fail. scikit-learn raises ValueError for the
+      first one that fails.
 
     With reg_covar = 0 and "em", a fit from the same start agrees with scikit-learn's to rounding:
     it makes the same iterations and stops at the same one. An iteration is an E-step and an M-step,
     and its lower bound is that of its E-step. So `lower_bound_` belongs to the parameters before
-    the last M-step, and `score(X)` is a little higher. max_iter = 0 keeps the last start, with
-    lower_bound_ = −inf.
+    the last M-step, and `score(X)` is a little higher. With max_iter = 0 the last start is the
+    result, and lower_bound_ is −inf.
 
-    Other parameters and the attributes are scikit-learn's: n_components, covariance_type ("full",
-    "tied", "diag", "spherical"), max_iter, n_init, init_params ("kmeans", "k-means++", "random",
-    "random_from_data"), weights_init, means_init, precisions_init, random_state, warm_start,
-    verbose; weights_, means_, covariances_, precisions_, precisions_cholesky_, converged_, n_iter_,
-    lower_bound_, lower_bounds_, n_features_in_, feature_names_in_. `mixture_` is the
-    `jaxgmm.Mixture`.
+    Args:
+      n_components: the number of components.
+      covariance_type: "full", "tied", "diag" or "spherical".
+      tol: a fit stops when the lower bound changes by less than tol, in nats per row.
+      reg_covar: the variance of the prior's pseudo-rows, in squared units of the data.
+      max_iter: the largest number of iterations.
+      n_init: the number of starts.
+      init_params: "kmeans", "k-means++", "random" or "random_from_data".
+      weights_init: (k,) weights of every start, or None.
+      means_init: (k, d) means of every start, or None.
+      precisions_init: precisions of every start in scikit-learn's shape, or None.
+      random_state: a seed, a `numpy.random.RandomState`, or None.
+      warm_start: whether a second call of `fit` starts from the result of the first.
+      verbose: whether to print how each start ended.
+      verbose_interval: has no effect; scikit-learn has this parameter.
+      algorithm: the algorithm, by name or as a `jaxgmm.Algorithm`.
 
-    `fit` raises ValueError for fewer rows than components, and where no start has finite
-    covariances (reg_covar = 0, and fewer distinct rows than a component needs).
+    Attributes:
+      weights_: (k,) component weights.
+      means_: (k, d) means.
+      covariances_: covariances, in scikit-learn's shape for the covariance type.
+      precisions_: inverses of the covariances, in the same shape.
+      precisions_cholesky_: Cholesky factors of the precisions, in the same shape.
+      converged_: whether the stopping rule was met.
+      n_iter_: the number of iterations of the best fit.
+      lower_bound_: the last lower bound of the best fit, in nats per row.
+      lower_bounds_: the lower bound of each iteration.
+      n_features_in_: d.
+      feature_names_in_: names of the features, if X is a table with string column names.
+      mixture_: the fitted `jaxgmm.Mixture`.
 
     >>> from jaxgmm.sklearn import GaussianMixture
     >>> x = np.concatenate([np.zeros((20, 1)), np.ones((30, 1))]) + np.linspace(0, 0.1, 50)[:, None]
@@ -67,7 +97,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     (array([0.4, 0.6]), (50, 2))
     """
 
-    _parameter_constraints = {  # noqa: RUF012 — scikit-learn reads it from the class
+    _parameter_constraints = {  # noqa: RUF012 — read by scikit-learn from the class
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "covariance_type": [StrOptions({"full", "tied", "diag", "spherical"})],
         "tol": [Interval(Real, 0.0, None, closed="left")],
@@ -86,22 +116,22 @@ class GaussianMixture(DensityMixin, BaseEstimator):
 
     def __init__(
         self,
-        n_components=1,
+        n_components: int = 1,
         *,
-        covariance_type="full",
-        tol=1e-3,
-        reg_covar=1e-6,
-        max_iter=100,
-        n_init=1,
-        init_params="kmeans",
-        weights_init=None,
-        means_init=None,
-        precisions_init=None,
-        random_state=None,
-        warm_start=False,
-        verbose=0,
-        verbose_interval=10,
-        algorithm="em",
+        covariance_type: str = "full",
+        tol: float = 1e-3,
+        reg_covar: float = 1e-6,
+        max_iter: int = 100,
+        n_init: int = 1,
+        init_params: str = "kmeans",
+        weights_init: ArrayLike | None = None,
+        means_init: ArrayLike | None = None,
+        precisions_init: ArrayLike | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        warm_start: bool = False,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+        algorithm: str | Algorithm = "em",
     ):
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -121,15 +151,31 @@ class GaussianMixture(DensityMixin, BaseEstimator):
 
     # ---- fitting --------------------------------------------------------------------------------
 
-    def fit(self, X, y=None, sample_weight=None):
-        """Climbs from `n_init` starts, and keeps the best fit.
+    def fit(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> GaussianMixture:
+        """Fit the mixture from `n_init` starts and store the best fit.
 
-        X is (n, d) with at least two rows; y is ignored; sample_weight is (n,), not negative, or
-        None for ones. With warm_start, a second call goes on from where the first ended. Returns
-        self; warns (ConvergenceWarning) where max_iter came first."""
+        Args:
+          X: (n, d) rows, at least two.
+          y: is ignored.
+          sample_weight: (n,) row weights, not negative, or None for ones.
+
+        Returns:
+          The estimator itself. With `warm_start`, a second call continues from the result of the
+          first.
+
+        Raises:
+          ValueError: for fewer rows of positive weight than components, and if no start leads to
+            finite covariances (which happens with reg_covar = 0 if there are fewer distinct rows
+            than a component needs).
+
+        Warns:
+          ConvergenceWarning: if the best fit did not converge within max_iter iterations.
+        """
         forks.refuse()
         self._validate_params()
-        x = self._rows(X, ensure_min_samples=2)
+        x = self._validate_rows(X, ensure_min_samples=2)
         checks.unmasked(sample_weight, "sample_weight")
         weight = _check_sample_weight(sample_weight, x, dtype=x.dtype, ensure_non_negative=True)
         x, weight = x[weight > 0], weight[weight > 0]
@@ -138,80 +184,92 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                 f"Expected n_samples >= n_components but got n_components = {self.n_components}, "
                 f"n_samples = {len(x)}"
             )
-        prior, total = self._prior(weight), weight.sum(dtype=np.float64)
+        prior, total = self._make_prior(weight), weight.sum(dtype=np.float64)
         extent = x.min(axis=0), x.max(axis=0)
         with jax.enable_x64(bool(x.dtype == np.float64)):
-            goes_on = self.warm_start and hasattr(self, "converged_")
-            starts = (
-                [self.mixture_] if goes_on
-                else starts_of(self, x, weight, prior, sample_weight is not None)
-            )  # fmt: skip
+            resumes = self.warm_start and hasattr(self, "converged_")
+            if resumes:
+                starts = [self.mixture_]
+            else:
+                starts = make_starts(self, x, weight, prior, weighted=sample_weight is not None)
             if self.max_iter == 0:
-                self._keep(starts[-1], Status.MAX_STEPS, [])
+                self._store(starts[-1], Status.MAX_STEPS, [])
                 warn_of_coarse_components(starts[-1], extent)
                 return self
-            until = Until(
-                np.asarray(self.tol * total, x.dtype), np.int32(self.max_iter),
-                np.asarray(self.lower_bound_ * total if goes_on else -np.inf, x.dtype),
-            )  # fmt: skip
-            found = self._climbed(x, weight, starts, prior, until)
-            bounds = np.asarray(found.history, np.float64)[: int(found.steps) + 1] / total
-            self._keep(found.mixture, Status(found.status), bounds.tolist())
-            warn_of_coarse_components(found.mixture, extent)
+            rule = StoppingRule(
+                tolerance=np.asarray(self.tol * total, x.dtype),
+                max_iter=np.int32(self.max_iter),
+                previous=np.asarray(self.lower_bound_ * total if resumes else -np.inf, x.dtype),
+            )
+            best = self._fit_starts(x, weight, starts, prior, rule)
+            bounds = np.asarray(best.history, np.float64)[: int(best.steps) + 1] / total
+            self._store(best.mixture, Status(int(best.status)), bounds.tolist())
+            warn_of_coarse_components(best.mixture, extent)
         if not self.converged_:
             warnings.warn(
                 "Best performing initialization did not converge. Try different init parameters, "
-                "or increase max_iter, tol, or check for degenerate data. (It ended as "
-                f"{Status(found.status).name}.)",
+                "or increase max_iter, tol, or check for degenerate data. (The fit ended with "
+                f"status {Status(int(best.status)).name}.)",
                 ConvergenceWarning,
                 stacklevel=2,
             )
         return self
 
-    def fit_predict(self, X, y=None, sample_weight=None):
-        """`fit`, then the likeliest component (n,) of each row."""
+    def fit_predict(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> np.ndarray:
+        """Fit the mixture and return the most likely component (n,) of each row."""
         return self.fit(X, y, sample_weight).predict(X)
 
-    def _rows(self, X, **how) -> np.ndarray:
-        """X as scikit-learn checks it; it would take the numbers behind a mask."""
+    def _validate_rows(self, X: ArrayLike, **options: Any) -> np.ndarray:
+        """Return X after the checks of scikit-learn, and one for masked entries, which it lacks."""
         checks.unmasked(X, "X")
-        return validate_data(self, X, dtype=[np.float64, np.float32], **how)
+        return validate_data(self, X, dtype=[np.float64, np.float32], **options)
 
-    def _prior(self, weight) -> Prior | None:
+    def _make_prior(self, weight: np.ndarray) -> Prior | None:
+        """Return the prior that stands for `reg_covar`."""
         if self.reg_covar == 0:
             return None
-        share = weight.sum() / (1 if self.covariance_type == "tied" else self.n_components)
-        scatter = self.reg_covar * share * np.eye(self.n_features_in_, dtype=weight.dtype)
-        return Prior(strength=np.zeros((), weight.dtype), scatter=scatter.astype(weight.dtype))
+        pseudo_rows = weight.sum() / (1 if self.covariance_type == "tied" else self.n_components)
+        scatter = self.reg_covar * pseudo_rows * np.eye(self.n_features_in_, dtype=weight.dtype)
+        # The leaves are NumPy arrays, which the compiled program takes as they are.
+        strength = np.zeros((), weight.dtype)
+        return Prior(strength, scatter.astype(weight.dtype))  # type: ignore[arg-type]
 
-    def _climbed(self, x, weight, starts, prior, until: Until) -> Fit:
-        """The climb whose last E-step has the largest lower bound."""
+    def _fit_starts(
+        self,
+        x: np.ndarray,
+        weight: np.ndarray,
+        starts: list[Mixture],
+        prior: Prior | None,
+        rule: StoppingRule,
+    ) -> Fit:
+        """Fit all starts and return the fit whose last E-step has the largest lower bound."""
         max_iter = checks.whole(self.max_iter, "max_iter", 1, MOST_STEPS)
         settings = EstimatorSettings(by_name(self.algorithm), capacity(max_iter))
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *starts)
-        climb = jit_with_options(run_fits, is_quick(self, x))
-        found = jax.device_get(
-            climb(settings, pad_rows(x), pad_weight(weight), stacked, prior, until)
-        )
+        run = jit_with_options(run_fits, is_quick(self, x))
+        fits = jax.device_get(run(settings, pad_rows(x), pad_weight(weight), stacked, prior, rule))
         if self.verbose:
-            for lane, status in enumerate(found.status):
+            for lane, status in enumerate(fits.status):
                 print(
-                    f"Initialization {lane}: {Status(status).name} after {found.steps[lane] + 1} "
-                    f"iterations, lower bound {found.objective[lane] / weight.sum():.5f}."
+                    f"Initialization {lane}: {Status(status).name} after {fits.steps[lane] + 1} "
+                    f"iterations, lower bound {fits.objective[lane] / weight.sum():.5f}."
                 )
-        index, _ = best_lane(found.status, found.objective)
-        return jax.tree.map(lambda leaf: leaf[index], found)
+        index, _ = best_lane(fits.status, fits.objective)
+        return jax.tree.map(lambda leaf: leaf[index], fits)
 
-    def _keep(self, mixture: Mixture, status: Status, lower_bounds: list[float]) -> None:
-        made = attributes(mixture)
-        if not all(np.isfinite(value).all() for value in made.values()):
+    def _store(self, mixture: Mixture, status: Status, lower_bounds: list[float]) -> None:
+        """Set the fitted attributes. Raises ValueError if any of them is not finite."""
+        fitted = fitted_attributes(mixture)
+        if not all(np.isfinite(value).all() for value in fitted.values()):
             raise ValueError(
                 "Fitting the mixture model failed because some components have ill-defined "
                 "empirical covariance (for instance caused by singleton or collapsed samples). "
                 "Try to decrease the number of components, increase reg_covar, or scale the input "
                 "data."
             )
-        for name, value in made.items():
+        for name, value in fitted.items():
             setattr(self, name, value)
         self.converged_ = status == Status.CONVERGED
         self.n_iter_ = len(lower_bounds)
@@ -220,43 +278,63 @@ class GaussianMixture(DensityMixin, BaseEstimator):
 
     @property
     def mixture_(self) -> Mixture:
-        """The fitted `jaxgmm.Mixture`, made from the attributes; in JAX's widest dtype at most."""
+        """The fitted `jaxgmm.Mixture`, in float32 if JAX's 64-bit mode is off."""
         check_is_fitted(self)
         return from_sklearn(self)
 
-    # ---- asking ---------------------------------------------------------------------------------
+    # ---- prediction -----------------------------------------------------------------------------
 
-    def _ask(self, function, X) -> np.ndarray:
+    def _evaluate(self, function: Callable[..., jax.Array], X: ArrayLike) -> np.ndarray:
+        """Return `function(mixture, rows)` for the fitted mixture and the rows of X."""
         forks.refuse()
         check_is_fitted(self)
-        x = self._rows(X, reset=False)
+        x = self._validate_rows(X, reset=False)
         wide = np.promote_types(x.dtype, np.asarray(self.means_).dtype) == np.float64
         with jax.enable_x64(bool(wide)):
             return np.asarray(function(from_sklearn(self), pad_rows(x)))[: len(x)]
 
-    def score_samples(self, X):
-        """log p(x) of each row as (n,), in nats."""
-        return self._ask(log_prob, X)
+    def score_samples(self, X: ArrayLike) -> np.ndarray:
+        """Return log p(x) of each row as (n,), in nats."""
+        return self._evaluate(log_prob, X)
 
-    def score(self, X, y=None, sample_weight=None):
-        """Mean log-likelihood of the rows, in nats; weighted by sample_weight (n,) if given."""
-        each = self.score_samples(X)
+    def score(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Return the mean log-likelihood of the rows, in nats.
+
+        Args:
+          X: (n, d) rows.
+          y: is ignored.
+          sample_weight: (n,) row weights of the mean, or None for ones.
+        """
+        log_probs = self.score_samples(X)
+        weight = None
         if sample_weight is not None:
             checks.unmasked(sample_weight, "sample_weight")
-            sample_weight = _check_sample_weight(sample_weight, each[:, None], dtype=np.float64)
-        return float(np.average(each, weights=sample_weight))
+            weight = _check_sample_weight(sample_weight, log_probs[:, None], dtype=np.float64)
+        return float(np.average(log_probs, weights=weight))
 
-    def predict(self, X):
-        """The likeliest component of each row as (n,)."""
-        return np.argmax(self._ask(log_joint, X), axis=1)
+    def predict(self, X: ArrayLike) -> np.ndarray:
+        """Return the most likely component of each row as (n,)."""
+        return np.argmax(self._evaluate(log_joint, X), axis=1)
 
-    def predict_proba(self, X):
-        """p(component | x) as (n, k); rows sum to 1."""
-        return self._ask(responsibilities, X)
+    def predict_proba(self, X: ArrayLike) -> np.ndarray:
+        """Return the responsibilities p(component | x) as (n, k); each row sums to 1."""
+        return self._evaluate(responsibilities, X)
 
-    def sample(self, n_samples=1):
-        """X (n_samples, d) drawn from the mixture, and the component (n_samples,) of each row, in
-        rising order, as scikit-learn gives them. Raises ValueError for n_samples below 1."""
+    def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """Draw rows from the mixture.
+
+        Args:
+          n_samples: the number of rows.
+
+        Returns:
+          The rows (n_samples, d) and the component (n_samples,) of each. The rows are sorted by
+          component, as scikit-learn sorts them.
+
+        Raises:
+          ValueError: if n_samples is below 1.
+        """
         forks.refuse()
         check_is_fitted(self)
         if n_samples < 1:
@@ -266,21 +344,23 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             )
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         with jax.enable_x64(True):
-            x, component = sample(jax.random.key(seed), from_sklearn(self), size(int(n_samples)))
-        component = np.asarray(component, np.int64)[:n_samples]
+            rows, components = sample(
+                jax.random.key(seed), from_sklearn(self), padded_size(int(n_samples))
+            )
+        component = np.asarray(components, np.int64)[:n_samples]
         order = np.argsort(component, kind="stable")
-        return np.asarray(x, np.float64)[order], component[order]
+        return np.asarray(rows, np.float64)[order], component[order]
 
-    def bic(self, X):
-        """Bayesian information criterion of the rows; lower is better."""
-        return float(-2 * self._total(X) + self._n_parameters() * np.log(len(X)))
+    def bic(self, X: ArrayLike) -> float:
+        """Return the Bayesian information criterion of the rows; lower is better."""
+        log_probs = self.score_samples(X)
+        total = float(np.sum(log_probs, dtype=np.float64))
+        return float(-2 * total + self._n_parameters() * np.log(len(log_probs)))
 
-    def aic(self, X):
-        """Akaike's information criterion of the rows; lower is better."""
-        return float(-2 * self._total(X) + 2 * self._n_parameters())
-
-    def _total(self, X) -> float:
-        return float(np.sum(self.score_samples(X), dtype=np.float64))
+    def aic(self, X: ArrayLike) -> float:
+        """Return Akaike's information criterion of the rows; lower is better."""
+        total = float(np.sum(self.score_samples(X), dtype=np.float64))
+        return float(-2 * total + 2 * self._n_parameters())
 
     def _n_parameters(self) -> int:
-        return n_parameters(self.mixture_)
+        return int(n_parameters(self.mixture_))

@@ -1,4 +1,4 @@
-"""How jaxgmm's `GaussianMixture` climbs: to where scikit-learn's loop ends from the same start."""
+"""The fits of `GaussianMixture`, which stop at the same iteration as scikit-learn's loop."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ..algorithms.protocol import Algorithm
 from ..data.rows import Rows
@@ -21,52 +22,70 @@ from ..objective.prior import Prior
 
 
 class EstimatorSettings(NamedTuple):
-    """What a program is compiled for: the algorithm, and how many objectives its history holds."""
+    """The static settings of the compiled program: the algorithm and the length of the history."""
 
     algorithm: Algorithm
     capacity: int
 
 
-class Until(NamedTuple):
-    """When a climb stops: at a change of the objective below `tolerance` nats, or after `max_iter`
-    E-steps (at least one). `previous` is the objective that the first one is compared with: −inf
-    for a new fit, and where the last fit ended for one that goes on from there."""
+class StoppingRule(NamedTuple):
+    """The condition under which a fit stops.
 
-    tolerance: jax.Array
-    max_iter: jax.Array
-    previous: jax.Array
+    A fit stops when the objective changes by less than `tolerance` nats, or after `max_iter`
+    E-steps (at least one). `previous` is the objective that the first one is compared with: −inf
+    for a new fit, or the last objective of the fit that is resumed.
+    """
+
+    tolerance: jax.Array | np.ndarray
+    max_iter: jax.Array | np.integer
+    previous: jax.Array | np.ndarray
 
 
 def run_fits(
-    settings: EstimatorSettings, x, weight, starts: Mixture, prior: Prior | None, until: Until
+    settings: EstimatorSettings,
+    x: jax.Array,
+    weight: jax.Array,
+    starts: Mixture,
+    prior: Prior | None,
+    rule: StoppingRule,
 ) -> Fit:
-    """One climb from each start, side by side, as scikit-learn counts them.
+    """Run one fit from each start in one batch, with iterations counted as scikit-learn does.
 
     An iteration of scikit-learn is an E-step and the M-step that follows it, so the objective that
-    stops the loop belongs to the mixture before the last M-step. The climb therefore stops after
-    max_iter − 1 steps at the most, and its mixture is then the one after EM's next step, which the
-    last E-step has already determined. `objective`, `history` and `steps` remain those before that
-    step: a fit of `steps` steps took steps + 1 iterations. Where the next step collapses
-    (DEGENERATE, NONFINITE), the mixture is the one before it.
+    stops the loop belongs to the mixture before the last M-step. Each fit therefore stops after at
+    most max_iter − 1 steps. The returned mixture is the one after EM's next step, which the last
+    E-step has already determined. `objective`, `history` and `steps` are those before that step, so
+    a fit of `steps` steps took steps + 1 iterations. If the next step collapses (DEGENERATE,
+    NONFINITE), the returned mixture is the one before it.
     """
 
-    def one(start: Mixture) -> Fit:
-        plan = LoopSettings(
-            settings.algorithm, "absolute", resolve_kernel("auto", len(x)), settings.capacity, None
+    def run_one(start: Mixture) -> Fit:
+        loop_settings = LoopSettings(
+            algorithm=settings.algorithm,
+            stopping="absolute",
+            kernel=resolve_kernel("auto", len(x)),
+            capacity=settings.capacity,
+            callback=None,
         )
-        rows, frame = summarize_rows(Rows.of(x, weight), prior, plan)
-        bounds = until.tolerance, until.max_iter - 1
-        course = start_loop(
-            rows, frame, start, *bounds, plan, goes_on=True, previous=until.previous
-        )  # fmt: skip
-        course = run_loop(rows, frame, course, *bounds, plan)
-        end, found = course.climb, fit_of_state(course, frame)
-        usable = (found.status == Status.CONVERGED) | (found.status == Status.MAX_STEPS)
-        last = end.em_step.taken_from(end.mixture).translate(frame.center)
-        return dataclasses.replace(found, mixture=where(usable, last, found.mixture))
+        rows, summary = summarize_rows(Rows.of(x, weight), prior, loop_settings)
+        bounds = rule.tolerance, rule.max_iter - 1
+        state = start_loop(
+            rows,
+            summary,
+            start,
+            *bounds,
+            loop_settings,
+            defer_first_pass=True,
+            previous=rule.previous,
+        )
+        state = run_loop(rows, summary, state, *bounds, loop_settings)
+        end, fit = state.fit_state, fit_of_state(state, summary)
+        usable = (fit.status == Status.CONVERGED) | (fit.status == Status.MAX_STEPS)
+        last = end.em_step.taken_from(end.mixture).translate(summary.center)
+        return dataclasses.replace(fit, mixture=where(usable, last, fit.mixture))
 
     if len(starts.logits) > 1:
-        return jax.vmap(one)(starts)
-    # Alone, a fit may branch: it takes the quicker kernel where that is safe.
-    found = one(jax.tree.map(lambda leaf: leaf[0], starts))
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], found)
+        return jax.vmap(run_one)(starts)
+    # Without vmap a fit can branch, and so use the faster kernel where that is accurate.
+    fit = run_one(jax.tree.map(lambda leaf: leaf[0], starts))
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], fit)
