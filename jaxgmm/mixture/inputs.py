@@ -59,12 +59,17 @@ def open_for_mixture(
     x: Any,
     weight: Any = None,
     devices: Sequence[jax.Device] | None = None,
-    judge: Callable[..., None] | None = warn_of_rounded_columns,
+    warn_of_columns: Callable[..., None] | None = warn_of_rounded_columns,
 ) -> tuple[Mixture, Data]:
     """Return a mixture and the rows x of any kind, checked and in the wider dtype of the two."""
     checks.one_mixture(mixture)
     data = open_data(
-        x, weight, like=mixture.dtype, devices=devices, operands=mixture, warn_of_columns=judge
+        x,
+        weight,
+        like=mixture.dtype,
+        devices=devices,
+        operands=mixture,
+        warn_of_columns=warn_of_columns,
     )
     row_checks.same_features(mixture.n_features, data.n_features)
     dtype = jnp.promote_types(data.dtype, mixture.dtype)

@@ -174,7 +174,7 @@ def log_likelihood(
     array([[ 1.],
            [-1.]], dtype=float32)
     """
-    mixture, data = open_for_mixture(mixture, x, weight, devices, judge=None)
+    mixture, data = open_for_mixture(mixture, x, weight, devices, warn_of_columns=None)
     warn_of_coarse_components(mixture, matrices=False)
     if isinstance(data, ArrayData):
         return _jitted_value(data.rows_per_block, mixture, data.x, data.weight)
