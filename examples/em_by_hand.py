@@ -95,8 +95,8 @@ def joint_by_hand(weights, means, covariances, x: np.ndarray) -> np.ndarray:
 def show_two_likelihoods(x: np.ndarray, z: np.ndarray, parameters) -> None:
     print_title("(a) Incomplete and complete data")
     print(
-        f"There are {len(x)} rows x, drawn with their components z. Incomplete data is x without z:\n"
-        "its likelihood sums over all values of each z. If z is known there is no sum."
+        f"There are {len(x)} rows x, drawn with their components z. Incomplete data is x without\n"
+        "z: its likelihood sums over all values of each z. If z is known there is no sum."
     )
     mixture = Mixture.from_parameters(*parameters)
     joint = joint_by_hand(*parameters, x)
@@ -259,7 +259,7 @@ def compare_sgd_with_em(x: np.ndarray) -> None:
     passes, batch, k = 100, 38, 3
     print_title("(d) A diagonal mixture by minibatch SGD and by EM")
     print(
-        f"{len(x)} penguins, {x.shape[1]} standardized measurements, {k} components and one start.\n"
+        f"{len(x)} penguins, {x.shape[1]} standardized measurements, {k} components, one start.\n"
         f"A step of SGD uses {batch} rows; a pass uses every row once."
     )
     means = x[np.random.default_rng(0).choice(len(x), k, replace=False)]

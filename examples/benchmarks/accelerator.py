@@ -1,39 +1,41 @@
-"""What one pass achieves on an accelerator, beside what the machine itself can do.
+"""Throughput of one pass on an accelerator, compared with the throughput of the machine.
 
     .venv/bin/python examples/benchmarks/accelerator.py
 
-Floating-point operations and bytes that a pass cannot do without (the natural kernel's two matrix
-products; the rows read once), for each second of an EM iteration, as shares of ceilings measured in
-the same run: a large matrix product of the same precision, and a large copy. Where JAX finds no
-accelerator it says so and measures the CPU, on fewer rows.
+Every pass needs the floating-point operations of the natural kernel's two matrix products, and
+reads the rows at least once. The script divides these operations and bytes by the time of an EM
+iteration. It compares the results with ceilings measured in the same run: a large matrix product of
+the same precision, and a large copy. If JAX finds no accelerator, the script says so and measures
+the CPU on fewer rows.
 """
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from timing import (
     CASES,
     add_row,
-    arguments,
     blobs,
+    jaxgmm_run,
     machine,
+    make_parser,
     n_features,
-    ours,
     per_iteration,
     seconds,
 )
 
 import jaxgmm
 
-MORE_ROWS = 20  # than the CPU benchmark's cases have
+MORE_ROWS = 20  # factor by which the cases have more rows than those of the CPU benchmark
 LARGE = [(n * MORE_ROWS, *case) for n, *case in CASES] + [(10_000_000, 32, 64, "full", "float32")]
-PRODUCT, COPY = 8192, 1 << 28  # a side of the matrices; numbers copied
-SHRINK = {"cpu": 40}
+PRODUCT, COPY = 8192, 1 << 28  # rows and columns of the matrices; numbers copied
+SHRINK = {"cpu": 40}  # factor by which everything is smaller on a CPU
 
 
-def often(function, *operands) -> float:
-    """Seconds of one call of a compiled function, the least of several."""
+def shortest_seconds(function: Callable, *operands: jax.Array) -> float:
+    """Return the seconds of one call of a compiled function, the shortest of several."""
     run = jax.jit(function)
     jax.block_until_ready(run(*operands))
     return min(seconds(lambda _: jax.block_until_ready(run(*operands)), 1)[0] for _ in range(5))
@@ -41,17 +43,20 @@ def often(function, *operands) -> float:
 
 @functools.cache
 def ceilings(dtype: str, shrink: int) -> tuple[float, float]:
-    """Operations and bytes in a second: of a matrix product, and of a copy (read and written)."""
+    """Return operations per second of a matrix product, and bytes per second of a copy.
+
+    The bytes count both the reads and the writes of the copy.
+    """
     side = int(PRODUCT / shrink ** (1 / 3))
     a = jnp.full((side, side), 0.5, dtype)
     product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
-    flops = 2 * side**3 / often(product, a, a)
+    flops = 2 * side**3 / shortest_seconds(product, a, a)
     values = jnp.zeros(COPY // shrink, dtype)
-    return flops, 2 * values.nbytes / often(lambda values: values + 1, values)
+    return flops, 2 * values.nbytes / shortest_seconds(lambda values: values + 1, values)
 
 
-def measure(case, rounds: int, shrink: int) -> dict:
-    """One row of the table."""
+def measure(case: tuple, rounds: int, shrink: int) -> dict:
+    """Return one row of the table."""
     n, d, k, family, dtype = case
     n //= shrink
     features = n_features(d, family)
@@ -59,7 +64,7 @@ def measure(case, rounds: int, shrink: int) -> dict:
         flops, moved = ceilings(dtype, shrink)
         x = jnp.asarray(blobs(n, d, k, dtype))
         start = jaxgmm.initialize(jax.random.key(0), x, k, family=family)
-        fits = {kernel: ours(x, start, kernel) for kernel in ("auto", "whitened")}
+        fits = {kernel: jaxgmm_run(x, start, kernel) for kernel in ("auto", "whitened")}
         took = per_iteration(fits, rounds)
     achieved, read = 4 * n * features * k / took["auto"], x.nbytes / took["auto"]
     return {
@@ -72,16 +77,17 @@ def measure(case, rounds: int, shrink: int) -> dict:
 
 
 def main() -> None:
-    given = arguments(__doc__).parse_args()
+    """Measure all cases and print the table."""
+    arguments = make_parser(__doc__).parse_args()
     print(machine())
     platform = jax.default_backend()
     if platform == "cpu":
         print("This is a CPU: no accelerator was found.")
     for case in LARGE:
-        row = measure(case, given.rounds, SHRINK.get(platform, 1))
+        row = measure(case, arguments.rounds, SHRINK.get(platform, 1))
         print(jaxgmm.Table([row]), flush=True)
-        if given.csv:
-            add_row(given.csv, row)
+        if arguments.csv:
+            add_row(arguments.csv, row)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
-"""What a user waits for: the first fit in a fresh process, the second, the estimator with many
-starts, and a gradient.
+"""Waiting times of a user: first and later fits, the estimator with many starts, a gradient.
 
     .venv/bin/python examples/benchmarks/first_fit.py
 
-Iris, three components, from `initialize` to the end of `fit`; importing is apart. Fresh processes
-start without and with JAX's persistent compilation cache (in a folder that is thrown away). The
-gradient of the log-likelihood is compared with an EM step, and with `jax.grad` of the likelihood as
-one would write it: logsumexp over n×k log-densities.
+A fit of three components to the irises is measured from `initialize` to the end of `fit`, apart
+from the import. It runs in fresh processes without and with JAX's persistent compilation cache (in
+a temporary folder). The gradient of the log-likelihood is compared with an EM step, and with the
+gradient of a direct implementation, `jax.grad` of logsumexp over n×k log-densities.
 """
 
 import argparse
@@ -16,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,45 +24,45 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import load
 
 ROUNDS = 11
-SHAPE = 100_000, 16, 16  # n, d, k of the gradient
+SHAPE = 100_000, 16, 16  # n, d and k for the gradient
 
 
-def fresh() -> dict[str, float]:
-    """Seconds in this process, which has done nothing yet."""
+def measure_fresh() -> dict[str, float]:
+    """Return the seconds of import and fits in this process, which must be new."""
     began = time.perf_counter()
     import jax
 
     import jaxgmm
 
-    took = {"import": time.perf_counter() - began}
+    times = {"import": time.perf_counter() - began}
     x = load.iris()[0].astype(np.float32)
 
     def fit(seed):
         start = jaxgmm.initialize(jax.random.key(seed), x, 3)
         return int(jaxgmm.fit(x, start).steps)
 
-    took["first fit"] = seconds(fit, 0)
-    took["later fits"] = np.median([seconds(fit, seed) for seed in range(1, ROUNDS)])
+    times["first fit"] = seconds(fit, 0)
+    times["later fits"] = np.median([seconds(fit, seed) for seed in range(1, ROUNDS)])
     from jaxgmm.sklearn import GaussianMixture
 
-    took["estimator"] = seconds(many_starts(GaussianMixture).fit, load.penguins()[0])
-    return took
+    times["estimator"] = seconds(many_starts(GaussianMixture).fit, load.penguins()[0])
+    return times
 
 
 def many_starts(estimator):
-    """An estimator's penguins: three components, 50 starts."""
+    """Return an estimator of three components with 50 starts, for the penguins."""
     return estimator(3, n_init=50, random_state=0)
 
 
-def seconds(function, *operands) -> float:
-    """Of one call that waits for its result."""
+def seconds(function: Callable, *operands) -> float:
+    """Return the seconds of one call that waits for its result."""
     began = time.perf_counter()
     function(*operands)
     return time.perf_counter() - began
 
 
 def in_fresh_process(cache: str | None) -> dict[str, float]:
-    """`fresh` in a process of its own."""
+    """Run `measure_fresh` in a new process, with a compilation cache or None."""
     environment = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
     if cache:
         least = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
@@ -73,7 +73,7 @@ def in_fresh_process(cache: str | None) -> dict[str, float]:
 
 
 def scikit_learn() -> tuple[float, float]:
-    """Seconds of its fit of the same rows, once warm, and of its 50 starts."""
+    """Return scikit-learn's seconds for later fits of the same rows, and for the 50 starts."""
     from sklearn.mixture import GaussianMixture
 
     x = load.iris()[0].astype(np.float32)
@@ -83,7 +83,7 @@ def scikit_learn() -> tuple[float, float]:
 
 
 def gradients() -> dict[str, float]:
-    """Median seconds of an EM step, our gradient and the naive one, in turn."""
+    """Return the median seconds of an EM step, jaxgmm's gradient and the naive one."""
     import jax
     import jax.numpy as jnp
     from timing import blobs
@@ -106,27 +106,30 @@ def gradients() -> dict[str, float]:
         "value and gradient": (jax.jit(jax.value_and_grad(jaxgmm.log_likelihood)), mixture),
         "naive gradient": (jax.jit(jax.value_and_grad(naive)), plain),
     }
-    took = {name: [] for name in contenders}
+    times: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(ROUNDS):
         for name, (function, at) in contenders.items():
-            took[name].append(seconds(lambda f=function, at=at: jax.block_until_ready(f(at, x))))
-    return {name: float(np.median(values[1:])) for name, values in took.items()}
+            times[name].append(seconds(lambda f=function, at=at: jax.block_until_ready(f(at, x))))
+    return {name: float(np.median(values[1:])) for name, values in times.items()}
 
 
 def main() -> None:
+    """Measure everything and print the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--fresh", action="store_true", help="what the fresh processes are told")
+    parser.add_argument(
+        "--fresh", action="store_true", help="for internal use, in the fresh processes"
+    )
     if parser.parse_args().fresh:
-        print(json.dumps(fresh()))
+        print(json.dumps(measure_fresh()))
         return
-    print("Seconds: Iris, 3 components; the estimator's penguins, 3 components, n_init=50")
+    print("Seconds: iris, 3 components; the estimator on the penguins, 3 components, n_init=50")
     with tempfile.TemporaryDirectory() as cache:
-        in_fresh_process(cache)  # fills it
+        in_fresh_process(cache)  # fills the cache
         for name, where in (("no cache", None), ("compilation cache", cache)):
             took = in_fresh_process(where)
             print(f"  {name}: " + ", ".join(f"{what} {took[what]:.3f}" for what in took))
-    once, often = scikit_learn()
-    print(f"  scikit-learn, once warm: later fits {once:.4f}, its own penguins {often:.3f}")
+    one_start, many = scikit_learn()
+    print(f"  scikit-learn: later fits {one_start:.4f}, estimator on the penguins {many:.3f}")
     took = gradients()
     print("One gradient, n = {}, d = {}, k = {}: milliseconds".format(*SHAPE))
     print("  " + ", ".join(f"{name} {1e3 * took[name]:.1f}" for name in took))

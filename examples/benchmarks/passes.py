@@ -1,12 +1,13 @@
-"""Seconds for one EM iteration, against the peers that are installed and a floor.
+"""Time of one EM iteration, compared with other installed libraries and with a floor.
 
     .venv/bin/python -m pip install -e '.[test]' gmmx
     .venv/bin/python examples/benchmarks/passes.py --csv examples/benchmarks/results/passes.csv
 
-Everyone gets the same rows and the same start, in the same process, in turn. The floor is what no
-pass can do without: the natural kernel's two matrix products and its exponentials, one core for
-each device, in blocks of the size that is fastest. Medians over rounds; ratios are theirs to
-jaxgmm's. One process measures with one CPU device, another with one for each core.
+All libraries fit the same rows from the same start, in turn, in the same process. The floor is the
+time of the operations that every pass needs: the natural kernel's two matrix products and its
+exponentials, with one core for each device and the fastest block size. Times are medians over
+rounds, and a ratio is a library's time divided by jaxgmm's. One process measures with one CPU
+device, and another with one device for each core.
 """
 
 import functools
@@ -21,36 +22,39 @@ import numpy as np
 from peers import PEERS, installed
 from timing import (
     CASES,
+    Run,
     add_row,
-    arguments,
     blobs,
+    jaxgmm_run,
     machine,
+    make_parser,
     n_features,
-    ours,
     per_iteration,
     seconds,
 )
 
 import jaxgmm
 
-MANY = CASES[:1]  # of those, the ones measured with several devices
+SEVERAL_DEVICES = CASES[:1]  # the cases that are measured with several devices
 QUICK = [(4_000, 4, 4, "full", "float32")]
 
 
-def floor(n: int, d: int, k: int, family: str, dtype: str):
-    """run(steps): the products and exponentials of so many passes, each device its share of the
-    rows."""
+def floor(n: int, d: int, k: int, family: str, dtype: str) -> Run:
+    """Return a function that computes only the products and exponentials of passes.
+
+    The rows are divided among the devices.
+    """
     features = n_features(d, family)
     product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
     devices = jax.devices()
     start = jnp.full((features, k), 0.1 / features, dtype)
 
-    def passes(block):
+    def passes(block: int) -> Run:
         phi = jnp.asarray(np.random.default_rng(0).normal(size=(features, block)), dtype)
 
         @functools.partial(jax.pmap, in_axes=(None, 0), devices=devices)
         def run(count, parameters):
-            def one(_, parameters):  # on what came before, so that it is done every time
+            def one(_, parameters):  # depends on the previous result, so that XLA cannot skip it
                 sums = product(phi, jnp.exp(product(parameters.T, phi)).T)
                 return parameters + 1e-12 * sums
 
@@ -69,24 +73,24 @@ def floor(n: int, d: int, k: int, family: str, dtype: str):
     return min(candidates, key=lambda run: min(seconds(run, 5)[0] for _ in range(3)))
 
 
-def contenders(case, x, start) -> dict:
-    """Who takes part: by name, run(steps)."""
+def contenders(case: tuple, x: np.ndarray, start: jaxgmm.Mixture) -> dict[str, Run]:
+    """Return the contenders of a case by name."""
     n, d, k, family, dtype = case
-    found = {
-        "auto": ours(x, start),
-        "whitened": ours(x, start, "whitened"),
+    runs = {
+        "auto": jaxgmm_run(x, start),
+        "whitened": jaxgmm_run(x, start, "whitened"),
         "floor": floor(*case),
     }
     for name, peer in PEERS.items():
-        # gmmx is of float32, and with 64 features holds more than a workstation has.
+        # gmmx computes in float32, and needs more memory than a workstation has for 64 features.
         left_out = name == "gmmx" and (dtype != "float32" or n * k * d * d > 1e9)
         if installed(name) and not left_out and (name == "scikit-learn" or jax.device_count() == 1):
-            found[name] = peer(x, start, family)
-    return found
+            runs[name] = peer(x, start, family)
+    return runs
 
 
-def measure(case, rounds: int) -> dict:
-    """One row of the table."""
+def measure(case: tuple, rounds: int) -> dict:
+    """Return one row of the table."""
     n, d, k, family, dtype = case
     with jax.enable_x64(dtype == "float64"):
         x = blobs(n, d, k, dtype)
@@ -106,28 +110,31 @@ def measure(case, rounds: int) -> dict:
 
 
 def main() -> None:
-    parser = arguments(__doc__)
-    parser.add_argument("--quick", action="store_true", help="one small case")
-    parser.add_argument("--devices", type=int, help="CPU devices; by default 1, then all cores")
-    given = parser.parse_args()
-    if given.devices is None:
-        if given.csv:
-            given.csv.unlink(missing_ok=True)
+    """Measure all cases, in one process for each number of devices."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--quick", action="store_true", help="measure only one small case")
+    parser.add_argument(
+        "--devices", type=int, help="number of CPU devices (default: 1, then all cores)"
+    )
+    arguments = parser.parse_args()
+    if arguments.devices is None:
+        if arguments.csv:
+            arguments.csv.unlink(missing_ok=True)
         for devices in dict.fromkeys((1, os.cpu_count())):
             again = [sys.executable, *sys.argv, "--devices", str(devices)]
             subprocess.run(again, check=True)
         return
-    jaxgmm.use_all_cores(given.devices)
+    jaxgmm.use_all_cores(arguments.devices)
     print(machine())
     for name in PEERS:
         if not installed(name):
-            print(f"{name} is not installed, and left out")
-    cases = CASES if given.devices == 1 else MANY
-    for case in QUICK if given.quick else cases:
-        row = measure(case, given.rounds)
+            print(f"{name} is not installed and is left out")
+    cases = CASES if arguments.devices == 1 else SEVERAL_DEVICES
+    for case in QUICK if arguments.quick else cases:
+        row = measure(case, arguments.rounds)
         print(jaxgmm.Table([row]), flush=True)
-        if given.csv:  # what was measured is kept, whatever comes after
-            add_row(given.csv, row)
+        if arguments.csv:  # after each case, so that a later failure loses nothing
+            add_row(arguments.csv, row)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""Other libraries' EM, each from the same start as ours.
+"""EM of other libraries, from the same start as jaxgmm's.
 
-Every function gives run(steps): a fit of so many iterations at the most, which returns how many it
-made. Those that are not installed are left out (`installed`).
+Each function returns a function `run(steps)`, which fits at most `steps` iterations and returns how
+many it made. `installed` says which libraries can be imported.
 """
+
+from __future__ import annotations
 
 import importlib.util
 import warnings
@@ -10,14 +12,17 @@ import warnings
 import jax
 import jax.numpy as jnp
 import numpy as np
+from timing import Run
+
+import jaxgmm
 
 warnings.filterwarnings("ignore", message=".*did not converge")
 NAMES = {"full": "full", "diagonal": "diag"}
-NEVER = 1e-30  # a tolerance that must be positive
+NEVER = 1e-30  # a tolerance that is never met; it must be positive
 
 
-def scikit_learn(x, start, family):
-    """scikit-learn, in NumPy, on as many cores as its BLAS takes."""
+def scikit_learn(x: np.ndarray, start: jaxgmm.Mixture, family: str) -> Run:
+    """Return a fit by scikit-learn, in NumPy, on as many cores as its BLAS uses."""
     from sklearn.mixture import GaussianMixture
 
     precisions = np.asarray(start.precisions, x.dtype)
@@ -25,7 +30,7 @@ def scikit_learn(x, start, family):
         precisions = np.diagonal(precisions, axis1=1, axis2=2)
     weights = np.asarray(start.weights, np.float64)
 
-    def run(steps):
+    def run(steps: int) -> int:
         return GaussianMixture(
             start.n_components, covariance_type=NAMES[family], tol=0.0, max_iter=steps,
             weights_init=weights / weights.sum(), means_init=np.asarray(start.means),
@@ -35,8 +40,8 @@ def scikit_learn(x, start, family):
     return run
 
 
-def gmmx(x, start, family):
-    """gmmx, in JAX; it compiles anew for each number of iterations."""
+def gmmx(x: np.ndarray, start: jaxgmm.Mixture, family: str) -> Run:
+    """Return a fit by gmmx, in JAX, which compiles again for each number of iterations."""
     import gmmx
 
     mixture = gmmx.GaussianMixtureModelJax.from_squeezed(
@@ -45,7 +50,7 @@ def gmmx(x, start, family):
     )  # fmt: skip
     rows = jnp.asarray(x)
 
-    def run(steps):
+    def run(steps: int) -> int:
         found = gmmx.EMFitter(max_iter=steps, tol=0.0).fit(rows, mixture)
         jax.block_until_ready(found.gmm.means)
         return int(found.n_iter)
@@ -53,41 +58,41 @@ def gmmx(x, start, family):
     return run
 
 
-def tgmm(x, start, family):
-    """tgmm, in PyTorch."""
+def tgmm(x: np.ndarray, start: jaxgmm.Mixture, family: str) -> Run:
+    """Return a fit by tgmm, in PyTorch."""
     import tgmm
     import torch
 
     rows = torch.from_numpy(np.array(x))
-    given = lambda values: torch.from_numpy(np.array(values))
-    begin = {
-        "init_means": given(start.means),
-        "init_weights": given(start.weights),
-        "init_covariances": given(_covariances(start, family)),
+    tensor = lambda values: torch.from_numpy(np.array(values))
+    initial = {
+        "init_means": tensor(start.means),
+        "init_weights": tensor(start.weights),
+        "init_covariances": tensor(_covariances(start, family)),
     }
 
-    def run(steps):
+    def run(steps: int) -> int:
         return tgmm.GaussianMixture(
             start.n_components, x.shape[1], NAMES[family], max_iter=steps, tol=NEVER,
-            device="cpu", **begin,
+            device="cpu", **initial,
         ).fit(rows).n_iter_  # fmt: skip
 
     return run
 
 
-def pomegranate(x, start, family):
-    """pomegranate, in PyTorch."""
+def pomegranate(x: np.ndarray, start: jaxgmm.Mixture, family: str) -> Run:
+    """Return a fit by pomegranate, in PyTorch."""
     import torch
     from pomegranate.distributions import Normal
     from pomegranate.gmm import GeneralMixtureModel
 
     rows = torch.from_numpy(np.array(x))
-    given = lambda values: torch.from_numpy(np.array(values))
+    tensor = lambda values: torch.from_numpy(np.array(values))
 
-    def run(steps):
-        pieces = zip(given(start.means), given(_covariances(start, family)), strict=True)
+    def run(steps: int) -> int:
+        pieces = zip(tensor(start.means), tensor(_covariances(start, family)), strict=True)
         components = [Normal(mean, spread, NAMES[family]) for mean, spread in pieces]
-        mixture = GeneralMixtureModel(components, given(start.weights))
+        mixture = GeneralMixtureModel(components, tensor(start.weights))
         for _ in range(steps):
             mixture.summarize(rows)
             mixture.from_summaries()
@@ -96,7 +101,7 @@ def pomegranate(x, start, family):
     return run
 
 
-def _covariances(start, family) -> np.ndarray:
+def _covariances(start: jaxgmm.Mixture, family: str) -> np.ndarray:
     covariances = np.asarray(start.covariances)
     return np.diagonal(covariances, axis1=1, axis2=2) if family == "diagonal" else covariances
 
@@ -110,5 +115,5 @@ PEERS = {
 
 
 def installed(name: str) -> bool:
-    """Whether a peer can be imported."""
+    """Return whether a library can be imported."""
     return importlib.util.find_spec({"scikit-learn": "sklearn"}.get(name, name)) is not None

@@ -1,16 +1,21 @@
-"""What the benchmarks share: rows, fits of so many iterations, and seconds for one of them."""
+"""Shared parts of the benchmarks: rows, cases, and the time of one iteration."""
+
+from __future__ import annotations
 
 import argparse
 import csv
 import os
 import platform
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import numpy as np
 
 import jaxgmm
+
+Run = Callable[[int], int]  # fits at most the given number of iterations, returns how many it made
 
 CASES = [  # n, d, k, family, dtype
     (100_000, 16, 16, "full", "float32"),
@@ -21,19 +26,19 @@ CASES = [  # n, d, k, family, dtype
 ]
 SHORT, LONG, LONGEST = 2, 8, 400  # iterations
 WORTH_TIMING = 0.2  # seconds that the longer fit should take
-TOO_LONG = 30.0  # seconds: whoever takes longer for the shorter fit is left out
+TOO_LONG = 30.0  # seconds: a contender that takes longer for the shorter fit is left out
 
 
-def arguments(documentation: str) -> argparse.ArgumentParser:
-    """What every benchmark takes."""
+def make_parser(documentation: str) -> argparse.ArgumentParser:
+    """Return a parser with the arguments that all benchmarks share."""
     parser = argparse.ArgumentParser(description=documentation.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--csv", type=Path, help="where to write the table")
+    parser.add_argument("--csv", type=Path, help="file for the table")
     return parser
 
 
 def machine() -> str:
-    """What is measured on."""
+    """Return a description of this machine."""
     devices = jax.devices()
     return (
         f"JAX {jax.__version__}, {platform.machine()}, {os.cpu_count()} cores, "
@@ -42,37 +47,40 @@ def machine() -> str:
 
 
 def blobs(n: int, d: int, k: int, dtype: str) -> np.ndarray:
-    """k round clusters as wide as their centers are apart, so that EM has work to do."""
+    """Return rows of k spherical clusters that overlap, so that EM needs many iterations."""
     rng = np.random.default_rng(0)
     centers = rng.normal(size=(k, d))
     return (centers[rng.integers(k, size=n)] + rng.normal(size=(n, d))).astype(dtype)
 
 
 def n_features(d: int, family: str) -> int:
-    """Natural features of a row."""
+    """Return the number of features of a row in the natural kernel."""
     return (d + 1) * (d + 2) // 2 if family == "full" else 2 * d + 1
 
 
-def ours(x, start, kernel="auto"):
-    """run(steps): a fit of exactly so many iterations, which returns their number."""
+def jaxgmm_run(x: jax.typing.ArrayLike, start: jaxgmm.Mixture, kernel: str = "auto") -> Run:
+    """Return a function that fits exactly the given number of iterations by jaxgmm."""
 
-    def run(steps):
+    def run(steps: int) -> int:
         fit = jaxgmm.fit(x, start, max_steps=steps, tolerance=0.0, kernel=kernel)
         return int(jax.block_until_ready(fit).steps)
 
     return run
 
 
-def seconds(run, steps: int) -> tuple[float, int]:
-    """Of one fit of so many iterations, and how many it made."""
+def seconds(run: Run, steps: int) -> tuple[float, int]:
+    """Return the seconds of one fit, and the number of iterations that it made."""
     began = time.perf_counter()
-    made = run(steps)
-    return time.perf_counter() - began, made
+    iterations = run(steps)
+    return time.perf_counter() - began, iterations
 
 
-def per_iteration(contenders: dict, rounds: int) -> dict[str, float]:
-    """Median seconds of an iteration of each, taken in turn: the difference between a longer and a
-    shorter fit, so that starts, checks and compiling drop out."""
+def per_iteration(contenders: dict[str, Run], rounds: int) -> dict[str, float]:
+    """Return the median seconds of one iteration of each contender.
+
+    The contenders are measured in turn. The time of an iteration is the difference between a longer
+    and a shorter fit, in which starts, checks and compilation cancel.
+    """
     longer = {}
     for name, run in contenders.items():
         run(SHORT)  # compiles
@@ -81,17 +89,16 @@ def per_iteration(contenders: dict, rounds: int) -> dict[str, float]:
             rough = max(seconds(run, LONG)[0] / LONG, 1e-6)
             longer[name] = int(np.clip(WORTH_TIMING / rough, LONG, LONGEST))
             run(longer[name])
-    took = {name: [] for name in longer}
+    times: dict[str, list[float]] = {name: [] for name in longer}
     for _ in range(rounds):
         for name, steps in longer.items():
             (long, most), (short, least) = (seconds(contenders[name], s) for s in (steps, SHORT))
-            took[name].append((long - short) / max(most - least, 1))
-    return {name: float(np.median(values)) for name, values in took.items()}
+            times[name].append((long - short) / max(most - least, 1))
+    return {name: float(np.median(values)) for name, values in times.items()}
 
 
 def add_row(path: Path, row: dict) -> None:
-    """Adds a row, and what it was measured on, to a table of comma-separated values, with its
-    header if there is none."""
+    """Append a row and a description of this machine to a CSV file, with a header if it is new."""
     row = row | {"measured on": machine()}
     path.parent.mkdir(parents=True, exist_ok=True)
     new = not path.exists()

@@ -45,9 +45,9 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     parameters differ from scikit-learn's:
 
     - `reg_covar` is a prior: each covariance has n / n_components pseudo-rows (tied: n) of variance
-      reg_covar in every direction. A component that has an n_components-th of the rows is
-      regularized as by scikit-learn, and every step increases the objective. The lower bounds are
-      values of this objective, per row.
+      reg_covar in every direction. A component with n / n_components rows is regularized as by
+      scikit-learn, and every step increases the objective. The lower bounds are values of this
+      objective, per row.
     - `algorithm` is "em", "squarem", "lbfgs", "adam", any other name in `jaxgmm.ALGORITHMS`, or any
       `jaxgmm.Algorithm`. The last step of each fit is an EM step.
     - A start that fails is ignored unless all starts fail. scikit-learn raises ValueError for the
@@ -227,7 +227,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         return validate_data(self, X, dtype=[np.float64, np.float32], **options)
 
     def _make_prior(self, weight: np.ndarray) -> Prior | None:
-        """Return the prior that stands for `reg_covar`."""
+        """Return the prior that represents `reg_covar`, or None."""
         if self.reg_covar == 0:
             return None
         pseudo_rows = weight.sum() / (1 if self.covariance_type == "tied" else self.n_components)
