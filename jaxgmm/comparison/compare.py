@@ -18,6 +18,7 @@ from ..data import row_checks, source_checks
 from ..data.column_precision import warn_of_coarse_columns
 from ..data.dependence import explain_dependence
 from ..data.open_data import open_data
+from ..data.sources import Data
 from ..families.registry import family_class
 from ..fitting.fit import run, trim_history
 from ..fitting.result import Fit
@@ -148,12 +149,8 @@ def compare(
         fits[name] = _stack([jax.device_get(each) for each in of_starts])
 
     if all((each.status >= Status.NONFINITE).all() for each in fits.values()):
-        first, _ = next(iter(data.pieces()))
         names = resolve_feature_names(features, x, data.n_features)
-        warnings.warn(
-            explain_dependence("Every fit failed", np.asarray(first), names), stacklevel=2
-        )
-
+        _warn_of_failure(data, names)
     total = float(data.n if weight is None else np.sum(np.asarray(weight, np.float64)))
     ends = evaluate_fits(data, total, prior, fits)
     forward = {name: _forward_passes(by_name[name], fits[name]) for name in fits}
@@ -168,6 +165,13 @@ def compare(
         forward_price=forward_price(data, starts[0]) if has_forward else np.nan,
         total_weight=total,
     )
+
+
+def _warn_of_failure(data: Data, names: list[str]) -> None:
+    """Warn that every fit failed, with a stack level that points at the user's line."""
+    first, _ = next(iter(data.pieces()))
+    message = explain_dependence("Every fit failed", np.asarray(first), names)
+    warnings.warn(message, stacklevel=3)
 
 
 def _forward_passes(algorithm: Algorithm, fits: Fit) -> np.ndarray:

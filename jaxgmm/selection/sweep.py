@@ -132,20 +132,16 @@ def sweep(
     ks = checks.distinct_wholes(n_components, "n_components", 1)
     restarts = checks.whole(restarts, "restarts", 1)
     kinds = _family_classes(families)
-    table = x
-    x, dtype = row_checks.check_rows(x, warn_of_columns=warn_of_coarse_columns)
-    names = resolve_feature_names(features, table, x.shape[1])
-    derivatives.on_host("sweep", key, x, weight, prior, tolerance)
-    rows = pad_array(x, weight, dtype)
+    array, dtype = row_checks.check_rows(x, warn_of_columns=warn_of_coarse_columns)
+    names = resolve_feature_names(features, x, array.shape[1])
+    derivatives.on_host("sweep", key, array, weight, prior, tolerance)
+    rows = pad_array(array, weight, dtype)
     x = np.asarray(rows.x)[: rows.n]
     counts = None if weight is None else np.asarray(rows.weight)[: rows.n]
     row_checks.weights_count_rows(counts)
     row_checks.squares_fit(x)
     default_prior = isinstance(prior, str)
-    if isinstance(prior, str):
-        checks.choice(prior, "prior", ("default",))
-        prior = None
-    prior = priors.check_prior(prior, x.shape[1], x.dtype)
+    prior = _check_prior(prior, x)
     checks.choice(strategy, "strategy", STRATEGIES)
     checks.choice(method, "method", METHODS)
     settings = Settings(
@@ -155,11 +151,9 @@ def sweep(
     folds = row_checks.folds(folds, len(x))
     source_checks.devices(devices)
     mesh = Mesh(np.array(jax.local_devices() if devices is None else devices), (DEVICES,))
-
+    row_checks.enough_distinct_rows(x, counts, min(ks))
     distinct = row_checks.distinct_rows(x, counts, max(ks))
     possible = tuple(k for k in ks if k <= distinct)
-    if not possible:
-        row_checks.enough_distinct_rows(x, counts, min(ks))
     fold, most_in_folds = _assign_folds(key, x, counts, folds, max(ks))
     data = LaneData(
         x=rows.x,
@@ -180,10 +174,10 @@ def sweep(
             folds=folds, mesh=mesh,
             splits=strategy == "halving" and any(k - 1 in possible for k in possible),
         )  # fmt: skip
-        result = _run(lane_settings, data, possible, strategy, callback)
+        results[family_name(kind)] = _run(lane_settings, data, possible, strategy, callback)
         if folds:  # where a fold leaves fewer distinct rows than K, there is no fit of K
-            result["held_out"][np.array(possible) > most_in_folds] = np.nan
-        results[family_name(kind)] = result
+            held_out = results[family_name(kind)]["held_out"]
+            held_out[np.array(possible) > most_in_folds] = np.nan
     by_family: dict[str, Any] = {
         field: {family: result[field] for family, result in results.items()} for field in FIELDS
     }
@@ -205,6 +199,14 @@ def _family_classes(families: Iterable[str] | str) -> list[type[Family]]:
     kinds = [family_class(family) for family in families]
     checks.not_repeated([family_name(kind) for kind in kinds], "families")
     return kinds
+
+
+def _check_prior(prior: Prior | str | None, x: np.ndarray) -> Prior | None:
+    """Return the validated prior; None for the default one, which is made for each fold."""
+    if isinstance(prior, str):
+        checks.choice(prior, "prior", ("default",))
+        return None
+    return priors.check_prior(prior, x.shape[1], x.dtype)
 
 
 def _assign_folds(
@@ -236,7 +238,6 @@ def _run(
     shape = settings.folds + 1, len(ks), width
     fold, k_index, lane = (index.ravel().astype(np.int32) for index in np.indices(shape))
     index = np.arange(fold.size).reshape(shape)
-    is_split = lane >= settings.restarts
 
     def report(lanes: Lanes) -> None:
         if callback is not None:
@@ -247,7 +248,7 @@ def _run(
         settings,
         data,
         n_components=np.asarray(ks, np.int32)[k_index],
-        restart=np.where(is_split, 0, lane),
+        restart=np.where(lane >= settings.restarts, 0, lane),
         fold=fold,
         on_progress=None if callback is None else report,
     )
