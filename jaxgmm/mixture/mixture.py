@@ -108,19 +108,20 @@ class Mixture:
         dtype = checks.float_dtype(means.dtype)
         traced = checks.traced(weights, means, covariances)
         xp = jnp if traced else np
-        weights, means, covariances = (
+        weight_array, mean_array, covariance_array = (
             xp.asarray(values).astype(dtype if traced else np.float64)
             for values in (weights, means, covariances)
         )
-        own = kind.own(covariances) if covariances.ndim == 3 else covariances
+        is_dense = covariance_array.ndim == 3
+        own = kind.own(covariance_array) if is_dense else covariance_array
         if not traced:
-            dense = covariances if covariances.ndim == 3 else kind.expand(own, k, d, np)
-            parameter_checks.mixture_parameters(weights, means, dense)
+            dense = covariance_array if is_dense else kind.expand(own, k, d, np)
+            parameter_checks.mixture_parameters(weight_array, mean_array, dense)
             representable = kind.expand(own, k, d, np)
             parameter_checks.representable_by_family(dense, representable, family, own_shape)
         with np.errstate(divide="ignore"):
-            logits = xp.log(weights)
-        mixture = cls(logits, means, kind.from_own(own, xp))
+            logits = xp.log(weight_array)
+        mixture = cls(logits, mean_array, kind.from_own(own, xp))
         mixture = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), mixture)
         warn_of_coarse_components(mixture)
         return mixture
@@ -177,7 +178,7 @@ class Mixture:
 
     @property
     def log_constants(self) -> jax.Array:
-        """log π_k + log|W_k| − (d/2) log 2π as (k,): the log-joint at each component's mean."""
+        """The log-joint at each component's mean: log π_k + log|W_k| − (d/2) log 2π, as (k,)."""
         d = self.n_features
         return self.log_weights + self.frame.log_determinant - d / 2 * math.log(2 * math.pi)
 
