@@ -1,1 +1,1 @@
-"""What a covariance may be."""
+"""Covariance families: which covariances a mixture may have, and how they are computed with."""

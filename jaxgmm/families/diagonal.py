@@ -19,8 +19,8 @@ from .family import HasFactor
 class Diagonal(HasFactor):
     """A variance for each component and feature.
 
-    `log_diagonal` "k d" holds the logarithms of the inverse standard deviations, the diagonal of W.
-    A local has the same form, and is added to them.
+    `log_diagonal` (k, d) contains the logarithms of the inverse standard deviations, which are the
+    diagonal of W. A local has the same form, and is added to them.
     """
 
     log_diagonal: jax.Array
@@ -28,7 +28,7 @@ class Diagonal(HasFactor):
 
     @classmethod
     def _scales(cls, d: int) -> int:
-        """How many scales a component has."""
+        """Return the number of scales of a component."""
         return 1 if cls.spherical else d
 
     @classmethod
@@ -43,7 +43,7 @@ class Diagonal(HasFactor):
         return k * cls._scales(d)
 
     def maximize(self, moments, mass, d):
-        features = d // self._scales(d)  # of each scale
+        features = d // self._scales(d)  # the number of features of each scale
         logarithm, excess = logarithm_and_excess(moments, features * mass[:, None])
         return type(self)(-logarithm / 2), features * jnp.sum(excess, axis=-1)
 
@@ -96,7 +96,10 @@ class Diagonal(HasFactor):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Spherical(Diagonal):
-    """One variance for each component: the leaf of `Diagonal`, as "k 1"."""
+    """One variance for each component.
+
+    The leaf is that of `Diagonal`, with shape (k, 1).
+    """
 
     spherical: ClassVar[bool] = True
 

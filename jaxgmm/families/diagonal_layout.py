@@ -13,16 +13,20 @@ from .layout import Layout
 
 @functools.cache
 def _pairs(d: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the pairs (i, j) of d + 1 augmented features whose products are the natural features:
-    every feature with itself, then the last one, which is 1, with each."""
+    """Return the pairs (i, j) of augmented features whose products are the natural features.
+
+    The augmented features are d features and a last one, which is 1. The pairs are every feature
+    with itself, then the last one with each.
+    """
     each, last = np.arange(d + 1, dtype=np.int32), np.full(d + 1, d, np.int32)
     return np.concatenate([each[:-1], each]), np.concatenate([each[:-1], last])
 
 
 class DiagonalLayout(Layout):
-    """W diagonal, by the logarithms of its entries: (c, d), or (c, 1) where all features share one.
+    """Diagonal W, stored as the logarithms of its entries.
 
-    Second moments have the same shape. Those of a shared scale are summed over its features.
+    These are (c, d), or (c, 1) if all features share one scale. Second moments have the same shape.
+    Those of a shared scale are sums over its features.
     """
 
     def __init__(self, log_diagonal: jax.Array, d: int, shared: bool = False):
@@ -70,8 +74,8 @@ class DiagonalLayout(Layout):
         return cross
 
     def features(self, x):
-        # One product of gathered rows: XLA's CPU code concatenates pieces slowly (5 ms against 1.4
-        # for 10⁵ rows of 16).
+        # One product of gathered rows, because XLA's CPU code concatenates arrays slowly (5 ms
+        # against 1.4 ms for 10⁵ rows of 16 features).
         first, second = _pairs(len(x))
         augmented = jnp.concatenate([x, jnp.ones((1, x.shape[1]), x.dtype)])
         return augmented[first] * augmented[second]
@@ -102,7 +106,7 @@ class DiagonalLayout(Layout):
         return jnp.sum(moments, axis=-1)
 
     def largest(self, moments):
-        # The moment of a scale that features share is a sum over them.
+        # The moment of a shared scale is a sum over its features.
         return jnp.max(moments, axis=-1) / (self.d // moments.shape[-1])
 
     def expected(self, new, moments, mass):
@@ -111,5 +115,5 @@ class DiagonalLayout(Layout):
 
 
 def fold(values: jax.Array, scales: int) -> jax.Array:
-    """Sum values (..., d), one for each feature, into (..., scales): d of them, or one."""
+    """Sum values (..., d), one for each feature, into (..., scales), where scales is d or 1."""
     return values if values.shape[-1] == scales else jnp.sum(values, axis=-1, keepdims=True)

@@ -20,11 +20,11 @@ from .triangular_layout import TriangularLayout
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Full(HasFactor):
-    """A covariance matrix of its own for each component.
+    """A separate covariance matrix for each component.
 
-    `log_diagonal` "k d" and `lower` "k d(d−1)/2" are the logarithms of the diagonal and the strict
-    lower part, row by row, of W (lower triangular, Σ⁻¹ = WᵀW). A local has the same form, and
-    describes the factor T that turns W into T W.
+    `log_diagonal` (k, d) contains the logarithms of the diagonal of W, which is lower triangular
+    with Σ⁻¹ = WᵀW. `lower` (k, d(d−1)/2) contains its strict lower part, row by row. A local has
+    the same form, and describes the factor T that turns W into T W.
     """
 
     log_diagonal: jax.Array
@@ -46,7 +46,8 @@ class Full(HasFactor):
     def maximize(self, moments, mass, d):
         root = lapack.cholesky(moments / mass[:, None, None])
         diagonal, lower = parts(root)
-        # λ² − 1 − 2 log λ = 2 (λ − 1 − log λ) + (λ − 1)²: a sum of terms that are not negative.
+        # λ² − 1 − 2 log λ = 2 (λ − 1 − log λ) + (λ − 1)² is a sum of nonnegative terms, so that
+        # nothing cancels near λ = 1.
         logarithm, excess = logarithm_and_excess(diagonal)
         gain = jnp.sum(2 * excess + (diagonal - 1) ** 2, axis=-1) + jnp.sum(lower**2, axis=-1)
         return type(self)(-logarithm, parts(inverse(root))[1]), gain
@@ -60,7 +61,7 @@ class Full(HasFactor):
         return type(self)(other.log_diagonal - self.log_diagonal, lower)
 
     def combine(self, first, second):
-        return first.moved(second)  # factors multiply, of members as of locals
+        return first.moved(second)  # locals combine as a member and a local do: factors multiply
 
     def metric(self, mass, d):
         root = jnp.sqrt(mass)[:, None]
@@ -83,7 +84,8 @@ class Full(HasFactor):
 
     @classmethod
     def from_own(cls, covariances, xp):
-        # Features are scaled to unit variance first, so that a tiny column loses no digits.
+        # Features are scaled to unit variance first, so that a column of tiny values loses no
+        # digits.
         scale = xp.sqrt(xp.diagonal(covariances, axis1=-2, axis2=-1))
         correlation = covariances / (scale[..., :, None] * scale[..., None, :])
         if xp is np:
@@ -114,13 +116,17 @@ class Full(HasFactor):
 
 
 def _factor(member: Full) -> jax.Array:
+    """Return the factors W of a member, or T of a local."""
     return assemble(jnp.exp(member.log_diagonal), member.lower)
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Tied(Full):
-    """One covariance matrix that all components share: the leaves of `Full`, with k = 1."""
+    """One covariance matrix that all components share.
+
+    The leaves are those of `Full` with k = 1.
+    """
 
     shared: ClassVar[bool] = True
 

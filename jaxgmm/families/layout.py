@@ -1,9 +1,10 @@
-"""The contract of a layout: how rows are seen through whitening factors.
+"""The contract of a layout: computation with whitening factors.
 
-A layout holds a whitening factor W with Σ⁻¹ = WᵀW for every covariance of a mixture, and computes
-with it: residuals y = W (x − μ), second moments Σ w r y yᵀ, and everything that kernels, statistics
-and the M-step derive from them. A covariance family (see `family.py`) says which covariances are
-allowed, and gives the layout of those it stores. The rest of the library speaks to layouts only.
+A layout contains a whitening factor W with Σ⁻¹ = WᵀW for every covariance of a mixture. It computes
+residuals y = W (x − μ), second moments Σ w r y yᵀ, and everything that kernels, statistics and the
+M-step derive from them. A covariance family (see `family.py`) defines which covariances are
+allowed, and provides the layout of those it stores. The rest of the library computes with layouts
+only.
 
 Axes: k components, d features, b rows of a block. c is the number of covariances: c = k, or 1 where
 all components share one. Arrays with a leading c broadcast against arrays with a leading k. Second
@@ -21,7 +22,7 @@ import jax.numpy as jnp
 class Layout(abc.ABC):
     """Whitening factors of k components, or one that they share, in `d` features."""
 
-    def __init__(self, d: int, shared: bool = False):
+    def __init__(self, d: int, shared: bool = False) -> None:
         self.d = d
         self.shared = shared
 
@@ -46,30 +47,30 @@ class Layout(abc.ABC):
     @property
     @abc.abstractmethod
     def log_scales(self) -> jax.Array:
-        """The logarithms (c, d) of each feature's deviation given the features before it."""
+        """Logarithms (c, d) of each feature's standard deviation given the features before it."""
 
     @property
     def log_determinant(self) -> jax.Array:
-        """log |W| as (c,)."""
+        """The log-determinants log |W| as (c,)."""
         return -jnp.sum(self.log_scales, axis=-1)
 
     @property
     @abc.abstractmethod
     def dense(self) -> jax.Array:
-        """Σ as (c, d, d)."""
+        """The covariances Σ as (c, d, d)."""
 
     @property
     @abc.abstractmethod
     def dense_precision(self) -> jax.Array:
-        """Σ⁻¹ as (c, d, d)."""
+        """The precisions Σ⁻¹ as (c, d, d)."""
 
     @abc.abstractmethod
     def amplification(self, means: jax.Array) -> jax.Array:
-        """Return ‖diag(v_k) Σ_k⁻¹ diag(v_k)‖ (Frobenius) as (k,), v_k = |μ_k| + sqrt(diag Σ_k).
+        """Return the factors (k,) by which the natural kernel amplifies rounding errors.
 
-        The natural kernel multiplies rounding errors by this number. Products x_i x_j are as large
-        as v_i v_j. Their errors have either sign and add up as a random walk does, by squares
-        (Higham & Mary 2019).
+        They are the Frobenius norms of diag(v_k) Σ_k⁻¹ diag(v_k) with v_k = |μ_k| + sqrt(diag Σ_k).
+        Products x_i x_j are as large as v_i v_j. Their errors have random signs, so that the
+        squares of the errors add up (Higham & Mary 2019).
         """
 
     # ---- one block of rows, for the whitened kernel -------------------------------------------
@@ -80,7 +81,7 @@ class Layout(abc.ABC):
 
     @abc.abstractmethod
     def cross(self, weighted: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
-        """Return what is summed over rows to get the spread.
+        """Return the sums over rows from which `spread` is computed.
 
         The arguments are weighted responsibilities (k, b), residuals (k, d, b) and rows (d, b).
         """
@@ -100,7 +101,10 @@ class Layout(abc.ABC):
 
     @abc.abstractmethod
     def natural(self, means: jax.Array, constants: jax.Array) -> jax.Array:
-        """Return the natural parameters (k, f): the log-joint is natural @ features."""
+        """Return the natural parameters (k, f): the log-joint is their product with `features`.
+
+        `constants` (k,) are the values of the log-joint at the means (k, d).
+        """
 
     @abc.abstractmethod
     def statistics(
@@ -120,7 +124,7 @@ class Layout(abc.ABC):
 
     @abc.abstractmethod
     def quadratic(self, matrix: jax.Array) -> jax.Array:
-        """Return tr W S Wᵀ as (c,), of a dense matrix S (d, d)."""
+        """Return tr W S Wᵀ as (c,), for a dense matrix S (d, d)."""
 
     @abc.abstractmethod
     def trace(self, moments: jax.Array) -> jax.Array:
@@ -128,8 +132,10 @@ class Layout(abc.ABC):
 
     @abc.abstractmethod
     def largest(self, moments: jax.Array) -> jax.Array:
-        """Return the largest variance of second moments in any direction, as (c,), to a few per
-        cent."""
+        """Return the largest variance of second moments in any direction, as (c,).
+
+        It is accurate to a few percent.
+        """
 
     @abc.abstractmethod
     def expected(self, new: Layout, moments: jax.Array, mass: jax.Array) -> jax.Array:

@@ -1,4 +1,7 @@
-"""The table of families by name. A new family is a subclass of `Family` and one line here."""
+"""The table of families by name.
+
+A new family is a subclass of `Family` and an entry in `FAMILIES`.
+"""
 
 from __future__ import annotations
 
@@ -17,21 +20,23 @@ ALIASES = {"diag": "diagonal"}
 
 
 def family_class(name: str) -> type[Family]:
-    """Return the class of a family by name.
+    """Return the class of a family by its name or an alias of it.
 
-    Raises ValueError, with the known names, for another one.
+    Raises:
+      ValueError: if there is no such family.
     """
-    found = FAMILIES.get(ALIASES.get(name, name)) if isinstance(name, str) else None
-    if found is None:
+    kind = FAMILIES.get(ALIASES.get(name, name)) if isinstance(name, str) else None
+    if kind is None:
         known = ", ".join(repr(known) for known in FAMILIES)
         raise ValueError(f"unknown family {name!r}: choose one of {known}.")
-    return found
+    return kind
 
 
 def family_name(kind: type[Family]) -> str:
     """Return the name of a family's class.
 
-    Raises ValueError for a class that is not in the table.
+    Raises:
+      ValueError: if the class is not in `FAMILIES`.
     """
     for name, known in FAMILIES.items():
         if known is kind:

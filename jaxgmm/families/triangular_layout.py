@@ -15,17 +15,22 @@ from .layout import Layout
 
 @functools.cache
 def _pairs(d: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the upper pairs (i, j) of d + 1 augmented features, and the place of (i, j) among
-    them."""
+    """Return the pairs i ≤ j of augmented features, and the position of (i, j) among them.
+
+    The augmented features are d features and a last one, which is 1. The positions are a symmetric
+    matrix (d + 1, d + 1).
+    """
     first, second = (index.astype(np.int32) for index in np.triu_indices(d + 1))
-    place = np.zeros((d + 1, d + 1), np.int32)
-    place[first, second] = place[second, first] = np.arange(len(first))
-    return first, second, place
+    position = np.zeros((d + 1, d + 1), np.int32)
+    position[first, second] = position[second, first] = np.arange(len(first))
+    return first, second, position
 
 
 class TriangularLayout(Layout):
-    """W lower-triangular (c, d, d), by its log-diagonal (c, d) and strict lower part
-    (c, d(d−1)/2), row by row. Second moments are matrices (c, d, d)."""
+    """Lower-triangular W (c, d, d), stored as its log-diagonal and its strict lower part.
+
+    These are (c, d) and, row by row, (c, d(d−1)/2). Second moments are matrices (c, d, d).
+    """
 
     def __init__(self, log_diagonal: jax.Array, lower: jax.Array, shared: bool = False):
         super().__init__(log_diagonal.shape[-1], shared)
@@ -88,7 +93,8 @@ class TriangularLayout(Layout):
         return matmul((weighted[:, None] * y).reshape(k * d, b), x.T).reshape(k, d, d)
 
     def spread(self, cross, shift, means):
-        # Σ w r y xᵀ Wᵀ − shift (W μ)ᵀ: one tall product in the loop instead of k small ones.
+        # Σ w r y yᵀ = Σ w r y xᵀ Wᵀ − shift (W μ)ᵀ: the loop over blocks computes one tall product
+        # for Σ w r y xᵀ instead of k small ones for Σ w r y yᵀ.
         moved = self.pool(shift[..., :, None] * self.whiten(means)[..., None, :])
         return symmetric(matmul(cross, transpose(self.factor)) - moved)
 
@@ -98,7 +104,9 @@ class TriangularLayout(Layout):
         return augmented[first] * augmented[second]
 
     def natural(self, means, constants):
-        # log-joint = −½ xᵀPx + (Pμ)ᵀx + constant − ½|Wμ|², over the upper pairs of [x, 1]
+        # The log-joint is −½ xᵀPx + (Pμ)ᵀx + constant − ½|Wμ|². Products of different entries of
+        # [x, 1] occur twice in the quadratic form and once among the features; the linear form is
+        # not halved.
         k, d = means.shape
         first, second, _ = _pairs(d)
         precision = jnp.broadcast_to(self.dense_precision, (k, d, d))
@@ -125,6 +133,7 @@ class TriangularLayout(Layout):
         return self._whiten_stack(matrix[None])
 
     def _whiten_stack(self, matrices: jax.Array) -> jax.Array:
+        """Return W M Wᵀ of matrices (c, d, d)."""
         factor = self.factor
         return symmetric(matmul(matmul(factor, matrices), transpose(factor)))
 
@@ -135,17 +144,18 @@ class TriangularLayout(Layout):
         return jnp.trace(moments, axis1=-2, axis2=-1)
 
     def largest(self, moments):
-        # Squaring a matrix of trace 1 again and again gives the projector on its main axes.
-        def squared(_, matrix):
+        # Repeated squaring of a matrix of trace 1 converges to the projector on its main axes.
+        def square(_: jax.Array, matrix: jax.Array) -> jax.Array:
             matrix = matmul(matrix, matrix)
             return matrix / jnp.where(total > 0, self.trace(matrix), 1)[:, None, None]
 
         total = self.trace(moments)
         unit = moments / jnp.where(total > 0, total, 1)[:, None, None]
-        return jnp.sum(moments * jax.lax.fori_loop(0, 5, squared, unit), axis=(-2, -1))
+        return jnp.sum(moments * jax.lax.fori_loop(0, 5, square, unit), axis=(-2, -1))
 
     def expected(self, new, moments, mass):
-        # T = W_new L. Its diagonal comes from the logarithms, and is 1 exactly where they agree.
+        # T = W_new L. Its diagonal is computed from the logarithms, so that it is exactly 1 where
+        # they agree.
         lower = parts(matmul(new.factor, self.inverse_factor))[1]
         relative = assemble(jnp.exp(new.log_diagonal - self.log_diagonal), lower)
         return mass * new.log_determinant - _quadratic(relative, moments) / 2

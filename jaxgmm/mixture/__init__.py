@@ -1,1 +1,1 @@
-"""The model: mixtures, their densities and their coordinates."""
+"""The model: mixtures, their densities, and coordinates for gradient methods."""

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import jax
 import numpy as np
-from jax.typing import ArrayLike
 
 from ..data.column_precision import CURE, TOLERATED
 from ..families.family import HasFactor
@@ -99,7 +98,7 @@ class Widths(NamedTuple):
 
 def warn_of_coarse_components(
     mixture: Mixture,
-    extent: tuple[ArrayLike, ArrayLike] | None = None,
+    extent: tuple[np.ndarray, np.ndarray] | None = None,
     *,
     matrices: bool = True,
     kernel: str = "whitened",
@@ -154,7 +153,7 @@ def warn_of_coarse_components(
 
 
 def _is_clearly_precise(
-    mixture: Mixture, extent: tuple[ArrayLike, ArrayLike] | None, matrices: bool
+    mixture: Mixture, extent: tuple[np.ndarray, np.ndarray] | None, matrices: bool
 ) -> bool:
     """Return whether a bound that needs no inverse shows that float32 is precise enough.
 

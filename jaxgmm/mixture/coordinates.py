@@ -1,209 +1,238 @@
 """Coordinates in which a gradient method moves a mixture.
 
-A gradient method sees *offsets*, a pytree shaped like a Mixture, zero at a base mixture.
-Coordinates say which mixture an offset means, through a *local* mixture: the mixture as seen from
-the base.
+A gradient method updates *offsets*, a pytree with the structure of a Mixture that is zero at a base
+mixture. Coordinates define which mixture an offset describes. They do so through a *local* mixture,
+which describes a mixture relative to the base.
 
-    name           class                 what moves, beside the logits
+    name           class                 coordinates, in addition to the logits
     relative       Relative              means and factors in units of the base's own components
     leaves         Leaves                μ; W lower triangular, Σ⁻¹ = WᵀW, by log-diagonal
     precision      PrecisionCholesky     μ; R lower triangular, Σ⁻¹ = RRᵀ, by log-diagonal
     covariance     CovarianceCholesky    μ; L lower triangular, Σ = LLᵀ, by log-diagonal
     square-root    SquareRoot            μ; S symmetric, Σ = S²
 
-Only relative coordinates are free of the data's units. The leaves are the layout of the ADBench
-objective, and R of the features in reverse order. In one dimension, and in the diagonal and
-spherical families, each factor is one number: the leaves and "precision" are then the same, −log σ;
-"covariance" moves log σ, and "square-root" σ itself.
+Only relative coordinates do not depend on the units of the data. "leaves" is the parametrization of
+the ADBench objective, and that of "precision" with the features in reverse order. In one dimension,
+and in the diagonal and spherical families, each factor is one number. Then "leaves" and "precision"
+both use −log σ, "covariance" uses log σ, and "square-root" uses σ itself.
 """
 
 from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import jax
 import jax.numpy as jnp
 
+from ..families.family import HasFactor
 from ..numerics import lapack
 from ..numerics.products import matmul
 from ..numerics.triangular import assemble, inverse, parts, transpose
 from .mixture import Mixture
 
-# Components lighter than this share of an even weight are scaled as if they had it.
-LEAST_SHARE = 1e-3
+# Offsets are scaled as if every weight were at least this fraction of 1/k.
+LEAST_WEIGHT = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
 class Relative:
-    """Offsets in units of the base's own components: means move in standard deviations, covariances
-    by factors near the identity, each scaled by the root of its Fisher information for separated
-    components, so that a step of 1 is a natural step whatever the data's units."""
+    """Offsets in units of the base's own components.
 
-    follow: ClassVar[bool] = True  # taken anew about the current mixture from time to time
+    Means move in standard deviations, and covariances by factors near the identity. Each offset is
+    scaled by the square root of its Fisher information for separated components. A gradient step of
+    1 is then a natural gradient step, whatever the units of the data.
+    """
+
+    follow: ClassVar[bool] = True  # the base is replaced by the current mixture from time to time
 
     def scale(self, base: Mixture) -> Mixture:
-        """What offsets are divided by."""
+        """Return the numbers that offsets are divided by."""
         k, d, present = base.n_components, base.n_features, base.present
-        share = jnp.maximum(base.weights, LEAST_SHARE / jnp.sum(present))
-        held = base.frame.pool(jnp.where(present, share, 0))
-        metric = base.covariance.metric(jnp.where(held > 0, held, 1), d)
-        root = jnp.sqrt(jnp.where(present, share, 1))
+        weights = jnp.maximum(base.weights, LEAST_WEIGHT / jnp.sum(present))
+        mass = base.frame.pool(jnp.where(present, weights, 0))
+        metric = base.covariance.metric(jnp.where(mass > 0, mass, 1), d)
+        root = jnp.sqrt(jnp.where(present, weights, 1))
         return Mixture(root, jnp.broadcast_to(root[:, None], (k, d)), metric)
 
     def local(self, base: Mixture, offsets: Mixture) -> Mixture:
-        """The mixture in the base's frames: means in standard deviations, relative factors."""
+        """Return the local mixture: means in standard deviations, and relative factors."""
         scaled = jax.tree.map(jnp.divide, offsets, self.scale(base))
         return dataclasses.replace(scaled, logits=base.logits + scaled.logits)
 
     def place(self, base: Mixture, local: Mixture) -> Mixture:
-        """A local mixture in the data's coordinates."""
+        """Return the mixture that a local mixture describes."""
         means = base.means + base.frame.unwhiten(local.means)
         return Mixture(local.logits, means, base.covariance.moved(local.covariance))
 
     def offsets_of(self, base: Mixture, local: Mixture) -> Mixture:
-        """The offsets that `local` turns into this local mixture; 0 for an absent component's
-        logit."""
-        moved = jnp.where(base.present, local.logits - base.logits, 0)
-        moved = dataclasses.replace(local, logits=moved)
-        return jax.tree.map(jnp.multiply, moved, self.scale(base))
+        """Return the offsets of a local mixture: the inverse of `local`.
+
+        The offsets of absent components' logits are 0.
+        """
+        logits = jnp.where(base.present, local.logits - base.logits, 0)
+        difference = dataclasses.replace(local, logits=logits)
+        return jax.tree.map(jnp.multiply, difference, self.scale(base))
 
     def offsets(self, base: Mixture, mixture: Mixture) -> Mixture:
-        """The offsets that mean `mixture`."""
+        """Return the offsets that describe `mixture`."""
         means = base.frame.whiten(mixture.means - base.means)
         covariance = base.covariance.between(mixture.covariance)
         return self.offsets_of(base, Mixture(mixture.logits, means, covariance))
 
     def local_gradient(self, base: Mixture, offsets: Mixture, gradient: Mixture) -> Mixture:
-        """The gradient with respect to the local mixture's leaves, from that of the offsets."""
+        """Return the gradient with respect to the local mixture, from that of the offsets."""
         return jax.tree.map(jnp.multiply, gradient, self.scale(base))
 
 
 class _Absolute(abc.ABC):
-    """Offsets added to numbers that describe the mixture itself. Depends on the data's units."""
+    """Offsets that are added to numbers describing the mixture itself.
+
+    They depend on the units of the data. The local mixture is the mixture itself.
+    """
 
     follow: ClassVar[bool] = False
 
     @abc.abstractmethod
     def numbers(self, mixture: Mixture, near: Mixture | None = None) -> Mixture:
-        """What describes `mixture`, in its shape. Differentiable where `near`, what this gives, is
-        given too: it says which, if there are several."""
+        """Return the numbers that describe a mixture, in a pytree of the same structure.
+
+        If several numbers describe it, `near` selects among them, and is their value here. The
+        numbers have derivatives only if `near` is passed.
+        """
 
     @abc.abstractmethod
     def mixture(self, numbers: Mixture) -> Mixture:
-        """The mixture that these numbers describe."""
+        """Return the mixture that these numbers describe."""
 
     def local(self, base: Mixture, offsets: Mixture) -> Mixture:
-        """The mixture itself."""
+        """Return the mixture that the offsets describe."""
         return self.mixture(jax.tree.map(jnp.add, self.numbers(base), offsets))
 
     def place(self, base: Mixture, local: Mixture) -> Mixture:
-        """The mixture itself."""
+        """Return `local`, which is the mixture itself."""
         return local
 
     def local_gradient(self, base: Mixture, offsets: Mixture, gradient: Mixture) -> Mixture:
-        """The gradient with respect to the mixture's leaves, from that of the offsets: the
-        derivative of the numbers by the leaves, transposed."""
+        """Return the gradient with respect to the mixture's leaves, from that of the offsets.
+
+        It is multiplied by the transposed derivative of the numbers with respect to the leaves.
+        """
         at = jax.tree.map(jnp.add, self.numbers(base), offsets)
-        pull = jax.vjp(lambda mixture: self.numbers(mixture, at), self.mixture(at))[1]
-        return pull(gradient)[0]
+        pull_back = jax.vjp(lambda mixture: self.numbers(mixture, at), self.mixture(at))[1]
+        return pull_back(gradient)[0]
 
 
 @dataclasses.dataclass(frozen=True)
 class Leaves(_Absolute):
-    """The mixture's leaves as they are: the whitening factor W, lower triangular, Σ⁻¹ = WᵀW, by
-    log-diagonal and strict lower part (Šrajer, Kukelova & Fitzgibbon 2018, the ADBench objective).
+    """The mixture's leaves: the whitening factor W, lower triangular, Σ⁻¹ = WᵀW.
+
+    W is described by its log-diagonal and its strict lower part. This is the parametrization of the
+    ADBench objective (Šrajer, Kukelova & Fitzgibbon 2018).
     """
 
-    def numbers(self, mixture, near=None):
+    def numbers(self, mixture: Mixture, near: Mixture | None = None) -> Mixture:
         return mixture
 
-    def mixture(self, numbers):
+    def mixture(self, numbers: Mixture) -> Mixture:
         return numbers
 
 
 class _Factored(_Absolute):
-    """The covariances by another factor than W; logits and means as they are."""
+    """The logits and means themselves, and another factor than W for each covariance."""
 
     @abc.abstractmethod
     def describe(self, whitening: jax.Array, near: jax.Array | None) -> jax.Array:
-        """The factors (s, m, m) from the whitening factors W."""
+        """Return the factors (s, m, m) of covariances with whitening factors W.
+
+        If several factors describe them, `near` selects among them, see `numbers`.
+        """
 
     @abc.abstractmethod
     def whitening(self, factor: jax.Array) -> jax.Array:
-        """W from the factors; lower triangular, with a positive diagonal."""
+        """Return W, lower triangular with a positive diagonal, from the factors."""
 
-    #: Whether the factor's diagonal is positive, and stands as its logarithm.
+    # Whether the factor's diagonal is positive and is described by its logarithm.
     logarithmic: ClassVar[bool] = True
 
     def _matrix(self, numbers: Mixture) -> jax.Array:
-        diagonal, lower = numbers.covariance.entries()
+        diagonal, lower = _entries(numbers)
         return assemble(jnp.exp(diagonal) if self.logarithmic else diagonal, lower)
 
-    def numbers(self, mixture, near=None):
-        diagonal, lower = mixture.covariance.entries()
+    def numbers(self, mixture: Mixture, near: Mixture | None = None) -> Mixture:
+        diagonal, lower = _entries(mixture)
         factor = self.describe(
             assemble(jnp.exp(diagonal), lower), None if near is None else self._matrix(near)
         )
         diagonal, lower = parts(factor)
-        held = mixture.covariance.holding(
-            jnp.log(diagonal) if self.logarithmic else diagonal, lower
-        )
-        return dataclasses.replace(mixture, covariance=held)
+        return _with_entries(mixture, jnp.log(diagonal) if self.logarithmic else diagonal, lower)
 
-    def mixture(self, numbers):
+    def mixture(self, numbers: Mixture) -> Mixture:
         diagonal, lower = parts(self.whitening(self._matrix(numbers)))
-        held = numbers.covariance.holding(jnp.log(diagonal), lower)
-        return dataclasses.replace(numbers, covariance=held)
+        return _with_entries(numbers, jnp.log(diagonal), lower)
+
+
+def _entries(mixture: Mixture) -> tuple[jax.Array, jax.Array]:
+    """Return the covariance's `HasFactor.entries`: diagonals and strict lower parts."""
+    return cast(HasFactor, mixture.covariance).entries()
+
+
+def _with_entries(mixture: Mixture, diagonal: jax.Array, lower: jax.Array) -> Mixture:
+    """Return the mixture with these entries of the covariance."""
+    covariance = cast(HasFactor, mixture.covariance).holding(diagonal, lower)
+    return dataclasses.replace(mixture, covariance=covariance)
 
 
 @dataclasses.dataclass(frozen=True)
 class PrecisionCholesky(_Factored):
     """The Cholesky factor R of the precision, Σ⁻¹ = RRᵀ, by log-diagonal and strict lower part."""
 
-    def describe(self, whitening, near):
+    def describe(self, whitening: jax.Array, near: jax.Array | None) -> jax.Array:
         return lapack.lower_root(whitening)
 
-    def whitening(self, factor):
-        # WᵀW = RRᵀ; with the features in reverse order, Wᵀ is the Cholesky factor.
+    def whitening(self, factor: jax.Array) -> jax.Array:
+        # WᵀW = RRᵀ. With the features in reverse order, Wᵀ is the Cholesky factor of RRᵀ.
         return _reverse(lapack.lower_root(_reverse(transpose(factor)))).swapaxes(-1, -2)
 
 
 @dataclasses.dataclass(frozen=True)
 class CovarianceCholesky(_Factored):
-    """The Cholesky factor L of the covariance, Σ = LLᵀ, by log-diagonal and strict lower part
-    (Pinheiro & Bates 1996, Statistics and Computing 6, sec. 2.2)."""
+    """The Cholesky factor L of the covariance, Σ = LLᵀ, by log-diagonal and strict lower part.
 
-    def describe(self, whitening, near):
+    See Pinheiro & Bates (1996), Statistics and Computing 6, sec. 2.2.
+    """
+
+    def describe(self, whitening: jax.Array, near: jax.Array | None) -> jax.Array:
         return inverse(whitening, often=False)
 
-    def whitening(self, factor):
+    def whitening(self, factor: jax.Array) -> jax.Array:
         return inverse(factor, often=False)
 
 
 @dataclasses.dataclass(frozen=True)
 class SquareRoot(_Factored):
     """The symmetric square root S of the covariance, Σ = S², by diagonal and strict lower part.
-    Every symmetric S that is not singular will do; the positive definite one is where it starts.
-    In one dimension, and for diagonal and spherical covariances, it is the standard deviation.
-    (Pinheiro & Bates 1996, Statistics and Computing 6, sec. 2.4, without their logarithm.)"""
+
+    A fit begins at the positive definite root, and may reach any symmetric S that is not singular.
+    In one dimension, and for diagonal and spherical covariances, S is the standard deviation. See
+    Pinheiro & Bates (1996), Statistics and Computing 6, sec. 2.4, who use the matrix logarithm.
+    """
 
     logarithmic: ClassVar[bool] = False
 
-    def describe(self, whitening, near):
+    def describe(self, whitening: jax.Array, near: jax.Array | None) -> jax.Array:
         factor = inverse(whitening, often=False)
         if near is not None:
-            near = _mirror(near)
-            return _root_near(matmul(factor, transpose(factor)), near)
+            return _root_near(matmul(factor, transpose(factor)), _mirror(near))
         left, scale, _ = lapack.svd(factor)
         return matmul(left * scale[..., None, :], transpose(left))
 
-    def whitening(self, factor):
+    def whitening(self, factor: jax.Array) -> jax.Array:
         return inverse(lapack.lower_root(_mirror(factor)), often=False)
 
 
-COORDINATES = {
+COORDINATES: dict[str, Relative | Leaves | _Factored] = {
     "relative": Relative(),
     "leaves": Leaves(),
     "precision": PrecisionCholesky(),
@@ -216,24 +245,27 @@ COORDINATES = {
 
 
 def _reverse(matrix: jax.Array) -> jax.Array:
+    """Return matrices with their rows and columns in reverse order."""
     return matrix[:, ::-1, ::-1]
 
 
 def _mirror(lower: jax.Array) -> jax.Array:
-    """Symmetric matrices from their lower triangles."""
+    """Return the symmetric matrices with these lower triangles."""
     return lower + transpose(jnp.tril(lower, -1))
 
 
 @jax.custom_jvp
 def _root_near(square: jax.Array, root: jax.Array) -> jax.Array:
-    """`root`, as a function of its square: S dS + dS S = d(S²)."""
+    """Return `root`, with the derivatives of a square root of `square`: S dS + dS S = d(S²)."""
     return root
 
 
 @_root_near.defjvp
-def _root_near_jvp(primals, tangents):
-    root, (along, _) = primals[1], tangents
+def _root_near_jvp(
+    primals: tuple[jax.Array, jax.Array], tangents: tuple[jax.Array, jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    root, (tangent, _) = primals[1], tangents
     values, vectors = lapack.eigh(root)
-    inside = matmul(matmul(transpose(vectors), along), vectors)
-    inside = inside / (values[..., :, None] + values[..., None, :])
-    return root, matmul(matmul(vectors, inside), transpose(vectors))
+    rotated = matmul(matmul(transpose(vectors), tangent), vectors)
+    rotated = rotated / (values[..., :, None] + values[..., None, :])
+    return root, matmul(matmul(vectors, rotated), transpose(vectors))

@@ -1,47 +1,50 @@
-"""What rows ask of a mixture, one by one: densities, responsibilities; and rows drawn."""
+"""Densities and responsibilities of single rows, and sampling from a mixture."""
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy.typing as npt
 
 from ..internal import checks, memory
 from .inputs import ROWS_PER_STEP, check_mixture_and_array, over_rows, row_log_joint, row_log_prob
 from .mixture import Mixture
 
-MOST_DRAWN = 2**31 - 1  # at once: rows are counted in 32 bits
+# The most rows that one call draws, because rows are counted in 32 bits.
+MOST_DRAWN = 2**31 - 1
 
 
 @jax.jit
-def _log_joint(mixture, x):
+def _log_joint(mixture: Mixture, x: jax.Array) -> jax.Array:
     return over_rows(row_log_joint, mixture, x)
 
 
 @jax.jit
-def _log_prob(mixture, x):
+def _log_prob(mixture: Mixture, x: jax.Array) -> jax.Array:
     return over_rows(row_log_prob, mixture, x)
 
 
 @jax.jit
-def _responsibilities(mixture, x):
+def _responsibilities(mixture: Mixture, x: jax.Array) -> jax.Array:
     return jax.nn.softmax(_log_joint(mixture, x), axis=1)
 
 
-def log_joint(mixture: Mixture, x) -> jax.Array:
-    """log π_k + log N(x_n; μ_k, Σ_k) of each row and component.
+def log_joint(mixture: Mixture, x: npt.ArrayLike) -> jax.Array:
+    """Return log π_k + log N(x_n; μ_k, Σ_k) for each row and component.
+
+    See Bishop (2006), Pattern Recognition and Machine Learning, eq. 9.7.
 
     Args:
-      mixture: the mixture θ.
-      x: (n, d) rows, finite, in the units of the mixture's means.
+      mixture: the mixture.
+      x: (n, d) finite rows, in the units of the mixture's means.
 
     Returns:
-      (n, k) in nats, in the wider dtype of mixture and x; −inf for an absent component.
+      The log-joint (n, k) in nats, in the wider dtype of mixture and x. It is −inf for absent
+      components.
 
     Raises:
-      ValueError: for x that is not finite (n, d) rows of the mixture's features, and for a mixture
-        whose parameters are not finite. (Under jit and vmap values are not looked at.)
-
-    (Bishop 2006, Pattern Recognition and Machine Learning, eq. 9.7.)
+      ValueError: if x is not (n, d) finite rows with the mixture's features, or a parameter of the
+        mixture is not finite. Under jit and vmap values are not checked.
 
     >>> m = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
     >>> np.asarray(jaxgmm.log_joint(m, [[0.0], [2.0]])).round(2)
@@ -51,9 +54,20 @@ def log_joint(mixture: Mixture, x) -> jax.Array:
     return _log_joint(*check_mixture_and_array(mixture, x)[:2])
 
 
-def log_prob(mixture: Mixture, x) -> jax.Array:
-    """log p(x_n) = log Σ_k π_k N(x_n; μ_k, Σ_k) as (n,), in nats, in the wider dtype of
-    mixture and x. Raises as `log_joint`. (Bishop 2006, eq. 9.7.)
+def log_prob(mixture: Mixture, x: npt.ArrayLike) -> jax.Array:
+    """Return log p(x_n) = log Σ_k π_k N(x_n; μ_k, Σ_k) for each row.
+
+    See Bishop (2006), Pattern Recognition and Machine Learning, eq. 9.7.
+
+    Args:
+      mixture: the mixture.
+      x: (n, d) finite rows, in the units of the mixture's means.
+
+    Returns:
+      The log-densities (n,) in nats, in the wider dtype of mixture and x.
+
+    Raises:
+      ValueError: under the conditions of `log_joint`.
 
     >>> m = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
     >>> np.asarray(jaxgmm.log_prob(m, [[0.0], [2.0]])).round(2)
@@ -62,9 +76,21 @@ def log_prob(mixture: Mixture, x) -> jax.Array:
     return _log_prob(*check_mixture_and_array(mixture, x)[:2])
 
 
-def responsibilities(mixture: Mixture, x) -> jax.Array:
-    """r_nk = p(component k | x_n) as (n, k), in the wider dtype of mixture and x; each row sums to
-    1, far away too. Raises as `log_joint`. (Bishop 2006, eq. 9.23.)
+def responsibilities(mixture: Mixture, x: npt.ArrayLike) -> jax.Array:
+    """Return the responsibilities r_nk = p(component k | x_n).
+
+    See Bishop (2006), Pattern Recognition and Machine Learning, eq. 9.23.
+
+    Args:
+      mixture: the mixture.
+      x: (n, d) finite rows, in the units of the mixture's means.
+
+    Returns:
+      The responsibilities (n, k), in the wider dtype of mixture and x. They sum to 1 for each row,
+      even for a row far from every component.
+
+    Raises:
+      ValueError: under the conditions of `log_joint`.
 
     >>> m = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
     >>> np.asarray(jaxgmm.responsibilities(m, [[0.0], [2.0]])).round(3)
@@ -75,7 +101,7 @@ def responsibilities(mixture: Mixture, x) -> jax.Array:
 
 
 @jax.jit(static_argnames="n")
-def _sample(key, mixture, n):
+def _sample(key: jax.Array, mixture: Mixture, n: int) -> tuple[jax.Array, jax.Array]:
     component_key, noise_key = jax.random.split(key)
     component = jax.random.categorical(component_key, mixture.logits, shape=(n,))
     noise = jax.random.normal(noise_key, (n, mixture.n_features), mixture.dtype)
@@ -84,31 +110,34 @@ def _sample(key, mixture, n):
     columns = jax.vmap(lambda e: mixture.frame.unwhiten(jnp.broadcast_to(e, (k, len(e)))))
     factor = jnp.moveaxis(columns(unit), 0, -1)
 
-    def draw(row):
-        which, z = row
-        return mixture.means[which] + jnp.sum(factor[which] * z[None], axis=-1)
+    def draw(row: tuple[jax.Array, jax.Array]) -> jax.Array:
+        index, z = row
+        return mixture.means[index] + jnp.sum(factor[index] * z[None], axis=-1)
 
     x = jax.lax.map(draw, (component, noise), batch_size=min(ROWS_PER_STEP, max(n, 1)))
     return x, component
 
 
 def sample(key: jax.Array, mixture: Mixture, n: int) -> tuple[jax.Array, jax.Array]:
-    """n independent rows of the mixture.
+    """Draw n independent rows from a mixture.
+
+    Rows have derivatives with respect to the mean, and the leaves of the covariance, of the
+    component that they come from. They have no derivatives with respect to the logits, because the
+    component is a random choice: the gradient of an expectation with respect to the weights is not
+    the gradient of its sample mean.
 
     Args:
       key: a JAX random key.
-      mixture: where to draw from.
-      n: how many rows, a plain whole number.
+      mixture: the mixture to draw from.
+      n: the number of rows, a plain whole number from 0 to 2³¹ − 1.
 
     Returns:
-      x (n, d) in the mixture's dtype and units, and the component (n,) that each row came from, 0 …
-      k − 1. The rows have derivatives with respect to the means and the covariance's leaves, each
-      at the component that it came from. They have none with respect to the logits, since a
-      component is drawn: the gradient of an expectation by the weights is not that of its sample.
+      A pair of the rows x (n, d), in the mixture's dtype and units, and the component (n,) that
+      each row comes from, a whole number from 0 to k − 1.
 
     Raises:
-      ValueError: if n is not a whole number from 0 to 2³¹ − 1, or so many rows need more memory
-        than this machine has left; and for what is not one finite mixture.
+      ValueError: if n is not such a number, the rows need more memory than this machine has left,
+        or `mixture` is not a single mixture with finite parameters.
 
     >>> m = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
     >>> x, component = jaxgmm.sample(jax.random.key(0), m, 5)
@@ -119,18 +148,20 @@ def sample(key: jax.Array, mixture: Mixture, n: int) -> tuple[jax.Array, jax.Arr
     checks.one_mixture(mixture)
     n = checks.whole(n, "n", 0, MOST_DRAWN)
     if not checks.traced(key, mixture):
-        _fits_in_memory(mixture, n)
+        _check_memory(mixture, n)
     return _sample(key, mixture, n)
 
 
-def _fits_in_memory(mixture: Mixture, n: int) -> None:
-    # A row is drawn from 2k random numbers that choose its component and 2d that place it; bits,
-    # normal numbers and the rows lie side by side (measured: 0.8 to 1.4 of this).
+def _check_memory(mixture: Mixture, n: int) -> None:
+    """Raise ValueError if n rows need more memory than this machine has left."""
+    # A row needs 2k random numbers for its component and 2d for its position. Random bits, normal
+    # numbers and rows are in memory at the same time. Measured use is 0.8 to 1.4 times this.
     numbers = 2 * mixture.n_components + 5 * mixture.n_features
     needed = n * numbers * mixture.dtype.itemsize
     available = memory.available_bytes() if jax.default_backend() == "cpu" else None
     if available is not None and needed > available:
         raise ValueError(
-            f"n is {n}: to draw so many rows at once takes about {needed / 1e9:.1f} GB of memory, "
-            f"and {available / 1e9:.1f} GB are left. Draw fewer at a time, each with its own key."
+            f"n is {n}: drawing this many rows at once takes about {needed / 1e9:.1f} GB of "
+            f"memory, and {available / 1e9:.1f} GB are available. Draw fewer at a time, each time "
+            "with another key."
         )

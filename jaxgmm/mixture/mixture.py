@@ -1,13 +1,15 @@
-"""`Mixture`: a Gaussian mixture as a pytree."""
+"""The class `Mixture`: a Gaussian mixture as a pytree of unconstrained arrays."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 
 from ..families.family import Family
 from ..families.layout import Layout
@@ -22,13 +24,16 @@ from .component_precision import warn_of_coarse_components
 class Mixture:
     """A mixture of k Gaussians in d dimensions.
 
-    Every leaf is unconstrained, so `jax.grad` and `optax.apply_updates` act on a mixture as it is.
+    A mixture is a pytree. Its leaves are unconstrained, so that `jax.grad` and
+    `optax.apply_updates` can be applied to a mixture directly. A batch of mixtures, e.g. from
+    `jax.vmap`, is a mixture whose leaves have leading axes.
 
     Attributes:
-      logits: (k,) weights before the softmax; −inf marks an absent component, which has weight 0,
-        stays absent, and counts for nothing.
-      means: (k, d), in the units of the data.
-      covariance: the family's whitening factors; see `covariances` for readable values.
+      logits: (k,) weights before the softmax. −inf marks an absent component: it has weight 0,
+        remains absent in a fit, and is ignored.
+      means: (k, d) means, in the units of the data.
+      covariance: the covariances as a member of a family in `FAMILIES`. It stores whitening
+        factors; `covariances` returns readable values.
 
     >>> m = jaxgmm.Mixture.from_parameters(
     ...     [0.3, 0.7], [[0.0, 0.0], [3.0, 1.0]], [1.0, 4.0], family="spherical"
@@ -45,8 +50,9 @@ class Mixture:
     covariance: Family
 
     def __repr__(self) -> str:
-        """In one line; of a tree of something else than arrays (axes, names), what it holds."""
-        kind, shape = type(self.covariance).__name__.lower(), getattr(self.means, "shape", ())
+        """Return a one-line summary, or the fields of a tree that contains no arrays."""
+        kind = type(self.covariance).__name__.lower()
+        shape: tuple[int, ...] = getattr(self.means, "shape", ())
         if len(shape) < 2:
             return f"Mixture({self.logits!r}, {self.means!r}, {self.covariance!r})"
         *batch, k, d = shape
@@ -54,26 +60,35 @@ class Mixture:
         return f"Mixture({kind}, K = {k}, d = {d}, {self.means.dtype}{lanes})"
 
     @classmethod
-    def from_parameters(cls, weights, means, covariances, family: str = "full") -> Mixture:
-        """A mixture from readable parameters.
+    def from_parameters(
+        cls,
+        weights: npt.ArrayLike,
+        means: npt.ArrayLike,
+        covariances: npt.ArrayLike,
+        family: str = "full",
+    ) -> Mixture:
+        """Return the mixture with these weights, means and covariances.
+
+        Under jit, vmap and grad only the shapes of the arguments are checked.
 
         Args:
-          weights: (k,), not negative, summing to 1. A weight of 0 makes an absent component.
-          means: (k, d).
-          covariances: dense (k, d, d), or the family's own shape: full (k, d, d), tied (d, d),
-            diagonal (k, d) variances, spherical (k,) variances.
+          weights: (k,) weights of 0 or more, which sum to 1. A weight of 0 makes an absent
+            component.
+          means: (k, d) means, in the units of the data.
+          covariances: dense covariances (k, d, d), or covariances in the family's own shape: full
+            (k, d, d), tied (d, d), diagonal (k, d) variances, spherical (k,) variances. They are in
+            squared units of the data.
           family: a name in `FAMILIES`.
 
         Returns:
-          The mixture, in the dtype of `means` (whole numbers: JAX's default). Under jit, vmap or
-          grad only shapes are checked.
-
-        Warns:
-          UserWarning: where float32 does not hold a component to 1 %, as `fit` does.
+          The mixture, in the dtype of `means`. Whole numbers are converted to JAX's default dtype.
 
         Raises:
-          ValueError: for wrong shapes, non-finite numbers, weights that do not sum to 1,
-            covariances that are not symmetric, not positive definite, or not of the family.
+          ValueError: if a shape is wrong, a number is not finite, the weights do not sum to 1, or a
+            covariance is not symmetric, not positive definite or not of the family.
+
+        Warns:
+          UserWarning: if float32 cannot represent a component to within 1 %.
         """
         kind = family_class(family)
         weights, means = checks.array(weights, "weights"), checks.array(means, "means")
@@ -83,41 +98,42 @@ class Mixture:
         k, d = means.shape
         if weights.shape != (k,):
             raise ValueError(f"weights has shape {weights.shape}: means has {k} rows, pass ({k},).")
-        own = kind.shape(k, d)
-        if covariances.shape not in (own, (k, d, d)):
+        own_shape = kind.shape(k, d)
+        if covariances.shape not in (own_shape, (k, d, d)):
+            other = "" if own_shape == (k, d, d) else f" or {(k, d, d)}"
             raise ValueError(
                 f"covariances has shape {covariances.shape}: for {k} components, {d} features and "
-                f"family {family!r} pass {own}" + ("." if own == (k, d, d) else f" or {(k, d, d)}.")
+                f"family {family!r} pass {own_shape}{other}."
             )
         dtype = checks.float_dtype(means.dtype)
         traced = checks.traced(weights, means, covariances)
         xp = jnp if traced else np
-        weights, means, covariances = (
+        weight_array, mean_array, covariance_array = (
             xp.asarray(values).astype(dtype if traced else np.float64)
             for values in (weights, means, covariances)
         )
-        given = covariances
-        if covariances.ndim == 3:
-            covariances = kind.own(covariances)
+        is_dense = covariance_array.ndim == 3
+        own = kind.own(covariance_array) if is_dense else covariance_array
         if not traced:
-            dense = given if given.ndim == 3 else kind.expand(given, k, d, np)
-            parameter_checks.mixture_parameters(weights, means, dense)
-            parameter_checks.held_by_family(dense, kind.expand(covariances, k, d, np), family, own)
+            dense = covariance_array if is_dense else kind.expand(own, k, d, np)
+            parameter_checks.mixture_parameters(weight_array, mean_array, dense)
+            representable = kind.expand(own, k, d, np)
+            parameter_checks.representable_by_family(dense, representable, family, own_shape)
         with np.errstate(divide="ignore"):
-            logits = xp.log(weights)
-        made = cls(logits, means, kind.from_own(covariances, xp))
-        made = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), made)
-        warn_of_coarse_components(made)
-        return made
+            logits = xp.log(weight_array)
+        mixture = cls(logits, mean_array, kind.from_own(own, xp))
+        mixture = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), mixture)
+        warn_of_coarse_components(mixture)
+        return mixture
 
     @property
     def n_components(self) -> int:
-        """k, absent components included."""
+        """The number k of components, including absent ones."""
         return self.means.shape[-2]
 
     @property
     def n_features(self) -> int:
-        """d."""
+        """The number d of features."""
         return self.means.shape[-1]
 
     @property
@@ -127,55 +143,55 @@ class Mixture:
 
     @property
     def frame(self) -> Layout:
-        """The whitening factors of all components, through which rows are seen."""
+        """The layout of the whitening factors, which computes residuals and second moments."""
         return self.covariance.frame(self.n_features)
 
     @property
-    def dtype(self):
-        """The dtype that the mixture computes in."""
+    def dtype(self) -> np.dtype:
+        """The dtype of the mixture's leaves."""
         return self.means.dtype
 
     @property
     def present(self) -> jax.Array:
-        """(k,) booleans: False where a component is absent."""
+        """Booleans (k,), which are False for absent components."""
         return self.logits > -jnp.inf
 
     @property
     def log_weights(self) -> jax.Array:
-        """(k,) logarithms of the weights."""
+        """Logarithms (k,) of the weights."""
         return jax.nn.log_softmax(self.logits)
 
     @property
     def weights(self) -> jax.Array:
-        """(k,) weights, summing to 1."""
+        """Weights (k,), which sum to 1."""
         return jax.nn.softmax(self.logits)
 
     @property
     def covariances(self) -> jax.Array:
-        """(k, d, d) dense covariances, in squared units of the data."""
-        return _each(_dense_covariances, self)
+        """Dense covariances (k, d, d), in squared units of the data."""
+        return _for_each_lane(_dense_covariances, self)
 
     @property
     def precisions(self) -> jax.Array:
-        """(k, d, d) dense inverse covariances."""
-        return _each(_dense_precisions, self)
+        """Dense inverse covariances (k, d, d)."""
+        return _for_each_lane(_dense_precisions, self)
 
     @property
     def log_constants(self) -> jax.Array:
-        """(k,) log π_k + log|W_k| − (d/2) log 2π: the log-joint at a component's mean."""
+        """The log-joint at each component's mean: log π_k + log|W_k| − (d/2) log 2π, as (k,)."""
         d = self.n_features
         return self.log_weights + self.frame.log_determinant - d / 2 * math.log(2 * math.pi)
 
     def translate(self, offset: jax.Array) -> Mixture:
-        """The mixture moved by `offset` (d,)."""
+        """Return the mixture with `offset` (d,) added to every mean."""
         return dataclasses.replace(self, means=self.means + offset[None])
 
 
-def _each(function, mixture: Mixture) -> jax.Array:
-    """function(mixture), over every leading axis that a batch of mixtures has."""
+def _for_each_lane(function: Callable[[Mixture], jax.Array], mixture: Mixture) -> jax.Array:
+    """Return function(mixture), mapped over every leading axis of a batch of mixtures."""
     if jnp.ndim(mixture.means) == 2:
         return function(mixture)
-    return jax.vmap(lambda one: _each(function, one))(mixture)
+    return jax.vmap(lambda lane: _for_each_lane(function, lane))(mixture)
 
 
 def _dense_covariances(mixture: Mixture) -> jax.Array:
