@@ -113,7 +113,7 @@ class Then:
         self, mixture: Mixture, state: _SwitchingState, statistics: Statistics, evaluate, prior
     ):
         """A move of the one whose turn it is."""
-        gain = em_step(mixture, statistics, evaluate, prior).gain
+        gain = em_step(mixture, statistics, evaluate, prior).em_gain
         ready = (state.moves >= self.least) & self.when(gain, state.previous)
         begins = ready & ~state.switched
         fresh = self.second.init(mixture, statistics)

@@ -62,7 +62,7 @@ def fit_of_state(course: LoopState, frame: DataSummary) -> Fit:
     beyond = jnp.arange(len(history.passes)) > steps
     return Fit(
         end.mixture.translate(frame.center), end.sums.log_likelihood, end.objective, steps,
-        end.passes, end.status, end.em_step.gain,
+        end.passes, end.status, end.em_step.em_gain,
         jnp.where(beyond, end.objective, history.objective),
         jnp.where(beyond, end.passes, history.passes),
     )  # fmt: skip

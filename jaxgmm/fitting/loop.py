@@ -93,7 +93,7 @@ def run_loop(
         climb, objective = ascent.step(climb)
         if plan.callback is not None:
             # One vector: every array that goes to the host costs as much as small fits' steps.
-            told = jnp.stack([steps.astype(objective.dtype), objective, climb.em_step.gain])
+            told = jnp.stack([steps.astype(objective.dtype), objective, climb.em_step.em_gain])
             tell = lambda: jax.debug.callback(functools.partial(_call_back, plan.callback), told)
             # The host is slow to ask; and the first pass is no step.
             now = (steps % getattr(plan.callback, "every", 1) == 0) & (steps > 0)

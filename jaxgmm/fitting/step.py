@@ -93,7 +93,7 @@ class Problem:
 
     def _status(self, mixture, sums, step, objective, previous, steps):
         broken = degenerate(mixture, sums, step, self.prior, self.resolution)
-        stop = STOPPING[self.stopping](self.tolerance, step.gain, objective, previous)
+        stop = STOPPING[self.stopping](self.tolerance, step.em_gain, objective, previous)
         shown = dataclasses.replace(mixture, logits=jnp.where(mixture.present, mixture.logits, 0))
         usable = finite(shown, sums, objective)
         status = jnp.where(steps >= self.max_steps, Status.MAX_STEPS, RUNNING)

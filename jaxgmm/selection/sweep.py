@@ -228,7 +228,7 @@ def _run(plan: LaneSettings, data: LaneData, ks: tuple[int, ...], strategy: str,
     fits = Fit(
         dataclasses.replace(climb.mixture, means=means),
         climb.sums.log_likelihood, climb.objective, steps, climb.passes, climb.status,
-        climb.em_step.gain,
+        climb.em_step.em_gain,
         np.where(beyond, climb.objective[:, None], lanes.objectives[:, :longest]),
         np.where(beyond, climb.passes[:, None], lanes.passes[:, :longest]),
     )  # fmt: skip
