@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ..algorithms.em import EM
 from ..algorithms.protocol import Algorithm, Pass
 from ..data.rows import Rows
 from ..internal.trees import cast_like, where
@@ -66,7 +65,7 @@ class Problem:
         """Where a loop of steps begins. EM takes the step that it is given: one that leads nowhere
         but through the first pass, so that the loop's pass serves and no other is compiled. Other
         methods want the first pass before."""
-        if getattr(type(self.algorithm), "move", None) is not EM.move:
+        if not getattr(type(self.algorithm), "starts_without_pass", False):
             return self.begin(mixture, previous)
         blank = jax.tree.map(jnp.zeros_like, jax.eval_shape(self.begin, mixture))
         unknown = jnp.full_like(blank.objective, previous)
