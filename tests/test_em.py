@@ -155,7 +155,7 @@ def test_m_step_is_where_the_gradient_of_q_vanishes(family, iris, x64):
             for m in (mixture, updated)
         )
         assert after < 1e-9 < before
-        gain = m_step_from(mixture, sums, jax.tree.map(jnp.asarray, used)).gain
+        gain = m_step_from(mixture, sums, jax.tree.map(jnp.asarray, used)).em_gain
         np.testing.assert_allclose(gain, (q(updated) - q(mixture)) / len(iris), rtol=1e-10)
 
 

@@ -72,10 +72,10 @@ def test_dirichlet_evens_the_weights(iris, x64):
     [
         (dict(strength=-1.0), "prior.strength is -1"),
         (dict(scatter=np.eye(3)), "prior.scatter has shape"),
-        (dict(scatter=np.full((4, 4), np.nan)), "prior.scatter holds NaN"),
+        (dict(scatter=np.full((4, 4), np.nan)), "prior.scatter contains NaN"),
         (dict(concentration=0.5), "prior.concentration is 0.5"),
         (dict(mean=np.zeros(3)), "prior.mean has shape"),
-        (dict(mean_strength=1.0), "give the mean"),
+        (dict(mean_strength=1.0), "pass both the mean"),
         (dict(mean=np.ones(4)), "go together"),
         (dict(strength="a"), "not numbers"),
         (dict(scatter=np.triu(np.ones((4, 4)))), "not symmetric"),

@@ -1,1 +1,1 @@
-"""How a mixture moves."""
+"""The optimization algorithms: each one computes the next mixture from the current one."""

@@ -1,4 +1,4 @@
-"""Gradient ascent by any optax optimizer, on the objective that EM climbs."""
+"""Gradient ascent by any optax optimizer, on the objective that EM maximizes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
+import optax  # type: ignore[import-untyped]  # optax ships no type information
 
 from ..internal import checks
 from ..internal.trees import where
@@ -17,9 +17,12 @@ from ..mixture.mixture import Mixture
 from ..objective.log_likelihood import expected, statistics_of_gradient
 from ..objective.prior import Prior, log_prior
 from ..objective.statistics import Statistics
+from .protocol import Evaluate
 
 
 class _GradientState(NamedTuple):
+    """The mixture is the one at `offsets` from `base`. `age` counts the moves."""
+
     base: Mixture
     offsets: Mixture
     optimizer: Any
@@ -27,7 +30,7 @@ class _GradientState(NamedTuple):
 
 
 class At(NamedTuple):
-    """Where a gradient was taken, for optax transformations that take it as extra argument `at`."""
+    """The point of a gradient, for optax transformations that accept an extra argument `at`."""
 
     mixture: Mixture
     prior: Prior | None
@@ -36,33 +39,37 @@ class At(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, init=False)
 class Gradient:
-    """Gradient ascent on ℓ + log prior by an optax optimizer, which minimizes −objective / Σ mass.
+    """Gradient ascent on ℓ + log prior by an optax optimizer.
+
+    The optimizer minimizes −objective / Σ w, w being the row weights.
 
     Args:
-      optimizer: an optax GradientTransformation; or a factory such as `optax.adam`, with its
-        arguments as keywords.
-      coordinates: what the optimizer moves. "relative" (default): units of the current components,
-        which makes a step independent of the data's units. The others keep the means as they are
-        and move, in the data's units, "leaves": the mixture's leaves; "precision", "covariance":
-        the log-Cholesky factor of Σ⁻¹, of Σ; "square-root": the symmetric root of Σ. See
-        `jaxgmm.coordinates`.
-      rebase_every: relative coordinates are taken anew about the current components every so many
-        steps; None keeps those of the start. A line search or L-BFGS starts with an empty memory
-        then, since it belongs to the old frame; any other optimizer keeps its state, since its
-        moments are in standard deviations and its schedule must go on.
-      arguments: for a factory.
+      optimizer: an optax GradientTransformation, or a factory such as `optax.adam`, whose arguments
+        are passed as keywords.
+      coordinates: the parametrization that the optimizer updates. "relative" (default) uses units
+        of the current components, which makes a step independent of the data's units. All others
+        depend on the data's units and use the means themselves, together with: the mixture's leaves
+        ("leaves"); the log-Cholesky factor of Σ⁻¹ ("precision") or of Σ ("covariance"); the
+        symmetric square root of Σ ("square-root"). See `jaxgmm.mixture.coordinates`.
+      rebase_every: the number of steps after which relative coordinates are redefined by the
+        current components; None keeps those of the start. A line search or L-BFGS then starts with
+        an empty memory, because its memory belongs to the old coordinates. Any other optimizer
+        keeps its state, because its moments are in standard deviations and its schedule must
+        continue.
+      arguments: the factory's arguments.
 
-    Optimizers with a line search (`optax.lbfgs()`) count one pass for each trial, and the accepted
-    trial's value and gradient are used again: a step whose first trial is accepted makes one pass.
-    If a line search ends in a lower objective, the step is not taken and its memory is emptied.
+    An optimizer with a line search, such as `optax.lbfgs()`, makes one pass for each trial. The
+    accepted trial's value and gradient are reused, so a step whose first trial is accepted makes
+    one pass. If a line search ends at a lower objective, the step is rejected and the optimizer's
+    memory is cleared.
 
-    optax's transformations are closures without equality: reuse the object `Gradient(tx)` to avoid
-    compiling again, or give the factory, `Gradient(optax.adam, learning_rate=0.05)`, which is equal
-    by value.
+    optax transformations are closures, which compare by identity. To avoid recompilation, reuse the
+    object `Gradient(tx)`, or pass a factory: `Gradient(optax.adam, learning_rate=0.05)` compares by
+    value.
 
     Raises:
-      ValueError: for something that is not an optimizer, unknown coordinates, or arguments that are
-        not hashable.
+      ValueError: if `optimizer` is not an optimizer, the coordinates are unknown, or the arguments
+        are not hashable.
 
     >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
     >>> start = jaxgmm.initialize(jax.random.key(1), x, 2)
@@ -82,25 +89,25 @@ class Gradient:
 
     def __init__(
         self,
-        optimizer,
+        optimizer: Any,
         *,
         coordinates: str = "relative",
         rebase_every: int | None = 20,
-        **arguments,
-    ):
+        **arguments: Any,
+    ) -> None:
         checks.choice(coordinates, "coordinates", COORDINATES)
         if rebase_every is not None:
             checks.whole(rebase_every, "rebase_every", 1)
         is_transformation = isinstance(optimizer, optax.GradientTransformation)
         if not is_transformation and not callable(optimizer):
             raise ValueError(
-                f"{optimizer!r} is not an optax optimizer: pass e.g. optax.lbfgs(), or a factory "
-                "with its arguments, e.g. Gradient(optax.adam, learning_rate=0.05)."
+                f"{optimizer!r} is not an optax optimizer: pass an optimizer, e.g. optax.lbfgs(), "
+                "or a factory with its arguments, e.g. Gradient(optax.adam, learning_rate=0.05)."
             )
         if is_transformation and arguments:
             raise ValueError(
-                f"arguments {sorted(arguments)} go with a factory such as optax.adam, not with an "
-                "optimizer that is already made."
+                f"arguments {sorted(arguments)} go with a factory such as optax.adam, not with a "
+                "finished optimizer: pass the factory, or leave the arguments out."
             )
         for name, value in (
             ("optimizer", optimizer), ("arguments", tuple(sorted(arguments.items()))),
@@ -109,125 +116,143 @@ class Gradient:
             object.__setattr__(self, name, value)
         checks.algorithm(self)
         try:
-            made = self._made
+            built = self._build()
         except TypeError as error:
-            raise ValueError(f"{optimizer!r} cannot be made from {arguments}: {error}.") from None
-        if not isinstance(made, optax.GradientTransformation):
-            raise ValueError(f"{optimizer!r} did not make an optax optimizer.")
+            raise ValueError(
+                f"an optimizer cannot be made from {optimizer!r} and {arguments}: {error}."
+            ) from None
+        if not isinstance(built, optax.GradientTransformation):
+            raise ValueError(
+                f"{optimizer!r} did not make an optax optimizer: pass a factory that returns one, "
+                "e.g. optax.adam."
+            )
 
-    @property
-    def _made(self):
+    def _build(self) -> Any:
+        """Return the optax transformation, calling the factory if there is one."""
         if isinstance(self.optimizer, optax.GradientTransformation):
             return self.optimizer
         return self.optimizer(**dict(self.arguments))
 
     @property
-    def _transformation(self):
-        return optax.with_extra_args_support(self._made)
+    def _transformation(self) -> Any:
+        return optax.with_extra_args_support(self._build())
 
     @property
     def name(self) -> str:
-        """How tables call it: a factory's name with its arguments."""
+        """The name in tables: a factory's name with its arguments, else the class name."""
         if isinstance(self.optimizer, optax.GradientTransformation):
             return type(self).__name__
         arguments = ", ".join(f"{name}={value}" for name, value in self.arguments)
         return self.optimizer.__name__ + (f"({arguments})" if arguments else "")
 
-    def forward_passes(self, steps, passes):
-        """How many of a fit's passes needed the log-likelihood alone: the trials of a line search
-        that keeps no gradient."""
+    def forward_passes(self, steps: Any, passes: Any) -> Any:
+        """Return how many of a fit's passes needed only the log-likelihood.
+
+        These are the trials of a line search that does not keep the gradient.
+        """
         search = self._search
-        blind = search is not None and search.gradient is None
-        return passes - steps - 1 if blind else 0 * passes
+        value_only = search is not None and search.gradient is None
+        return passes - steps - 1 if value_only else 0 * passes
 
     @property
     def searches(self) -> bool:
-        """Whether the optimizer searches along a line, so that a step may take several passes."""
+        """Whether the optimizer has a line search, so that a step may make several passes."""
         return self._search is not None
 
     @property
     def _search(self) -> _LineSearch | None:
-        """What the optimizer's state has of a line search, as shapes."""
+        """The line search in the optimizer's state, as shapes; None if there is none."""
         state = jax.eval_shape(self._transformation.init, {"x": np.zeros(1, np.float32)})
         return _line_search(state)
 
     def init(self, mixture: Mixture, statistics: Statistics) -> _GradientState:
-        """Zero offsets from the start."""
+        """Return zero offsets from the start, and the optimizer's initial state."""
         offsets = jax.tree.map(jnp.zeros_like, mixture)
         return _GradientState(mixture, offsets, self._transformation.init(offsets), jnp.int32(0))
 
     def move(
-        self, mixture: Mixture, state: _GradientState, statistics: Statistics, evaluate, prior
-    ):
-        """One update of the optimizer."""
-        coordinates, transformation = COORDINATES[self.coordinates], self._transformation
+        self,
+        mixture: Mixture,
+        state: _GradientState,
+        statistics: Statistics,
+        evaluate: Evaluate,
+        prior: Prior | None,
+    ) -> tuple[Mixture, _GradientState, Statistics, jax.Array | int]:
+        """Make one update of the optimizer."""
+        coordinates: Any = COORDINATES[self.coordinates]
+        transformation = self._transformation
         total = jnp.sum(statistics.mass)
 
-        def mixture_at(offsets):
+        def mixture_at(offsets: Mixture) -> Mixture:
             return coordinates.place(state.base, coordinates.local(state.base, offsets))
 
-        def loss(offsets, at=None):  # optax hands every extra argument to the loss too
+        # optax passes every extra argument of `update` to the loss too.
+        def loss(offsets: Mixture, at: At | None = None) -> jax.Array:
             candidate = mixture_at(offsets)
             return -(evaluate(candidate).log_likelihood + log_prior(candidate, prior)) / total
 
-        def known_loss(offsets):
-            """The loss near the current mixture, to first order, from statistics at hand."""
+        def first_order_loss(offsets: Mixture) -> jax.Array:
+            """The loss near the current mixture, to first order, without a pass."""
             candidate = mixture_at(offsets)
             return -(expected(candidate, mixture, statistics) + log_prior(candidate, prior)) / total
 
         value = -(statistics.log_likelihood + log_prior(mixture, prior)) / total
-        gradient = jax.grad(known_loss)(state.offsets)
+        gradient = jax.grad(first_order_loss)(state.offsets)
         updates, optimizer = transformation.update(
             gradient, state.optimizer, state.offsets, value=value, grad=gradient, value_fn=loss,
             at=At(mixture, prior, self.coordinates),
         )  # fmt: skip
-        # optax makes some arrays in JAX's default dtype, whatever that of the parameters
+        # optax creates some arrays in JAX's default dtype, whatever the parameters' dtype is.
         optimizer = optax.tree.cast_like(optimizer, state.optimizer)
         offsets = optax.tree.cast_like(optax.apply_updates(state.offsets, updates), state.offsets)
         moved = mixture_at(offsets)
 
         search = _line_search(optimizer)
+        passes: jax.Array | int
         if search is None:
             passes, sums, rejected = 1, evaluate(moved), jnp.array(False)
         elif search.gradient is None:
             passes, sums = search.trials + 1, evaluate(moved)
-            rejected = _worse(search.value, value)
+            rejected = _is_worse(search.value, value)
         else:
+            # The line search knows the gradient at the accepted trial, hence the statistics there.
             local = coordinates.local(state.base, offsets)
-            climbed = jax.grad(lambda o: log_prior(mixture_at(o), prior))(offsets)
-            slope = jax.tree.map(lambda g, p: -total * g - p, search.gradient, climbed)
-            slope = coordinates.local_gradient(state.base, offsets, slope)
-            sums = statistics_of_gradient(local, slope, total)
+            prior_gradient = jax.grad(lambda o: log_prior(mixture_at(o), prior))(offsets)
+            gradient = jax.tree.map(lambda g, p: -total * g - p, search.gradient, prior_gradient)
+            gradient = coordinates.local_gradient(state.base, offsets, gradient)
+            sums = statistics_of_gradient(local, gradient, total)
             likelihood = -total * search.value - log_prior(moved, prior)
             sums = dataclasses.replace(sums, log_likelihood=likelihood)
-            passes, rejected = search.trials, _worse(search.value, value)
+            passes, rejected = search.trials, _is_worse(search.value, value)
 
         moved, sums = where(rejected, (mixture, statistics), (moved, sums))
         age = state.age + 1
-        renew = rejected
+        rebase = rejected
         if coordinates.follow and self.rebase_every is not None:
-            renew |= age % self.rebase_every == 0
-        fresh = jax.tree.map(jnp.zeros_like, offsets)
-        remembers = (
+            rebase |= age % self.rebase_every == 0
+        zeros = jax.tree.map(jnp.zeros_like, offsets)
+        has_memory = (
             search is not None or optax.tree.get(optimizer, "diff_params_memory") is not None
         )
-        restarted = transformation.init(fresh) if remembers else optimizer
+        restarted = transformation.init(zeros) if has_memory else optimizer
         state = where(
-            renew,
-            _GradientState(moved, fresh, restarted, age),
+            rebase,
+            _GradientState(moved, zeros, restarted, age),
             _GradientState(state.base, offsets, optimizer, age),
         )
         return moved, state, sums, passes
 
 
 class _LineSearch(NamedTuple):
+    """The trials of an optax line search, and the loss at the accepted one with its gradient."""
+
     trials: jax.Array
     value: jax.Array
     gradient: Mixture | None
 
 
-def _line_search(optimizer) -> _LineSearch | None:
-    """What an optax line search left in the optimizer's state, or None if there is none."""
+def _line_search(optimizer: Any) -> _LineSearch | None:
+    """Return the line search's results in an optimizer's state, or None if there are none."""
     trials = optax.tree.get(optimizer, "num_linesearch_steps")
     if trials is None:
         return None
@@ -235,7 +260,10 @@ def _line_search(optimizer) -> _LineSearch | None:
     return _LineSearch(trials, value, gradient)
 
 
-def _worse(new: jax.Array, old: jax.Array) -> jax.Array:
-    """Whether a line search gave up at a higher loss (optax then takes the last trial); its own
-    slack, 1e-6 of the value, is rounding."""
+def _is_worse(new: jax.Array, old: jax.Array) -> jax.Array:
+    """Return whether a line search failed and ended at a higher loss.
+
+    optax accepts the last trial when its line search fails. The tolerance, 1e-6 of the value, is
+    that of optax's line search, and allows for rounding.
+    """
     return ~(new <= old + 1e-6 * jnp.abs(old))

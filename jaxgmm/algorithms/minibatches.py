@@ -1,4 +1,4 @@
-"""Minibatches: an algorithm that moves many times in one pass over the rows."""
+"""Minibatches: an algorithm that makes many moves during one pass over the rows."""
 
 from __future__ import annotations
 
@@ -8,38 +8,45 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ..data.rows import Rows
 from ..internal import checks
 from ..internal.trees import cast_like, where
 from ..mixture.mixture import Mixture
 from ..objective.log_likelihood import evaluate as evaluate_rows
+from ..objective.prior import Prior
 from ..objective.statistics import Statistics
 from .gradient import Gradient
+from .protocol import Pass
 from .stepwise import StepwiseEM
 
 
 @dataclasses.dataclass(frozen=True)
 class Stochastic:
-    """An algorithm run over minibatches: stochastic gradient ascent, or online EM.
+    """An algorithm that runs over minibatches: stochastic gradient ascent, or online EM.
 
-    One move is an epoch: the rows of positive weight in a new random order, a move of the inner
-    algorithm for each minibatch (rows left over when their number is not a multiple sit out), and
-    then one pass over all rows, so that objective, stopping rule and history are those of every
-    other algorithm. An epoch counts its share of a pass, and that pass. Objectives may fall, and a
-    step size that does not shrink never meets a tight tolerance: such a fit ends with max_steps.
+    One move is an epoch. It puts the rows of positive weight in a new random order, and makes one
+    move of the inner algorithm for each minibatch. If the number of rows is not a multiple of
+    `batch_rows`, the remaining rows are left out of this epoch. Then one pass over all rows
+    follows, so that the objective, the stopping rule and the history mean the same as for every
+    other algorithm. An epoch counts as the fraction of the rows that it visits, plus that pass.
+    The objective may decrease. A step size that does not shrink never meets a tight tolerance; such
+    a fit ends at max_steps.
 
-    Of `Shards` each device orders its own rows, and every minibatch has an even part of each. A
-    `Stream` is read once, chunk by chunk (of 4 MB, or 4096 rows if that is more), and each chunk's
-    rows are in a new order: rows sorted by what they are should be shuffled before they are stored.
-    (Of a large NumPy array that is read like a stream, each chunk has every so manyth row.)
+    For `Shards`, each device orders its own rows, and every minibatch has an equal part from each
+    device. A `Stream` is read once, in chunks of 4 MB, or of 4096 rows if that is more, and the
+    rows of each chunk are put in a new order. Shuffle rows that are stored in a meaningful order.
+    (A large NumPy array may be read like a stream. Then each chunk takes its rows at regular
+    intervals from the whole array.)
 
     Args:
-      algorithm: `Gradient(...)` of an optimizer without a line search, or `StepwiseEM()`.
-      batch_rows: rows in a minibatch, of a stream at most a chunk.
-      seed: of the random orders.
+      algorithm: `Gradient(...)` with an optimizer without a line search, or `StepwiseEM()`.
+      batch_rows: the number of rows in a minibatch; for a stream, at most a chunk.
+      seed: the seed of the random orders.
 
     Raises:
-      ValueError: for another kind of algorithm, an optimizer with a line search (it would compare
-        objectives of different rows), or numbers that are not whole and positive.
+      ValueError: if the algorithm is of another kind or has a line search (which would compare
+        objectives of different rows), or if `batch_rows` is not a positive whole number, or `seed`
+        is not a whole number from 0 to 2³¹ − 1.
 
     >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
     >>> start = jaxgmm.initialize(jax.random.key(1), x, 2)
@@ -53,49 +60,62 @@ class Stochastic:
     batch_rows: int = 256
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         checks.whole(self.batch_rows, "batch_rows", 1)
         checks.whole(self.seed, "seed", 0, 2**31 - 1)
         searches = isinstance(self.algorithm, Gradient) and self.algorithm.searches
         if searches or not isinstance(self.algorithm, Gradient | StepwiseEM):
             raise ValueError(
                 f"{self.algorithm!r} cannot run over minibatches: pass StepwiseEM(), or Gradient "
-                "of an optimizer without a line search, e.g. "
+                "with an optimizer without a line search, e.g. "
                 "Stochastic(Gradient(optax.adam, learning_rate=0.01))."
             )
 
     @property
     def name(self) -> str:
-        """How tables call it."""
+        """The name in tables."""
         return f"stochastic {getattr(self.algorithm, 'name', type(self.algorithm).__name__)}"
 
     def init(self, mixture: Mixture, statistics: Statistics) -> tuple[Any, jax.Array]:
-        """The inner algorithm's state, and how many epochs there were."""
+        """Return the inner algorithm's state, and the number of epochs so far."""
         return self.algorithm.init(mixture, statistics), jnp.int32(0)
 
-    def move(self, mixture: Mixture, state, statistics: Statistics, evaluate, prior):
-        """One epoch, and one pass."""
+    def move(
+        self,
+        mixture: Mixture,
+        state: tuple[Any, jax.Array],
+        statistics: Statistics,
+        evaluate: Pass,
+        prior: Prior | None,
+    ) -> tuple[Mixture, tuple[Any, jax.Array], Statistics, jax.Array]:
+        """Make one epoch, then one pass."""
         inner, epoch = state
         total = jnp.sum(statistics.mass)
         seed = jax.random.fold_in(jax.random.key(self.seed), epoch)
 
-        def visit(carry, rows):
-            """The minibatches of rows that are in memory, after `before` others."""
+        def visit(carry: Any, rows: Rows) -> Any:
+            """Visit the minibatches of rows that are in memory.
+
+            `before` is the number of rows in the parts visited earlier, `seen` the number of those
+            that were in a minibatch.
+            """
             moved, seen, before = carry
             size = min(max(self.batch_rows // rows.parts, 1), len(rows.x))
             order, counted = rows.shuffle(jax.random.fold_in(seed, before))
             batches = counted // size
-            # What is too short for a minibatch sits out, unless it is all there is.
+            # Rows that are too few for a minibatch are left out, unless there are no others.
             batches = jnp.where(before == 0, jnp.maximum(batches, 1), batches)
 
-            def step(i, moved):
+            def step(i: jax.Array, moved: Any) -> Any:
                 mixture, inner = moved
-                chosen = jax.lax.dynamic_slice_in_dim(order, i * size, size)
-                sums = evaluate_rows(mixture, rows.take(chosen), "auto")
+                batch = jax.lax.dynamic_slice_in_dim(order, i * size, size)
+                sums = evaluate_rows(mixture, rows.take(batch), "auto")
                 mass = jnp.sum(sums.mass)
                 scale = total / jnp.where(mass > 0, mass, 1)
                 sums = jax.tree.map(lambda leaf: scale * leaf, sums)
-                # What these algorithms evaluate they hand on: the next minibatch knows better.
+                # The inner algorithms only return the statistics that they evaluate after their
+                # move. They are not used here, because the next minibatch has its own, so this
+                # evaluator makes no pass.
                 after = self.algorithm.move(mixture, inner, sums, lambda _: sums, prior)[:2]
                 return where(mass > 0, cast_like(after, moved), moved)
 

@@ -1,4 +1,7 @@
-"""What `fit` asks of an algorithm."""
+"""The interface between `fit` and an algorithm.
+
+`Algorithm` is what an algorithm implements, and `Pass` is the `evaluate` argument of its moves.
+"""
 
 from __future__ import annotations
 
@@ -17,39 +20,69 @@ from ..objective.prior import Prior
 from ..objective.statistics import Statistics
 
 
-class Algorithm(Protocol):
-    """What `fit` asks of a method. Frozen and hashable by value, so that building an equal one
-    again does not compile again."""
-
-    def init(self, mixture: Mixture, statistics: Statistics) -> Any:
-        """The state before the first move: a pytree of arrays of fixed shape."""
-
-    def move(
-        self,
-        mixture: Mixture,
-        state: Any,
-        statistics: Statistics,
-        evaluate: Callable[[Mixture], Statistics],
-        prior: Prior | None,
-    ) -> tuple[Mixture, Any, Statistics, jax.Array | float]:
-        """One move from an accepted mixture with its statistics.
-
-        `evaluate` is one pass over the rows; the log-likelihood it returns carries its gradient
-        with respect to the mixture. Returns the next accepted mixture, the state, the statistics
-        *of that mixture*, and how many passes were made.
-
-        `evaluate.em_step` is EM's step from `mixture`, which the stopping rule has computed (None
-        if it has not). A move that is not taken returns what it was given."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Pass:
-    """What `Algorithm.move` gets for `evaluate`."""
+    """One pass over the rows: the `evaluate` argument of `Algorithm.move`.
+
+    Attributes:
+      rows: the rows, for algorithms that read them by themselves, such as minibatches.
+      kernel: how a pass is computed (see `fit`).
+      em_step: EM's step from the current mixture, which was computed for the stopping rule; None if
+        it was not computed. An algorithm that starts with an EM step can use it.
+    """
 
     rows: Rows
     kernel: str | Choice
     em_step: Step | None
 
     def __call__(self, mixture: Mixture) -> Statistics:
-        """One pass over the rows."""
+        """Compute the statistics at `mixture`, in one pass.
+
+        Their log-likelihood has its first derivative with respect to the mixture.
+        """
         return evaluate(mixture, self.rows, self.kernel)
+
+
+# Algorithms that need neither `rows` nor `em_step` also accept a plain function.
+Evaluate = Pass | Callable[[Mixture], Statistics]
+
+
+class Algorithm(Protocol):
+    """The interface that `fit` requires of an algorithm.
+
+    An algorithm must be immutable and hashable by value (a frozen dataclass), so that an equal
+    algorithm reuses the compiled program.
+
+    Attributes:
+      starts_without_pass: an optional class attribute, `bool`, False by default. It is True for
+        `EM`, whose first move needs no statistics: it takes the step `evaluate.em_step`, which does
+        not change the mixture at the start of a fit, and then makes a pass. The fit then makes no
+        pass before its first move. It calls this move with a state and statistics that are all
+        zeros, and does not count it as a step. Subclasses of `EM` that override `move` have False
+        unless they declare the attribute themselves.
+    """
+
+    def init(self, mixture: Mixture, statistics: Statistics) -> Any:
+        """Return the state before the first move: a pytree of arrays of fixed shapes."""
+
+    def move(
+        self,
+        mixture: Mixture,
+        state: Any,
+        statistics: Statistics,
+        evaluate: Pass,
+        prior: Prior | None,
+    ) -> tuple[Mixture, Any, Statistics, jax.Array | float]:
+        """Make one move from the current mixture.
+
+        Args:
+          mixture: the current mixture.
+          state: the algorithm's state.
+          statistics: the statistics at `mixture`.
+          evaluate: evaluate(mixture) makes one pass and returns the statistics at another mixture.
+          prior: the prior of the objective, or None.
+
+        Returns:
+          The next mixture, the next state, the statistics *at the next mixture*, and the number of
+          passes made. A move that is rejected returns the current mixture and its statistics.
+        """

@@ -1,10 +1,11 @@
-"""The algorithms that have a name of their own."""
+"""The algorithms that can be selected by name."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-import optax
+import optax  # type: ignore[import-untyped]  # optax ships no type information
 
 from ..internal import checks
 from .em import EM
@@ -16,7 +17,7 @@ from .squarem import SQUAREM
 from .stepwise import StepwiseEM
 from .switching import Then
 
-ALGORITHMS = {
+ALGORITHMS: dict[str, Algorithm] = {
     "em": EM(),
     "squarem": SQUAREM(),
     "over-relaxed em": OverrelaxedEM(),
@@ -29,7 +30,7 @@ ALGORITHMS = {
 
 
 def by_name(algorithm: Algorithm | str) -> Algorithm:
-    """The algorithm itself, or the one of that name. Raises ValueError if there is none."""
+    """Return the algorithm itself, or the one with that name; raise ValueError if unknown."""
     if isinstance(algorithm, str):
         checks.choice(algorithm, "algorithm", tuple(ALGORITHMS))
         return ALGORITHMS[algorithm]
@@ -38,28 +39,33 @@ def by_name(algorithm: Algorithm | str) -> Algorithm:
 
 
 def name_of(algorithm: Algorithm) -> str:
-    """How tables call an algorithm: by its `name`, or by its class."""
+    """Return the name of an algorithm in tables: its `name`, or that of its class."""
     return getattr(algorithm, "name", type(algorithm).__name__)
 
 
 def resolve_algorithms(
     algorithms: Sequence[Algorithm | str] | Mapping[str, Algorithm | str],
 ) -> dict[str, Algorithm]:
-    """Algorithms by name. Raises ValueError for none, an unknown one, or two of one name."""
+    """Return algorithms by name, from a list, a mapping, or a single one.
+
+    Raises:
+      ValueError: if there is no algorithm, an unknown one, or two with the same name.
+    """
+    resolved: dict[str, Algorithm] = {}
     if isinstance(algorithms, Mapping):
-        found = {str(name): by_name(algorithm) for name, algorithm in algorithms.items()}
+        resolved = {str(name): by_name(algorithm) for name, algorithm in algorithms.items()}
     else:
-        one = isinstance(algorithms, str) or hasattr(algorithms, "move")
-        found = {}
-        for given in [algorithms] if one else list(algorithms):
-            algorithm = by_name(given)
-            name = given if isinstance(given, str) else name_of(algorithm)
-            if name in found:
+        single = isinstance(algorithms, str) or hasattr(algorithms, "move")
+        listed: list[Any] = [algorithms] if single else list(algorithms)
+        for entry in listed:
+            algorithm = by_name(entry)
+            name = entry if isinstance(entry, str) else name_of(algorithm)
+            if name in resolved:
                 raise ValueError(
-                    f"two algorithms are called {name!r}: give them names, as "
-                    f"{{'first': …, 'second': …}}."
+                    f"two algorithms are called {name!r}: pass a dictionary to name them, e.g. "
+                    "{'first': …, 'second': …}."
                 )
-            found[name] = algorithm
-    if not found:
-        raise ValueError("algorithms is empty: give at least one, e.g. [EM(), SQUAREM()].")
-    return found
+            resolved[name] = algorithm
+    if not resolved:
+        raise ValueError("algorithms is empty: pass at least one, e.g. [EM(), SQUAREM()].")
+    return resolved

@@ -1,4 +1,4 @@
-"""A trial: a move that is taken back where it lowered the objective."""
+"""The safeguard of accelerated EM: a move that is rejected if it lowers the objective."""
 
 from __future__ import annotations
 
@@ -9,17 +9,26 @@ from ..internal.trees import where
 from ..mixture.mixture import Mixture
 from ..objective.prior import Prior, log_prior
 from ..objective.statistics import Statistics
+from .protocol import Evaluate
 
 
 def try_extrapolation(
-    tried: Mixture, mixture: Mixture, statistics: Statistics, evaluate, prior: Prior | None, sure
+    candidate: Mixture,
+    mixture: Mixture,
+    statistics: Statistics,
+    evaluate: Evaluate,
+    prior: Prior | None,
+    always: jax.Array,
 ) -> tuple[Mixture, Statistics, jax.Array]:
-    """One pass at `tried`: it with its statistics and True; or where the objective is lower there
-    than at `mixture`, that with its own and False. A move that is `sure` is taken unseen."""
-    sums = evaluate(tried)
+    """Make one pass at `candidate`, and accept or reject it.
+
+    The candidate is accepted if the objective is not lower there than at `mixture`, or if `always`
+    is true. Returns the accepted mixture, its statistics, and whether the candidate was accepted.
+    """
+    sums = evaluate(candidate)
     before = statistics.log_likelihood + log_prior(mixture, prior)
-    after = sums.log_likelihood + log_prior(tried, prior)
+    after = sums.log_likelihood + log_prior(candidate, prior)
     rounding = 8 * jnp.finfo(before.dtype).eps * jnp.abs(before)
-    accepted = sure | (after >= before - rounding)  # never for NaN
-    moved, sums = where(accepted, (tried, sums), (mixture, statistics))
+    accepted = always | (after >= before - rounding)  # False if `after` is NaN
+    moved, sums = where(accepted, (candidate, sums), (mixture, statistics))
     return moved, sums, accepted

@@ -1,10 +1,13 @@
-"""EM as an optax transformation of the gradient."""
+"""EM as an optax gradient transformation."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
-import optax
+import optax  # type: ignore[import-untyped]  # optax ships no type information
+from jax.typing import ArrayLike
 
 from ..internal import checks
 from ..mixture.mixture import Mixture
@@ -13,35 +16,41 @@ from ..objective.m_step import m_step_from
 from ..objective.prior import Prior, log_prior
 
 
-def scale_by_em(total_weight, prior: Prior | None = None) -> optax.GradientTransformationExtraArgs:
-    """Turns the gradient of the objective with respect to a `Mixture`'s leaves into EM's step,
+def scale_by_em(
+    total_weight: ArrayLike, prior: Prior | None = None
+) -> optax.GradientTransformationExtraArgs:
+    """Return an optax transformation that turns a gradient into EM's step.
+
+    The gradient is that of the objective with respect to a `Mixture`'s leaves, and the step is
     m_step(params) − params.
 
-    By Fisher's identity the gradient *is* the E-step's statistics, once Σ w is known, so the M-step
-    needs nothing else: applied alone, the update is EM, step for step and to rounding. What optax
-    offers goes on top of it: momentum, a schedule, a line search.
+    By Fisher's identity, the gradient determines the E-step's statistics once Σ w is known, and the
+    M-step needs nothing else. Applied alone, the update is therefore EM, equal in every step up to
+    rounding. It can be combined with other optax transformations, such as momentum, a schedule or a
+    line search.
 
-    EM is the gradient times a positive definite matrix (Xu & Jordan 1996, Neural Computation 8,
-    theorem 1) exactly in the expectation parameters (π, πμ, π(Σ + μμᵀ)); in the leaves, which are
-    not linear in those, to first order near a fixed point. So the update is not linear in the
-    gradient: it wants the whole gradient of the sum over all rows, not scaled, clipped or averaged.
+    In the expectation parameters (π, πμ, π(Σ + μμᵀ)), EM's step is exactly the gradient times a
+    positive definite matrix (Xu & Jordan 1996, Neural Computation 8, theorem 1). The leaves are not
+    linear in these parameters, so for them this is true to first order near a fixed point. The
+    update is hence not linear in the gradient. It needs the full gradient of the sum over all rows,
+    which must not be scaled, clipped or averaged.
 
     Args:
-      total_weight: Σ w of the rows, the number of rows where they have no weights.
-      prior: the `Prior` that the objective log_likelihood(mixture, x) + log_prior(mixture, prior)
-        has; None for maximum likelihood.
+      total_weight: Σ w of the rows; the number of rows if they have no weights.
+      prior: the `Prior` of the objective log_likelihood(mixture, x) + log_prior(mixture, prior);
+        None for maximum likelihood.
 
     Returns:
       A transformation without state. Its `update` takes the gradient *of the objective itself*,
-      which is to rise (a gradient of a loss −objective / Σ w comes back to it by
-      `optax.scale(-total_weight)` before it), and needs `params`, the mixture.
+      which is maximized, and needs `params`, the mixture. For the gradient of a loss
+      −objective / Σ w, put `optax.scale(-total_weight)` before it.
 
-      In a fit: `Gradient(optax.chain(optax.scale(-n), scale_by_em(n)), coordinates="leaves")`,
-      where the fit's own prior takes the place of `prior`.
+      For a fit, use `Gradient(optax.chain(optax.scale(-n), scale_by_em(n)), coordinates="leaves")`.
+      The prior of the fit then replaces `prior`.
 
     Raises:
-      ValueError: for a total weight that is not positive; in `update` for params that are not a
-        mixture, and in a fit in coordinates other than the leaves.
+      ValueError: if `total_weight` is not positive. `update` raises it if params are not a
+        mixture, or in a fit whose coordinates are not the leaves.
 
     >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
     >>> start = jaxgmm.initialize(jax.random.key(1), x, 2)
@@ -54,17 +63,19 @@ def scale_by_em(total_weight, prior: Prior | None = None) -> optax.GradientTrans
     True
     """
     checks.positive(total_weight, "total_weight")
-    own = prior
+    prior_of_objective = prior
 
-    def init(params):
+    def init(params: Any) -> Any:
         return optax.EmptyState()
 
-    def update(updates, state, params=None, *, at=None, **_):
-        # In a fit, params are offsets, and rows and prior lie about another center.
-        mixture, prior, coordinates = (params, own, "leaves") if at is None else at
+    def update(
+        updates: Any, state: Any, params: Any = None, *, at: Any = None, **_: Any
+    ) -> tuple[Any, Any]:
+        # In a fit, params are offsets, and rows and prior are relative to another center.
+        mixture, prior, coordinates = (params, prior_of_objective, "leaves") if at is None else at
         if not isinstance(mixture, Mixture):
             raise ValueError(
-                "scale_by_em needs params, a Mixture: update(gradient, state, params)."
+                "scale_by_em needs params, a Mixture: call update(gradient, state, params)."
             )
         if coordinates != "leaves":
             raise ValueError(
@@ -72,10 +83,10 @@ def scale_by_em(total_weight, prior: Prior | None = None) -> optax.GradientTrans
                 'coordinates: pass coordinates="leaves" to Gradient.'
             )
         total = jnp.asarray(total_weight, mixture.dtype)
-        slope = jax.tree.map(jnp.subtract, updates, jax.grad(log_prior)(mixture, prior))
-        sums = statistics_of_gradient(mixture, slope, total)
+        gradient = jax.tree.map(jnp.subtract, updates, jax.grad(log_prior)(mixture, prior))
+        sums = statistics_of_gradient(mixture, gradient, total)
         moved = m_step_from(mixture, sums, prior).taken_from(mixture)
-        # An absent component stays where it is: −inf − (−inf) is no step.
+        # The logit of an absent component does not change; −inf − (−inf) would be NaN.
         base = jnp.where(mixture.present, mixture.logits, 0)
         logits = jnp.where(mixture.present, moved.logits, 0) - base
         step = jax.tree.map(jnp.subtract, moved, mixture)

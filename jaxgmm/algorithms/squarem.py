@@ -1,9 +1,9 @@
-"""SQUAREM: EM, extrapolated along its own path."""
+"""SQUAREM: EM accelerated by extrapolation along its path."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,14 +12,20 @@ from ..internal import checks
 from ..internal.trees import where
 from ..mixture.coordinates import Relative
 from ..mixture.mixture import Mixture
+from ..objective.prior import Prior
 from ..objective.statistics import Statistics
 from .em import em_step
+from .protocol import Evaluate
 from .safeguard import try_extrapolation
 
 
 class _SquaremState(NamedTuple):
-    """The cycle's first mixture, EM's first step from it (as seen from it), whether the next move
-    extrapolates, and how far it may."""
+    """The current cycle of two moves.
+
+    `origin` is the cycle's first mixture, `first` EM's first step as a local mixture relative to
+    `origin`. `extrapolates` is true if the next move extrapolates, and `longest` is the largest α
+    that it may use.
+    """
 
     origin: Mixture
     first: Mixture
@@ -29,24 +35,27 @@ class _SquaremState(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class SQUAREM:
-    """EM accelerated by squared extrapolation (Varadhan & Roland 2008, Scand. J. Statist. 35,
-    scheme S3), with one pass for each move:
+    """EM accelerated by squared extrapolation.
 
-    from θ₀, an EM step to θ₁ = M(θ₀); there θ₂ = M(θ₁) is known without another pass, and the next
-    move tries θ' = θ₀ + 2αr + α²v with r = θ₁ − θ₀, v = (θ₂ − θ₁) − r, α = |r|/|v| ≥ 1. If the
-    objective at θ' is not below that at θ₁, θ' is where the next cycle begins; if it is, the fit
-    stays at θ₁ and an EM step is next. So the objective never falls.
+    A cycle has two moves of one pass each. The first move is an EM step from θ₀ to θ₁ = M(θ₀). The
+    statistics at θ₁ give θ₂ = M(θ₁) without another pass. The second move tries
+    θ' = θ₀ + 2αr + α²v with r = θ₁ − θ₀, v = (θ₂ − θ₁) − r and α = |r|/|v| ≥ 1. If the objective at
+    θ' is not below the objective at θ₁, the next cycle begins at θ'. Otherwise it begins at θ₁. The
+    objective therefore never decreases.
 
     Differences are taken in coordinates relative to θ₀ (see `Relative`), which makes the path
     independent of the data's units.
 
     Args:
-      growth: an extrapolation that goes as far as is allowed and is taken lets the next α be so
-        many times larger (the first is allowed α = 1, two EM steps); one that is refused keeps the
-        next to so many times less than its own, since a path may be long, straight and wrong.
+      growth: the factor by which the largest allowed α changes. It starts at 1, which is two EM
+        steps. If an extrapolation with the largest allowed α is accepted, the limit is multiplied
+        by `growth`. If an extrapolation is rejected, the limit becomes its α divided by `growth`,
+        because a long and straight path may still lead in the wrong direction.
 
     Raises:
-      ValueError: for a growth of less than 1.
+      ValueError: if `growth` is less than 1.
+
+    Source: Varadhan & Roland 2008, Scand. J. Statist. 35, scheme S3.
 
     >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
     >>> start = jaxgmm.initialize(jax.random.key(1), x, 2)
@@ -57,40 +66,52 @@ class SQUAREM:
 
     growth: float = 4.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         checks.at_least_one(self.growth, "growth")
         object.__setattr__(self, "growth", float(self.growth))
 
     def init(self, mixture: Mixture, statistics: Statistics) -> _SquaremState:
-        """The first move is an EM step."""
-        still = jax.tree.map(jnp.zeros_like, mixture)
-        return _SquaremState(mixture, still, jnp.array(False), jnp.ones((), mixture.dtype))
+        """Return the start of a cycle, with an EM step as the first move."""
+        return _SquaremState(
+            origin=mixture,
+            first=jax.tree.map(jnp.zeros_like, mixture),
+            extrapolates=jnp.array(False),
+            longest=jnp.ones((), mixture.dtype),
+        )
 
-    def move(self, mixture: Mixture, state: _SquaremState, statistics: Statistics, evaluate, prior):
-        """An EM step, or an extrapolation over the last EM step and the one that would be next."""
+    def move(
+        self,
+        mixture: Mixture,
+        state: _SquaremState,
+        statistics: Statistics,
+        evaluate: Evaluate,
+        prior: Prior | None,
+    ) -> tuple[Mixture, _SquaremState, Statistics, int]:
+        """Make an EM step, or extrapolate over the last EM step and the next one."""
         step = em_step(mixture, statistics, evaluate, prior)
-        farther, reach = _extrapolate(state, mixture, step.local)
-        tried = where(state.extrapolates, farther, step.taken_from(mixture))
+        extrapolated, alpha = _extrapolate(state, mixture, step.local)
+        candidate = where(state.extrapolates, extrapolated, step.taken_from(mixture))
         moved, sums, accepted = try_extrapolation(
-            tried, mixture, statistics, evaluate, prior, ~state.extrapolates
+            candidate, mixture, statistics, evaluate, prior, always=~state.extrapolates
         )
-        state = _SquaremState(
-            *where(state.extrapolates, (state.origin, state.first), (mixture, step.local)),
-            ~state.extrapolates,
-            jnp.where(state.extrapolates, self._allowed(reach, accepted, state), state.longest),
+        origin, first = where(
+            state.extrapolates, (state.origin, state.first), (mixture, step.local)
         )
-        return moved, state, sums, 1
+        longest = jnp.where(
+            state.extrapolates, self._next_limit(alpha, accepted, state), state.longest
+        )
+        return moved, _SquaremState(origin, first, ~state.extrapolates, longest), sums, 1
 
-    def _allowed(self, reach, accepted, state):
-        """How far the next extrapolation may reach, after one of `reach`."""
-        farther = jnp.where(reach >= state.longest, state.longest * self.growth, state.longest)
-        return jnp.where(accepted, farther, jnp.maximum(reach / self.growth, 1))
+    def _next_limit(self, alpha: jax.Array, accepted: jax.Array, state: _SquaremState) -> jax.Array:
+        """Return the largest α that the next extrapolation may use, after one with `alpha`."""
+        longer = jnp.where(alpha >= state.longest, state.longest * self.growth, state.longest)
+        return jnp.where(accepted, longer, jnp.maximum(alpha / self.growth, 1))
 
 
 def _extrapolate(
     state: _SquaremState, after_first: Mixture, second: Mixture
 ) -> tuple[Mixture, jax.Array]:
-    """Return θ' and α, from the mixture after EM's first step and the local of the second one."""
+    """Return θ' and α, from the mixture after EM's first step and the second step's local."""
     first, origin, coordinates = state.first, state.origin, Relative()
     after_both = Mixture(
         second.logits,
@@ -105,5 +126,5 @@ def _extrapolate(
     return coordinates.place(origin, coordinates.local(origin, offsets)), alpha
 
 
-def _square(tree) -> jax.Array:
+def _square(tree: Any) -> Any:
     return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree))

@@ -1,8 +1,9 @@
-"""One algorithm, then another: EM while it is quick, a quasi-Newton method once it is slow."""
+"""Two algorithms in succession, such as EM while it is fast and then a quasi-Newton method."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -11,16 +12,23 @@ import jax.numpy as jnp
 from ..internal import checks
 from ..internal.trees import cast_like, where
 from ..mixture.mixture import Mixture
+from ..objective.prior import Prior
 from ..objective.statistics import Statistics
 from .em import em_step
-from .protocol import Algorithm
+from .protocol import Algorithm, Pass
 
 
 @dataclasses.dataclass(frozen=True)
 class GainBelow:
-    """Switch once D(θ), what one EM step would gain per unit of row weight, is under `threshold`
-    nats: most of the climb is over (Redner & Walker 1984, SIAM Review 26, sec. 5). Raises
-    ValueError for a negative threshold.
+    """A rule for `Then`: switch when EM's gain D(θ) is below a threshold.
+
+    Then EM has made most of its progress (Redner & Walker 1984, SIAM Review 26, sec. 5).
+
+    Args:
+      threshold: the threshold of D(θ), in nats per unit of row weight.
+
+    Raises:
+      ValueError: if the threshold is negative.
 
     >>> bool(jaxgmm.GainBelow(1e-3)(2e-4, 3e-4))
     True
@@ -28,20 +36,27 @@ class GainBelow:
 
     threshold: float = 1e-3
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         checks.not_negative(self.threshold, "threshold")
 
-    def __call__(self, gain: jax.Array, previous: jax.Array) -> jax.Array:
-        """Whether to switch, at D = gain; D was `previous` a move ago."""
-        return gain < self.threshold
+    def __call__(self, em_gain: jax.Array, previous: jax.Array) -> jax.Array:
+        """Return whether to switch, from D now and D before the last move."""
+        return em_gain < self.threshold
 
 
 @dataclasses.dataclass(frozen=True)
 class SlowerThan:
-    """Switch once EM's rate, for which √(D/previous D) stands, is over `rate`: near an optimum each
-    EM step leaves that share of the distance, the share of information that is missing
-    (Salakhutdinov, Roweis & Ghahramani 2003, ICML, which judge it by the responsibilities'
-    entropy). Raises ValueError for a rate that is not in [0, 1].
+    """A rule for `Then`: switch when EM's convergence rate is above a limit.
+
+    The rate is estimated by √(D / previous D). Near an optimum, each EM step multiplies the
+    distance to it by the rate, which is the fraction of missing information. Salakhutdinov, Roweis
+    & Ghahramani 2003, ICML, estimate it by the entropy of the responsibilities instead.
+
+    Args:
+      rate: the limit, in [0, 1].
+
+    Raises:
+      ValueError: if the rate is not in [0, 1].
 
     >>> bool(jaxgmm.SlowerThan(0.9)(0.95, 1.0))  # √0.95 > 0.9
     True
@@ -49,15 +64,17 @@ class SlowerThan:
 
     rate: float = 0.9
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         checks.between(self.rate, "rate", 0, 1)
 
-    def __call__(self, gain: jax.Array, previous: jax.Array) -> jax.Array:
-        """Whether to switch, at D = gain; D was `previous` a move ago."""
-        return gain > self.rate**2 * previous
+    def __call__(self, em_gain: jax.Array, previous: jax.Array) -> jax.Array:
+        """Return whether to switch, from D now and D before the last move."""
+        return em_gain > self.rate**2 * previous
 
 
 class _SwitchingState(NamedTuple):
+    """`previous` is D before the last move; `first` and `second` are the algorithms' states."""
+
     switched: jax.Array
     previous: jax.Array
     moves: jax.Array
@@ -67,18 +84,21 @@ class _SwitchingState(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Then:
-    """`first` until `when` says so, and `second` from there to the end.
+    """Two algorithms in succession: `first` until a rule is met, then `second`.
 
     Args:
-      first, second: algorithms, e.g. Then(EM(), Gradient(optax.lbfgs)).
-      when: a hashable function of (D now, D a move ago) → boolean, such as `SlowerThan(0.9)` or
-        `GainBelow(1e-3)`.
-      least: moves that `first` makes in any case.
+      first: the first algorithm, e.g. `EM()`.
+      second: the second algorithm, e.g. `Gradient(optax.lbfgs)`. It starts from the mixture that
+        the first one reached, and is never switched back.
+      when: the rule, a hashable function of (D now, D before the last move) that returns a boolean,
+        such as `SlowerThan(0.9)` or `GainBelow(1e-3)`. D is EM's gain.
+      least: the minimum number of moves that `first` makes.
 
-    Under vmap both algorithms are computed at every move, and one is kept.
+    Under vmap, both algorithms are computed at every move, and one result is used.
 
     Raises:
-      ValueError: for something that is not an algorithm or not a function.
+      ValueError: if `first` or `second` is not an algorithm, `when` is not a function, or `least`
+        is not a whole number, 0 or more.
 
     >>> jaxgmm.Then(jaxgmm.EM(), jaxgmm.Gradient(optax.lbfgs), when=jaxgmm.SlowerThan(0.8)).name
     'EM then lbfgs'
@@ -86,10 +106,10 @@ class Then:
 
     first: Algorithm
     second: Algorithm
-    when: Any = SlowerThan()
+    when: Callable[[jax.Array, jax.Array], jax.Array] = SlowerThan()
     least: int = 5
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         checks.algorithm(self.first)
         checks.algorithm(self.second)
         checks.whole(self.least, "least", 0)
@@ -98,39 +118,51 @@ class Then:
 
     @property
     def name(self) -> str:
-        """How tables call it."""
+        """The name in tables."""
         first, second = (getattr(a, "name", type(a).__name__) for a in (self.first, self.second))
         return f"{first} then {second}"
 
     def init(self, mixture: Mixture, statistics: Statistics) -> _SwitchingState:
-        """Both at their start, the first at work."""
+        """Return the initial states of both algorithms."""
         return _SwitchingState(
-            jnp.array(False), jnp.full((), jnp.inf, mixture.dtype), jnp.int32(0),
-            self.first.init(mixture, statistics), self.second.init(mixture, statistics),
-        )  # fmt: skip
+            switched=jnp.array(False),
+            previous=jnp.full((), jnp.inf, mixture.dtype),
+            moves=jnp.int32(0),
+            first=self.first.init(mixture, statistics),
+            second=self.second.init(mixture, statistics),
+        )
 
     def move(
-        self, mixture: Mixture, state: _SwitchingState, statistics: Statistics, evaluate, prior
-    ):
-        """A move of the one whose turn it is."""
-        gain = em_step(mixture, statistics, evaluate, prior).gain
-        ready = (state.moves >= self.least) & self.when(gain, state.previous)
-        begins = ready & ~state.switched
-        fresh = self.second.init(mixture, statistics)
-        second_state = where(begins, fresh, state.second)
-        switched = state.switched | begins
+        self,
+        mixture: Mixture,
+        state: _SwitchingState,
+        statistics: Statistics,
+        evaluate: Pass,
+        prior: Prior | None,
+    ) -> tuple[Mixture, _SwitchingState, Statistics, jax.Array]:
+        """Make a move of the current algorithm, after switching if the rule is met."""
+        em_gain = em_step(mixture, statistics, evaluate, prior).em_gain
+        ready = (state.moves >= self.least) & self.when(em_gain, state.previous)
+        switches = ready & ~state.switched
+        second_state = where(switches, self.second.init(mixture, statistics), state.second)
+        switched = state.switched | switches
 
-        def take(algorithm, own, other, order):
-            moved, own_after, sums, passes = algorithm.move(
-                mixture, own, statistics, evaluate, prior
+        def move_by(algorithm: Algorithm, inner: Any) -> tuple[Mixture, Any, Statistics, jax.Array]:
+            moved, inner_after, sums, passes = algorithm.move(
+                mixture, inner, statistics, evaluate, prior
             )
-            states = order(cast_like(own_after, own), other)
+            # Both branches of `cond` must return the same dtypes.
             moved, sums = cast_like((moved, sums), (mixture, statistics))
-            return moved, states, sums, jnp.asarray(passes, jnp.float32)
+            return moved, cast_like(inner_after, inner), sums, jnp.asarray(passes, jnp.float32)
 
-        moved, (first, second), sums, passes = jax.lax.cond(
-            switched,
-            lambda: take(self.second, second_state, state.first, lambda own, other: (other, own)),
-            lambda: take(self.first, state.first, second_state, lambda own, other: (own, other)),
-        )
-        return moved, _SwitchingState(switched, gain, state.moves + 1, first, second), sums, passes
+        def move_by_first() -> tuple[Mixture, Any, Any, Statistics, jax.Array]:
+            moved, first, sums, passes = move_by(self.first, state.first)
+            return moved, first, second_state, sums, passes
+
+        def move_by_second() -> tuple[Mixture, Any, Any, Statistics, jax.Array]:
+            moved, second, sums, passes = move_by(self.second, second_state)
+            return moved, state.first, second, sums, passes
+
+        moved, first, second, sums, passes = jax.lax.cond(switched, move_by_second, move_by_first)
+        state = _SwitchingState(switched, em_gain, state.moves + 1, first, second)
+        return moved, state, sums, passes

@@ -53,7 +53,7 @@ def _evaluate(
         slope = slope_of(at, jax.tree.map(jnp.zeros_like, mixture), sums, prior)
         square = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(slope))
         objective = sums.log_likelihood + log_prior(mixture, prior)
-        gain = m_step_from(mixture, sums, prior).gain
+        gain = m_step_from(mixture, sums, prior).em_gain
         return objective, gain, jnp.sqrt(square) / jnp.sum(sums.mass)
 
     return jax.lax.map(evaluate_one, mixtures)

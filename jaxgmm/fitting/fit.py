@@ -71,7 +71,7 @@ def fit_of_state(loop_state: LoopState, summary: DataSummary) -> Fit:
         steps=steps,
         passes=end.passes,
         status=end.status,
-        em_gain=end.em_step.gain,
+        em_gain=end.em_step.em_gain,
         history=jnp.where(beyond, end.objective, history.objective),
         history_passes=jnp.where(beyond, end.passes, history.passes),
     )

@@ -112,7 +112,7 @@ def run_loop(
         if settings.callback is not None:
             # One vector, because each array sent to the host costs as much as a step of a small
             # fit.
-            values = jnp.stack([steps.astype(objective.dtype), objective, state.em_step.gain])
+            values = jnp.stack([steps.astype(objective.dtype), objective, state.em_step.em_gain])
             call = lambda: jax.debug.callback(
                 functools.partial(_call_back, settings.callback), values
             )

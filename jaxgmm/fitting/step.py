@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from ..algorithms.em import EM
 from ..algorithms.protocol import Algorithm, Pass
 from ..data.rows import Rows
 from ..internal.trees import cast_like, where
@@ -93,7 +92,7 @@ class Problem:
         first step of the loop a plain pass, and only the loop's own pass is compiled. Other
         algorithms need the first pass before the loop.
         """
-        if getattr(type(self.algorithm), "move", None) is not EM.move:
+        if not getattr(type(self.algorithm), "starts_without_pass", False):
             return self.begin(mixture, previous)
         blank = jax.tree.map(jnp.zeros_like, jax.eval_shape(self.begin, mixture))
         unknown = jnp.full_like(blank.objective, previous)
@@ -143,7 +142,7 @@ class Problem:
         steps: jax.Array | int,
     ) -> jax.Array:
         broken = degenerate(mixture, sums, step, self.prior, self.resolution)
-        stop = STOPPING[self.stopping](self.tolerance, step.gain, objective, previous)
+        stop = STOPPING[self.stopping](self.tolerance, step.em_gain, objective, previous)
         # Absent components have logits of −inf, and are no failure.
         shown = dataclasses.replace(mixture, logits=jnp.where(mixture.present, mixture.logits, 0))
         usable = finite(shown, sums, objective)

@@ -240,6 +240,7 @@ def _certify(rows: Rows, mixture, prior, tolerance, covariance):
     value = sums.log_likelihood + log_prior(mixture, prior)
     found = Certificate(
         value, sums.log_likelihood, total, jnp.sum(free, dtype=jnp.int32) - 1,
-        jnp.linalg.norm(gradient), step.gain, smallest, largest, rate, error, few, tight, tolerance,
+        jnp.linalg.norm(gradient), step.em_gain, smallest, largest, rate, error, few, tight,
+        tolerance,
     )  # fmt: skip
     return found, hessian

@@ -1,1 +1,1 @@
-"""What is maximized: the log-likelihood, the prior, and the M-step."""
+"""The objective: the log-likelihood, the prior, their statistics, and the M-step."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 
 from ..mixture.coordinates import Relative
 from ..mixture.mixture import Mixture
@@ -16,49 +18,67 @@ from .statistics import Statistics
 RELATIVE = Relative()
 
 
-def slope_of(at: Callable, offsets, sums: Statistics, prior: Prior | None):
-    """The objective's gradient by offsets that mean the mixture at(offsets), from the statistics
-    there: Fisher's identity."""
+def slope_of(
+    at: Callable[[Any], Mixture], offsets: Any, sums: Statistics, prior: Prior | None
+) -> Any:
+    """Return the objective's gradient with respect to `offsets`, by Fisher's identity.
+
+    `at` maps offsets to a mixture, and `sums` are the statistics at at(offsets).
+    """
     here = at(offsets)
     return jax.grad(lambda o: expected(at(o), here, sums) + log_prior(at(o), prior))(offsets)
 
 
-def _leafwise(mixture: Mixture, logits, means, held) -> jax.Array:
-    """One number for each parameter, in one vector: per component (k,) for logits and for means,
-    per covariance (c,) for its leaves."""
-    spread = lambda values, leaf: jnp.broadcast_to(values[:, None], leaf.shape)
-    covariance = jax.tree.map(lambda leaf: spread(held, leaf), mixture.covariance)
-    made = Mixture(logits, spread(means, mixture.means), covariance)
-    return jax.flatten_util.ravel_pytree(made)[0]
+def _per_parameter(
+    mixture: Mixture, logits: jax.Array, means: jax.Array, covariances: jax.Array
+) -> jax.Array:
+    """Return a vector (p,) with one number for each parameter of a mixture.
+
+    The numbers are per component (k,) for logits and means, and per covariance (c,) for its leaves.
+    """
+    broadcast = lambda values, leaf: jnp.broadcast_to(values[:, None], leaf.shape)
+    covariance = jax.tree.map(lambda leaf: broadcast(covariances, leaf), mixture.covariance)
+    return ravel_pytree(Mixture(logits, broadcast(means, mixture.means), covariance))[0]
 
 
 def free_directions(mixture: Mixture) -> tuple[jax.Array, jax.Array]:
-    """Which parameters are used (p,), and the direction (p,) of the logits' common shift."""
+    """Return which parameters are used, and the direction of the logits' common shift.
+
+    The first vector (p,) is 1 for parameters of present components and 0 for all others. The second
+    one (p,) is a unit vector: adding the same number to all logits does not change the mixture.
+    """
     present = mixture.present.astype(mixture.dtype)
-    held = (mixture.frame.pool(present) > 0).astype(mixture.dtype)
-    none = jnp.zeros_like
-    shift = _leafwise(mixture, present * RELATIVE.scale(mixture).logits, none(present), none(held))
-    return _leafwise(mixture, present, present, held), shift / jnp.linalg.norm(shift)
+    used = (mixture.frame.pool(present) > 0).astype(mixture.dtype)
+    logits = present * RELATIVE.scale(mixture).logits
+    shift = _per_parameter(mixture, logits, jnp.zeros_like(present), jnp.zeros_like(used))
+    return _per_parameter(mixture, present, present, used), shift / jnp.linalg.norm(shift)
 
 
-def complete_information(mixture: Mixture, sums, prior: Prior | None) -> jax.Array:
-    """Diagonal (p,) of the complete-data information per unit of weight, the prior's included,
-    where EM's step is none: the counts behind each parameter against the scale's."""
+def complete_information(mixture: Mixture, sums: Statistics, prior: Prior | None) -> jax.Array:
+    """Return the diagonal (p,) of the complete-data information, at a fixed point of EM.
+
+    It is per unit of row weight, in relative coordinates, and includes the prior's information.
+    Each entry is the share of rows (and pseudo-rows) that determine the parameter, divided by the
+    share that its relative coordinate is scaled with. Entries of unused parameters are 1.
+    """
     frame, present, total = mixture.frame, mixture.present, jnp.sum(sums.mass)
     weights = means = sums.mass
-    held = frame.pool(sums.mass)
+    covariances = frame.pool(sums.mass)
     if prior is not None:
-        held = held + prior.strength
+        covariances = covariances + prior.strength
         if prior.concentration is not None:
             weights = jnp.maximum(weights + prior.concentration - 1, 0)
         if prior.mean is not None:
             means = means + prior.mean_strength
-    share = jnp.where(present, RELATIVE.scale(mixture).logits ** 2, 0)
+    scaled = jnp.where(present, RELATIVE.scale(mixture).logits ** 2, 0)
 
-    def ratio(count, share):
-        used = (share > 0) & (count > 0)
-        return jnp.where(used, count / total / jnp.where(used, share, 1), 1)
+    def ratio(count: jax.Array, scaled: jax.Array) -> jax.Array:
+        used = (scaled > 0) & (count > 0)
+        return jnp.where(used, count / total / jnp.where(used, scaled, 1), 1)
 
-    return _leafwise(
-        mixture, ratio(weights, share), ratio(means, share), ratio(held, frame.pool(share))
+    return _per_parameter(
+        mixture,
+        logits=ratio(weights, scaled),
+        means=ratio(means, scaled),
+        covariances=ratio(covariances, frame.pool(scaled)),
     )

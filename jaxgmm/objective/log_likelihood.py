@@ -1,11 +1,11 @@
-"""The incomplete-data log-likelihood with its derivatives, and the complete-data one behind it.
+"""The incomplete-data and complete-data log-likelihoods, with their derivatives.
 
-Fisher's identity: at a fixed mixture θ, the gradient of the log-likelihood ℓ is that of
+By Fisher's identity, the gradient of the log-likelihood ℓ at a mixture θ is the gradient of
 
     Q(θ' | θ) = Σ_n w_n Σ_k r_nk(θ) [log π'_k + log N(x_n; μ'_k, Σ'_k)]
 
-at θ' = θ, and Q depends on the rows through `Statistics` alone. So a gradient costs one pass and
-holds no n×k array, and since the statistics are differentiable themselves, so is the gradient.
+at θ' = θ, and Q depends on the rows only through `Statistics`. A gradient therefore costs one pass
+and stores no n×k array. The statistics are themselves differentiable, and so is the gradient.
 """
 
 from __future__ import annotations
@@ -14,17 +14,22 @@ import dataclasses
 import functools
 import math
 from collections.abc import Sequence
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
+from numpy.typing import ArrayLike
 
 from ..data import row_checks
 from ..data.arrays import ArrayData
 from ..data.rows import Rows
 from ..data.sources import Data
+from ..families.family import HasFactor
 from ..kernels.blocks import block_rows, weighted_responsibilities
 from ..kernels.choice import Choice, with_kernel
+from ..kernels.natural import Natural
+from ..kernels.whitened import Whitened
 from ..mixture.component_precision import warn_of_coarse_components
 from ..mixture.inputs import (
     check_mixture_and_array,
@@ -38,7 +43,7 @@ from .statistics import Statistics, about_mixture, statistics, statistics_at
 
 
 def expected(mixture: Mixture, at: Mixture, sums: Statistics) -> jax.Array:
-    """Q(mixture | at), given the statistics `sums` taken at the mixture `at`."""
+    """Return Q(mixture | at), from the statistics `sums` at the mixture `at`."""
     d, frame = mixture.n_features, at.frame
     moved = frame.whiten(mixture.means - at.means)
     moments = sums.spread + frame.outer(sums.mass[:, None] * moved - 2 * sums.shift, moved)
@@ -48,78 +53,89 @@ def expected(mixture: Mixture, at: Mixture, sums: Statistics) -> jax.Array:
 
 
 @jax.custom_jvp
-def _with_slope(mixture: Mixture, sums: Statistics) -> jax.Array:
-    """The log-likelihood of the statistics, with its gradient with respect to the mixture."""
+def _with_gradient(mixture: Mixture, sums: Statistics) -> jax.Array:
+    """Return the statistics' log-likelihood, with its derivative with respect to the mixture."""
     return sums.log_likelihood
 
 
-@_with_slope.defjvp
-def _with_slope_jvp(primals, tangents):
+@_with_gradient.defjvp
+def _with_gradient_jvp(primals, tangents):
     mixture, sums = primals
-    slope = jax.jvp(lambda moved: expected(moved, mixture, sums), (mixture,), tangents[:1])[1]
-    return sums.log_likelihood, slope
+    derivative = jax.jvp(lambda moved: expected(moved, mixture, sums), (mixture,), tangents[:1])[1]
+    return sums.log_likelihood, derivative
 
 
 def evaluate(mixture: Mixture, rows: Rows, kernel: str | Choice) -> Statistics:
-    """The statistics at `mixture`, whose log-likelihood also carries its gradient with respect to
-    the mixture (to first order), without a second pass and without anything stored per row."""
+    """Return the statistics at `mixture`, with a log-likelihood that is differentiable once.
+
+    The log-likelihood has its first derivative with respect to the mixture. Neither a second pass
+    nor any storage per row is needed for it.
+    """
     sums = jax.lax.stop_gradient(statistics(jax.lax.stop_gradient(mixture), rows, kernel))
-    return dataclasses.replace(sums, log_likelihood=_with_slope(mixture, sums))
+    return dataclasses.replace(sums, log_likelihood=_with_gradient(mixture, sums))
 
 
-def statistics_of_gradient(mixture: Mixture, slope: Mixture, total: jax.Array) -> Statistics:
-    """The sums over rows at `mixture`, from the log-likelihood's gradient with respect to its
-    leaves: Fisher's identity is a bijection once total = Σ mass is known. The log-likelihood itself
-    is left 0."""
-    covariance, frame = mixture.covariance, mixture.frame
-    mass = jnp.maximum(slope.logits + total * mixture.weights, 0)
-    shift = frame.unwhiten_transposed(slope.means)
-    spread = covariance.spread_from_gradient(slope.covariance, frame.pool(mass), frame.d)
+def statistics_of_gradient(mixture: Mixture, gradient: Mixture, total: jax.Array) -> Statistics:
+    """Return the statistics at `mixture`, from the log-likelihood's gradient there.
+
+    `gradient` is with respect to the mixture's leaves. Fisher's identity is a bijection between
+    gradient and statistics once total = Σ mass is known. The log-likelihood of the result is 0.
+    """
+    # Only families whose leaves are whitening factors have gradient methods.
+    covariance, frame = cast(HasFactor, mixture.covariance), mixture.frame
+    mass = jnp.maximum(gradient.logits + total * mixture.weights, 0)
+    shift = frame.unwhiten_transposed(gradient.means)
+    spread = covariance.spread_from_gradient(
+        cast(HasFactor, gradient.covariance), frame.pool(mass), frame.d
+    )
     return Statistics(mass, shift, spread, jnp.zeros_like(total))
 
 
 def value_of_rows(rows: Rows, mixture: Mixture) -> jax.Array:
-    """The log-likelihood, by a pass for nothing else."""
+    """Compute the log-likelihood alone, in one pass that sums no other statistics."""
     centered, rows = about_mixture(mixture, rows)
 
-    def run(kernel):
-        def block(x, weight):
+    def run(kernel: Whitened | Natural) -> jax.Array:
+        def sum_block(x: jax.Array, weight: jax.Array) -> jax.Array:
             return jnp.sum(weight * weighted_responsibilities(kernel.log_joint(x)[0], weight)[1])
 
-        return rows.total(block, block_rows(kernel))
+        return rows.total(sum_block, block_rows(kernel))
 
     return with_kernel("auto", centered, rows.n, run)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _value(rows_per_block, mixture, x, weight):
+def _value(
+    rows_per_block: int | None, mixture: Mixture, x: jax.Array, weight: jax.Array | None
+) -> jax.Array:
+    """Return the log-likelihood of an array, with its derivatives."""
     return value_of_rows(Rows.of(x, weight, rows_per_block), mixture)
 
 
 @functools.partial(_value.defjvp, symbolic_zeros=True)
 def _value_jvp(rows_per_block, primals, tangents):
     mixture, x, weight = primals
-    along_mixture, along_x, along_weight = tangents
+    mixture_tangent, x_tangent, weight_tangent = tangents
     sums = statistics_at(Rows.of(x, weight, rows_per_block), mixture)
-    slope = jnp.zeros_like(sums.log_likelihood)
+    derivative = jnp.zeros_like(sums.log_likelihood)
 
-    if not all(_is_zero(leaf) for leaf in jax.tree.leaves(along_mixture, is_leaf=_is_zero)):
-        along = jax.tree.map(_instantiate, along_mixture, is_leaf=_is_zero)
-        slope += jax.jvp(lambda moved: expected(moved, mixture, sums), (mixture,), (along,))[1]
-    if not _is_zero(along_x):
-        pull = over_rows(jax.grad(row_log_prob, argnums=1), mixture, x)
-        pull = pull if weight is None else weight[:, None] * pull
-        slope += jnp.sum(pull * along_x)
-    if along_weight is not None and not _is_zero(along_weight):
-        slope += jnp.sum(over_rows(row_log_prob, mixture, x) * along_weight)
-    return sums.log_likelihood, slope
+    if not all(_is_zero(leaf) for leaf in jax.tree.leaves(mixture_tangent, is_leaf=_is_zero)):
+        along = jax.tree.map(_instantiate, mixture_tangent, is_leaf=_is_zero)
+        derivative += jax.jvp(lambda moved: expected(moved, mixture, sums), (mixture,), (along,))[1]
+    if not _is_zero(x_tangent):
+        gradient = over_rows(jax.grad(row_log_prob, argnums=1), mixture, x)
+        gradient = gradient if weight is None else weight[:, None] * gradient
+        derivative += jnp.sum(gradient * x_tangent)
+    if weight_tangent is not None and not _is_zero(weight_tangent):
+        derivative += jnp.sum(over_rows(row_log_prob, mixture, x) * weight_tangent)
+    return sums.log_likelihood, derivative
 
 
-def _is_zero(tangent) -> bool:
+def _is_zero(tangent: Any) -> bool:
     return isinstance(tangent, SymbolicZero)
 
 
-def _instantiate(tangent):
+def _instantiate(tangent: Any) -> jax.Array:
     return jnp.zeros(tangent.shape, tangent.dtype) if _is_zero(tangent) else tangent
 
 
@@ -128,8 +144,11 @@ _jitted_value = jax.jit(_value, static_argnums=0)
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def _value_of_data(mixture: Mixture, data: Data) -> jax.Array:
-    """The log-likelihood of rows that are not in one place, with its gradient by the mixture. Such
-    rows are never traced, so that they have no derivatives to lose."""
+    """Return the log-likelihood of rows that are not in one array, with its gradient.
+
+    The gradient is with respect to the mixture. Such rows are never traced, so no derivatives with
+    respect to them are needed.
+    """
     return data.compute(value_of_rows, mixture)
 
 
@@ -140,30 +159,36 @@ def _value_of_data_jvp(data, primals, tangents):
 
 
 def log_likelihood(
-    mixture: Mixture, x, *, weight=None, devices: Sequence | None = None
+    mixture: Mixture,
+    x: Any,
+    *,
+    weight: ArrayLike | None = None,
+    devices: Sequence[jax.Device] | None = None,
 ) -> jax.Array:
-    """The incomplete-data log-likelihood ℓ = Σ_n w_n log Σ_k π_k N(x_n; μ_k, Σ_k).
+    """Return the incomplete-data log-likelihood ℓ = Σ_n w_n log Σ_k π_k N(x_n; μ_k, Σ_k).
 
     Args:
       mixture: the mixture θ.
       x: (n, d) rows: an array, or `Blocks`, `Shards` or a `Stream`.
       weight: (n,) row weights, or None for ones.
-      devices: which devices share an array of many rows; all local ones by default.
+      devices: the devices over which an array of many rows is divided; all local devices by
+        default.
 
     Returns:
-      () in nats, in the wider dtype of mixture and x. Of an array or `Blocks`, its first and second
-      derivatives with respect to the mixture's leaves, x and weight are exact (forward, reverse,
-      and mixed), and finite at zero weights, absent components and rows far away. Of `Shards` and a
-      `Stream` it has its gradient with respect to the mixture. A gradient costs about one E-step.
+      () in nats, in the wider dtype of mixture and x. For an array or `Blocks`, the first and
+      second derivatives with respect to the mixture's leaves, x and weight are exact in forward,
+      reverse and mixed mode. They are finite at zero weights, absent components and rows far away.
+      For `Shards` and a `Stream`, only the gradient with respect to the mixture is available. A
+      gradient costs about as much as one E-step.
 
     Warns:
-      UserWarning: where float32 numbers lie too far apart for a component, as `fit` does.
+      UserWarning: if float32 numbers are spaced too widely to represent a component, as in `fit`.
 
     Raises:
-      ValueError: for x that is not a finite (n, d) array of the mixture's features, for weights
-        that are negative, not finite, or not (n,), and for a mixture that is not finite.
+      ValueError: if x is not a finite (n, d) array with the mixture's number of features, if the
+        weights are negative, not finite, or not (n,), or if the mixture is not finite.
 
-    Fisher's identity is in Dempster, Laird & Rubin 1977, sec. 3, eq. 3.13.
+    Source of Fisher's identity: Dempster, Laird & Rubin 1977, sec. 3, eq. 3.13.
 
     >>> m = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
     >>> x = [[0.0], [2.0]]
@@ -182,35 +207,44 @@ def log_likelihood(
 
 
 @jax.jit
-def _complete(mixture, x, responsibilities, weight):
+def _complete(
+    mixture: Mixture, x: jax.Array, responsibilities: jax.Array, weight: jax.Array | None
+) -> jax.Array:
     joint, responsible = over_rows(row_log_joint, mixture, x), responsibilities > 0
+    # The inner `where` keeps the −inf of an absent component out of the derivatives.
     value = jnp.sum(
         jnp.where(responsible, responsibilities * jnp.where(responsible, joint, 0), 0), axis=1
     )
     return jnp.sum(value if weight is None else weight * value)
 
 
-def complete_log_likelihood(mixture: Mixture, x, responsibilities, *, weight=None) -> jax.Array:
-    """The expected complete-data log-likelihood
+def complete_log_likelihood(
+    mixture: Mixture,
+    x: Any,
+    responsibilities: ArrayLike,
+    *,
+    weight: ArrayLike | None = None,
+) -> jax.Array:
+    """Return the expected complete-data log-likelihood Q.
 
-        Q = Σ_n w_n Σ_k r_nk (log π_k + log N(x_n; μ_k, Σ_k)).
+        Q = Σ_n w_n Σ_k r_nk (log π_k + log N(x_n; μ_k, Σ_k))
 
     Args:
-      mixture: where Q is evaluated.
+      mixture: the mixture at which Q is evaluated.
       x: (n, d) rows.
-      responsibilities: (n, k), given and held fixed; one-hot rows give the complete-data
-        log-likelihood of known labels.
+      responsibilities: (n, k) responsibilities, which stay fixed. One-hot rows give the
+        complete-data log-likelihood of known labels.
       weight: (n,) row weights, or None for ones.
 
     Returns:
       () in nats, in the wider dtype of mixture and x. A responsibility of 0 for an absent component
-      counts 0.
+      contributes 0.
 
     Raises:
-      ValueError: as `log_likelihood`, and for responsibilities that are not (n, k), finite and not
+      ValueError: as in `log_likelihood`, or if the responsibilities are not (n, k), not finite, or
         negative.
 
-    (Dempster, Laird & Rubin 1977, eq. 2.17; Bishop 2006, eq. 9.40.)
+    Source: Dempster, Laird & Rubin 1977, eq. 2.17; Bishop 2006, eq. 9.40.
 
     >>> m = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
     >>> x, labels = [[0.0], [2.0]], [[1.0, 0.0], [0.0, 1.0]]
@@ -218,6 +252,6 @@ def complete_log_likelihood(mixture: Mixture, x, responsibilities, *, weight=Non
     -5.224
     """
     mixture, x, weight = check_mixture_and_array(mixture, x, weight)
-    given = row_checks.responsibilities_of_rows(responsibilities, len(x), x.dtype)
-    row_checks.same_components(mixture.n_components, given)
-    return _complete(mixture, x, given, weight)
+    checked = row_checks.responsibilities_of_rows(responsibilities, len(x), x.dtype)
+    row_checks.same_components(mixture.n_components, checked)
+    return _complete(mixture, x, checked, weight)

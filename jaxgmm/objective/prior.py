@@ -1,16 +1,19 @@
-"""`Prior`: the penalty that EM and gradient methods share, so that both climb one objective."""
+"""`Prior`: the penalty that EM and gradient methods share, so that both maximize one objective."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..data.open_data import open_data
 from ..data.robust_covariance import covariance_of
+from ..data.sources import Data
 from ..internal import checks, forks
 from ..mixture import parameter_checks
 from ..mixture.mixture import Mixture
@@ -21,19 +24,23 @@ DEFAULT_STRENGTH = 0.01  # pseudo-rows
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Prior:
-    """A conjugate prior, as pseudo-rows. Up to a constant, summed over present components k and
-    over the covariances c that the family holds (one for each component; one in all if tied),
+    """A conjugate prior, expressed as pseudo-rows.
+
+    Up to a constant, with sums over the present components k and over the family's covariances c
+    (one for each component, or a single one for tied covariances),
 
         log prior(θ) = − ½ Σ_c [strength · log|Σ_c| + tr(Σ_c⁻¹ scatter)]
                        + (concentration − 1) Σ_k log π_k
                        − ½ mean_strength Σ_k (μ_k − mean)ᵀ Σ_k⁻¹ (μ_k − mean)
 
     Attributes:
-      strength: () pseudo-rows κ given to each covariance.
-      scatter: (d, d) their summed outer products, κ times the covariance they have; or None.
-      concentration: () of a symmetric Dirichlet on the weights, at least 1; or None for a flat one.
-      mean: (d,) where the means are drawn to; or None.
-      mean_strength: () pseudo-rows at `mean` for each component.
+      strength: () the number κ of pseudo-rows for each covariance.
+      scatter: (d, d) the sum of their outer products, which is κ times their covariance, in squared
+        units of the data; or None.
+      concentration: () the parameter of a symmetric Dirichlet prior on the weights, at least 1; or
+        None for a flat prior.
+      mean: (d,) the point toward which the means are shrunk; or None.
+      mean_strength: () the number of pseudo-rows at `mean` for each component.
 
     A normal-inverse-Wishart prior with ν degrees of freedom and scale Λ is strength = ν + d + 2,
     scatter = Λ (Fraley & Raftery 2007, J. Classification 24, sec. 3; tied: ν + d + 1 + k). A
@@ -49,30 +56,38 @@ class Prior:
 
     @classmethod
     def from_data(
-        cls, x, *, weight=None, strength: float = DEFAULT_STRENGTH, ridge: float = 0.0,
-        devices: Sequence | None = None,
-    ) -> Prior:  # fmt: skip
-        """The default prior: `strength` pseudo-rows with the data's own covariance, in which rows
-        far from all others do not count (see `jaxgmm.robust_covariance.robust_covariance`).
+        cls,
+        x: Any,
+        *,
+        weight: ArrayLike | None = None,
+        strength: jax.Array | float = DEFAULT_STRENGTH,
+        ridge: jax.Array | float = 0.0,
+        devices: Sequence[jax.Device] | None = None,
+    ) -> Prior:
+        """Return the default prior: a few pseudo-rows with the covariance of the data.
 
-        It bounds the likelihood, follows any affine map of the data, and does not depend on k
-        (Hosseini & Sra 2020, Math. Programming 181, sec. 3.4, in the spirit of).
+        The covariance ignores rows that are far from all others (see
+        `jaxgmm.data.robust_covariance`). The prior bounds the likelihood, is equivariant under
+        affine maps of the data, and does not depend on k. It follows the idea of Hosseini & Sra
+        2020, Math. Programming 181, sec. 3.4.
 
         Args:
           x: (n, d) rows: an array, or `Blocks`, `Shards` or a `Stream`.
           weight: (n,) row weights, or None for ones.
-          strength: pseudo-rows, not negative.
-          ridge: a share of each feature's variance, not negative, that is added in every direction:
-            a component on all the rows has at least that variance, and one on a share π of them
-            ridge/π times it. It gives full covariances a finite answer where columns depend on one
-            another, as 1e-6 does; a constant feature counts as one of variance 1.
-          devices: which devices share an array of many rows; all local ones by default.
+          strength: the number of pseudo-rows, not negative.
+          ridge: a fraction of each feature's variance, not negative, that is added in every
+            direction. A component that takes all rows has at least this variance; a component that
+            takes a fraction π of the rows has at least ridge/π times the variance. With a small
+            ridge such as 1e-6, full covariances are finite even if columns are linearly dependent.
+            For this purpose, the variance of a constant feature counts as 1.
+          devices: the devices over which an array of many rows is divided; all local devices by
+            default.
 
         Returns:
-          The prior, in the dtype of x; its scatter is in squared units of the data.
+          The prior, in the dtype of x. Its scatter is in squared units of the data.
 
         Raises:
-          ValueError: for rows or weights that are not valid; for a negative strength or ridge.
+          ValueError: if the rows or weights are not valid, or `strength` or `ridge` is negative.
 
         >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
         >>> prior = jaxgmm.Prior.from_data(x)
@@ -83,80 +98,97 @@ class Prior:
         ridge = checks.not_negative(ridge, "ridge")
         data = open_data(x, weight, devices=devices, operands=(strength, ridge))
         covariance = data.compute_once(covariance_of)
-        made = prior_of_covariance(covariance, jnp.asarray(strength, data.dtype))
+        strength = jnp.asarray(strength, data.dtype)
         variance = jnp.diagonal(covariance)
         even = jnp.diag(jnp.where(variance > 0, variance, 1))
         total = data.n if weight is None else jnp.sum(jnp.asarray(weight, data.dtype))
         added = jnp.asarray(ridge * total, data.dtype) * even
-        return dataclasses.replace(made, scatter=made.scatter + added)
+        return Prior(strength=strength, scatter=strength * covariance + added)
 
     def translate(self, offset: jax.Array) -> Prior:
-        """The prior for data moved by `offset` (d,)."""
+        """Return the prior for data that are shifted by `offset` (d,)."""
         if self.mean is None:
             return self
         return dataclasses.replace(self, mean=self.mean + offset)
 
 
-def prior_of_covariance(covariance: jax.Array, strength=DEFAULT_STRENGTH) -> Prior:
-    """The prior whose pseudo-rows have this covariance."""
+def prior_of_covariance(
+    covariance: jax.Array, strength: jax.Array | float = DEFAULT_STRENGTH
+) -> Prior:
+    """Return the prior whose pseudo-rows have this covariance."""
     return Prior(strength=strength, scatter=strength * covariance)
 
 
-def resolve_prior(prior: Prior | str | None, data) -> Prior | None:
-    """The prior that an argument means for these `data`, checked; "default" is made from them.
+def resolve_prior(prior: Prior | str | None, data: Data) -> Prior | None:
+    """Return the checked prior that a user's `prior` argument stands for.
 
-    Its covariance is a program of its own, which every fit to rows of this shape shares."""
+    "default" stands for a prior that is computed from the data. The data's covariance is computed
+    by a separate program, which all fits to rows of the same shape share.
+    """
     if not isinstance(prior, str):
         return check_prior(prior, data.n_features, data.dtype)
     checks.choice(prior, "prior", ("default",))
-    # In the dtype of the data, as a prior that is given, so that both share programs.
-    number = lambda value: np.asarray(value, data.dtype)
-    made = prior_of_covariance(data.compute_once(covariance_of), number(DEFAULT_STRENGTH))
-    return dataclasses.replace(made, mean_strength=number(0))
+    # Numbers have the dtype of the data, as in a prior that a user passes, so that both share
+    # compiled programs.
+    number: Callable[[float], Any] = lambda value: np.asarray(value, data.dtype)
+    default = prior_of_covariance(data.compute_once(covariance_of), number(DEFAULT_STRENGTH))
+    return dataclasses.replace(default, mean_strength=number(0))
 
 
-def check_prior(prior: Prior | None, d: int, dtype) -> Prior | None:
-    """The prior in `dtype`. Raises ValueError for what is not a prior in d dimensions."""
+def check_prior(prior: Prior | None, d: int, dtype: Any) -> Prior | None:
+    """Return the prior in `dtype`, or raise ValueError if it is no prior for d features."""
     if prior is None:
         return None
     if not isinstance(prior, Prior):
         raise ValueError(
             f"prior is {prior!r}: pass a Prior, None for maximum likelihood, or 'default'."
         )
-    shapes = {"strength": (), "scatter": (d, d), "concentration": (), "mean": (d,)}
-    given = {}
-    for name, shape in (shapes | {"mean_strength": ()}).items():
+    shapes: dict[str, tuple[int, ...]] = {
+        "strength": (),
+        "scatter": (d, d),
+        "concentration": (),
+        "mean": (d,),
+        "mean_strength": (),
+    }
+    fields = {}
+    for name, shape in shapes.items():
         value = getattr(prior, name)
         if value is None:
             continue
-        value = given[name] = checks.array(value, f"prior.{name}")
+        value = fields[name] = checks.array(value, f"prior.{name}")
         if value.shape != shape:
             raise ValueError(
                 f"prior.{name} has shape {value.shape}: for {d} features pass {shape}."
             )
         if not checks.traced(value) and not np.isfinite(np.asarray(value)).all():
-            raise ValueError(f"prior.{name} holds NaN or infinity.")
-    checks.not_negative(given["strength"], "prior.strength")
-    checks.not_negative(given["mean_strength"], "prior.mean_strength")
-    if "scatter" in given:
-        parameter_checks.prior_scatter(given["scatter"])
-    if "concentration" in given:
-        checks.at_least_one(given["concentration"], "prior.concentration")
-    pulled = given["mean_strength"]
-    if not checks.traced(pulled) and ("mean" in given) != (float(pulled) > 0):
+            raise ValueError(f"prior.{name} contains NaN or infinity: every number must be finite.")
+    checks.not_negative(fields["strength"], "prior.strength")
+    checks.not_negative(fields["mean_strength"], "prior.mean_strength")
+    if "scatter" in fields:
+        parameter_checks.prior_scatter(fields["scatter"])
+    if "concentration" in fields:
+        checks.at_least_one(fields["concentration"], "prior.concentration")
+    mean_strength = fields["mean_strength"]
+    if not checks.traced(mean_strength) and ("mean" in fields) != (float(mean_strength) > 0):
         raise ValueError(
-            "prior.mean and prior.mean_strength go together: give the mean, and how many "
-            "pseudo-rows lie there."
+            "prior.mean and prior.mean_strength go together: pass both the mean and a positive "
+            "number of pseudo-rows at it, or neither."
         )
-    return Prior(**{name: jnp.asarray(value, dtype) for name, value in given.items()})
+    return Prior(**{name: jnp.asarray(value, dtype) for name, value in fields.items()})
 
 
 def log_prior(mixture: Mixture, prior: Prior | None) -> jax.Array:
-    """log prior(θ) as (), in nats, without its constants (see `Prior`); 0 for prior=None. In the
-    mixture's dtype; nothing is checked.
+    """Return log prior(θ) without its constants, in nats.
 
     The objective of every algorithm is log_likelihood(mixture, x) + log_prior(mixture, prior).
-    Absent components count for nothing. Differentiable with respect to both arguments.
+
+    Args:
+      mixture: the mixture θ. Its absent components contribute nothing.
+      prior: a `Prior`, whose docstring gives the formula; or None for maximum likelihood.
+
+    Returns:
+      () in nats, in the mixture's dtype; 0 if prior is None. It is differentiable with respect to
+      both arguments. The arguments are not checked.
 
     >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
     >>> m = jaxgmm.initialize(jax.random.key(1), x, 2)
@@ -170,19 +202,19 @@ def log_prior(mixture: Mixture, prior: Prior | None) -> jax.Array:
 
 
 @jax.jit
-def _log_prior(mixture, prior):
+def _log_prior(mixture: Mixture, prior: Prior | None) -> jax.Array:
     if prior is None:
         return jnp.zeros((), mixture.dtype)
     frame, present = mixture.frame, mixture.present
-    held = frame.pool(present) > 0
+    used = frame.pool(present) > 0
     terms = 2 * prior.strength * frame.log_determinant
     if prior.scatter is not None:
         terms -= frame.quadratic(jnp.asarray(prior.scatter, mixture.dtype))
-    total = jnp.sum(jnp.where(held, terms, 0)) / 2
+    total = jnp.sum(jnp.where(used, terms, 0)) / 2
     if prior.concentration is not None:
         log_weights = jnp.where(present, mixture.log_weights, 0)
         total += (prior.concentration - 1) * jnp.sum(log_weights)
     if prior.mean is not None:
-        pull = jnp.sum(frame.whiten(mixture.means - prior.mean[None]) ** 2, axis=-1)
-        total -= prior.mean_strength * jnp.sum(jnp.where(present, pull, 0)) / 2
+        distance = jnp.sum(frame.whiten(mixture.means - prior.mean[None]) ** 2, axis=-1)
+        total -= prior.mean_strength * jnp.sum(jnp.where(present, distance, 0)) / 2
     return total.astype(mixture.dtype)

@@ -1,16 +1,20 @@
-"""`Statistics`: the sums over rows that every algorithm needs, and one pass that makes them."""
+"""`Statistics`: the sums over rows that every algorithm needs, and the pass that computes them."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from numpy.typing import ArrayLike
 
 from ..data.rows import Rows
 from ..kernels.blocks import block_rows, weighted_responsibilities
 from ..kernels.choice import Choice, with_kernel
+from ..kernels.natural import Natural
+from ..kernels.whitened import Whitened
 from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture
 from ..numerics.products import matmul
@@ -19,17 +23,19 @@ from ..numerics.products import matmul
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Statistics:
-    """Sums over rows at a mixture θ, with residuals y_nk = W_k (x_n − μ_k) and responsibilities r.
+    """Sums over rows at a mixture θ: the sufficient statistics of the M-step.
+
+    w are the row weights, r the responsibilities, and y_nk = W_k (x_n − μ_k) the residuals.
 
     Attributes:
       mass: (k,) Σ w r.
       shift: (k, d) Σ w r y, in standard deviations.
-      spread: Σ w r y yᵀ as the family keeps it: full (k, d, d), tied (1, d, d), diagonal (k, d),
-        spherical (k, 1).
+      spread: Σ w r y yᵀ in the shape that the family stores: full (k, d, d), tied (1, d, d),
+        diagonal (k, d), spherical (k, 1).
       log_likelihood: () Σ w log p(x), in nats.
 
-    Statistics of the same mixture add: those of rows a and rows b are statistics(a) +
-    statistics(b).
+    Statistics at the same mixture can be added. The statistics of two sets of rows together are the
+    sum of the statistics of each set.
     """
 
     mass: jax.Array
@@ -42,40 +48,65 @@ class Statistics:
 
 
 def statistics(mixture: Mixture, rows: Rows, kernel: str | Choice = "auto") -> Statistics:
-    """One pass over `rows` at a mixture given in the rows' centered coordinates."""
+    """Compute the statistics in one pass over `rows`.
 
-    def run(kernel):
-        def block(x, weight):
+    The mixture is in the rows' centered coordinates.
+    """
+
+    def run(kernel: Whitened | Natural) -> Statistics:
+        def sum_block(x: jax.Array, weight: jax.Array) -> Any:
             joint, intermediate = kernel.log_joint(x)
-            share, log_prob = weighted_responsibilities(joint, weight)
-            return kernel.sums(x, intermediate, share), matmul(weight, log_prob)
+            weighted, log_prob = weighted_responsibilities(joint, weight)
+            return kernel.sums(x, intermediate, weighted), matmul(weight, log_prob)
 
-        sums, log_likelihood = rows.total(block, block_rows(kernel))
-        return Statistics(*kernel.statistics(sums), log_likelihood)
+        sums, log_likelihood = rows.total(sum_block, block_rows(kernel))
+        mass, shift, spread = kernel.statistics(sums)
+        return Statistics(mass, shift, spread, log_likelihood)
 
     return with_kernel(kernel, mixture, rows.n, run)
 
 
 def about_mixture(mixture: Mixture, rows: Rows) -> tuple[Mixture, Rows]:
-    """The mixture and the rows in coordinates that start at the mixture's own mean: a center that
-    costs no pass over the data."""
-    share = jnp.where(mixture.present, mixture.weights, 0)[:, None]
-    center = jax.lax.stop_gradient(jnp.sum(share * mixture.means, axis=0))
+    """Return the mixture and the rows in coordinates whose origin is the mixture's own mean.
+
+    Unlike the mean of the rows, this center costs no pass over the data.
+    """
+    weights = jnp.where(mixture.present, mixture.weights, 0)[:, None]
+    center = jax.lax.stop_gradient(jnp.sum(weights * mixture.means, axis=0))
     return mixture.translate(-center), rows.about(center)
 
 
 def statistics_at(rows: Rows, mixture: Mixture) -> Statistics:
-    """One pass at a mixture given in the data's own coordinates."""
+    """Compute the statistics in one pass, at a mixture in the data's own coordinates."""
     return statistics(*about_mixture(mixture, rows))
 
 
-def e_step(mixture: Mixture, x, *, weight=None, devices: Sequence | None = None) -> Statistics:
-    """The E-step: `Statistics` of x (n, d) with row weights (n,) at `mixture`.
+def e_step(
+    mixture: Mixture,
+    x: Any,
+    *,
+    weight: ArrayLike | None = None,
+    devices: Sequence[jax.Device] | None = None,
+) -> Statistics:
+    """Compute the E-step: the `Statistics` of weighted rows at a mixture.
 
-    Holds no n×k array. x is an array, or `Blocks`, `Shards` or a `Stream`; `devices` share an array
-    of many rows, all local ones by default. Raises ValueError for x that is not finite (n, d) rows
-    of the mixture's features, and for weights that are negative, not finite, or not (n,).
-    (Dempster, Laird & Rubin 1977, sec. 2; Bishop 2006, eq. 9.23.)
+    No n×k array is stored.
+
+    Args:
+      mixture: the mixture θ.
+      x: (n, d) rows: an array, or `Blocks`, `Shards` or a `Stream`.
+      weight: (n,) row weights, or None for ones.
+      devices: the devices over which an array of many rows is divided; all local devices by
+        default.
+
+    Returns:
+      The statistics, in the wider dtype of mixture and x.
+
+    Raises:
+      ValueError: if x is not a finite (n, d) array with the mixture's number of features, or if the
+        weights are negative, not finite, or not (n,).
+
+    Source: Dempster, Laird & Rubin 1977, sec. 2; Bishop 2006, eq. 9.23.
 
     >>> m = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
     >>> sums = jaxgmm.e_step(m, [[0.0], [2.0], [2.0]])

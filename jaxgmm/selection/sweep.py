@@ -293,7 +293,7 @@ def _fits_of(lanes: Lanes) -> Fit:
         steps=steps,
         passes=state.passes,
         status=state.status,
-        em_gain=state.em_step.gain,
+        em_gain=state.em_step.em_gain,
         history=np.where(beyond, state.objective[:, None], objectives),
         history_passes=np.where(beyond, state.passes[:, None], passes),
     )
