@@ -100,4 +100,6 @@ def main(folders: list[str]) -> bool:
 
 
 if __name__ == "__main__":
+    # Most of the time is compiling. What is printed is the same.
+    jax.config.update("jax_disable_most_optimizations", True)
     sys.exit(main(sys.argv[1:]))
