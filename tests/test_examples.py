@@ -1,4 +1,4 @@
-"""Every example and the README's code run as a newcomer runs them, with warnings as errors."""
+"""Every example and the code of the pages run as a newcomer runs them, with warnings as errors."""
 
 import importlib.util
 import re
@@ -27,8 +27,10 @@ def test_script(script, printed):
 
 
 @pytest.mark.parametrize("script", ["quickstart"])
-def test_the_readme_shows_what_the_quickstart_prints(script, printed):
-    shown = (ROOT / "README.md").read_text("utf-8").split("```text\n")[1].split("```")[0]
+def test_the_page_shows_what_the_quickstart_prints(script, printed):
+    shown = (
+        (ROOT / "examples" / "README.md").read_text("utf-8").split("```text\n")[1].split("```")[0]
+    )
     rest = skeleton(printed)
     for part in shown.split("\n  …\n"):  # what is left out
         lines = skeleton(part)

@@ -281,10 +281,12 @@ def test_a_fit_that_failed_is_not_kept(run, tmp_path):
     assert os.listdir(tmp_path) == ["twins.csv"]
 
 
-def test_the_commands_of_the_readme_are_understood():
+def test_the_commands_of_the_pages_are_understood():
     readme = (ROOT / "README.md").read_text("utf-8")
-    table = readme[readme.index("## From a shell") :].split("\n## ")[0]
-    lines = [*re.findall(r"-m jaxgmm (\w.*)", readme), *re.findall(r"^\| `(.*?)`", table, re.M)]
+    page = (ROOT / "jaxgmm" / "cli" / "README.md").read_text("utf-8")
+    in_readme = re.findall(r"-m jaxgmm (\w.*)", readme)
+    assert in_readme
+    lines = [*in_readme, *re.findall(r"^\| `(.*?)`", page, re.M)]
     assert {line.split()[0] for line in lines} == {"fit", "score", "sample", "compare"}
     for line in lines:
         assert make_parser().parse_args(line.split())
