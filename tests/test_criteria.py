@@ -34,7 +34,7 @@ def test_whole_weights_are_repeated_rows(iris, x64):
     repeated = np.repeat(iris, times, axis=0)
     for criterion in (jaxgmm.aic, jaxgmm.bic, jaxgmm.icl):
         np.testing.assert_allclose(
-            criterion(mixture, iris, times), criterion(mixture, repeated), rtol=1e-11
+            criterion(mixture, iris, weight=times), criterion(mixture, repeated), rtol=1e-11
         )
 
 
