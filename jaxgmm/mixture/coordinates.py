@@ -224,7 +224,8 @@ class SquareRoot(_Factored):
     def describe(self, whitening: jax.Array, near: jax.Array | None) -> jax.Array:
         factor = inverse(whitening, often=False)
         if near is not None:
-            return _root_near(matmul(factor, transpose(factor)), _mirror(near))
+            root = _mirror(near)
+            return _root_near(matmul(factor, transpose(factor)), root)
         left, scale, _ = lapack.svd(factor)
         return matmul(left * scale[..., None, :], transpose(left))
 
