@@ -36,7 +36,7 @@ from ..objective.prior import Prior, log_prior
 from ..objective.statistics import Statistics, about_mixture, statistics
 from ..selection.spurious import doubts
 
-# The Hessian costs about three passes for each parameter. It is computed up to this many parameters.
+# The Hessian costs about three passes per parameter. It is computed up to this many parameters.
 MOST_PARAMETERS = 1000
 
 
