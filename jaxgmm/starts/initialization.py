@@ -14,7 +14,6 @@ from ..data.arrays import ArrayData
 from ..data.open_data import hold_rows, open_data
 from ..data.robust_covariance import covariance_of
 from ..data.rows import Rows, sample
-from ..data.sources import Data
 from ..families.family import Family
 from ..families.registry import family_class
 from ..internal import checks
@@ -133,14 +132,17 @@ def initialize(
     kind = family_class(family)
     k = checks.whole(n_components, "n_components", 1)
     # The precision of float32 is checked when a mixture is fitted, not for a start.
-    data: Data = open_data(x, weight, devices=jax.local_devices()[:1], beside=key, judge=None)
+    data = open_data(x, weight, devices=jax.local_devices()[:1], beside=key, judge=None)
     if not checks.traced(data):
         row_checks.extent_fits(*data.extent())
         row_checks.enough_distinct_in(data.pieces(), k)
     covariance = data.compute_once(covariance_of)
-    if not isinstance(data, ArrayData):
+    if isinstance(data, ArrayData):
+        array: ArrayData = data  # `start` samples its rows inside the compiled program.
+    else:
         places, strata = sample(data.n)
-        x, weight = data.rows_at(places)
-        weight = strata if weight is None else strata * np.asarray(weight)
-        data = hold_rows(x, weight.astype(data.dtype), data.dtype)
-    return data.compute(_start, key, covariance, k=k, family=kind, method=method)
+        sampled_x, sampled_weight = data.rows_at(places)
+        if sampled_weight is not None:
+            strata = strata * np.asarray(sampled_weight)
+        array = hold_rows(sampled_x, strata.astype(data.dtype), data.dtype)
+    return array.compute(_start, key, covariance, k=k, family=kind, method=method)
