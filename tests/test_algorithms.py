@@ -11,6 +11,49 @@ import jaxgmm
 from jaxgmm import EM, SQUAREM, GainBelow, Gradient, OverrelaxedEM, StepwiseEM, Stochastic, Then
 
 
+class OwnMove(EM):
+    """EM whose move needs the statistics of its first mixture."""
+
+    def move(self, mixture, state, statistics, evaluate, prior):
+        moved = jaxgmm.m_step(mixture, statistics, prior)
+        return moved, state, evaluate(moved), 1
+
+
+class Inherited(OwnMove):
+    pass
+
+
+class Mixed:
+    move = OwnMove.move
+
+
+class MixedIn(Mixed, EM):
+    pass
+
+
+class Declared(OwnMove):
+    starts_without_pass = True
+
+
+class Renamed(EM):
+    pass
+
+
+def test_only_em_itself_starts_without_a_pass(iris, x64):
+    """A subclass of EM with another move does not inherit the start without statistics."""
+    start = jaxgmm.initialize(jax.random.key(0), iris, 3)
+    plain = jaxgmm.fit(iris, start, max_steps=8, tolerance=0.0)
+    for kind in (OwnMove, Inherited, MixedIn, Renamed):
+        fit = jaxgmm.fit(iris, start, kind(), max_steps=8, tolerance=0.0)
+        assert (fit.steps, fit.passes) == (plain.steps, plain.passes)
+        np.testing.assert_allclose(fit.history, plain.history, rtol=1e-12)
+    flags = [kind.starts_without_pass for kind in (EM, Renamed, OwnMove, Inherited, MixedIn)]
+    assert flags == [True, True, False, False, False]
+    assert Declared.starts_without_pass
+    for algorithm in (SQUAREM(), StepwiseEM(), Then(EM(), SQUAREM()), Stochastic(StepwiseEM())):
+        assert not getattr(algorithm, "starts_without_pass", False)
+
+
 def leaves_close(a, b, atol):
     for one, other in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
         np.testing.assert_allclose(one, other, rtol=atol, atol=atol)

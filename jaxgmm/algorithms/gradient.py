@@ -226,21 +226,24 @@ class Gradient:
             passes, rejected = search.trials, _is_worse(search.value, value)
 
         moved, sums = where(rejected, (mixture, statistics), (moved, sums))
-        age = state.age + 1
-        rebase = rejected
+        state = _GradientState(state.base, offsets, optimizer, state.age + 1)
+        return moved, self._rebase(state, moved, rejected), sums, passes
+
+    def _rebase(
+        self, state: _GradientState, mixture: Mixture, rejected: jax.Array
+    ) -> _GradientState:
+        """Return the state with `mixture` as its new base, if the base has to change now."""
+        coordinates: Any = COORDINATES[self.coordinates]
+        due = rejected
         if coordinates.follow and self.rebase_every is not None:
-            rebase |= age % self.rebase_every == 0
-        zeros = jax.tree.map(jnp.zeros_like, offsets)
+            due |= state.age % self.rebase_every == 0
+        zeros = jax.tree.map(jnp.zeros_like, state.offsets)
         has_memory = (
-            search is not None or optax.tree.get(optimizer, "diff_params_memory") is not None
+            _line_search(state.optimizer) is not None
+            or optax.tree.get(state.optimizer, "diff_params_memory") is not None
         )
-        restarted = transformation.init(zeros) if has_memory else optimizer
-        state = where(
-            rebase,
-            _GradientState(moved, zeros, restarted, age),
-            _GradientState(state.base, offsets, optimizer, age),
-        )
-        return moved, state, sums, passes
+        restarted = self._transformation.init(zeros) if has_memory else state.optimizer
+        return where(due, _GradientState(mixture, zeros, restarted, state.age), state)
 
 
 class _LineSearch(NamedTuple):

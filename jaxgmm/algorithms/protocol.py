@@ -43,7 +43,8 @@ class Pass:
         return evaluate(mixture, self.rows, self.kernel)
 
 
-# Algorithms that need neither `rows` nor `em_step` also accept a plain function.
+# Algorithms that do not read `rows` also accept a plain function. EM's step is then computed from
+# the statistics.
 Evaluate = Pass | Callable[[Mixture], Statistics]
 
 
@@ -54,12 +55,12 @@ class Algorithm(Protocol):
     algorithm reuses the compiled program.
 
     Attributes:
-      starts_without_pass: an optional class attribute, `bool`, False by default. It is True for
-        `EM`, whose first move needs no statistics: it takes the step `evaluate.em_step`, which does
-        not change the mixture at the start of a fit, and then makes a pass. The fit then makes no
-        pass before its first move. It calls this move with a state and statistics that are all
-        zeros, and does not count it as a step. Subclasses of `EM` that override `move` have False
-        unless they declare the attribute themselves.
+      starts_without_pass: an optional class attribute, a `bool`, which is False if it is missing.
+        If it is True, a fit makes no pass before the first move. The first move then gets
+        placeholders for the state (zeros) and the statistics, together with a step
+        `evaluate.em_step` that does not change the mixture. It must take this step and make the
+        first pass; the fit does not count it as a step. The attribute is True for `EM`. A subclass
+        of `EM` that overrides `move` has False, unless it declares the attribute itself.
     """
 
     def init(self, mixture: Mixture, statistics: Statistics) -> Any:

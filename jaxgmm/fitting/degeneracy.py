@@ -1,6 +1,8 @@
-"""Whether a mixture or a step has collapsed."""
+"""Tests for degenerate mixtures and for numbers that are not finite."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,13 +16,15 @@ from ..objective.statistics import Statistics
 def degenerate(
     mixture: Mixture, sums: Statistics, step: Step, prior: Prior | None, resolution: jax.Array
 ) -> jax.Array:
-    """Whether the M-step `step` from `mixture` empties a present component, or takes a standard
-    deviation (of a feature given those before it) below what rounding leaves of it.
+    """Return whether the M-step `step` from `mixture` leads to a degenerate mixture.
 
-    resolution (d,) is the finest detail that rounding leaves of each feature, in units of eps (see
-    `Rows.detail`). A standard deviation below it is no more than rounding: of the rows where they
-    are stored, or of what is computed from them. Nor is a variance that the prior's scatter, itself
-    rounded, holds up alone.
+    It does if it leaves a present component without rows, or if a standard deviation (of a feature
+    given those before it) becomes so small that it consists of rounding errors.
+
+    `resolution` (d,) is the finest detail of each feature that survives rounding, in units of eps
+    (see `Rows.detail`). A smaller standard deviation consists of rounding errors of the stored
+    rows, or of the numbers computed from them. The prior's scatter is rounded too, and a variance
+    that comes from it alone must exceed its rounding error.
     """
     d, eps = mixture.n_features, jnp.finfo(mixture.dtype).eps
     frame, present = mixture.frame, mixture.present
@@ -31,11 +35,12 @@ def degenerate(
         count = frame.pool(sums.mass) + prior.strength
         noise = noise + 8 * eps * d * jnp.diagonal(prior.scatter)[None] / count[:, None]
     resolved = jnp.isfinite(log_scales) & (2 * log_scales > jnp.log(noise))
-    held = frame.pool(present) > 0
-    return emptied | jnp.any(held[:, None] & ~resolved)
+    used = frame.pool(present) > 0
+    return emptied | jnp.any(used[:, None] & ~resolved)
 
 
-def finite(*trees) -> jax.Array:
-    """Whether every number in every leaf is finite; −inf logits of absent components pass."""
+def finite(*trees: Any) -> jax.Array:
+    """Return whether every number in every leaf is finite."""
     leaves = [jnp.ravel(leaf) for leaf in jax.tree.leaves(trees)]
-    return jnp.all(jnp.isfinite(jnp.concatenate(leaves)))  # one kernel, not one for each leaf
+    # Joining the leaves makes one kernel instead of one for each leaf.
+    return jnp.all(jnp.isfinite(jnp.concatenate(leaves)))

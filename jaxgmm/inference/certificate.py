@@ -1,22 +1,26 @@
-"""`certificate`: what kind of point a mixture is, and how fast EM would leave or reach it.
+"""`certificate`: what kind of point a mixture is, and EM's rate of convergence there.
 
-Everything is measured in the free parameters about the mixture, in relative coordinates (see
-`coordinates.Relative`): means in standard deviations of their component, covariances by factors
-near the identity, each times the root of its weight. The logits' common shift, absent components
-and covariances that nobody uses are no parameters. So no number depends on the data's units; the
-objective is divided by the weight of the rows, so none depends on how many there are. In these
-coordinates the complete-data information is the identity at a fixed point of EM (without a prior),
-so the Hessian's largest eigenvalue is ρ − 1, and D is half the squared gradient.
+All numbers refer to the free parameters around the mixture, in relative coordinates (see
+`coordinates.Relative`): means in standard deviations of their component, and covariances as factors
+near the identity, each multiplied by the square root of the component's weight. The common shift of
+all logits, absent components and unused covariances are not free parameters. The numbers therefore
+do not depend on the data's units. The objective is divided by the total weight of the rows, so they
+do not depend on the number of rows either. At a fixed point of EM without a prior, the
+complete-data information is the identity in these coordinates. The Hessian's largest eigenvalue is
+then ρ − 1, and D is half the squared norm of the gradient.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
+from numpy.typing import ArrayLike
 
 from ..data.robust_covariance import covariance_of
 from ..data.rows import Rows
@@ -29,36 +33,42 @@ from ..objective import prior as priors
 from ..objective.curvature import RELATIVE, complete_information, free_directions, slope_of
 from ..objective.m_step import m_step_from
 from ..objective.prior import Prior, log_prior
-from ..objective.statistics import about_mixture, statistics
+from ..objective.statistics import Statistics, about_mixture, statistics
 from ..selection.spurious import doubts
 
-# The Hessian takes some three passes for each parameter, up to this many.
+# The Hessian costs about three passes per parameter. It is computed up to this many parameters.
 MOST_PARAMETERS = 1000
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Certificate:
-    """What `certificate` found; `print` shows it. Under vmap every field has a leading axis.
+    """The result of `certificate`; `print` shows it.
+
+    Under vmap every field has a leading axis.
 
     Attributes:
       objective: () ℓ + log prior, in nats.
       log_likelihood: () ℓ, in nats.
-      weight: () Σ w of the rows.
-      n_parameters: () free parameters.
-      gradient_norm: () of the objective per unit of weight, in the free relative coordinates.
-      em_gain: () D(θ), as in `Fit`.
-      smallest_eigenvalue, largest_eigenvalue: () of the Hessian of the objective per unit of
-        weight, likewise; NaN where there are more than 1000 parameters.
-      rate: () ρ, the spectral radius of the Jacobian of EM's map: near a maximum, each step of EM
-        leaves a share ρ of the error, and ρ² of D. Above 1, EM leaves the point. Far from a
-        stationary point it is no more than a hint.
-      rate_error: () at a stationary point, an eigenvalue of the Jacobian lies within this of
-        `rate`; the rate itself is much closer as a rule.
-      few_rows, near_singular: (k,) booleans, components that are likely artifacts: small ones of
-        less mass than d + 2 (a full covariance), or with a direction in which most of their
-        variance is the prior's, or less than a millionth of the data's (see `spurious.Doubts`).
-      tolerance: () of D, below which the mixture counts as stationary.
+      weight: () Σ w, the total weight of the rows.
+      n_parameters: () the number of free parameters.
+      gradient_norm: () the norm of the gradient of the objective per unit of row weight, in the
+        free relative coordinates.
+      em_gain: () EM's gain D(θ), as in `Fit`.
+      smallest_eigenvalue: () the smallest eigenvalue of the Hessian of the objective per unit of
+        row weight, in the free relative coordinates; NaN if there are more than 1000 parameters.
+      largest_eigenvalue: () the largest eigenvalue of this Hessian, likewise.
+      rate: () ρ, the spectral radius of the Jacobian of EM's map. Near a maximum, each EM step
+        multiplies the error by ρ, and D by ρ². If ρ is above 1, EM moves away from the point. Far
+        from a stationary point, ρ is only a hint.
+      rate_error: () a bound: at a stationary point, the Jacobian has an eigenvalue within this
+        distance of `rate`. The error of the rate is usually much smaller.
+      few_rows: (k,) booleans for components that are likely artifacts because they are small and
+        their mass is below d + 2 (for a full covariance). See `spurious.Doubts`.
+      near_singular: (k,) booleans for components that are likely artifacts because in some
+        direction, most of their variance comes from the prior, or their variance is below a
+        millionth of the data's. See `spurious.Doubts`.
+      tolerance: () the bound of D below which the mixture counts as stationary.
     """
 
     objective: jax.Array
@@ -77,15 +87,16 @@ class Certificate:
 
     @property
     def verdict(self) -> str | np.ndarray:
-        """One of
+        """The kind of point, as one of four words; for a batch, an array of them.
 
-        "not stationary": D is not below the tolerance;
-        "saddle": some direction curves up;
-        "flat": the largest eigenvalue is 0 to rounding (the root of the dtype's), so that second
-          derivatives do not decide;
-        "maximum": every direction curves down. A local one, as always.
+        - "not stationary": D is not below the tolerance.
+        - "saddle": the objective curves up in some direction.
+        - "flat": the largest eigenvalue is 0 up to rounding (the square root of the dtype's eps),
+          so second derivatives cannot decide.
+        - "maximum": the objective curves down in every direction. The maximum is a local one.
 
-        Without eigenvalues, ρ decides (a saddle has ρ > 1). An array of them for a batch."""
+        If there are no eigenvalues, ρ decides: ρ > 1 at a saddle.
+        """
         em_gain, top, rate = map(np.asarray, (self.em_gain, self.largest_eigenvalue, self.rate))
         noise = np.sqrt(np.finfo(em_gain.dtype).eps)
         unknown = np.isnan(top)
@@ -100,18 +111,20 @@ class Certificate:
 
     @property
     def predicted_steps(self) -> np.ndarray:
-        """() EM steps left until D < tolerance, as D falls by ρ² a step; infinite for ρ ≥ 1."""
+        """() EM steps until D < tolerance, each multiplying D by ρ²; infinite for ρ ≥ 1."""
         em_gain, tolerance, rate = self._numbers()
         with np.errstate(divide="ignore", invalid="ignore"):
-            left = np.ceil(np.log(tolerance / em_gain) / (2 * np.log(np.clip(rate, 0, 1))))
-        left = np.where(rate < 1, np.maximum(left, 1), np.inf)
-        return np.where(em_gain < tolerance, 0.0, np.where(np.isnan(em_gain), np.nan, left))
+            steps = np.ceil(np.log(tolerance / em_gain) / (2 * np.log(np.clip(rate, 0, 1))))
+        steps = np.where(rate < 1, np.maximum(steps, 1), np.inf)
+        return np.where(em_gain < tolerance, 0.0, np.where(np.isnan(em_gain), np.nan, steps))
 
     @property
     def gap(self) -> np.ndarray:
-        """() about how many nats of objective EM would still gain, Σw · D/(1 − ρ): exact to second
-        order if what is left lies in EM's slowest direction, and else too much. Infinite for
-        ρ ≥ 1."""
+        """() estimate of the objective that EM would still gain, Σw · D/(1 − ρ), in nats.
+
+        It is exact to second order if the remaining error lies in EM's slowest direction, and too
+        large otherwise. It is infinite for ρ ≥ 1.
+        """
         em_gain, _, rate = self._numbers()
         with np.errstate(divide="ignore"):
             return np.asarray(self.weight) * em_gain / np.maximum(1 - rate, 0)
@@ -121,7 +134,8 @@ class Certificate:
         """Indices of the components that are likely artifacts."""
         return np.flatnonzero(np.asarray(self.few_rows) | np.asarray(self.near_singular))
 
-    def _numbers(self):
+    def _numbers(self) -> Iterator[np.ndarray]:
+        """Return D, the tolerance and ρ in float64."""
         fields = (self.em_gain, self.tolerance, self.rate)
         return (np.asarray(value, np.float64) for value in fields)
 
@@ -131,12 +145,12 @@ class Certificate:
         eigenvalues = f"{self.smallest_eigenvalue:.4g} to {self.largest_eigenvalue:.4g}"
         if np.isnan(self.largest_eigenvalue):
             eigenvalues = f"not computed: more than {MOST_PARAMETERS} parameters"
-        left = f"{self.predicted_steps:.0f} more steps, about {self.gap:.1e} nats to gain"
+        remaining = f"{self.predicted_steps:.0f} more steps, about {self.gap:.1e} nats to gain"
         if not self.rate < 1:
-            left = "no estimate: at a rate of 1 or more EM does not come nearer"
+            remaining = "no estimate: EM does not converge at a rate of 1 or more"
         reasons = (("few rows", self.few_rows), ("near-singular", self.near_singular))
         named = [
-            f"component {i} ({', '.join(why for why, which in reasons if which[i])})"
+            f"component {i} ({', '.join(reason for reason, flags in reasons if flags[i])})"
             for i in self.spurious
         ]
         lines = {
@@ -145,49 +159,53 @@ class Certificate:
             "D": f"{self.em_gain:.2e}",
             "curvature": eigenvalues,
             "EM's rate": f"{self.rate:.5f} ± {self.rate_error:.0e}",
-            f"EM to D < {self.tolerance:.0e}": left,
+            f"EM to D < {self.tolerance:.0e}": remaining,
             "spurious": ", ".join(named) or "none",
         }
         width = max(map(len, lines))
         return "\n".join(
-            [self.verdict, *(f"  {name.ljust(width)}  {text}" for name, text in lines.items())]
+            [str(self.verdict), *(f"  {name.ljust(width)}  {text}" for name, text in lines.items())]
         )
 
 
 def certificate(
     mixture: Mixture,
-    x,
+    x: Any,
     *,
-    weight=None,
+    weight: ArrayLike | None = None,
     prior: Prior | str | None = "default",
-    tolerance: float = 1e-9,
-    devices: Sequence | None = None,
+    tolerance: jax.Array | float = 1e-9,
+    devices: Sequence[jax.Device] | None = None,
 ) -> Certificate:
-    """Says what kind of point of the objective ℓ + log prior a mixture is.
+    """Determine what kind of point of the objective ℓ + log prior a mixture is.
 
     Args:
       mixture: any mixture of any family, from `fit` or from elsewhere.
       x: (n, d) rows: an array, or `Blocks`, `Shards` or a `Stream`.
       weight: (n,) row weights, or None for ones.
-      prior: as in `fit`; give what the mixture was fitted with.
-      tolerance: of D, below which the mixture counts as stationary; as in `fit`.
-      devices: which devices share an array of many rows; all local ones by default.
+      prior: the prior with which the mixture was fitted; the same options as in `fit`.
+      tolerance: the bound of D below which the mixture counts as stationary, as in `fit`.
+      devices: the devices over which an array of many rows is divided; all local devices by
+        default.
 
     Returns:
-      A `Certificate` in the wider dtype of mixture and x; its `verdict` is "maximum", "saddle",
-      "flat" or "not stationary". The Hessian is exact: it takes some three passes for each of at
-      most 1000 parameters, a few columns at a time; beyond, the verdict rests on EM's rate, which
-      takes at most 60 products with EM's Jacobian, of some three passes each. In float32
-      eigenvalues below 3e-4 cannot be told from 0: where it matters, give float64. Its numbers have
-      derivatives in forward mode (`jax.jvp`); in reverse mode JAX refuses the loop for the rate.
+      A `Certificate` in the wider dtype of mixture and x. Its `verdict` is "maximum", "saddle",
+      "flat" or "not stationary".
+
+      The Hessian is exact. It costs about three passes for each parameter, and is computed a few
+      columns at a time. If there are more than 1000 parameters, the verdict is based on EM's rate
+      instead, which takes at most 60 products with EM's Jacobian, of about three passes each. In
+      float32, eigenvalues below 3e-4 cannot be distinguished from 0; use float64 if this matters.
+      The numbers are differentiable in forward mode (`jax.jvp`). JAX does not support reverse mode
+      for the loop that computes the rate.
 
     Raises:
-      ValueError: as `fit`.
+      ValueError: as in `fit`.
 
-    (EM's Jacobian is I − I_c⁻¹ I_o of the complete and observed information: Dempster, Laird &
-    Rubin 1977, sec. 3; Meng & Rubin 1991, JASA 86, sec. 2. Its leading eigenvalue is found in the
-    Krylov space that power iteration runs through: Saad 2011, Numerical Methods for Large
-    Eigenvalue Problems, sec. 6.2.)
+    Source: EM's Jacobian is I − I_c⁻¹ I_o, from the complete-data and the observed information
+    (Dempster, Laird & Rubin 1977, sec. 3; Meng & Rubin 1991, JASA 86, sec. 2). Its leading
+    eigenvalue is computed by a Krylov method (Saad 2011, Numerical Methods for Large Eigenvalue
+    Problems, sec. 6.2).
     """
     mixture, data = open_for_mixture(mixture, x, weight, devices)
     prior = priors.resolve_prior(prior, data)
@@ -195,52 +213,71 @@ def certificate(
     return data.compute(_certify, mixture, prior, tolerance, data.compute_once(covariance_of))[0]
 
 
-def _certify(rows: Rows, mixture, prior, tolerance, covariance):
-    """The certificate, and the Hessian (p, p) in relative coordinates, leaf after leaf."""
-    # One kernel, the safe one: choosing inside the program would compile both.
+def _certify(
+    rows: Rows,
+    mixture: Mixture,
+    prior: Prior | None,
+    tolerance: jax.Array,
+    covariance: jax.Array,
+) -> tuple[Certificate, jax.Array | None]:
+    """Return the certificate, and the Hessian (p, p) in relative coordinates.
+
+    The Hessian's order is that of the mixture's leaves; it is None if there are too many
+    parameters.
+    """
+    # The whitened kernel is always accurate. A choice inside the program would compile both.
     take_pass = lambda at: statistics(*about_mixture(at, rows), "whitened")
     sums = take_pass(mixture)
     total, step = jnp.sum(sums.mass), m_step_from(mixture, sums, prior)
-    zero, unravel = jax.flatten_util.ravel_pytree(jax.tree.map(jnp.zeros_like, mixture))
+    zero, unravel = ravel_pytree(jax.tree.map(jnp.zeros_like, mixture))
 
-    def at(offsets):
+    def mixture_at(offsets: jax.Array) -> Mixture:
         return RELATIVE.place(mixture, RELATIVE.local(mixture, unravel(offsets)))
 
-    def slope(offsets, sums):
-        return slope_of(at, offsets, sums, prior) / total
+    def gradient_at(offsets: jax.Array, sums: Statistics) -> jax.Array:
+        return slope_of(mixture_at, offsets, sums, prior) / total
 
-    def slope_and_step(offsets):
-        """The gradient, and where EM's step leads: one pass."""
-        here = at(offsets)
+    def gradient_and_em_step(offsets: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return the gradient, and the offsets after EM's step, from one pass."""
+        here = mixture_at(offsets)
         sums = take_pass(here)
         after = RELATIVE.offsets(mixture, m_step_from(here, sums, prior).taken_from(here))
-        return slope(offsets, sums), jax.flatten_util.ravel_pytree(after)[0]
+        return gradient_at(offsets, sums), ravel_pytree(after)[0]
 
-    derivative = lambda along: jax.jvp(slope_and_step, (zero,), (along,))[1]
+    derivative = lambda along: jax.jvp(gradient_and_em_step, (zero,), (along,))[1]
     free, shift = free_directions(mixture)
-    gradient = project(slope(zero, sums), free, shift)
+    gradient = project(gradient_at(zero, sums), free, shift)
     if len(zero) > MOST_PARAMETERS:
         hessian, (smallest, largest) = None, jnp.full(2, jnp.nan, zero.dtype)
-        em = lambda along: derivative(along)[1]
+        em_product = lambda along: derivative(along)[1]
     else:
         hessian, columns = columns_of(derivative, zero)
         smallest, largest = extremes(hessian, free, shift)
         columns = jnp.where(free[:, None] > 0, columns, 0)
-        em = lambda along: matmul(along, columns)
+        em_product = lambda along: matmul(along, columns)
 
-    # Scaled by the root of the complete information, EM's Jacobian is symmetric at a fixed point.
+    # At a fixed point, EM's Jacobian is symmetric when it is scaled by the square root of the
+    # complete-data information.
     scale = complete_information(mixture, sums, prior) ** 0.5
     unit = shift * scale / jnp.linalg.norm(shift * scale)
-    product = lambda along: project(scale * em(along / scale), free, unit)
+    product = lambda along: project(scale * em_product(along / scale), free, unit)
     rate, error = spectral_radius(product, project(start_like(zero), free, unit))
-    k, broadcast = mixture.n_components, lambda doubt: jnp.broadcast_to(doubt, (k,))
-    steps = jnp.zeros_like(mixture.means[0])  # those of the rows are not known here
-    found = doubts(mixture, sums, covariance, prior, steps)
-    few, tight = (broadcast(doubt) & mixture.present for doubt in found[:2])
-    value = sums.log_likelihood + log_prior(mixture, prior)
-    found = Certificate(
-        value, sums.log_likelihood, total, jnp.sum(free, dtype=jnp.int32) - 1,
-        jnp.linalg.norm(gradient), step.em_gain, smallest, largest, rate, error, few, tight,
-        tolerance,
-    )  # fmt: skip
-    return found, hessian
+    steps = jnp.zeros_like(mixture.means[0])  # The steps between the rows' values are unknown here.
+    signs = doubts(mixture, sums, covariance, prior, steps)
+    for_each = lambda sign: jnp.broadcast_to(sign, (mixture.n_components,)) & mixture.present
+    certificate = Certificate(
+        objective=sums.log_likelihood + log_prior(mixture, prior),
+        log_likelihood=sums.log_likelihood,
+        weight=total,
+        n_parameters=jnp.sum(free, dtype=jnp.int32) - 1,
+        gradient_norm=jnp.linalg.norm(gradient),
+        em_gain=step.em_gain,
+        smallest_eigenvalue=smallest,
+        largest_eigenvalue=largest,
+        rate=rate,
+        rate_error=error,
+        few_rows=for_each(signs.few_rows),
+        near_singular=for_each(signs.near_singular),
+        tolerance=tolerance,
+    )
+    return certificate, hessian

@@ -1,1 +1,1 @@
-"""Where a fit begins."""
+"""Starts: the mixtures where fits begin."""

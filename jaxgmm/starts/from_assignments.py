@@ -1,11 +1,14 @@
-"""Mixtures from given responsibilities or labels: the M-step alone."""
+"""Mixtures from responsibilities or labels that the user knows, by one M-step."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from numpy.typing import ArrayLike
 
 from ..data import row_checks
 from ..data.robust_covariance import moments
@@ -20,73 +23,106 @@ from ..objective import prior as priors
 from ..objective.m_step import m_step_from
 from ..objective.prior import Prior
 from ..objective.statistics import Statistics
-from . import singular_checks as singular
+from . import singular_checks
 
 
 def even_scales(family: type[Family], covariance: jax.Array, k: int) -> Family:
-    """Factors that bring each feature (or all, if spherical) of data with this covariance to unit
-    variance; a constant feature keeps its unit."""
+    """Return k uncorrelated covariances with the variances of data with this covariance.
+
+    A spherical family takes one variance for all features. The variance of a constant feature is
+    replaced by 1.
+    """
     variance = jnp.diagonal(covariance)
     return family.of_scales(jnp.sqrt(jnp.where(variance > 0, variance, 1)), k)
 
 
 def mixture_of_responsibilities(
-    family, rows: Rows, share, k: int, beside, prior, even: Family, lanes: int = 1
+    rows: Rows,
+    responsibilities_of: Callable[[jax.Array], jax.Array],
+    per_row: jax.Array,
+    prior: Prior | None,
+    even: Family,
+    lanes: int = 1,
 ) -> Mixture:
-    """The M-step at given responsibilities: share(beside block) is (k, b).
+    """Return the mixture that the M-step makes from fixed responsibilities.
 
-    The means come first, so that second moments are taken about them."""
+    Args:
+      rows: the rows.
+      responsibilities_of: a function of a block of `per_row` that returns the block's
+        responsibilities (k, b).
+      per_row: (n, ...) an array with an entry for each row.
+      prior: the prior of the M-step, or None.
+      even: uncorrelated covariances with the scales of the data (see `even_scales`), in whose units
+        the second moments are computed.
+      lanes: the number of mixtures that are computed together under vmap.
 
-    def first(x, weight, *block):
-        shares = weight[None] * share(*block)
-        return jnp.sum(shares, axis=1), matmul(shares, x.T)
+    The means are computed first, so that second moments can be taken about them.
+    """
 
-    mass, moment = rows.total(first, MOST_ROWS, beside)
+    def sum_first_moments(x: jax.Array, weight: jax.Array, *block: jax.Array) -> Any:
+        weighted = weight[None] * responsibilities_of(*block)
+        return jnp.sum(weighted, axis=1), matmul(weighted, x.T)
+
+    mass, moment = rows.total(sum_first_moments, MOST_ROWS, per_row)
     means = moment / jnp.where(mass > 0, mass, 1)[:, None]
     base = Mixture(jnp.log(mass / jnp.sum(mass)), means, even)
     kernel = Whitened(base, lanes)
 
-    def second(x, weight, *block):
+    def sum_second_moments(x: jax.Array, weight: jax.Array, *block: jax.Array) -> Any:
         y = base.frame.residuals(means, x)
-        return kernel.sums(x, y, weight[None] * share(*block))
+        return kernel.sums(x, y, weight[None] * responsibilities_of(*block))
 
-    sums = kernel.statistics(rows.total(second, block_rows(kernel), beside))
-    sums = Statistics(*sums, jnp.zeros((), means.dtype))
+    totals = rows.total(sum_second_moments, block_rows(kernel), per_row)
+    mass, shift, spread = kernel.statistics(totals)
+    sums = Statistics(mass, shift, spread, jnp.zeros((), means.dtype))
     return m_step_from(base, sums, prior).taken_from(base)
 
 
 @functools.partial(jax.jit, static_argnames="family")
-def _from_responsibilities(x, responsibilities, weight, prior, family):
+def _from_responsibilities(
+    x: jax.Array,
+    responsibilities: jax.Array,
+    weight: jax.Array | None,
+    prior: Prior | None,
+    family: type[Family],
+) -> Mixture:
     rows = Rows.about_own_mean(x, weight)
     prior = None if prior is None else prior.translate(-rows.center)
     k = responsibilities.shape[1]
     even = even_scales(family, moments(rows).covariance, k)
-    return mixture_of_responsibilities(
-        family, rows, jnp.transpose, k, responsibilities, prior, even
-    ).translate(rows.center)
+    mixture = mixture_of_responsibilities(rows, jnp.transpose, responsibilities, prior, even)
+    return mixture.translate(rows.center)
 
 
 def from_responsibilities(
-    x, responsibilities, *, family: str = "full", weight=None, prior: Prior | None = None
+    x: Any,
+    responsibilities: ArrayLike,
+    *,
+    family: str = "full",
+    weight: ArrayLike | None = None,
+    prior: Prior | None = None,
 ) -> Mixture:
-    """The textbook M-step from responsibilities alone.
+    """Return the mixture that one M-step makes from responsibilities.
 
     Args:
       x: (n, d) rows.
-      responsibilities: (n, k), the shares of each row; a column of zeros makes an absent component.
+      responsibilities: (n, k) the responsibilities of the components for each row. A column of
+        zeros makes an absent component.
       family: a name in `FAMILIES`.
       weight: (n,) row weights, or None for ones.
-      prior: a `Prior`, or None for the plain weighted means and covariances, divided by the mass.
+      prior: a `Prior`, or None for weighted means and covariances (divided by the mass, without
+        bias correction).
 
     Returns:
       The mixture, in the dtype of x.
 
     Raises:
-      ValueError: for an invalid argument; for a component whose rows leave its covariance singular
-        (a feature that is constant on them, fewer of them than features, collinear features). Under
-        jit and vmap such a component has leaves that are not finite, or no more than rounding.
+      ValueError: if an argument is invalid, or if the covariance of a component is singular,
+        because a feature is constant on its rows, it has no more rows than features, or its
+        features are collinear. Under jit and vmap there is no such check: the leaves of such a
+        component are not finite, or consist of rounding errors.
 
-    (Bishop 2006, eqs. 9.24–9.26.)
+    Source: Bishop 2006, eqs. 9.24–9.26.
 
     >>> shares = [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]
     >>> m = jaxgmm.from_responsibilities([[0.0], [1.0], [5.0]], shares)
@@ -95,31 +131,39 @@ def from_responsibilities(
     """
     x = row_checks.data(x)
     weight = row_checks.weights_of_rows(weight, len(x), x.dtype)
-    given = row_checks.responsibilities_of_rows(responsibilities, len(x), x.dtype)
+    checked = row_checks.responsibilities_of_rows(responsibilities, len(x), x.dtype)
     row_checks.squares_fit(x)
     prior = priors.check_prior(prior, x.shape[1], x.dtype)
-    made = _from_responsibilities(x, given, weight, prior, family_class(family))
-    singular.refuse(made, x, given, weight)
-    return made
+    mixture = _from_responsibilities(x, checked, weight, prior, family_class(family))
+    singular_checks.refuse(mixture, x, checked, weight)
+    return mixture
 
 
 def from_labels(
-    x, labels, n_components: int | None = None, *, family: str = "full", weight=None,
+    x: Any,
+    labels: ArrayLike,
+    n_components: int | None = None,
+    *,
+    family: str = "full",
+    weight: ArrayLike | None = None,
     prior: Prior | None = None,
-) -> Mixture:  # fmt: skip
-    """`from_responsibilities` for known labels.
+) -> Mixture:
+    """Return the mixture that one M-step makes from known labels.
 
     Args:
       x: (n, d) rows.
       labels: (n,) whole numbers 0 … n_components − 1.
       n_components: k; by default the largest label + 1.
-      family, weight, prior: as there.
+      family: a name in `FAMILIES`.
+      weight: (n,) row weights, or None for ones.
+      prior: a `Prior`, or None for weighted means and covariances (divided by the mass, without
+        bias correction).
 
     Returns:
-      The mixture of each label's rows, in the dtype of x.
+      The mixture with a component for the rows of each label, in the dtype of x.
 
     Raises:
-      ValueError: as `from_responsibilities`.
+      ValueError: if the labels are not valid; otherwise as in `from_responsibilities`.
 
     >>> m = jaxgmm.from_labels([[0.0], [2.0], [9.0], [10.0]], [0, 0, 1, 1])
     >>> np.asarray(m.means).round(2).ravel(), np.asarray(m.covariances).round(2).ravel()

@@ -1,10 +1,13 @@
-"""Starts: mixtures from which a fit begins."""
+"""`initialize`, and the starts of a sweep."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..data import row_checks
 from ..data.arrays import ArrayData
@@ -20,77 +23,105 @@ from .methods import METHODS, finite_or_even
 
 
 def start(
-    key, rows: Rows, covariance, k: int, wanted, family: type[Family], method: str, lanes=1
+    key: jax.Array,
+    rows: Rows,
+    covariance: jax.Array,
+    k: int,
+    wanted: jax.Array | int,
+    family: type[Family],
+    method: str,
+    lanes: int = 1,
 ) -> Mixture:
-    """A start of `wanted` components, the rest of k being absent, in the rows' coordinates, for
-    rows with this covariance; from a sample of many rows. The same for every k ≥ wanted, up to
-    rounding. `lanes` are made side by side, under vmap."""
+    """Return a start with `wanted` present components out of k, in the rows' coordinates.
+
+    `covariance` (d, d) is that of the rows. A sample is used if there are many rows. For every
+    k ≥ wanted, the start is the same up to rounding. `lanes` is the number of starts that are
+    computed together under vmap.
+    """
     rows, even = rows.subsample(), even_scales(family, covariance, k)
-    made = METHODS[method](key, rows, k, wanted, family, covariance, even, lanes)
-    return finite_or_even(made, even)
+    mixture = METHODS[method](key, rows, k, wanted, covariance, even, lanes)
+    return finite_or_even(mixture, even)
 
 
 def split(mixture: Mixture, component: jax.Array) -> Mixture:
-    """The mixture with a component split in two along its longest axis, one half in the first
-    absent place; each half keeps the covariance."""
+    """Return the mixture with one component split in two along its longest axis.
+
+    One half takes the place of the first absent component. Both halves keep the covariance.
+    """
     frame, slot = mixture.frame, jnp.argmin(mixture.present)
 
-    def towards_longest(_, axes):
+    def iterate_power(_: Any, axes: jax.Array) -> jax.Array:
         axes = frame.unwhiten(frame.unwhiten_transposed(axes))
         return axes / jnp.max(jnp.abs(axes), axis=-1, keepdims=True)
 
-    # Numbers without a pattern, so that no axis is orthogonal to them.
+    # Irregular numbers, so that no axis is orthogonal to them.
     axes = jnp.sin(1 + jnp.arange(mixture.means.size, dtype=mixture.dtype) ** 2)
     axes = axes.reshape(mixture.means.shape)
-    axes = jax.lax.fori_loop(0, 10, towards_longest, axes)
+    axes = jax.lax.fori_loop(0, 10, iterate_power, axes)
     length = jnp.sqrt(jnp.sum(frame.whiten(axes) ** 2, axis=-1, keepdims=True))
-    apart = (axes / length)[component]
+    axis = (axes / length)[component]
     places = jnp.arange(mixture.n_components)
-    one, other = places == component, places == slot
-    aside = (other.astype(apart.dtype) - one.astype(apart.dtype))[:, None] * apart[None] / 2
-    source = jnp.where(other, component, places)
-    halved = jnp.where(one | other, np.log(2).astype(apart.dtype), 0)
+    is_first, is_second = places == component, places == slot
+    side = is_second.astype(axis.dtype) - is_first.astype(axis.dtype)
+    source = jnp.where(is_second, component, places)
+    log_halving = jnp.where(is_first | is_second, np.log(2).astype(axis.dtype), 0)
     return Mixture(
-        mixture.logits[source] - halved,
-        mixture.means[source] + aside,
+        mixture.logits[source] - log_halving,
+        mixture.means[source] + side[:, None] * axis[None] / 2,
         mixture.covariance.taken(source),
     )
 
 
-def _start(rows: Rows, key, covariance, *, k: int, family, method: str) -> Mixture:
-    """A start in the data's coordinates, for data of this covariance."""
+def _start(
+    rows: Rows,
+    key: jax.Array,
+    covariance: jax.Array,
+    *,
+    k: int,
+    family: type[Family],
+    method: str,
+) -> Mixture:
+    """Return a start in the data's coordinates, for rows with this covariance."""
     rows = rows.about_mean()
     return start(key, rows, covariance, k, k, family, method).translate(rows.center)
 
 
 def initialize(
-    key: jax.Array, x, n_components: int, *, family: str = "full", method: str = "k-means++",
-    weight=None,
-) -> Mixture:  # fmt: skip
-    """A start for `fit`.
+    key: jax.Array,
+    x: Any,
+    n_components: int,
+    *,
+    family: str = "full",
+    method: str = "k-means++",
+    weight: ArrayLike | None = None,
+) -> Mixture:
+    """Return a start for `fit`.
+
+    If you know responsibilities or labels, use `from_responsibilities` or `from_labels` instead.
 
     Args:
       key: a JAX random key.
-      x: (n, d) rows: an array, or `Blocks`, `Shards` or a `Stream`. Of more than 65536 rows, as
-        many stand for all, one drawn from each of 65536 strata of neighbors and weighted by how
-        many they are: the same for every key.
-      n_components: k, a plain whole number.
+      x: (n, d) rows: an array, or `Blocks`, `Shards` or a `Stream`. If there are more than 65536
+        rows, a stratified sample of 65536 rows is used: one row from each of 65536 intervals of
+        consecutive rows, weighted by the length of the interval. The sample is the same for every
+        key.
+      n_components: k, a Python integer.
       family: a name in `FAMILIES`.
-      method: "k-means++" draws k rows far apart, features brought to unit variance, and makes one
-        M-step from each row's nearest of them (Arthur & Vassilvitskii 2007, sec. 2.2);
-        "random-rows" puts the means on k random rows, with even weights and the data's covariance;
-        "random-responsibilities" makes one M-step from uniform random responsibilities (n, k).
-      weight: (n,) row weights, or None for ones; a row of weight 0 is never drawn.
+      method: "k-means++" draws k rows that are far apart, with features scaled to unit variance,
+        assigns each row to the nearest drawn row, and makes one M-step (Arthur & Vassilvitskii
+        2007, sec. 2.2). "random-rows" uses k random rows as means, with equal weights and the
+        covariance of the data. "random-responsibilities" makes one M-step from uniform random
+        responsibilities (n, k).
+      weight: (n,) row weights, or None for ones. A row of weight 0 is never drawn.
 
     Returns:
-      A finite mixture in the dtype of x. M-steps use the default prior, so that a component on few
-      rows has a covariance. No two means drawn are equal while distinct rows remain. Works under
-      jit and vmap, over keys, data sets and weights; derivatives are those at the rows drawn.
+      A finite mixture in the dtype of x. M-steps use the default prior, so that a component with
+      few rows has a covariance. No two drawn means are equal as long as distinct rows remain. The
+      function works under jit, and under vmap over keys, data sets and weights. Derivatives treat
+      the choice of the drawn rows as constant.
 
     Raises:
-      ValueError: for an argument that is not as said; for more components than distinct rows.
-
-    Given responsibilities or labels: `from_responsibilities`, `from_labels`.
+      ValueError: if an argument is invalid, or if there are more components than distinct rows.
 
     >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
     >>> jaxgmm.initialize(jax.random.key(1), x, 3, family="diagonal")
@@ -100,15 +131,18 @@ def initialize(
     checks.choice(method, "method", METHODS)
     kind = family_class(family)
     k = checks.whole(n_components, "n_components", 1)
-    # A start is rough: what is fitted from it is judged.
+    # The precision of float32 is checked when a mixture is fitted, not for a start.
     data = open_data(x, weight, devices=jax.local_devices()[:1], operands=key, warn_of_columns=None)
     if not checks.traced(data):
         row_checks.extent_fits(*data.extent())
         row_checks.enough_distinct_in(data.pieces(), k)
     covariance = data.compute_once(covariance_of)
-    if not isinstance(data, ArrayData):
+    if isinstance(data, ArrayData):
+        array: ArrayData = data  # `start` samples its rows inside the compiled program.
+    else:
         places, strata = sample(data.n)
-        x, weight = data.rows_at(places)
-        weight = strata if weight is None else strata * np.asarray(weight)
-        data = pad_array(x, weight.astype(data.dtype), data.dtype)
-    return data.compute(_start, key, covariance, k=k, family=kind, method=method)
+        sampled_x, sampled_weight = data.rows_at(places)
+        if sampled_weight is not None:
+            strata = strata * np.asarray(sampled_weight)
+        array = pad_array(sampled_x, strata.astype(data.dtype), data.dtype)
+    return array.compute(_start, key, covariance, k=k, family=kind, method=method)

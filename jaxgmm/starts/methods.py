@@ -1,6 +1,14 @@
-"""Where fits start: a method is a function in the table `METHODS`."""
+"""The methods of initialization: functions in the table `METHODS`.
+
+A method returns a start from a random key, rows, the number k of components, the number of them
+that are present, the covariance of the rows, the even scales of the data (see `even_scales`), and
+the number of lanes that are computed together under vmap.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,64 +22,76 @@ from ..objective import prior as priors
 from .from_assignments import mixture_of_responsibilities
 
 
-def _draw(key, chance: jax.Array) -> jax.Array:
-    """An index with probability ∝ chance (n,), from one random number: first a block of about √n,
-    then a place in it. (A number for each row costs more than all else that k-means++ does.)"""
-    size = int(np.ceil(np.sqrt(len(chance))))
-    blocks = jnp.pad(chance, (0, size**2 - len(chance))).reshape(size, size)
+def _draw(key: jax.Array, weights: jax.Array) -> jax.Array:
+    """Return a random index with probability proportional to `weights` (n,).
+
+    One random number is used: first to draw a block of about √n indices, then an index in it.
+    Drawing a random number for each row would cost more than the rest of k-means++.
+    """
+    size = int(np.ceil(np.sqrt(len(weights))))
+    blocks = jnp.pad(weights, (0, size**2 - len(weights))).reshape(size, size)
     totals = jnp.sum(blocks, axis=1)
 
-    def pick(level, drawn):
-        """The place in which the running sum passes `at`, and what is left of `at` there."""
-        block, at = drawn
-        chances = jnp.where(level == 0, totals, blocks[block])
-        sums = jnp.cumsum(chances)
-        place = jnp.minimum(jnp.sum((sums <= at).astype(jnp.int32)), size - 1)
-        # Rounding can lead past the last place, or to one of no chance.
-        place = jnp.where(chances[place] > 0, place, jnp.argmax(chances)).astype(jnp.int32)
-        return block * size + place, at - (sums - chances)[place]
+    def descend(level: jax.Array, drawn: tuple[jax.Array, jax.Array]) -> Any:
+        """Find where the cumulative sum exceeds `target`, and the part of `target` left there."""
+        block, target = drawn
+        choices = jnp.where(level == 0, totals, blocks[block])
+        sums = jnp.cumsum(choices)
+        place = jnp.minimum(jnp.sum((sums <= target).astype(jnp.int32)), size - 1)
+        # By rounding, the place may be past the last one, or have probability 0.
+        place = jnp.where(choices[place] > 0, place, jnp.argmax(choices)).astype(jnp.int32)
+        return block * size + place, target - (sums - choices)[place]
 
-    at = jax.random.uniform(key, dtype=chance.dtype) * jnp.sum(totals)
-    return jax.lax.fori_loop(0, 2, pick, (jnp.int32(0), at))[0]
+    target = jax.random.uniform(key, dtype=weights.dtype) * jnp.sum(totals)
+    return jax.lax.fori_loop(0, 2, descend, (jnp.int32(0), target))[0]
 
 
-def _spread_rows(key, rows: Rows, k: int, wanted, covariance, odds):
-    """`wanted` ≤ k rows drawn one after another, each with probability ∝ weight · odds(squared
-    distance to the nearest row drawn before, features brought to unit variance); and each row's
-    nearest of them. Distances count up to what two rows of data in which none is far can be apart,
-    so that rows far away are not all that is drawn.
+def _draw_distant_rows(
+    key: jax.Array,
+    rows: Rows,
+    k: int,
+    wanted: jax.Array | int,
+    covariance: jax.Array,
+    odds: Callable[[jax.Array], jax.Array],
+) -> tuple[jax.Array, jax.Array]:
+    """Draw `wanted` ≤ k rows one after another, as k-means++ does.
 
-    Returns the indices (k,) and labels (n,)."""
+    Each row is drawn with probability proportional to its weight times odds(squared distance to the
+    nearest row drawn before), with features scaled to unit variance. Distances are limited to the
+    largest distance of two rows that are not far from the rest of the data. Otherwise only rows
+    that are far away would be drawn.
+
+    Returns the indices (k,) of the drawn rows, and for each row the label (n,) of the nearest one.
+    """
     variance = jnp.diagonal(covariance)
     scale = jax.lax.rsqrt(jnp.where(variance > 0, variance, 1))
     weight = jnp.ones(len(rows.x), rows.x.dtype) if rows.weight is None else rows.weight
     columns = rows.x.T
     d = len(columns)
-    # Of correlated features |z| ≤ √d times a row's Mahalanobis distance.
+    # If features are correlated, |z| is at most √d times the Mahalanobis distance of a row.
     farthest = 4 * d * (d**0.5 + FAR) ** 2
 
-    def squared_distance(index):
-        """Of each row to that one: feature by feature, all rows at once."""
+    def squared_distance(index: jax.Array) -> jax.Array:
+        """Return the squared distance (n,) of each row to one row."""
 
-        def along(feature, total):
-            moved = columns[feature] - columns[feature, index]
-            return total + (moved * scale[feature]) ** 2
+        def add_feature(feature: jax.Array, total: jax.Array) -> jax.Array:
+            difference = columns[feature] - columns[feature, index]
+            return total + (difference * scale[feature]) ** 2
 
-        return jax.lax.fori_loop(0, d, along, jnp.zeros_like(weight))
+        return jax.lax.fori_loop(0, d, add_feature, jnp.zeros_like(weight))
 
-    def draw(i, carry):
+    def draw(i: jax.Array, carry: Any) -> Any:
         chosen, nearest, labels = carry
-        chance = weight * jnp.where(i == 0, 1, odds(jnp.minimum(nearest, farthest)))
-        # Once every row is at distance 0 there is nothing new to draw: any row of weight will do.
-        chance = jnp.where(jnp.any(chance > 0), chance, weight)
-        index = _draw(jax.random.fold_in(key, i), chance)
+        product = weight * jnp.where(i == 0, 1, odds(jnp.minimum(nearest, farthest)))
+        # If every row is at distance 0, any row of positive weight is drawn.
+        product = jnp.where(jnp.any(product > 0), product, weight)
+        index = _draw(jax.random.fold_in(key, i), product)
         distance = squared_distance(index)
         closer = distance < nearest
-        labels = jnp.where(closer, i, labels)
         return (
             chosen.at[i].set(index),
             jnp.where(closer, distance, nearest),
-            labels,
+            jnp.where(closer, i, labels),
         )
 
     n = len(rows.x)
@@ -81,53 +101,62 @@ def _spread_rows(key, rows: Rows, k: int, wanted, covariance, odds):
 
 
 def finite_or_even(mixture: Mixture, even: Family) -> Mixture:
-    """The mixture, with the data's own scale wherever a covariance is not finite."""
+    """Return the mixture, with covariances that are not finite replaced by those of `even`."""
     good = jnp.all(jnp.isfinite(mixture.frame.log_scales), axis=-1)
     pick = lambda a, b: jnp.where(good[:, None], a, b)
     return Mixture(mixture.logits, mixture.means, jax.tree.map(pick, mixture.covariance, even))
 
 
-def _k_means_plus_plus(key, rows, k, wanted, family, covariance, even, lanes):
+def _k_means_plus_plus(
+    key: jax.Array, rows: Rows, k: int, wanted: jax.Array | int, covariance: jax.Array,
+    even: Family, lanes: int,
+) -> Mixture:  # fmt: skip
     prior = priors.prior_of_covariance(covariance)
-    _, labels = _spread_rows(key, rows, k, wanted, covariance, odds=lambda squared: squared)
-    hot = lambda block: jax.nn.one_hot(block, k, axis=0, dtype=rows.x.dtype)
-    return mixture_of_responsibilities(family, rows, hot, k, labels, prior, even, lanes)
+    _, labels = _draw_distant_rows(key, rows, k, wanted, covariance, odds=lambda squared: squared)
+    one_hot = lambda block: jax.nn.one_hot(block, k, axis=0, dtype=rows.x.dtype)
+    return mixture_of_responsibilities(rows, one_hot, labels, prior, even, lanes)
 
 
-def _random_rows(key, rows, k, wanted, family, covariance, even, lanes):
+def _random_rows(
+    key: jax.Array, rows: Rows, k: int, wanted: jax.Array | int, covariance: jax.Array,
+    even: Family, lanes: int,
+) -> Mixture:  # fmt: skip
     prior = priors.prior_of_covariance(covariance)
-    chosen, _ = _spread_rows(
+    chosen, _ = _draw_distant_rows(
         key, rows, k, wanted, covariance, odds=lambda squared: (squared > 0).astype(squared.dtype)
     )
     present = (jnp.arange(k) < wanted).astype(rows.x.dtype)
-    share = lambda x: jnp.broadcast_to(present[:, None], (k, len(x)))
-    everything = mixture_of_responsibilities(
-        family, rows, share, k, rows.x[:, 0], prior, even, lanes
-    )
-    return Mixture(everything.logits, rows.x[chosen] - rows.center[None], everything.covariance)
+    # Every present component takes all rows, so that each gets the covariance of the data.
+    constant = lambda x: jnp.broadcast_to(present[:, None], (k, len(x)))
+    mixture = mixture_of_responsibilities(rows, constant, rows.x[:, 0], prior, even, lanes)
+    return Mixture(mixture.logits, rows.x[chosen] - rows.center[None], mixture.covariance)
 
 
-def _random_responsibilities(key, rows, k, wanted, family, covariance, even, lanes):
+def _random_responsibilities(
+    key: jax.Array, rows: Rows, k: int, wanted: jax.Array | int, covariance: jax.Array,
+    even: Family, lanes: int,
+) -> Mixture:  # fmt: skip
     prior = priors.prior_of_covariance(covariance)
 
-    def one(row, component):
+    # Numbers depend on the row and the component only, so that absent components and padding rows
+    # do not change them.
+    def draw(row: jax.Array, component: jax.Array) -> jax.Array:
         own = jax.random.fold_in(jax.random.fold_in(key, row), component)
         return jax.random.exponential(own, dtype=rows.x.dtype)
 
-    def share(block):
-        """Exponentials over their sum are uniform shares; drawn by row and component, so that
-        absent components change nothing."""
+    def uniform_responsibilities(block: jax.Array) -> jax.Array:
+        """Divide exponential variables by their sum, which is uniform on the simplex."""
         components = jnp.arange(k)
-        drawn = jax.vmap(lambda c: jax.vmap(lambda row: one(row, c))(block))(components)
+        drawn = jax.vmap(lambda c: jax.vmap(lambda row: draw(row, c))(block))(components)
         drawn = jnp.where((components < wanted)[:, None], drawn, 0)
         return drawn / jnp.sum(drawn, axis=0)[None]
 
     return mixture_of_responsibilities(
-        family, rows, share, k, jnp.arange(len(rows.x)), prior, even, lanes
+        rows, uniform_responsibilities, jnp.arange(len(rows.x)), prior, even, lanes
     )
 
 
-METHODS = {
+METHODS: dict[str, Callable[..., Mixture]] = {
     "k-means++": _k_means_plus_plus,
     "random-rows": _random_rows,
     "random-responsibilities": _random_responsibilities,
