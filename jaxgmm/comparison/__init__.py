@@ -1,1 +1,1 @@
-"""Algorithms side by side."""
+"""Comparison of algorithms on the same data, from the same starts."""

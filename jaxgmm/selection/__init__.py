@@ -1,1 +1,1 @@
-"""Which fit, and how many components."""
+"""Selection of the best fit, and of the number of components."""
