@@ -32,7 +32,7 @@ class EM:
         # inherit `starts_without_pass`: it has to declare the attribute itself.
         super().__init_subclass__(**kwargs)
         declaring = next(base for base in cls.__mro__ if "starts_without_pass" in vars(base))
-        if cls.move is not declaring.move:
+        if cls.move is not getattr(declaring, "move", None):
             cls.starts_without_pass = False
 
     def init(self, mixture: Mixture, statistics: Statistics) -> tuple:
