@@ -14,7 +14,7 @@ import pytest
 import jaxgmm
 from jaxgmm.reports.storage import feature_names
 
-SAVED = pathlib.Path(__file__).parent / "data"
+SAVED = pathlib.Path(__file__).parent / "saved"
 
 
 def two_columns():

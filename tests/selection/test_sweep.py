@@ -304,7 +304,7 @@ def test_families_algorithms_and_priors(iris, x64):
     ]  # fmt: skip
     assert found.best().mixture.family == "tied"
     assert found.best(family="diag").mixture.family == "diagonal"
-    # published: tests/test_em.py
+    # published: tests/objective/test_m_step.py
     np.testing.assert_allclose(
         found.best(family="tied", n_components=3).log_likelihood, -256.354, atol=0.01
     )
