@@ -44,7 +44,7 @@ from .starts.initialization import initialize
 
 __version__ = "0.1.0"
 
-# Grouped as the README is.
+# Grouped as in jaxgmm/README.md.
 __all__ = [  # noqa: RUF022
     "FAMILIES", "Mixture", "initialize", "from_responsibilities", "from_labels",
     "log_joint", "log_prob", "responsibilities", "sample",

@@ -12,7 +12,8 @@ component has the same color in every figure, so figures can be drawn into the s
 """
 
 from .fits import bic_curve, comparison, traces
-from .mixtures import density, ellipses, pairs, responsibilities
+from .mixtures import density, ellipses, responsibilities
+from .pair_grid import pairs
 from .style import PALETTE
 
 __all__ = [

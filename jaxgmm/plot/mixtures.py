@@ -9,7 +9,6 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from ..internal import checks
-from ..internal.feature_names import resolve_feature_names
 from ..mixture import densities
 from ..mixture.marginals import Marginal, choose_features, marginal
 from ..mixture.mixture import Mixture
@@ -18,7 +17,6 @@ from .style import INK, color, dashes, new_axes, percent, remove_box
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST_FEATURES = 8
 GRID = 160
 
 
@@ -46,7 +44,7 @@ def ellipses(
     """
     from matplotlib.patheffects import withStroke
 
-    ax = _draw_ellipses(mixture, ax, level, features)
+    ax = draw_ellipses(mixture, ax, level, features)
     shown = marginal(mixture, features)
     heaviest = int(np.argmax(shown.weights))
     covariance = shown.covariances[heaviest]
@@ -59,9 +57,8 @@ def ellipses(
     return ax
 
 
-def _draw_ellipses(
-    mixture: Mixture, ax: Axes | None, level: float, features: Sequence[int]
-) -> Axes:
+def draw_ellipses(mixture: Mixture, ax: Axes | None, level: float, features: Sequence[int]) -> Axes:
+    """Draw the ellipses that contain `level` of each component over two features."""
     from matplotlib.patches import Ellipse
 
     checks.between(level, "level", 1e-9, 1 - 1e-9)
@@ -115,7 +112,7 @@ def density(
     ax = new_axes() if ax is None else ax
     shown = marginal(mixture, indices)
     if len(indices) == 1:
-        return _draw_curve(shown, ax)
+        return draw_curve(shown, ax)
     for level in levels:
         checks.between(level, "each of levels", 1e-9, 1 - 1e-9)
     x, y = (np.linspace(*shown.extent(i, 4), GRID) for i in (0, 1))
@@ -140,7 +137,7 @@ def _default_features(mixture: Mixture, features: Sequence[int] | int | None) ->
     return range(min(2, mixture.n_features)) if features is None else np.atleast_1d(features)
 
 
-def _draw_curve(
+def draw_curve(
     shown: Marginal, ax: Axes, rows: np.ndarray | None = None, weight: ArrayLike | None = None
 ) -> Axes:
     """Draw the density of one feature, over the histogram of its rows (n,) if there are any."""
@@ -190,14 +187,14 @@ def responsibilities(
     if ax is None:
         ax = new_axes(5, 1 if only_ticks else 4)
     r = np.asarray(densities.responsibilities(mixture, x), np.float64)
-    _draw_rows(r, np.asarray(x, np.float64)[:, indices], ax)
+    draw_rows(r, np.asarray(x, np.float64)[:, indices], ax)
     if only_ticks:
         ax.set_yticks([])
         ax.spines["left"].set_visible(False)
     return ax
 
 
-def _draw_rows(r: np.ndarray, rows: np.ndarray, ax: Axes) -> Axes:
+def draw_rows(r: np.ndarray, rows: np.ndarray, ax: Axes) -> Axes:
     """Draw rows (n, 1) or (n, 2) with responsibilities r (n, k)."""
     from matplotlib.colors import to_rgba
 
@@ -219,106 +216,3 @@ def _draw_rows(r: np.ndarray, rows: np.ndarray, ax: Axes) -> Axes:
         size = np.clip(3000 / len(rows), 3, 16)
         ax.scatter(rows[order, 0], rows[order, 1], s=size, c=colors[order], lw=0, zorder=2)
     return remove_box(ax)
-
-
-def pairs(
-    mixture: Mixture, x: Any = None, ax: Any = None, *, level: float = 0.9,
-    features: Sequence[int] | None = None, names: Sequence[str] | None = None,
-    weight: ArrayLike | None = None,
-) -> np.ndarray:  # fmt: skip
-    """Draw the rows and the ellipses of a mixture over every pair of features.
-
-    The diagonal shows the histogram and the marginal densities of each feature. With one feature
-    there is only the diagonal.
-
-    Args:
-      mixture: a single `Mixture`.
-      x: (n, d) rows, or None for the mixture alone.
-      ax: (d, d) array of matplotlib axes, or None for a new figure.
-      level: the fraction of a component's probability inside its ellipse.
-      features: the indices of the features; by default all, or the first eight (the legend says
-        so).
-      names: names of all d features; by default the columns of x if it is a table with names, and
-        numbers otherwise.
-      weight: (n,) row weights for the histograms, or None for ones.
-
-    Returns:
-      The array of axes; those above the diagonal are empty.
-
-    Raises:
-      ValueError: for names, features or rows that do not match the mixture.
-
-    >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
-    >>> axes = plot.pairs(jaxgmm.initialize(jax.random.key(1), x, 2), x, names=["a", "b"])
-    >>> axes.shape, axes[1, 0].get_xlabel()
-    ((2, 2), 'a')
-    """
-    names = resolve_feature_names(names, x, mixture.n_features)
-    features = list(range(mixture.n_features)[:MOST_FEATURES] if features is None else features)
-    d = len(features)
-    r = rows = None
-    shown = marginal(mixture, features)
-    if x is not None:
-        r = np.asarray(densities.responsibilities(mixture, x), np.float64)
-        rows = np.asarray(x, np.float64)[:, features]
-    if ax is None:
-        side = 5 if d == 1 else max(2 * d, 5)
-        ax = new_axes(side, side if d > 1 else 4, nrows=d, ncols=d, squeeze=False)
-    ax = np.reshape(ax, (d, d))
-    for i, vertical in enumerate(features):
-        for j, horizontal in enumerate(features):
-            panel = ax[i, j]
-            if j > i:
-                panel.set_axis_off()
-            elif i == j:
-                column = None if rows is None else rows[:, i]
-                _draw_curve(marginal(mixture, [vertical]), panel, column, weight)
-            else:
-                if r is not None and rows is not None:
-                    _draw_rows(r, rows[:, [j, i]], panel)
-                _draw_ellipses(mixture, panel, level, (horizontal, vertical))
-            panel.set_xlabel(names[horizontal] if i == d - 1 else "")
-            if d > 1:
-                panel.set_ylabel(names[vertical] if j == 0 and i > 0 else "")
-    _align_ranges(ax, shown, rows)
-    _add_legend(ax, shown, level, mixture.n_features)
-    return ax
-
-
-def _align_ranges(ax: np.ndarray, shown: Marginal, rows: np.ndarray | None) -> None:
-    """Give each feature the same range in its row and column, with numbers only at the edges."""
-    d = len(ax)
-    for i in range(d):
-        low, high = shown.extent(i, 2.6)
-        if rows is not None:
-            low, high = min(low, rows[:, i].min()), max(high, rows[:, i].max())
-        margin = 0.03 * (high - low)
-        limits = low - margin, high + margin
-        for panel in ax[i:, i]:
-            panel.set_xlim(limits)
-        for panel in ax[i, :i]:
-            panel.set_ylim(limits)
-        ax[i, i].set_yticks([])
-        ax[i, i].spines["left"].set_visible(False)
-        for j in range(i + 1):
-            ax[i, j].locator_params(axis="x", nbins=4)
-            ax[i, j].tick_params(labelbottom=i == d - 1, labelleft=j == 0 and i > 0)
-            if i != j:
-                ax[i, j].locator_params(axis="y", nbins=4)
-
-
-def _add_legend(ax: np.ndarray, shown: Marginal, level: float, n_features: int) -> None:
-    from matplotlib.lines import Line2D
-
-    d = len(ax)
-    percents = np.round(100 * shown.weights).astype(int)
-    lines = [
-        Line2D([], [], color=color(k), ls=dashes(k), lw=2, label=f"component {k + 1}: {weight} %")
-        for k, weight in zip(shown.components, percents, strict=True)
-    ]
-    title = f"ellipses contain {percent(level)}" if d > 1 else None
-    if d < n_features:
-        title = "\n".join(filter(None, (f"{d} of {n_features} features", title)))
-    panel = ax[0, -1] if d > 1 else ax[0, 0]
-    panel.legend(handles=lines, frameon=False, title=title, loc="upper right", fontsize="small",
-                 title_fontsize="small")  # fmt: skip

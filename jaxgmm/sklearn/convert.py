@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..families.family import HasFactor
 from ..families.registry import ALIASES, family_class
 from ..internal import checks, forks
 from ..mixture.mixture import Mixture
@@ -24,7 +25,8 @@ def fitted_attributes(mixture: Mixture) -> dict[str, np.ndarray]:
     """
     (k, d), dtype = mixture.means.shape, np.asarray(mixture.means).dtype
     shape = type(mixture.covariance).shape(k, d)
-    log_diagonal, lower = (np.asarray(entry) for entry in mixture.covariance.entries())
+    covariance = cast(HasFactor, mixture.covariance)
+    log_diagonal, lower = (np.asarray(entry) for entry in covariance.entries())
     m = log_diagonal.shape[1]
     whitening = np.zeros((len(log_diagonal), m, m), dtype)
     below_rows, below_columns = np.tril_indices(m, -1)
@@ -76,7 +78,7 @@ def from_sklearn(estimator: Any) -> Mixture:
             f"{type(estimator).__name__} is not a fitted GaussianMixture: call its fit first."
         ) from None
     k, d = means.shape
-    template = family.identity(k, d, np.float32)
+    template = cast(HasFactor, family.identity(k, d, np.float32))
     stack = template.entries()[0].shape
     whitening = np.swapaxes(factor.reshape(*stack, stack[-1]), -1, -2)
     lower = whitening[..., *np.tril_indices(stack[-1], -1)]

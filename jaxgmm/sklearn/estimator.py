@@ -6,18 +6,15 @@ This module needs scikit-learn, which is imported only by `jaxgmm.sklearn`.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from numbers import Integral, Real
-from typing import Any
 
 import jax
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight
 
 from ..algorithms.protocol import Algorithm
 from ..algorithms.registry import ALGORITHMS, by_name
@@ -27,17 +24,16 @@ from ..fitting.status import Status
 from ..internal import checks, forks
 from ..internal.compiling import jit_with_options
 from ..mixture.component_precision import warn_of_coarse_components
-from ..mixture.densities import log_joint, log_prob, responsibilities, sample
 from ..mixture.mixture import Mixture
 from ..objective.prior import Prior
 from ..selection.best import best_lane
-from ..selection.criteria import n_parameters
-from .convert import fitted_attributes, from_sklearn
-from .starts import is_quick, make_starts, pad_rows, pad_weight, padded_size
+from .convert import fitted_attributes
+from .prediction import PredictionMixin
+from .starts import is_quick, make_starts, pad_rows, pad_weight
 from .stopping import EstimatorSettings, StoppingRule, run_fits
 
 
-class GaussianMixture(DensityMixin, BaseEstimator):
+class GaussianMixture(PredictionMixin, DensityMixin, BaseEstimator):
     """Gaussian mixture with scikit-learn's parameters, attributes and random starts.
 
     All starts are fitted in one batch by one compiled program. Float64 rows are computed in float64
@@ -221,11 +217,6 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         """Fit the mixture and return the most likely component (n,) of each row."""
         return self.fit(X, y, sample_weight).predict(X)
 
-    def _validate_rows(self, X: ArrayLike, **options: Any) -> np.ndarray:
-        """Return X after the checks of scikit-learn, and one for masked entries, which it lacks."""
-        checks.unmasked(X, "X")
-        return validate_data(self, X, dtype=[np.float64, np.float32], **options)
-
     def _make_prior(self, weight: np.ndarray) -> Prior | None:
         """Return the prior that represents `reg_covar`, or None."""
         if self.reg_covar == 0:
@@ -275,92 +266,3 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         self.n_iter_ = len(lower_bounds)
         self.lower_bounds_ = lower_bounds
         self.lower_bound_ = lower_bounds[-1] if lower_bounds else -np.inf
-
-    @property
-    def mixture_(self) -> Mixture:
-        """The fitted `jaxgmm.Mixture`, in float32 if JAX's 64-bit mode is off."""
-        check_is_fitted(self)
-        return from_sklearn(self)
-
-    # ---- prediction -----------------------------------------------------------------------------
-
-    def _evaluate(self, function: Callable[..., jax.Array], X: ArrayLike) -> np.ndarray:
-        """Return `function(mixture, rows)` for the fitted mixture and the rows of X."""
-        forks.refuse()
-        check_is_fitted(self)
-        x = self._validate_rows(X, reset=False)
-        wide = np.promote_types(x.dtype, np.asarray(self.means_).dtype) == np.float64
-        with jax.enable_x64(bool(wide)):
-            return np.asarray(function(from_sklearn(self), pad_rows(x)))[: len(x)]
-
-    def score_samples(self, X: ArrayLike) -> np.ndarray:
-        """Return log p(x) of each row as (n,), in nats."""
-        return self._evaluate(log_prob, X)
-
-    def score(
-        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
-    ) -> float:
-        """Return the mean log-likelihood of the rows, in nats.
-
-        Args:
-          X: (n, d) rows.
-          y: is ignored.
-          sample_weight: (n,) row weights of the mean, or None for ones.
-        """
-        log_probs = self.score_samples(X)
-        weight = None
-        if sample_weight is not None:
-            checks.unmasked(sample_weight, "sample_weight")
-            weight = _check_sample_weight(sample_weight, log_probs[:, None], dtype=np.float64)
-        return float(np.average(log_probs, weights=weight))
-
-    def predict(self, X: ArrayLike) -> np.ndarray:
-        """Return the most likely component of each row as (n,)."""
-        return np.argmax(self._evaluate(log_joint, X), axis=1)
-
-    def predict_proba(self, X: ArrayLike) -> np.ndarray:
-        """Return the responsibilities p(component | x) as (n, k); each row sums to 1."""
-        return self._evaluate(responsibilities, X)
-
-    def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
-        """Draw rows from the mixture.
-
-        Args:
-          n_samples: the number of rows.
-
-        Returns:
-          The rows (n_samples, d) and the component (n_samples,) of each. The rows are sorted by
-          component, as scikit-learn sorts them.
-
-        Raises:
-          ValueError: if n_samples is below 1.
-        """
-        forks.refuse()
-        check_is_fitted(self)
-        if n_samples < 1:
-            raise ValueError(
-                f"Invalid value for 'n_samples': {n_samples} . The sampling requires at least one "
-                "sample."
-            )
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        with jax.enable_x64(True):
-            rows, components = sample(
-                jax.random.key(seed), from_sklearn(self), padded_size(int(n_samples))
-            )
-        component = np.asarray(components, np.int64)[:n_samples]
-        order = np.argsort(component, kind="stable")
-        return np.asarray(rows, np.float64)[order], component[order]
-
-    def bic(self, X: ArrayLike) -> float:
-        """Return the Bayesian information criterion of the rows; lower is better."""
-        log_probs = self.score_samples(X)
-        total = float(np.sum(log_probs, dtype=np.float64))
-        return float(-2 * total + self._n_parameters() * np.log(len(log_probs)))
-
-    def aic(self, X: ArrayLike) -> float:
-        """Return Akaike's information criterion of the rows; lower is better."""
-        total = float(np.sum(self.score_samples(X), dtype=np.float64))
-        return float(-2 * total + 2 * self._n_parameters())
-
-    def _n_parameters(self) -> int:
-        return int(n_parameters(self.mixture_))

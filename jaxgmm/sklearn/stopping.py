@@ -68,17 +68,18 @@ def run_fits(
             callback=None,
         )
         rows, summary = summarize_rows(Rows.of(x, weight), prior, loop_settings)
-        bounds = rule.tolerance, rule.max_iter - 1
+        tolerance, max_steps = jnp.asarray(rule.tolerance), jnp.asarray(rule.max_iter - 1)
         state = start_loop(
             rows,
             summary,
             start,
-            *bounds,
+            tolerance,
+            max_steps,
             loop_settings,
             defer_first_pass=True,
             previous=rule.previous,
         )
-        state = run_loop(rows, summary, state, *bounds, loop_settings)
+        state = run_loop(rows, summary, state, tolerance, max_steps, loop_settings)
         end, fit = state.fit_state, fit_of_state(state, summary)
         usable = (fit.status == Status.CONVERGED) | (fit.status == Status.MAX_STEPS)
         last = end.em_step.taken_from(end.mixture).translate(summary.center)
