@@ -1,4 +1,4 @@
-"""Gaussian mixture models in JAX: one differentiable likelihood, climbed by EM and by gradients."""
+"""Gaussian mixture models in JAX, with one differentiable likelihood for EM and for gradients."""
 
 from .algorithms.em import EM
 from .algorithms.gradient import Gradient

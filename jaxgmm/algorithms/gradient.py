@@ -17,6 +17,7 @@ from ..mixture.mixture import Mixture
 from ..objective.log_likelihood import expected, statistics_of_gradient
 from ..objective.prior import Prior, log_prior
 from ..objective.statistics import Statistics
+from ..objective.value import objective_value
 from .protocol import Evaluate
 
 
@@ -189,14 +190,14 @@ class Gradient:
         # optax passes every extra argument of `update` to the loss too.
         def loss(offsets: Mixture, at: At | None = None) -> jax.Array:
             candidate = mixture_at(offsets)
-            return -(evaluate(candidate).log_likelihood + log_prior(candidate, prior)) / total
+            return -objective_value(candidate, evaluate(candidate), prior) / total
 
         def first_order_loss(offsets: Mixture) -> jax.Array:
             """The loss near the current mixture, to first order, without a pass."""
             candidate = mixture_at(offsets)
             return -(expected(candidate, mixture, statistics) + log_prior(candidate, prior)) / total
 
-        value = -(statistics.log_likelihood + log_prior(mixture, prior)) / total
+        value = -objective_value(mixture, statistics, prior) / total
         gradient = jax.grad(first_order_loss)(state.offsets)
         updates, optimizer = transformation.update(
             gradient, state.optimizer, state.offsets, value=value, grad=gradient, value_fn=loss,

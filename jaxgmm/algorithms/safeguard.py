@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 
 from ..internal.trees import where
 from ..mixture.mixture import Mixture
-from ..objective.prior import Prior, log_prior
+from ..objective.prior import Prior
 from ..objective.statistics import Statistics
+from ..objective.value import objective_value, rounding_error
 from .protocol import Evaluate
 
 
@@ -26,9 +26,10 @@ def try_extrapolation(
     is true. Returns the accepted mixture, its statistics, and whether the candidate was accepted.
     """
     sums = evaluate(candidate)
-    before = statistics.log_likelihood + log_prior(mixture, prior)
-    after = sums.log_likelihood + log_prior(candidate, prior)
-    rounding = 8 * jnp.finfo(before.dtype).eps * jnp.abs(before)
-    accepted = always | (after >= before - rounding)  # False if `after` is NaN
+    before = objective_value(mixture, statistics, prior)
+    after = objective_value(candidate, sums, prior)
+    accepted = always | (
+        after >= before - rounding_error(before, before.dtype)
+    )  # False if `after` is NaN
     moved, sums = where(accepted, (candidate, sums), (mixture, statistics))
     return moved, sums, accepted

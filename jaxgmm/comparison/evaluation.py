@@ -17,8 +17,9 @@ from ..mixture.mixture import Mixture
 from ..objective.curvature import slope_of
 from ..objective.log_likelihood import value_of_rows
 from ..objective.m_step import m_step_from
-from ..objective.prior import Prior, log_prior
+from ..objective.prior import Prior
 from ..objective.statistics import statistics, statistics_at
+from ..objective.value import objective_value
 from .optima import Optimum, identify_optima
 
 TIMED_PASSES = 5
@@ -52,7 +53,7 @@ def _evaluate(
         at = lambda offsets: coordinates.place(mixture, coordinates.local(mixture, offsets))
         slope = slope_of(at, jax.tree.map(jnp.zeros_like, mixture), sums, prior)
         square = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(slope))
-        objective = sums.log_likelihood + log_prior(mixture, prior)
+        objective = objective_value(mixture, sums, prior)
         gain = m_step_from(mixture, sums, prior).em_gain
         return objective, gain, jnp.sqrt(square) / jnp.sum(sums.mass)
 

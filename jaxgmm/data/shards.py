@@ -62,8 +62,8 @@ class Shards(Source):
     >>> rows = jaxgmm.Shards(x, mesh, axis="rows")
     >>> keys = jax.random.split(jax.random.key(1), 4)
     >>> starts = jax.vmap(lambda key: jaxgmm.initialize(key, x, 2))(keys)
-    >>> climb = jax.vmap(lambda start: jaxgmm.fit(rows, start), spmd_axis_name="restarts")
-    >>> jaxgmm.best(climb(starts)).mixture.means.shape
+    >>> fits = jax.vmap(lambda start: jaxgmm.fit(rows, start), spmd_axis_name="restarts")
+    >>> jaxgmm.best(fits(starts)).mixture.means.shape
     (2, 2)
     """
 

@@ -19,8 +19,9 @@ from ..kernels.choice import Choice
 from ..mixture.mixture import Mixture
 from ..objective.log_likelihood import evaluate
 from ..objective.m_step import Step, m_step_from
-from ..objective.prior import Prior, log_prior
+from ..objective.prior import Prior
 from ..objective.statistics import Statistics
+from ..objective.value import objective_value
 from .degeneracy import degenerate, finite
 from .status import RUNNING, Status
 from .stopping import STOPPING
@@ -71,7 +72,7 @@ class Problem:
         """
         sums = evaluate(mixture, self.rows, self.kernel)
         step = m_step_from(mixture, sums, self.prior)
-        objective = sums.log_likelihood + log_prior(mixture, self.prior)
+        objective = objective_value(mixture, sums, self.prior)
         status = self._status(mixture, sums, step, objective, previous, 0)
         state = self.algorithm.init(mixture, sums)
         return FitState(
@@ -116,7 +117,7 @@ class Problem:
         )
         state = cast_like(state, fit_state.state)
         step = m_step_from(mixture, sums, self.prior)
-        objective = sums.log_likelihood + log_prior(mixture, self.prior)
+        objective = objective_value(mixture, sums, self.prior)
         steps, passes = fit_state.steps + 1, fit_state.passes + passes
         status = self._status(mixture, sums, step, objective, fit_state.objective, steps)
         moved = FitState(

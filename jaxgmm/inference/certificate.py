@@ -32,8 +32,9 @@ from ..numerics.products import matmul
 from ..objective import prior as priors
 from ..objective.curvature import RELATIVE, complete_information, free_directions, slope_of
 from ..objective.m_step import m_step_from
-from ..objective.prior import Prior, log_prior
+from ..objective.prior import Prior
 from ..objective.statistics import Statistics, about_mixture, statistics
+from ..objective.value import objective_value
 from ..selection.spurious import doubts
 
 # The Hessian costs about three passes per parameter. It is computed up to this many parameters.
@@ -266,7 +267,7 @@ def _certify(
     signs = doubts(mixture, sums, covariance, prior, steps)
     for_each = lambda sign: jnp.broadcast_to(sign, (mixture.n_components,)) & mixture.present
     certificate = Certificate(
-        objective=sums.log_likelihood + log_prior(mixture, prior),
+        objective=objective_value(mixture, sums, prior),
         log_likelihood=sums.log_likelihood,
         weight=total,
         n_parameters=jnp.sum(free, dtype=jnp.int32) - 1,

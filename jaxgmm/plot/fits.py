@@ -9,6 +9,7 @@ import numpy as np
 
 from ..fitting.result import Fit
 from ..fitting.status import Status
+from ..objective.value import rounding_error
 from .style import PALETTE, color, dashes, new_axes, remove_box
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def traces(fits: Fit | Mapping[str, Fit], ax: Axes | None = None) -> Axes:
     highest = [objective.max() for own in lanes.values() for objective, _ in own if len(objective)]
     best_objective = max(highest, default=0.0)
     dtype = max((fit.history.dtype for fit in named.values()), key=lambda one: np.finfo(one).eps)
-    rounding = 8 * np.finfo(dtype).eps * max(abs(best_objective), 1e-3)
+    rounding = rounding_error(max(abs(best_objective), 1e-3), dtype)
     for i, (name, own) in enumerate(lanes.items()):
         ends = [objective[-1] if len(objective) else -np.inf for objective, _ in own]
         best = int(np.argmax(ends)) if ends else -1

@@ -87,10 +87,10 @@ class ProgressReport:
             self._bar.update(int(step) - self._bar.n)
 
     def _report_sweep(self, state: Progress) -> None:
-        done, now = state.lanes - state.climbing, time.monotonic()
+        done, now = state.lanes - state.running, time.monotonic()
         self._start_if_new(state.family, state.lanes)
         interval = LINE_INTERVAL if self._bar is None else BAR_INTERVAL
-        if now < self._last + interval and state.climbing:
+        if now < self._last + interval and state.running:
             return
         self._last = now
         text = f"{state.passes:.0f} passes"

@@ -66,8 +66,8 @@ def best(fits: Fit) -> Fit:
       ValueError: for a fit that is not batched.
 
     >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
-    >>> climb = lambda key: jaxgmm.fit(x, jaxgmm.initialize(key, x, 2))
-    >>> fits = jax.vmap(climb)(jax.random.split(jax.random.key(0), 4))
+    >>> fit = lambda key: jaxgmm.fit(x, jaxgmm.initialize(key, x, 2))
+    >>> fits = jax.vmap(fit)(jax.random.split(jax.random.key(0), 4))
     >>> bool(jaxgmm.best(fits).objective == fits.objective.max())
     True
     """

@@ -42,13 +42,13 @@ class Progress(NamedTuple):
 
     Attributes:
       family: the family that is being fitted.
-      climbing: number of fits that have not ended.
+      running: number of fits that have not ended.
       lanes: number of fits in this family.
       passes: number of passes over the rows made so far, over all fits of the family.
     """
 
     family: str
-    climbing: int
+    running: int
     lanes: int
     passes: float
 
@@ -242,7 +242,7 @@ def _run(
     def report(lanes: Lanes) -> None:
         if callback is not None:
             running, passes = int(lanes.running.sum()), float(lanes.state.passes.sum())
-            callback(Progress(name, climbing=running, lanes=fold.size, passes=passes))
+            callback(Progress(name, running=running, lanes=fold.size, passes=passes))
 
     lanes = Lanes(
         settings,

@@ -14,6 +14,7 @@ from ..fitting.result import Fit
 from ..fitting.status import Status
 from ..internal import checks
 from ..internal.tables import Table
+from ..objective.value import rounding_error
 from .best import Flaw, best_lane
 from .criteria import free_parameters
 from .remarks import RowTable
@@ -102,7 +103,7 @@ class Sweep:
         ended = usable & (status != Status.DROPPED)
         finite = objective[np.isfinite(objective)]
         top = objective[index] if len(finite) else 0.0
-        close = max(1e-3, 8 * np.finfo(fits.objective.dtype).eps * abs(top))
+        close = max(1e-3, rounding_error(top, fits.objective.dtype))
         reached = int(np.sum(usable & (objective >= top - close) & (objective <= top + close)))
         scores = self.scores(family, k)
         begun = np.asarray(fits.passes[at]) > 0

@@ -413,7 +413,7 @@ def test_progress_and_interrupts(iris, monkeypatch):
         KEY, iris.astype(np.float32), 3, restarts=3, strategy="full", callback=callback
     )
     found = run(seen.append)
-    assert seen[-1].climbing == 0
+    assert seen[-1].running == 0
     assert seen[-1].lanes == 3
     assert [p.passes for p in seen] == sorted(p.passes for p in seen)
     assert len(seen) < int(np.max(found.fits["full"].steps))  # quick steps are not told one by one
