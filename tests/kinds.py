@@ -1,6 +1,6 @@
 """The same rows in every kind."""
 
-import jax
+import chex
 import numpy as np
 
 from jaxgmm import Blocks, Shards, Stream
@@ -36,5 +36,4 @@ KINDS = {
 
 
 def same(found, expected, tolerance=1e-10):
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+    chex.assert_trees_all_close(found, expected, rtol=tolerance, atol=tolerance)

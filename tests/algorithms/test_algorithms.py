@@ -1,5 +1,6 @@
 """Algorithms beside EM and plain gradients: the optimum of EM, their own laws, the count of passes."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,8 +56,7 @@ def test_only_em_itself_starts_without_a_pass(iris, x64):
 
 
 def leaves_close(a, b, atol):
-    for one, other in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-        np.testing.assert_allclose(one, other, rtol=atol, atol=atol)
+    chex.assert_trees_all_close(a, b, rtol=atol, atol=atol)
 
 
 @pytest.mark.parametrize("algorithm", [SQUAREM(), OverrelaxedEM()], ids=["squarem", "overrelaxed"])

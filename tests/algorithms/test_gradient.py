@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -52,8 +53,7 @@ def test_statistics_come_back_from_the_gradient(name, family, iris, x64):
         sums = statistics_of_gradient(local, pulled, jnp.asarray(30.0))
         return coordinates.place(base, local), value, slope, sums
 
-    for a, b in zip(jax.tree.leaves(look(0.0)[0]), jax.tree.leaves(base), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+    chex.assert_trees_all_close(look(0.0)[0], base, rtol=1e-12, atol=1e-12)
     mixture, _, slope, found = look(0.1)
     rise = (look(0.1 + 1e-5)[1] - look(0.1 - 1e-5)[1]) / 2e-5
     slope = jax.flatten_util.ravel_pytree(slope)[0]
@@ -106,8 +106,7 @@ def test_a_square_root_need_not_be_positive(x64):
     slope = jax.grad(lambda o: jaxgmm.log_likelihood(place(coordinates, base, o), x))(offsets)
     found = coordinates.local_gradient(base, offsets, slope)
     expected = jax.grad(jaxgmm.log_likelihood)(place(coordinates, base, offsets), x)
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+    chex.assert_trees_all_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -175,8 +174,7 @@ def test_leaves_are_moved_as_they_are(iris, x64):
     fit = jaxgmm.fit(iris, mixture, algorithm, prior=None, max_steps=1, tolerance=0.0)
     slope = jax.grad(jaxgmm.log_likelihood)(mixture, iris)
     expected = jax.tree.map(lambda leaf, g: leaf + 0.01 * g / 150, mixture, slope)
-    for a, b in zip(jax.tree.leaves(fit.mixture), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
+    chex.assert_trees_all_close(fit.mixture, expected, rtol=1e-10, atol=1e-10)
 
 
 def test_relative_coordinates_ignore_units(iris, x64):

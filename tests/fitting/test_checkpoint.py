@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import numpy as np
 import optax
@@ -19,8 +20,7 @@ def run(iris, x64):
 
 
 def equal(a, b):
-    for one, two in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-        np.testing.assert_array_equal(one, two)
+    chex.assert_trees_all_equal(a, b)
 
 
 class Killed(Exception):

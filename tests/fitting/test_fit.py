@@ -4,6 +4,7 @@ import dataclasses
 import functools
 from typing import ClassVar
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,8 +24,7 @@ def start(iris):
 
 
 def close(a, b, rtol=1e-6, atol=1e-6):
-    for found, expected in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=rtol, atol=atol)
+    chex.assert_trees_all_close(a, b, rtol=rtol, atol=atol)
 
 
 def test_no_steps_return_the_start(iris, start):
@@ -203,7 +203,7 @@ def test_divergence_keeps_the_last_finite_mixture(iris, start):
     fit = jaxgmm.fit(iris.astype(np.float32), start, Gradient(optax.sgd, learning_rate=1e5))
     assert fit.status == Status.NONFINITE
     assert not fit.converged
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(fit.mixture))
+    chex.assert_tree_all_finite(fit.mixture)
 
 
 @dataclasses.dataclass(frozen=True)

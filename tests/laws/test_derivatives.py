@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -238,8 +239,7 @@ def test_rows_that_the_host_lays_out(kind):
     weight = jnp.asarray(WEIGHT, jnp.float32)
     found = jax.grad(lambda m: jaxgmm.log_likelihood(m, kind(ROWS), weight=weight))(START)
     expected = jax.grad(lambda m: jaxgmm.log_likelihood(m, ROWS, weight=weight))(START)
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3)
+    chex.assert_trees_all_close(found, expected, rtol=1e-3, atol=1e-3)
     with pytest.raises(ValueError, match="derivatives with respect to rows or weights"):
         along(lambda x: jaxgmm.log_likelihood(START, kind(x)), jnp.asarray(ROWS))
     with pytest.raises(ValueError, match="derivatives with respect to rows or weights"):

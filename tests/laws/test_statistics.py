@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,8 +17,7 @@ from jaxgmm.objective.statistics import statistics
 
 
 def close(a, b, rtol=1e-10, atol=1e-9):
-    for found, expected in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=rtol, atol=atol)
+    chex.assert_trees_all_close(a, b, rtol=rtol, atol=atol)
 
 
 def setting(family, n=60, d=3, k=3, dtype=np.float64):

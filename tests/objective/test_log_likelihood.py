@@ -1,5 +1,6 @@
 """The log-likelihood, its derivatives, and the complete-data log-likelihood."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,8 +33,7 @@ def naive(mixture, x, weight):
 
 
 def close(a, b, rtol=1e-9, atol=1e-9):
-    for found, expected in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=rtol, atol=atol)
+    chex.assert_trees_all_close(a, b, rtol=rtol, atol=atol)
 
 
 def test_value_equals_the_reference(family, x64):
@@ -108,7 +108,7 @@ def test_derivatives_stay_finite(family, x64):
     assert float(slopes[0].logits[2]) == 0
     assert (np.asarray(slopes[0].means[2]) == 0).all()
     hessian = jax.jit(jax.hessian(weighted))(mixture, x, weight)
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(hessian))
+    chex.assert_tree_all_finite(hessian)
 
 
 def test_gradient_of_an_absent_component_is_that_without_it(x64):

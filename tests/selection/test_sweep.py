@@ -3,6 +3,7 @@
 import dataclasses
 import warnings
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -222,8 +223,7 @@ def test_a_failing_lane_changes_no_other(iris, x64):
     # Two programs, since the bound is compiled in: equal to rounding.
     one, other = (jax.tree.map(lambda a: np.asarray(a)[~failed], f) for f in (sound, poisoned))
     same_climb(one, other)
-    for a, b in zip(jax.tree.leaves(one.mixture), jax.tree.leaves(other.mixture), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+    chex.assert_trees_all_close(one.mixture, other.mixture, rtol=1e-4, atol=1e-4)
     assert (np.asarray(poisoned.steps)[failed] == 3).all()
     assert np.isfinite(np.asarray(poisoned.objective)).all()
 

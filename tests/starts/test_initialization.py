@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +24,7 @@ def test_a_start_is_a_finite_mixture(method, family, iris):
     start = jaxgmm.initialize(jax.random.key(0), x, 3, family=family, method=method)
     assert start.family == family
     assert start.dtype == np.float32
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(start))
+    chex.assert_tree_all_finite(start)
     assert np.linalg.eigvalsh(start.covariances).min() > 0
     np.testing.assert_allclose(np.sum(start.weights), 1, rtol=1e-6)
     assert distinct(start.means)

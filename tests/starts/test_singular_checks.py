@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,7 +56,7 @@ def test_rows_that_leave_a_covariance_singular(case, dtype, family, x64):
             jaxgmm.from_responsibilities(x, np.eye(labels.max() + 1)[labels], family=family)
     else:
         found = jaxgmm.from_labels(x, labels, family=family)
-        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
+        chex.assert_tree_all_finite(found)
 
 
 def test_weights_decide_which_rows_there_are():
@@ -69,7 +70,7 @@ def test_a_prior_or_another_component_is_enough(family):
     x = (X - 100).astype(np.float32)
     for labels in (np.arange(30), np.zeros(30, int)):
         found = jaxgmm.from_labels(x, labels, 31, family=family, prior=Prior.from_data(x))
-        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found.covariance))
+        chex.assert_tree_all_finite(found.covariance)
     found = jaxgmm.from_labels(x, LABELS, 3, family=family)
     assert found.weights[2] == 0 and np.isfinite(jaxgmm.log_likelihood(found, x))
 
