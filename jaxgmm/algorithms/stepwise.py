@@ -64,5 +64,5 @@ class StepwiseEM:
         gradient = jax.tree.map(jnp.negative, jax.grad(log_prior)(mixture, prior))
         earlier = statistics_of_gradient(mixture, gradient, jnp.sum(statistics.mass))
         average = jax.tree.map(lambda e, s: (1 - size) * e + size * s, earlier, statistics)
-        moved = m_step_from(mixture, average, prior).taken_from(mixture)
+        moved = m_step_from(mixture, average, prior).apply_to(mixture)
         return moved, state + 1, evaluate(moved), 1

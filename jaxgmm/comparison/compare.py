@@ -69,7 +69,7 @@ def compare(
       restarts: number of starts.
       family: a name in `FAMILIES`.
       weight: (n,) row weights, or None for ones.
-      prior: as for `fit`, the same for every algorithm; likewise the following four.
+      prior: as for `fit`; this and the next four arguments are the same for every algorithm.
       method: how starts are made, as for `initialize`.
       tolerance: as for `fit`.
       max_steps: as for `fit`.

@@ -21,7 +21,7 @@ from ..objective.prior import Prior
 # Two mixtures are the same optimum where their `distance` is below NEAR and their objectives, per
 # unit of row weight, differ by less than ALIKE. Different optima can be near each other.
 NEAR = 0.1
-ALIKE = 1e-6
+SAME_OPTIMUM = 1e-6
 # EM's gain to which an optimum is polished. The objective is then about 100 times this below the
 # optimum, per row.
 POLISHED = 1e-13
@@ -110,7 +110,7 @@ def identify_optima(
 
     def index_of(height: float, parameters: _Parameters) -> int:
         for i, (optimum, of_optimum) in enumerate(known):
-            alike = abs(optimum.objective - height) < ALIKE * total
+            alike = abs(optimum.objective - height) < SAME_OPTIMUM * total
             if alike and distance(of_optimum, parameters) < NEAR:
                 return i
         return -1

@@ -17,7 +17,7 @@ class Profile(NamedTuple):
     """A performance profile (Dolan & Moré 2002, Math. Programming 91, eq. 2.2).
 
     Attributes:
-      ratio: (t,) rising ratios of the algorithm's cost to that of the best algorithm.
+      ratio: (t,) ascending ratios of the algorithm's cost to that of the best algorithm.
       fraction: (t,) fraction of the problems that the algorithm solves within that ratio.
     """
 

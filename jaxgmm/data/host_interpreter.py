@@ -118,7 +118,7 @@ class Reader(Protocol):
 
 # A part of the program: step(reader, *values) -> values. Parts without requests ignore the reader,
 # which may then be None.
-Step = Callable[..., Sequence[Any]]
+ProgramPart = Callable[..., Sequence[Any]]
 
 
 # ---- the interpreter ---------------------------------------------------------------------------
@@ -134,7 +134,7 @@ def _makes_request(eqn: core.JaxprEqn) -> bool:
     return any(map(_contains_requests, core.jaxprs_in_params(eqn.params)))
 
 
-def run_on_host(jaxpr: core.Jaxpr) -> Step:
+def run_on_host(jaxpr: core.Jaxpr) -> ProgramPart:
     """Return a function that runs the equations on the host and keeps what it has compiled."""
     arguments = [*jaxpr.constvars, *jaxpr.invars]
     if not _contains_requests(jaxpr):
@@ -146,7 +146,7 @@ def run_on_host(jaxpr: core.Jaxpr) -> Step:
             groups.append([])
         groups[-1].append(eqn)
 
-    steps: list[tuple[Step, Sequence[Any], Sequence[Any]]] = []
+    steps: list[tuple[ProgramPart, Sequence[Any], Sequence[Any]]] = []
     needed = set(_variables(jaxpr.outvars))  # by the groups after the current one
     for group in reversed(groups):
         computed = dict.fromkeys(v for eqn in group for v in eqn.outvars)
@@ -174,7 +174,9 @@ def _variables(atoms: Iterable[Any]) -> list[Any]:
     return [v for v in atoms if not isinstance(v, core.Literal)]
 
 
-def _compile(inputs: Sequence[Any], outputs: Sequence[Any], eqns: Sequence[core.JaxprEqn]) -> Step:
+def _compile(
+    inputs: Sequence[Any], outputs: Sequence[Any], eqns: Sequence[core.JaxprEqn]
+) -> ProgramPart:
     """Compile consecutive equations into one program."""
 
     @jax.jit
@@ -191,13 +193,13 @@ def _compile(inputs: Sequence[Any], outputs: Sequence[Any], eqns: Sequence[core.
     return lambda reader, *values: run(*values)
 
 
-def close_jaxpr(program: core.ClosedJaxpr) -> Step:
+def close_jaxpr(program: core.ClosedJaxpr) -> ProgramPart:
     """Return a function that runs a traced program with its constants on the host."""
     step, constants = run_on_host(program.jaxpr), program.consts
     return lambda reader, *values: step(reader, *constants, *values)
 
 
-def _interpret(eqn: core.JaxprEqn) -> Step:
+def _interpret(eqn: core.JaxprEqn) -> ProgramPart:
     """Return a function that runs an equation which makes a request, or contains one."""
     name = eqn.primitive.name
     if eqn.primitive is total_p:
@@ -233,7 +235,7 @@ class Request:
 # ---- control flow ------------------------------------------------------------------------------
 
 
-def _while(cond_jaxpr, body_jaxpr, cond_nconsts: int, body_nconsts: int, **_) -> Step:
+def _while(cond_jaxpr, body_jaxpr, cond_nconsts: int, body_nconsts: int, **_) -> ProgramPart:
     condition, body = close_jaxpr(cond_jaxpr), close_jaxpr(body_jaxpr)
 
     def run(reader, *values):
@@ -246,7 +248,7 @@ def _while(cond_jaxpr, body_jaxpr, cond_nconsts: int, body_nconsts: int, **_) ->
     return run
 
 
-def _cond(branches, **_) -> Step:
+def _cond(branches, **_) -> ProgramPart:
     steps = [close_jaxpr(branch) for branch in branches]
 
     def run(reader, index, *values):
@@ -263,7 +265,7 @@ def _scan(
     num_carry: int | None = None,
     ft_in: Any = None,
     **_,
-) -> Step:
+) -> ProgramPart:
     if ft_in is not None:  # JAX 0.12 replaced num_consts and num_carry with ft_in
         num_consts, num_carry = (len(list(part)) for part in ft_in.unpack()[:2])
     assert num_consts is not None
@@ -284,4 +286,8 @@ def _scan(
     return run
 
 
-CONTROL_FLOW: dict[str, Callable[..., Step]] = {"while": _while, "cond": _cond, "scan": _scan}
+CONTROL_FLOW: dict[str, Callable[..., ProgramPart]] = {
+    "while": _while,
+    "cond": _cond,
+    "scan": _scan,
+}

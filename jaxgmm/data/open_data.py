@@ -56,7 +56,7 @@ def open_data(
     Raises:
       ValueError: if x is not finite rows, or the weights are not valid.
     """
-    forks.refuse()
+    forks.raise_if_forked()
     source_checks.devices(devices)
     if isinstance(x, Stream | Shards):
         source_checks.untraced_rows(weight, "weight")

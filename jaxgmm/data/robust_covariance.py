@@ -23,7 +23,7 @@ from .rows import SummableRows
 # Gaussian lies t of them beyond √d with probability less than exp(−t²/2) (Laurent & Massart 2000,
 # lemma 1). Rows beyond CORE do not belong to the core of the data. Rows beyond FAR, measured from
 # the core, are far.
-CORE, FAR = 5.0, 10.0
+CORE_ROW, FAR_ROW = 5.0, 10.0
 MOST_PASSES = 30
 ROWS_PER_BLOCK = 4096
 
@@ -134,7 +134,7 @@ def robust_covariance(rows: SummableRows) -> jax.Array:
 def trim(rows: SummableRows) -> tuple[jax.Array, Ellipsoid]:
     """Return `robust_covariance`, and the ellipsoid that contains the rows it is computed from."""
     d, dtype = len(rows.center), rows.center.dtype
-    core, far = (jnp.asarray(d**0.5 + bound, dtype) ** 2 for bound in (CORE, FAR))
+    core, far = (jnp.asarray(d**0.5 + bound, dtype) ** 2 for bound in (CORE_ROW, FAR_ROW))
 
     def unfinished(loop: _Trimming) -> jax.Array:
         return ~loop.finished & (loop.passes < MOST_PASSES)
@@ -191,7 +191,7 @@ def _(primals, tangents):
     return covariance, jax.jvp(of_inside, primals, tangents)[1]
 
 
-def covariance_of(rows: SummableRows) -> jax.Array:
+def robust_covariance_of(rows: SummableRows) -> jax.Array:
     """Return `robust_covariance` of rows in any coordinates."""
     return robust_covariance(rows.about_mean())
 

@@ -23,7 +23,7 @@ BUCKETED_ROWS = 1 << 16
 # arrays are never subsampled.
 SAMPLE_ROWS = BUCKETED_ROWS
 # Up to this many rows, kernel="auto" means the whitened kernel (see `kernels/choice.py`).
-SMALL = 4096
+WHITENED_UP_TO_ROWS = 4096
 
 
 class SummableRows(Protocol):
@@ -107,7 +107,7 @@ def _even_block_rows(n: int, most: int) -> int:
 
 
 def sample(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a stratified sample of n rows: positions (m,) in rising order, and weights (m,).
+    """Draw a stratified sample of n rows: positions (m,) in ascending order, and weights (m,).
 
     Up to SAMPLE_ROWS rows are returned whole. More rows are cut into SAMPLE_ROWS strata of
     neighbors, and one row of each stratum is drawn, weighted by the stratum's length, so that

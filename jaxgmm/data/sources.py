@@ -43,7 +43,7 @@ class Data(Protocol):
         """Yield the rows with their weights, a piece at a time."""
 
     def rows_at(self, index: np.ndarray) -> RowsAndWeights:
-        """Return the rows at these positions, which are in rising order, with their weights."""
+        """Return the rows at these positions, which are in ascending order, with their weights."""
 
     def compute(self, function: Callable[..., Any], *operands: Any, **static: Any) -> Any:
         """Return function(rows, *operands, **static), compiled; static arguments are hashable."""

@@ -16,8 +16,8 @@ from jax.sharding import PartitionSpec as P
 from jax.typing import DTypeLike
 
 from . import source_checks
-from .host_interpreter import Request, Step, close_jaxpr
-from .rows import SMALL, Rows, add_compensated, bucket, finest_detail
+from .host_interpreter import ProgramPart, Request, close_jaxpr
+from .rows import WHITENED_UP_TO_ROWS, Rows, add_compensated, bucket, finest_detail
 from .shards import AXIS
 from .sources import RowsAndWeights
 from .stream import Stream, StreamRows
@@ -89,7 +89,7 @@ class StreamData:
             yield source[i::count].astype(self.dtype, copy=False), weight
 
     def rows_at(self, index: np.ndarray) -> RowsAndWeights:
-        """Return the rows at these positions, which are in rising order, from one pass."""
+        """Return the rows at these positions, which are in ascending order, from one pass."""
         rows, start = [], 0
         for block, _ in self.pieces():
             first, end = np.searchsorted(index, (start, start + len(block)))
@@ -145,7 +145,7 @@ class StreamData:
             mean=mean,
             finest=detail,
             center=jnp.zeros_like(mean),
-            n=min(bucket(self.n), SMALL + 1),
+            n=min(bucket(self.n), WHITENED_UP_TO_ROWS + 1),
             chunk_rows=self.chunk_rows,
             parts=self.parts,
         )
@@ -283,7 +283,7 @@ def _program(
     shapes: tuple[Any, ...],
     static: tuple[tuple[str, Any], ...],
     x64: bool,
-) -> tuple[Step, Any]:
+) -> tuple[ProgramPart, Any]:
     """Return the traced function, ready for the host to interpret, and the shape of its result.
 
     It is traced once for the same function, shapes, static arguments and 64-bit mode.

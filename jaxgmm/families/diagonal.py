@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..numerics.logarithms import logarithm_and_excess
-from .diagonal_layout import DiagonalLayout, fold
+from .diagonal_layout import DiagonalLayout, sum_features
 from .family import HasFactor
 
 
@@ -79,14 +79,14 @@ class Diagonal(HasFactor):
     @classmethod
     def of_scales(cls, scales, k):
         d = len(scales)
-        variance = fold(scales**2, cls._scales(d)) / (d // cls._scales(d))
+        variance = sum_features(scales**2, cls._scales(d)) / (d // cls._scales(d))
         return cls(jnp.broadcast_to(-jnp.log(variance) / 2, (k, len(variance))))
 
     def entries(self):
         diagonal = self.log_diagonal.reshape(-1, 1)
         return diagonal, np.zeros((len(diagonal), 0), diagonal.dtype)
 
-    def holding(self, diagonal, lower):
+    def with_entries(self, diagonal, lower):
         return type(self)(diagonal.reshape(self.log_diagonal.shape))
 
     def spread_from_gradient(self, gradient, mass, d):

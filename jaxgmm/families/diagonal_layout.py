@@ -36,7 +36,7 @@ class DiagonalLayout(Layout):
 
     def _fold(self, values: jax.Array) -> jax.Array:
         """Sum values (..., d), one for each feature, into one for each scale."""
-        return fold(values, self.log_diagonal.shape[-1])
+        return sum_features(values, self.log_diagonal.shape[-1])
 
     def whiten(self, vectors):
         return self.scale * vectors
@@ -114,6 +114,6 @@ class DiagonalLayout(Layout):
         return mass * new.log_determinant - jnp.sum(square, axis=-1) / 2
 
 
-def fold(values: jax.Array, scales: int) -> jax.Array:
+def sum_features(values: jax.Array, scales: int) -> jax.Array:
     """Sum values (..., d), one for each feature, into (..., scales), where scales is d or 1."""
     return values if values.shape[-1] == scales else jnp.sum(values, axis=-1, keepdims=True)

@@ -78,7 +78,7 @@ class Family(abc.ABC):
         `mass` (c,) is the fraction of the rows that each covariance describes.
         """
 
-    def still(self) -> Local:
+    def zero_local(self) -> Local:
         """Return the local that describes this member itself."""
         return jax.tree.map(jnp.zeros_like, self)
 
@@ -124,7 +124,7 @@ class Family(abc.ABC):
         A family with one variance for all features uses their root mean square.
         """
 
-    def taken(self, sources: jax.Array) -> Family:
+    def select(self, sources: jax.Array) -> Family:
         """Return the covariances of the components `sources` (k,), in that order."""
         k = len(sources)
         pick = lambda leaf: leaf if len(leaf) == 1 and k > 1 else leaf[sources]
@@ -147,7 +147,7 @@ class HasFactor(Family):
         """
 
     @abc.abstractmethod
-    def holding(self, diagonal: jax.Array, lower: jax.Array) -> HasFactor:
+    def with_entries(self, diagonal: jax.Array, lower: jax.Array) -> HasFactor:
         """Return a member whose `entries` are these numbers, which may be those of any factor."""
 
     @abc.abstractmethod

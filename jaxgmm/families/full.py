@@ -104,7 +104,7 @@ class Full(HasFactor):
     def entries(self):
         return self.log_diagonal, self.lower
 
-    def holding(self, diagonal, lower):
+    def with_entries(self, diagonal, lower):
         return type(self)(diagonal, lower)
 
     def spread_from_gradient(self, gradient, mass, d):

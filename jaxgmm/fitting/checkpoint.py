@@ -17,11 +17,13 @@ from ..data.sources import Data
 from ..internal.atomic_write import open_atomically
 from ..mixture.mixture import Mixture
 from ..objective.prior import Prior
-from .loop import DataSummary, LoopSettings, LoopState, run_loop, start_loop, summarize_rows
+from .loop import LoopSettings, LoopState, RowConstants, prepare_rows, run_loop, start_loop
 from .status import RUNNING, Status
 
 VERSION = 1
-ALIKE = 1e-3  # the rounding of another machine changes less; other rows or starts differ by more
+SAME_VALUES = (
+    1e-3  # the rounding of another machine changes less; other rows or starts differ by more
+)
 
 
 def run_with_checkpoints(
@@ -34,7 +36,7 @@ def run_with_checkpoints(
     settings: LoopSettings,
     path: str | os.PathLike[str],
     every: int,
-) -> tuple[LoopState, DataSummary]:
+) -> tuple[LoopState, RowConstants]:
     """Run a fit from the checkpoint at `path` if that file exists, else from its start.
 
     A checkpoint is written before the first step, and after every `every` steps.
@@ -61,14 +63,14 @@ def _begin(
     max_steps: jax.Array,
     *,
     settings: LoopSettings,
-) -> tuple[DataSummary, LoopState]:
-    rows, summary = summarize_rows(rows, prior, settings)
+) -> tuple[RowConstants, LoopState]:
+    rows, summary = prepare_rows(rows, prior)
     return summary, start_loop(rows, summary, mixture, tolerance, max_steps, settings)
 
 
 def _advance(
     rows: Rows,
-    summary: DataSummary,
+    summary: RowConstants,
     loop_state: LoopState,
     tolerance: jax.Array,
     max_steps: jax.Array,
@@ -102,7 +104,7 @@ def _label(
     }
 
 
-def _leaves(mixture: Mixture, summary: DataSummary, loop_state: LoopState) -> list[np.ndarray]:
+def _leaves(mixture: Mixture, summary: RowConstants, loop_state: LoopState) -> list[np.ndarray]:
     return [np.asarray(leaf) for leaf in jax.tree.leaves((mixture, summary, loop_state))]
 
 
@@ -110,7 +112,7 @@ def _write(
     path: str,
     label: dict[str, Any],
     mixture: Mixture,
-    summary: DataSummary,
+    summary: RowConstants,
     loop_state: LoopState,
 ) -> None:
     """Replace the checkpoint as a whole, so that a killed process leaves the previous one."""
@@ -127,10 +129,10 @@ def _resume(
     path: str,
     label: dict[str, Any],
     mixture: Mixture,
-    summary: DataSummary,
+    summary: RowConstants,
     loop_state: LoopState,
     max_steps: int,
-) -> tuple[DataSummary, LoopState]:
+) -> tuple[RowConstants, LoopState]:
     """Return the summary and the loop's state from the file.
 
     Raises ValueError for a file that is not a checkpoint, or is the checkpoint of another fit.
@@ -180,7 +182,7 @@ def _other_fit_error(path: str, difference: str) -> ValueError:
 def _alike(saved: Any, expected: Any) -> bool:
     def leaves_alike(a: np.ndarray, b: np.ndarray) -> bool:
         size = np.max(np.abs(b), initial=0, where=np.isfinite(b))
-        return np.allclose(a, b, rtol=ALIKE, atol=ALIKE * size)
+        return np.allclose(a, b, rtol=SAME_VALUES, atol=SAME_VALUES * size)
 
     return jax.tree.all(jax.tree.map(leaves_alike, saved, expected))
 

@@ -18,8 +18,8 @@ def degenerate(
 ) -> jax.Array:
     """Return whether the M-step `step` from `mixture` leads to a degenerate mixture.
 
-    It does if it leaves a present component without rows, or if a standard deviation (of a feature
-    given those before it) becomes so small that it consists of rounding errors.
+    The new mixture is degenerate if a present component has no rows left, or if a standard
+    deviation (of a feature given those before it) is so small that it consists of rounding errors.
 
     `resolution` (d,) is the finest detail of each feature that survives rounding, in units of eps
     (see `Rows.detail`). A smaller standard deviation consists of rounding errors of the stored

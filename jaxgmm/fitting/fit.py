@@ -23,7 +23,7 @@ from ..mixture.mixture import Mixture
 from ..objective import prior as priors
 from ..objective.prior import Prior
 from .checkpoint import run_with_checkpoints
-from .loop import DataSummary, LoopSettings, LoopState, run_loop, start_loop, summarize_rows
+from .loop import LoopSettings, LoopState, RowConstants, prepare_rows, run_loop, start_loop
 from .result import Fit
 from .settings import Settings
 
@@ -51,7 +51,7 @@ def run(
     settings: LoopSettings,
 ) -> Fit:
     """Run a whole fit in one program, without any checks."""
-    rows, summary = summarize_rows(rows, prior, settings)
+    rows, summary = prepare_rows(rows, prior)
     loop_state = start_loop(
         rows, summary, mixture, tolerance, max_steps, settings, defer_first_pass=True
     )
@@ -59,7 +59,7 @@ def run(
     return fit_of_state(loop_state, summary)
 
 
-def fit_of_state(loop_state: LoopState, summary: DataSummary) -> Fit:
+def fit_of_state(loop_state: LoopState, summary: RowConstants) -> Fit:
     """Return the result of a loop that has ended, in the coordinates of the data."""
     end, history = loop_state
     steps = jnp.maximum(end.steps, 0)  # −1 where the first pass failed
@@ -111,10 +111,9 @@ def fit(
       kernel: how a pass is computed. "whitened" is accurate for every mixture. "natural" is faster,
         and accurate where no component is narrow and far from the mean of the rows. "auto" uses
         whitened for up to 4096 rows; beyond that it uses natural where a bound on its rounding
-        error allows it. The bound assumes rows in random order: in float32, where rows are sorted
-        so that a component's few rows come first and many rows of others follow, the natural kernel
-        changes that component's moments by up to 2e-4 of their value. Shuffle such rows, or use
-        "whitened".
+        error allows it. The bound assumes rows in random order. In float32, sorted rows can change
+        a component's moments by up to 2e-4 of their value, if its few rows come first and many rows
+        of other components follow. Shuffle such rows, or use "whitened".
       stopping: "em-gain" stops when D(θ) < tolerance, where D is the increase of the expected
         complete-data objective by one EM step, per unit of row weight. It is the same for every
         algorithm and parametrization. "relative" stops when the objective changes by less than
@@ -179,7 +178,9 @@ def fit(
     if not traced and not checks.traced(mixture):
         present = int(np.sum(np.asarray(mixture.logits) > -np.inf))
         row_checks.enough_distinct_in(data.pieces(), present)
-    data, mixture, prior, threshold = derivatives.refuse((data, mixture, prior, threshold))
+    data, mixture, prior, threshold = derivatives.refuse_derivatives(
+        (data, mixture, prior, threshold)
+    )
     prior = priors.resolve_prior(prior, data)
     if prior is not None:
         row_checks.weights_count_rows(weight)
@@ -203,4 +204,4 @@ def fit(
     if not traced and not checks.traced(result):
         warn_of_coarse_components(result.mixture, extent, kernel=kernel)
     # An algorithm may close over a value that is differentiated, such as a learning rate.
-    return derivatives.refuse(trim_history(result, max_steps))
+    return derivatives.refuse_derivatives(trim_history(result, max_steps))

@@ -29,7 +29,7 @@ class LoopSettings(NamedTuple):
     callback: Callable[..., object] | None
 
 
-class DataSummary(NamedTuple):
+class RowConstants(NamedTuple):
     """What a fit computes once from the rows.
 
     Attributes:
@@ -57,18 +57,16 @@ class LoopState(NamedTuple):
     history: History
 
 
-def summarize_rows(
-    rows: Rows, prior: Prior | None, settings: LoopSettings
-) -> tuple[Rows, DataSummary]:
-    """Return the rows in coordinates centered at their mean, and their summary."""
+def prepare_rows(rows: Rows, prior: Prior | None) -> tuple[Rows, RowConstants]:
+    """Return the rows in coordinates centered at their mean, and their constants."""
     rows = rows.about_mean()
     prior = None if prior is None else prior.translate(-rows.center)
-    return rows, DataSummary(rows.center, prior, rows.detail())
+    return rows, RowConstants(rows.center, prior, rows.detail())
 
 
 def start_loop(
     rows: Rows,
-    summary: DataSummary,
+    summary: RowConstants,
     mixture: Mixture,
     tolerance: jax.Array,
     max_steps: jax.Array,
@@ -90,7 +88,7 @@ def start_loop(
 
 def run_loop(
     rows: Rows,
-    summary: DataSummary,
+    summary: RowConstants,
     loop_state: LoopState,
     tolerance: jax.Array,
     max_steps: jax.Array,
@@ -116,7 +114,8 @@ def run_loop(
             call = lambda: jax.debug.callback(
                 functools.partial(_call_back, settings.callback), values
             )
-            # Calling the host is slow, so `every` is obeyed here; and the first pass is no step.
+            # Calling the host is slow, so it is called only every `every` steps. The first pass is
+            # not a step.
             now = (steps % getattr(settings.callback, "every", 1) == 0) & (steps > 0)
             jax.lax.cond(now, lambda: rows.on_one_device(call), lambda: None)
         # The entry of a rejected step lies beyond state.steps, where `fit_of_state` overwrites it.
@@ -138,7 +137,7 @@ def _call_back(callback: Callable[..., object], values: jax.Array) -> None:
 
 def _problem_of(
     rows: Rows,
-    summary: DataSummary,
+    summary: RowConstants,
     tolerance: jax.Array,
     max_steps: jax.Array,
     settings: LoopSettings,

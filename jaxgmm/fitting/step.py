@@ -89,8 +89,8 @@ class Problem:
     def begin_in_loop(self, mixture: Mixture, previous: ArrayLike = -jnp.inf) -> FitState:
         """Return a state from which a loop of steps makes the first pass itself, where it can.
 
-        EM takes the step that the state contains. A step that moves nothing therefore makes the
-        first step of the loop a plain pass, and only the loop's own pass is compiled. Other
+        EM takes the step that the state contains. With a step that moves nothing, the first
+        iteration of the loop is just a pass, and only the loop's own pass is compiled. Other
         algorithms need the first pass before the loop.
         """
         if not getattr(type(self.algorithm), "starts_without_pass", False):
@@ -99,7 +99,7 @@ class Problem:
         unknown = jnp.full_like(blank.objective, previous)
         return blank._replace(
             mixture=mixture,
-            em_step=Step.nowhere(mixture),
+            em_step=Step.zero(mixture),
             steps=jnp.int32(-1),
             sums=dataclasses.replace(blank.sums, log_likelihood=unknown),
             objective=unknown,

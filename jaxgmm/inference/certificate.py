@@ -22,7 +22,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from numpy.typing import ArrayLike
 
-from ..data.robust_covariance import covariance_of
+from ..data.robust_covariance import robust_covariance_of
 from ..data.rows import Rows
 from ..internal import checks
 from ..mixture.inputs import open_for_mixture
@@ -58,7 +58,7 @@ class Certificate:
       em_gain: () EM's gain D(θ), as in `Fit`.
       smallest_eigenvalue: () the smallest eigenvalue of the Hessian of the objective per unit of
         row weight, in the free relative coordinates; NaN if there are more than 1000 parameters.
-      largest_eigenvalue: () the largest eigenvalue of this Hessian, likewise.
+      largest_eigenvalue: () the largest eigenvalue of this Hessian, or NaN.
       rate: () ρ, the spectral radius of the Jacobian of EM's map. Near a maximum, each EM step
         multiplies the error by ρ, and D by ρ². If ρ is above 1, EM moves away from the point. Far
         from a stationary point, ρ is only a hint.
@@ -211,7 +211,9 @@ def certificate(
     mixture, data = open_for_mixture(mixture, x, weight, devices)
     prior = priors.resolve_prior(prior, data)
     tolerance = jnp.asarray(checks.not_negative(tolerance, "tolerance"), data.dtype)
-    return data.compute(_certify, mixture, prior, tolerance, data.compute_once(covariance_of))[0]
+    return data.compute(
+        _certify, mixture, prior, tolerance, data.compute_once(robust_covariance_of)
+    )[0]
 
 
 def _certify(
@@ -242,7 +244,7 @@ def _certify(
         """Return the gradient, and the offsets after EM's step, from one pass."""
         here = mixture_at(offsets)
         sums = take_pass(here)
-        after = RELATIVE.offsets(mixture, m_step_from(here, sums, prior).taken_from(here))
+        after = RELATIVE.offsets(mixture, m_step_from(here, sums, prior).apply_to(here))
         return gradient_at(offsets, sums), ravel_pytree(after)[0]
 
     derivative = lambda along: jax.jvp(gradient_and_em_step, (zero,), (along,))[1]

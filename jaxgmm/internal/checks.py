@@ -41,7 +41,7 @@ def float_dtype(dtype: DTypeLike, like: DTypeLike | None = None) -> np.dtype:
 
 def array(values: Any, name: str) -> np.ndarray | jax.Array:
     """Return anything like an array as a NumPy or JAX array of real numbers."""
-    forks.refuse()
+    forks.raise_if_forked()
     unmasked(values, name)
     try:
         result = values if isinstance(values, jax.Array) else np.asarray(values)
@@ -121,7 +121,7 @@ def narrow(values: np.ndarray, name: str, dtype: DTypeLike) -> np.ndarray:
 
 def random_key(key: Any) -> None:
     """Check that `key` is a single JAX random key, typed or of the old style."""
-    forks.refuse()
+    forks.raise_if_forked()
     typed = isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     old = not typed and getattr(key, "dtype", None) == np.uint32 and np.shape(key) == (2,)
     if not (typed and key.shape == ()) and not old:
@@ -148,7 +148,7 @@ def whole(value: Any, name: str, least: int, most: float = np.inf) -> int:
 
 
 def distinct_wholes(values: Any, name: str, least: int) -> tuple[int, ...]:
-    """Check distinct whole numbers and return them in rising order; one number is a list of one."""
+    """Check distinct whole numbers and return them in ascending order; one number is a list of one."""
     try:
         listed = [values] if np.ndim(values) == 0 else list(values)
     except ValueError:
@@ -198,7 +198,7 @@ def one_mixture(mixture: Any, name: str = "mixture") -> None:
 
     Absent components have logits of −inf. Parameters that are tracers are not checked.
     """
-    forks.refuse()
+    forks.raise_if_forked()
     if not hasattr(mixture, "means"):
         raise ValueError(f"mixture is a {type(mixture).__name__}: pass a Mixture.")
     if np.ndim(mixture.means) != 2:

@@ -17,7 +17,7 @@ OF_A_FIT = (
 )
 
 
-def refuse(tree: Any, message: str = OF_A_FIT) -> Any:
+def refuse_derivatives(tree: Any, message: str = OF_A_FIT) -> Any:
     """Return the same tree; its derivatives raise ValueError with the message.
 
     A program that jit or a loop has traced may be differentiated much later. Therefore the error is

@@ -26,7 +26,7 @@ if hasattr(os, "register_at_fork"):  # Windows has no fork
     os.register_at_fork(after_in_child=_record_fork)
 
 
-def refuse() -> None:
+def raise_if_forked() -> None:
     """Raise RuntimeError in a process that was forked after JAX had started."""
     if _forked_late:
         raise RuntimeError(

@@ -1,9 +1,8 @@
-"""The number of rows in a block, and the responsibilities of its rows."""
+"""How many rows a block holds."""
 
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 
 from .natural import Natural
 from .whitened import Whitened
@@ -14,20 +13,6 @@ from .whitened import Whitened
 CORE_BYTES, SHARED_BYTES, TIMES_SUMS = 1 << 18, 1 << 23, 34
 LEAST_ROWS, MOST_ROWS = 128, 1024
 GPU_BYTES, GPU_MOST_ROWS = 1 << 27, 1 << 16
-
-
-def weighted_responsibilities(
-    log_joint: jax.Array, weight: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Return weighted responsibilities w r (k, b) and log p (b,) of a block of rows.
-
-    The arguments are the log-joint (k, b) and the row weights (b,). The result is w e / Σ e with
-    e = exp(a − max a), so that responsibilities sum to 1 even for a row far from every component.
-    """
-    largest = jax.lax.stop_gradient(jnp.max(log_joint, axis=0))
-    unscaled = jnp.exp(log_joint - largest[None])
-    total = jnp.sum(unscaled, axis=0)
-    return unscaled * (weight / total)[None], largest + jnp.log(total)
 
 
 def block_rows(kernel: Whitened | Natural) -> int:

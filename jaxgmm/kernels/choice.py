@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeVar
 
 import jax
 
-from ..data.rows import SMALL
+from ..data.rows import WHITENED_UP_TO_ROWS
 from ..mixture.mixture import Mixture
 from .natural import Natural, natural_is_safe
 from .whitened import Whitened
@@ -42,7 +42,7 @@ def resolve_kernel(name: str, n: int) -> str:
 
     Both kernels are fast there. For many rows, "auto" remains "auto".
     """
-    return "whitened" if name == "auto" and n <= SMALL else name
+    return "whitened" if name == "auto" and n <= WHITENED_UP_TO_ROWS else name
 
 
 def with_kernel(

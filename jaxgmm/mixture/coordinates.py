@@ -12,7 +12,7 @@ which describes a mixture relative to the base.
     square-root    SquareRoot            μ; S symmetric, Σ = S²
 
 Only relative coordinates do not depend on the units of the data. "leaves" is the parametrization of
-the ADBench objective, and that of "precision" with the features in reverse order. In one dimension,
+the ADBench objective; it equals "precision" with the features in reverse order. In one dimension,
 and in the diagonal and spherical families, each factor is one number. Then "leaves" and "precision"
 both use −log σ, "covariance" uses log σ, and "square-root" uses σ itself.
 """
@@ -98,7 +98,7 @@ class _Absolute(abc.ABC):
     def numbers(self, mixture: Mixture, near: Mixture | None = None) -> Mixture:
         """Return the numbers that describe a mixture, in a pytree of the same structure.
 
-        If several numbers describe it, `near` selects among them, and is their value here. The
+        If several sets of numbers describe it, the result is the one closest to `near`. The
         numbers have derivatives only if `near` is passed.
         """
 
@@ -180,7 +180,7 @@ def _entries(mixture: Mixture) -> tuple[jax.Array, jax.Array]:
 
 def _with_entries(mixture: Mixture, diagonal: jax.Array, lower: jax.Array) -> Mixture:
     """Return the mixture with these entries of the covariance."""
-    covariance = cast(HasFactor, mixture.covariance).holding(diagonal, lower)
+    covariance = cast(HasFactor, mixture.covariance).with_entries(diagonal, lower)
     return dataclasses.replace(mixture, covariance=covariance)
 
 

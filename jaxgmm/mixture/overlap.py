@@ -131,7 +131,7 @@ def misassignment(mixture: Mixture) -> tuple[jax.Array, jax.Array]:
     checks.one_mixture(mixture)
     # Where covariances are equal, or nearly so, the derivatives of the singular vectors are not
     # finite. Where the boundary is a plane, the rays miss a part of the derivative.
-    return _misassignment(derivatives.refuse(mixture, NOT_DIFFERENTIABLE))
+    return _misassignment(derivatives.refuse_derivatives(mixture, NOT_DIFFERENTIABLE))
 
 
 @jax.jit

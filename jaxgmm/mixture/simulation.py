@@ -66,8 +66,8 @@ def simulate(
     Args:
       key: a JAX random key.
       n: the number of rows, a plain whole number of 1 or more.
-      d: the number of features, likewise.
-      k: the number of components, likewise.
+      d: the number of features, a whole number of 1 or more.
+      k: the number of components, a whole number of 1 or more.
       separation: c ≥ 0, the minimum of ‖μ_i − μ_j‖ / sqrt(max(tr Σ_i, tr Σ_j)) over all pairs of
         components, see `jaxgmm.separation`. In high dimensions spheres touch at c ≈ 2, and overlap
         below 0.5.

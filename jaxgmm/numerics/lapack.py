@@ -189,7 +189,7 @@ def _over_differences(values: jax.Array) -> jax.Array:
 
 @jax.custom_jvp
 def svd(matrix: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Return U (c, d, d), falling s (c, d) and Vᵀ (c, d, d) with A = U diag(s) Vᵀ."""
+    """Return U (c, d, d), descending s (c, d) and Vᵀ (c, d, d) with A = U diag(s) Vᵀ."""
     return _svd(matrix)
 
 
@@ -210,7 +210,7 @@ def _(primals, tangents):
 
 @jax.custom_jvp
 def eigh(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return rising eigenvalues (c, d) and eigenvectors (c, d, d) of symmetric matrices (c, d, d).
+    """Return ascending eigenvalues (c, d) and eigenvectors (c, d, d) of symmetric matrices (c, d, d).
 
     The eigenvectors are columns.
     """
@@ -229,7 +229,7 @@ def _(primals, tangents):
 
 @in_pieces(lambda d: 1)
 def eigvalsh(matrix: jax.Array) -> jax.Array:
-    """Return the rising eigenvalues (c, d) of symmetric matrices (c, d, d).
+    """Return the ascending eigenvalues (c, d) of symmetric matrices (c, d, d).
 
     They have no reverse-mode derivative.
     """

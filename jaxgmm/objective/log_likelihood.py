@@ -26,9 +26,10 @@ from ..data.arrays import ArrayData
 from ..data.rows import Rows
 from ..data.sources import Data
 from ..families.family import HasFactor
-from ..kernels.blocks import block_rows, weighted_responsibilities
+from ..kernels.blocks import block_rows
 from ..kernels.choice import Choice, with_kernel
 from ..kernels.natural import Natural
+from ..kernels.responsibilities import weighted_responsibilities
 from ..kernels.whitened import Whitened
 from ..mixture.component_precision import warn_of_coarse_components
 from ..mixture.inputs import (

@@ -17,7 +17,7 @@ from .statistics import Statistics
 
 # If a mean moves by more than this many standard deviations, in units of eps^(-1/2), fewer than
 # three digits of the second moment about the new mean are correct.
-FAR = 0.03
+FARTHEST_MOVE = 0.03
 
 
 class Step(NamedTuple):
@@ -36,12 +36,12 @@ class Step(NamedTuple):
     em_gain: jax.Array
 
     @classmethod
-    def nowhere(cls, mixture: Mixture) -> Step:
+    def zero(cls, mixture: Mixture) -> Step:
         """Return the step that does not change the mixture; its `em_gain` is infinite."""
         return cls(
             logits=mixture.logits,
             means=jnp.zeros_like(mixture.means),
-            covariance=mixture.covariance.still(),
+            covariance=mixture.covariance.zero_local(),
             em_gain=jnp.full((), jnp.inf, mixture.dtype),
         )
 
@@ -50,7 +50,7 @@ class Step(NamedTuple):
         """The mixture after the step, relative to the one before it (see `coordinates.py`)."""
         return Mixture(self.logits, self.means, self.covariance)
 
-    def taken_from(self, mixture: Mixture) -> Mixture:
+    def apply_to(self, mixture: Mixture) -> Mixture:
         """Return the mixture after the step."""
         return Mixture(
             self.logits,
@@ -111,7 +111,7 @@ def m_step_from(mixture: Mixture, sums: Statistics, prior: Prior | None) -> Step
     local, divergence = mixture.covariance.maximize(central, jnp.where(count > 0, count, 1), d)
     # If a mean moves very far, the second moment about the new mean has no correct digits. Then
     # only the means move. This still cannot lower the objective, and the next move is shorter.
-    near = jnp.sqrt(jnp.finfo(move.dtype).eps * jnp.sum(move**2, axis=-1)) < FAR
+    near = jnp.sqrt(jnp.finfo(move.dtype).eps * jnp.sum(move**2, axis=-1)) < FARTHEST_MOVE
     all_near = frame.pool((~near & present).astype(count.dtype)) == 0
     updates = used & (count > 0) & all_near
     local = _where(updates, local, jax.tree.map(jnp.zeros_like, local))
@@ -122,7 +122,7 @@ def m_step_from(mixture: Mixture, sums: Statistics, prior: Prior | None) -> Step
 
 @jax.jit
 def _m_step(mixture: Mixture, sums: Statistics, prior: Prior | None) -> Mixture:
-    return m_step_from(mixture, sums, prior).taken_from(mixture)
+    return m_step_from(mixture, sums, prior).apply_to(mixture)
 
 
 def m_step(mixture: Mixture, statistics: Statistics, prior: Prior | None = None) -> Mixture:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..data.open_data import open_data
-from ..data.robust_covariance import covariance_of
+from ..data.robust_covariance import robust_covariance_of
 from ..data.sources import Data
 from ..internal import checks, forks
 from ..mixture import parameter_checks
@@ -97,7 +97,7 @@ class Prior:
         strength = checks.not_negative(strength, "strength")
         ridge = checks.not_negative(ridge, "ridge")
         data = open_data(x, weight, devices=devices, operands=(strength, ridge))
-        covariance = data.compute_once(covariance_of)
+        covariance = data.compute_once(robust_covariance_of)
         strength = jnp.asarray(strength, data.dtype)
         variance = jnp.diagonal(covariance)
         even = jnp.diag(jnp.where(variance > 0, variance, 1))
@@ -131,7 +131,7 @@ def resolve_prior(prior: Prior | str | None, data: Data) -> Prior | None:
     # Numbers have the dtype of the data, as in a prior that a user passes, so that both share
     # compiled programs.
     number: Callable[[float], Any] = lambda value: np.asarray(value, data.dtype)
-    default = prior_of_covariance(data.compute_once(covariance_of), number(DEFAULT_STRENGTH))
+    default = prior_of_covariance(data.compute_once(robust_covariance_of), number(DEFAULT_STRENGTH))
     return dataclasses.replace(default, mean_strength=number(0))
 
 
@@ -197,7 +197,7 @@ def log_prior(mixture: Mixture, prior: Prior | None) -> jax.Array:
     >>> bool(jnp.allclose(objective, jaxgmm.fit(x, m, max_steps=0).objective))
     True
     """
-    forks.refuse()
+    forks.raise_if_forked()
     return _log_prior(mixture, prior)
 
 

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 from numpy.typing import ArrayLike
 
 from ..data.rows import Rows
-from ..kernels.blocks import block_rows, weighted_responsibilities
+from ..kernels.blocks import block_rows
 from ..kernels.choice import Choice, with_kernel
 from ..kernels.natural import Natural
+from ..kernels.responsibilities import weighted_responsibilities
 from ..kernels.whitened import Whitened
 from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture

@@ -136,7 +136,7 @@ def load(path: str | os.PathLike) -> Mixture | Fit:
         format, or that is damaged; and for float64 numbers if JAX's 64-bit mode is off.
       OSError: if the file cannot be read.
     """
-    forks.refuse()
+    forks.raise_if_forked()
     description, arrays = _read(path)
     if any(jax.dtypes.canonicalize_dtype(leaf.dtype) != leaf.dtype for leaf in arrays.values()):
         raise ValueError(

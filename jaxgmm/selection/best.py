@@ -71,7 +71,7 @@ def best(fits: Fit) -> Fit:
     >>> bool(jaxgmm.best(fits).objective == fits.objective.max())
     True
     """
-    forks.refuse()
+    forks.raise_if_forked()
     if not isinstance(fits, Fit):
         raise ValueError("best needs a batch of fits, as one Fit; for a sweep call its own best().")
     if jnp.ndim(fits.status) != 1:

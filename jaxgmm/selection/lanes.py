@@ -28,14 +28,14 @@ MOST_LANES = 64
 # While a group begins, each of its lanes stores a few numbers per row (and row weights, where there
 # are folds). All of them together may take this many bytes.
 ROW_BYTES = 1 << 30
-# A second, smaller group is worth compiling where a step of the larger one computes this much.
+# A second, smaller group is compiled only if a step of the larger one does this much work.
 WORTH_COMPILING = 1e8
 # Until a lane nears its end, the natural kernel may add this much rounding error to a log-density.
 # The last steps of every lane use the bound SAFE_ROUNDING.
 LOOSE_ROUNDING = 5e-2
-# A step of MOST_LANES that computes less than this spends its time on calling small functions.
-# Beyond it the natural kernel is the faster one; and on CPUs half as many lanes have the same
-# throughput, and wait less for the slowest of them.
+# If a step of MOST_LANES does less work than this, calls of small functions dominate its time. Above
+# it, the natural kernel is faster. On CPUs, half as many lanes then have the same throughput and
+# wait less for the slowest one.
 LITTLE_WORK = 1e6
 # Least number of seconds between two reports of progress, since each of them ends a program. Longer
 # where one step takes longer.

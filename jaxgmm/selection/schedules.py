@@ -21,7 +21,7 @@ SPLITS = 4  # lanes of K + 1 components that begin from the best fit of K
 
 
 def rank_lanes(lanes: Lanes, cell: np.ndarray) -> np.ndarray:
-    """Return the lanes of a cell in falling order of their objective.
+    """Return the lanes of a cell in descending order of their objective.
 
     Spurious lanes come after all sound ones, then failed lanes, then those that were not begun.
     """

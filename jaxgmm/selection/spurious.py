@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..data.robust_covariance import CORE, FAR
+from ..data.robust_covariance import CORE_ROW, FAR_ROW
 from ..mixture.mixture import Mixture
 from ..objective.prior import Prior
 from ..objective.statistics import Statistics
@@ -39,7 +39,7 @@ class Doubts(NamedTuple):
       near_singular: in some direction most of the variance comes from the prior's pseudo-rows, or
         the variance is below a millionth of the data's; or in some feature the variance is below
         that of rounding to the feature's step.
-      outlier: the component would be one of the two, but its few rows lie far from every other
+      outlier: the component would be few_rows or near_singular, but its few rows lie far from every other
         component.
     """
 
@@ -83,7 +83,7 @@ def doubts(
     usual = jnp.where(total > 0, usual, jnp.inf)
     small = log_volume < usual + np.log(SMALL_VOLUME)
     wide = log_volume > usual + d * np.log(SPIKE_WIDTH)
-    share = mass < jnp.sum(sums.mass) / (d**0.5 + CORE) ** 2
+    share = mass < jnp.sum(sums.mass) / (d**0.5 + CORE_ROW) ** 2
     outlier = (few | thin) & share & wide & _far(mixture, sound)
     return Doubts(few & small & ~outlier, (thin & ~outlier) | flat, outlier)
 
@@ -101,11 +101,11 @@ def _far(mixture: Mixture, sound: jax.Array) -> jax.Array:
     square = jax.vmap(squared_distances)(mixture.means)
     others = jnp.broadcast_to(sound, (k,))[None] & ~jnp.eye(k, dtype=bool)
     nearest = jnp.min(jnp.where(others, square, jnp.inf), axis=1)
-    far = (nearest > (mixture.n_features**0.5 + FAR) ** 2) & jnp.any(others, axis=1)
+    far = (nearest > (mixture.n_features**0.5 + FAR_ROW) ** 2) & jnp.any(others, axis=1)
     return frame.pool(far.astype(square.dtype)) > 0
 
 
-def steps_of(x: np.ndarray) -> np.ndarray:
+def spacing_of(x: np.ndarray) -> np.ndarray:
     """Return the step (d,) of each feature: the least gap between two of its values.
 
     It is the step of a scale, or of rounding. It is 0 for a feature in which fewer than half of the

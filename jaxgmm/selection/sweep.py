@@ -30,7 +30,7 @@ from .lane_records import LaneData
 from .lanes import Lanes
 from .remarks import RowTable
 from .schedules import SPLITS, STRATEGIES, finish, rank_lanes
-from .spurious import steps_of
+from .spurious import spacing_of
 from .sweep_result import Sweep
 
 # The fields of a `Sweep` that have a key for each family.
@@ -159,7 +159,7 @@ def sweep(
         x=rows.x,
         weight=rows.weight,
         fold=None if fold is None else np.pad(fold, (0, rows.padding)),
-        steps=steps_of(x),
+        steps=spacing_of(x),
         prior=prior,
         tolerance=np.asarray(settings.tolerance, x.dtype),
         max_steps=np.int32(settings.max_steps),

@@ -43,7 +43,7 @@ class Sweep:
       seconds: (K, lanes) time of each fit. Fits of one batch share its time by their passes.
       compile_seconds: () compilation time; about a millisecond where JAX had the programs already.
       total_weight: () Σ w.
-      n_components: numbers of components, in rising order.
+      n_components: numbers of components, in ascending order.
       restarts: number of starts for each K.
       impossible: numbers of components for which the data have too few distinct rows.
       rows: the rows and the names of their columns, for the messages of `best`.

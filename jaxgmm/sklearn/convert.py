@@ -67,7 +67,7 @@ def from_sklearn(estimator: Any) -> Mixture:
     >>> to_sklearn(ours).predict(x[[0, -1]]) == theirs.predict(x[[0, -1]])
     array([ True,  True])
     """
-    forks.refuse()
+    forks.raise_if_forked()
     try:
         family = family_class(estimator.covariance_type)
         means, factor = np.asarray(estimator.means_), np.asarray(estimator.precisions_cholesky_)
@@ -84,7 +84,7 @@ def from_sklearn(estimator: Any) -> Mixture:
     lower = whitening[..., *np.tril_indices(stack[-1], -1)]
     diagonal = np.log(np.diagonal(whitening, axis1=-2, axis2=-1))
     # The leaves are NumPy arrays until the last line converts them to JAX arrays.
-    covariance = template.holding(diagonal, lower)  # type: ignore[arg-type]
+    covariance = template.with_entries(diagonal, lower)  # type: ignore[arg-type]
     mixture = Mixture(logits, means, covariance)  # type: ignore[arg-type]
     dtype = jax.dtypes.canonicalize_dtype(means.dtype)
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), mixture)

@@ -30,7 +30,7 @@ from ..selection.best import best_lane
 from .convert import fitted_attributes
 from .prediction import PredictionMixin
 from .starts import is_quick, make_starts, pad_rows, pad_weight
-from .stopping import EstimatorSettings, StoppingRule, run_fits
+from .stopping import EstimatorSettings, IterationLimits, run_fits
 
 
 class GaussianMixture(PredictionMixin, DensityMixin, BaseEstimator):
@@ -169,7 +169,7 @@ class GaussianMixture(PredictionMixin, DensityMixin, BaseEstimator):
         Warns:
           ConvergenceWarning: if the best fit did not converge within max_iter iterations.
         """
-        forks.refuse()
+        forks.raise_if_forked()
         self._validate_params()
         x = self._validate_rows(X, ensure_min_samples=2)
         checks.unmasked(sample_weight, "sample_weight")
@@ -192,7 +192,7 @@ class GaussianMixture(PredictionMixin, DensityMixin, BaseEstimator):
                 self._store(starts[-1], Status.MAX_STEPS, [])
                 warn_of_coarse_components(starts[-1], extent)
                 return self
-            rule = StoppingRule(
+            rule = IterationLimits(
                 tolerance=np.asarray(self.tol * total, x.dtype),
                 max_iter=np.int32(self.max_iter),
                 previous=np.asarray(self.lower_bound_ * total if resumes else -np.inf, x.dtype),
@@ -233,7 +233,7 @@ class GaussianMixture(PredictionMixin, DensityMixin, BaseEstimator):
         weight: np.ndarray,
         starts: list[Mixture],
         prior: Prior | None,
-        rule: StoppingRule,
+        rule: IterationLimits,
     ) -> Fit:
         """Fit all starts and return the fit whose last E-step has the largest lower bound."""
         max_iter = checks.whole(self.max_iter, "max_iter", 1, MOST_STEPS)

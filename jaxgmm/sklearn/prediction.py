@@ -38,7 +38,7 @@ class PredictionMixin:
 
     def _evaluate(self, function: Callable[..., jax.Array], X: ArrayLike) -> np.ndarray:
         """Return `function(mixture, rows)` for the fitted mixture and the rows of X."""
-        forks.refuse()
+        forks.raise_if_forked()
         check_is_fitted(self)
         x = self._validate_rows(X, reset=False)
         wide = np.promote_types(x.dtype, np.asarray(self.means_).dtype) == np.float64
@@ -87,7 +87,7 @@ class PredictionMixin:
         Raises:
           ValueError: if n_samples is below 1.
         """
-        forks.refuse()
+        forks.raise_if_forked()
         check_is_fitted(self)
         if n_samples < 1:
             raise ValueError(

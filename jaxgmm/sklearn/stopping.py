@@ -12,7 +12,7 @@ import numpy as np
 from ..algorithms.protocol import Algorithm
 from ..data.rows import Rows
 from ..fitting.fit import fit_of_state
-from ..fitting.loop import LoopSettings, run_loop, start_loop, summarize_rows
+from ..fitting.loop import LoopSettings, prepare_rows, run_loop, start_loop
 from ..fitting.result import Fit
 from ..fitting.status import Status
 from ..internal.trees import where
@@ -28,7 +28,7 @@ class EstimatorSettings(NamedTuple):
     capacity: int
 
 
-class StoppingRule(NamedTuple):
+class IterationLimits(NamedTuple):
     """The condition under which a fit stops.
 
     A fit stops when the objective changes by less than `tolerance` nats, or after `max_iter`
@@ -47,7 +47,7 @@ def run_fits(
     weight: jax.Array,
     starts: Mixture,
     prior: Prior | None,
-    rule: StoppingRule,
+    rule: IterationLimits,
 ) -> Fit:
     """Run one fit from each start in one batch, with iterations counted as scikit-learn does.
 
@@ -67,7 +67,7 @@ def run_fits(
             capacity=settings.capacity,
             callback=None,
         )
-        rows, summary = summarize_rows(Rows.of(x, weight), prior, loop_settings)
+        rows, summary = prepare_rows(Rows.of(x, weight), prior)
         tolerance, max_steps = jnp.asarray(rule.tolerance), jnp.asarray(rule.max_iter - 1)
         state = start_loop(
             rows,
@@ -82,7 +82,7 @@ def run_fits(
         state = run_loop(rows, summary, state, tolerance, max_steps, loop_settings)
         end, fit = state.fit_state, fit_of_state(state, summary)
         usable = (fit.status == Status.CONVERGED) | (fit.status == Status.MAX_STEPS)
-        last = end.em_step.taken_from(end.mixture).translate(summary.center)
+        last = end.em_step.apply_to(end.mixture).translate(summary.center)
         return dataclasses.replace(fit, mixture=where(usable, last, fit.mixture))
 
     if len(starts.logits) > 1:

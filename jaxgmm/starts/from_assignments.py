@@ -75,7 +75,7 @@ def mixture_of_responsibilities(
     totals = rows.total(sum_second_moments, block_rows(kernel), per_row)
     mass, shift, spread = kernel.statistics(totals)
     sums = Statistics(mass, shift, spread, jnp.zeros((), means.dtype))
-    return m_step_from(base, sums, prior).taken_from(base)
+    return m_step_from(base, sums, prior).apply_to(base)
 
 
 @functools.partial(jax.jit, static_argnames="family")
@@ -135,7 +135,7 @@ def from_responsibilities(
     row_checks.squares_fit(x)
     prior = priors.check_prior(prior, x.shape[1], x.dtype)
     mixture = _from_responsibilities(x, checked, weight, prior, family_class(family))
-    singular_checks.refuse(mixture, x, checked, weight)
+    singular_checks.raise_if_singular(mixture, x, checked, weight)
     return mixture
 
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from ..data import row_checks
 from ..data.arrays import ArrayData
 from ..data.open_data import open_data, pad_array
-from ..data.robust_covariance import covariance_of
+from ..data.robust_covariance import robust_covariance_of
 from ..data.rows import Rows, sample
 from ..families.family import Family
 from ..families.registry import family_class
@@ -68,7 +68,7 @@ def split(mixture: Mixture, component: jax.Array) -> Mixture:
     return Mixture(
         mixture.logits[source] - log_halving,
         mixture.means[source] + side[:, None] * axis[None] / 2,
-        mixture.covariance.taken(source),
+        mixture.covariance.select(source),
     )
 
 
@@ -136,7 +136,7 @@ def initialize(
     if not checks.traced(data):
         row_checks.extent_fits(*data.extent())
         row_checks.enough_distinct_in(data.pieces(), k)
-    covariance = data.compute_once(covariance_of)
+    covariance = data.compute_once(robust_covariance_of)
     if isinstance(data, ArrayData):
         array: ArrayData = data  # `start` samples its rows inside the compiled program.
     else:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..data.robust_covariance import FAR
+from ..data.robust_covariance import FAR_ROW
 from ..data.rows import Rows
 from ..families.family import Family
 from ..mixture.mixture import Mixture
@@ -69,7 +69,7 @@ def _draw_distant_rows(
     columns = rows.x.T
     d = len(columns)
     # If features are correlated, |z| is at most √d times the Mahalanobis distance of a row.
-    farthest = 4 * d * (d**0.5 + FAR) ** 2
+    farthest = 4 * d * (d**0.5 + FAR_ROW) ** 2
 
     def squared_distance(index: jax.Array) -> jax.Array:
         """Return the squared distance (n,) of each row to one row."""

@@ -17,7 +17,7 @@ ROUNDINGS = 4
 A_PRIOR = "pass a prior, e.g. prior=Prior.from_data(x)"
 
 
-def refuse(
+def raise_if_singular(
     mixture: Mixture, x: jax.Array, responsibilities: jax.Array, weight: jax.Array | None
 ) -> None:
     """Raise ValueError if a covariance of `mixture` is singular up to rounding.

@@ -93,7 +93,7 @@ def test_a_square_root_need_not_be_positive(x64):
     """Beyond a singular S the covariance S² is a covariance again, with its own gradient."""
     root, coordinates = np.array([[[1.0, 0.4], [0.4, -2.0]]]), COORDINATES["square-root"]
     base = jaxgmm.Mixture.from_parameters([1.0], np.zeros((1, 2)), np.eye(2)[None])
-    target = base.covariance.holding(jnp.array([[1.0, -2.0]]), jnp.array([[0.4]]))
+    target = base.covariance.with_entries(jnp.array([[1.0, -2.0]]), jnp.array([[0.4]]))
     offsets = jax.tree.map(
         lambda to, a: to - a,
         dataclasses.replace(base, covariance=target),

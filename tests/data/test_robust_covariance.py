@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import jaxgmm
-from jaxgmm.data.robust_covariance import covariance_of
+from jaxgmm.data.robust_covariance import robust_covariance_of
 from jaxgmm.data.rows import Rows
 
-covariance = jax.jit(lambda x, weight=None: covariance_of(Rows.of(x, weight)))
+covariance = jax.jit(lambda x, weight=None: robust_covariance_of(Rows.of(x, weight)))
 RNG = np.random.default_rng(0)
 BULK = np.concatenate([RNG.normal(0, 1, (500, 3)), RNG.normal(4, 0.7, (500, 3))])
 

@@ -77,18 +77,18 @@ def test_locals(family, x64):
     )
     same(base.between(moved), local)
     same(base.moved(base.combine(local, next_local)), moved.moved(next_local))
-    same(base.moved(base.still()), base)
-    assert not any(np.any(leaf) for leaf in jax.tree.leaves(base.still()))
+    same(base.moved(base.zero_local()), base)
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(base.zero_local()))
 
 
 def test_taken_components(family):
     """A leaf that components share stays as it is."""
     covariance, _, dense = make(family, 7)
-    taken = covariance.taken(np.array([2, 0, 0])).frame(D).dense
+    taken = covariance.select(np.array([2, 0, 0])).frame(D).dense
     expected = dense if len(taken) == 1 else dense[np.array([2, 0, 0])]
     np.testing.assert_allclose(taken, expected[: len(taken)], rtol=1e-4)
     assert (
-        jax.tree.leaves(covariance.taken(np.array([1, 1, 1])))[0].shape
+        jax.tree.leaves(covariance.select(np.array([1, 1, 1])))[0].shape
         == jax.tree.leaves(covariance)[0].shape
     )
 
@@ -145,7 +145,7 @@ def test_maximize_is_the_likeliest_covariance(family, x64):
     slope = jax.jit(jax.grad(density))(found)
     for leaf in jax.tree.leaves(slope):
         np.testing.assert_allclose(leaf, 0, atol=1e-9)
-    rise = density(found) - density(identity.still())
+    rise = density(found) - density(identity.zero_local())
     np.testing.assert_allclose(jnp.sum(mass * gain) / 2, rise, rtol=1e-10)
 
 
@@ -165,7 +165,7 @@ def test_metric_is_the_fisher_information_at_the_identity(family, x64):
         new = identity.moved(unravel(flat)).frame(D)
         return -jnp.sum(frame.expected(new, moments, frame.pool(share)))
 
-    flat, unravel = jax.flatten_util.ravel_pytree(identity.still())
+    flat, unravel = jax.flatten_util.ravel_pytree(identity.zero_local())
     hessian = jax.jit(jax.hessian(loss))(flat)
     metric, _ = jax.flatten_util.ravel_pytree(identity.metric(frame.pool(share), D))
     np.testing.assert_allclose(hessian, np.diag(metric**2), atol=1e-12)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import jaxgmm
-from jaxgmm.selection.spurious import doubts, steps_of
+from jaxgmm.selection.spurious import doubts, spacing_of
 
 RNG = np.random.default_rng(0)
 CLOUD = RNG.normal(size=(300, 3))
@@ -78,6 +78,6 @@ def test_steps_are_gaps_between_values_that_rows_share():
     answers = RNG.integers(1, 6, 300).astype(float)
     percent = RNG.integers(0, 1000, 300) * 0.1
     few_ties = np.r_[CLOUD[:200, 0], CLOUD[:100, 0] + 1, 0, 0][:300]
-    steps = steps_of(np.c_[answers, np.round(CLOUD[:, 0]) * 0.1, percent, few_ties, np.ones(300)])
+    steps = spacing_of(np.c_[answers, np.round(CLOUD[:, 0]) * 0.1, percent, few_ties, np.ones(300)])
     np.testing.assert_allclose(steps[:2], [1, 0.1])
     assert steps[2] in (0, pytest.approx(0.1)) and list(steps[3:]) == [0, 0]
