@@ -148,7 +148,7 @@ def whole(value: Any, name: str, least: int, most: float = np.inf) -> int:
 
 
 def distinct_wholes(values: Any, name: str, least: int) -> tuple[int, ...]:
-    """Check distinct whole numbers and return them in ascending order; one number is a list of one."""
+    """Check distinct whole numbers, or one, and return them in ascending order."""
     try:
         listed = [values] if np.ndim(values) == 0 else list(values)
     except ValueError:

@@ -210,9 +210,9 @@ def _(primals, tangents):
 
 @jax.custom_jvp
 def eigh(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return ascending eigenvalues (c, d) and eigenvectors (c, d, d) of symmetric matrices (c, d, d).
+    """Return eigenvalues (c, d) and eigenvectors (c, d, d) of symmetric matrices (c, d, d).
 
-    The eigenvectors are columns.
+    The eigenvalues are in ascending order, and the eigenvectors are columns.
     """
     return _eigh(matrix)
 

@@ -33,9 +33,9 @@ WORTH_COMPILING = 1e8
 # Until a lane nears its end, the natural kernel may add this much rounding error to a log-density.
 # The last steps of every lane use the bound SAFE_ROUNDING.
 LOOSE_ROUNDING = 5e-2
-# If a step of MOST_LANES does less work than this, calls of small functions dominate its time. Above
-# it, the natural kernel is faster. On CPUs, half as many lanes then have the same throughput and
-# wait less for the slowest one.
+# If a step of MOST_LANES does less work than this, calls of small functions dominate its time.
+# Above it, the natural kernel is faster. On CPUs, half as many lanes then have the same throughput
+# and wait less for the slowest one.
 LITTLE_WORK = 1e6
 # Least number of seconds between two reports of progress, since each of them ends a program. Longer
 # where one step takes longer.

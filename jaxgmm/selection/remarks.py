@@ -16,8 +16,8 @@ from ..mixture.mixture import Mixture
 FEW = 3  # up to this many rows are listed one by one
 ROWS_AT_A_TIME = 1 << 14
 REMEDY = (
-    "Fit fewer components, leave out the column or the rows that cause it, or use a family whose components share their "
-    "widths (tied)."
+    "Fit fewer components, leave out the column or the rows that cause it, or use a family whose "
+    "components share their widths (tied)."
 )
 
 

@@ -39,8 +39,8 @@ class Doubts(NamedTuple):
       near_singular: in some direction most of the variance comes from the prior's pseudo-rows, or
         the variance is below a millionth of the data's; or in some feature the variance is below
         that of rounding to the feature's step.
-      outlier: the component would be few_rows or near_singular, but its few rows lie far from every other
-        component.
+      outlier: the component would be few_rows or near_singular, but its few rows lie far from every
+        other component.
     """
 
     few_rows: jax.Array
