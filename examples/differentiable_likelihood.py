@@ -114,7 +114,7 @@ n, d = z.shape
 fold = np.random.default_rng(0).permutation(n) % FOLDS
 trained = np.stack([fold != f for f in range(FOLDS)]).astype(np.float32)
 rows = np.broadcast_to(z, (FOLDS, n, d))
-prior = jax.vmap(jaxgmm.Prior.from_data)(rows, trained)
+prior = jax.vmap(lambda x, weight: jaxgmm.Prior.from_data(x, weight=weight))(rows, trained)
 
 # %%
 zeros = jnp.zeros((FOLDS, d))

@@ -102,7 +102,7 @@ def draw(rows: list[dict]) -> None:
     """Draw passes against separation, with a panel for each (d, K)."""
     from matplotlib.figure import Figure
 
-    from jaxgmm.plot import color
+    from jaxgmm.plot.style import color
 
     shapes = sorted({(row["d"], row["K"]) for row in rows})
     whole = Figure(figsize=(1.5 + 3.4 * len(shapes), 3.8), layout="constrained")

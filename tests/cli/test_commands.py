@@ -243,7 +243,10 @@ def test_bad_files_give_one_line_and_status_2(run, name, tmp_path):
         ("fit rows.csv --k one", "--k is 'one'"),
         ("fit rows.csv --k ²", "--k is '²'"),
         ("sample model.npz --n 99999999999", "n is 99999999999"),
-        ("sample model.npz --n 2000000000", "n is 2000000000: to draw so many rows at once takes"),
+        (
+            "sample model.npz --n 2000000000",
+            "n is 2000000000: drawing this many rows at once takes",
+        ),
         (
             "score model.npz rows.csv --columns width,height --out /proc/scores.csv",
             "error: /proc/scores.csv: ",

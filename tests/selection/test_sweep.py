@@ -453,7 +453,7 @@ def test_progress_and_interrupts(iris, monkeypatch):
         (dict(devices=[]), "devices is empty"),
         (dict(devices="cpu"), "devices is 'cpu'"),
         (dict(devices=5), "devices is 5"),
-        (dict(devices=2 * jax.local_devices()), "names one twice"),
+        (dict(devices=2 * jax.local_devices()), "a device twice"),
         (dict(families=None), "families is None"),
     ],
 )
