@@ -128,10 +128,8 @@ def compare(
     row_checks.extent_fits(*data.extent())
     row_checks.enough_distinct_in(data.pieces(), k)
 
-    starts = [
-        initialize(each, x, k, family=family, method=method, weight=weight)
-        for each in jax.random.split(key, restarts)
-    ]
+    new_start = lambda key: initialize(key, x, k, family=family, method=method, weight=weight)
+    starts = [new_start(each) for each in jax.random.split(key, restarts)]
     run_starts = _run_batch if side_by_side else _run_one_by_one
     fits, seconds, compile_seconds = {}, {}, {}
     for name, algorithm in by_name.items():
@@ -148,9 +146,7 @@ def compare(
                 callback(name, start, each)
         fits[name] = _stack([jax.device_get(each) for each in of_starts])
 
-    if all((each.status >= Status.NONFINITE).all() for each in fits.values()):
-        names = resolve_feature_names(features, x, data.n_features)
-        _warn_of_failure(data, names)
+    _warn_if_all_failed(fits, data, resolve_feature_names(features, x, data.n_features))
     total = float(data.n if weight is None else np.sum(np.asarray(weight, np.float64)))
     ends = evaluate_fits(data, total, prior, fits)
     forward = {name: _forward_passes(by_name[name], fits[name]) for name in fits}
@@ -167,8 +163,10 @@ def compare(
     )
 
 
-def _warn_of_failure(data: Data, names: list[str]) -> None:
-    """Warn that every fit failed, with a stack level that points at the user's line."""
+def _warn_if_all_failed(fits: dict[str, Fit], data: Data, names: list[str]) -> None:
+    """Warn if every fit failed, with a stack level that points at the user's line."""
+    if not all((each.status >= Status.NONFINITE).all() for each in fits.values()):
+        return
     first, _ = next(iter(data.pieces()))
     message = explain_dependence("Every fit failed", np.asarray(first), names)
     warnings.warn(message, stacklevel=3)

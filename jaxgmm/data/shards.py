@@ -131,8 +131,7 @@ class ShardData(InMemory):
 
     Attributes:
       x: rows with padding rows, spread over the mesh axis.
-      weight: their weights, spread over the devices in the same way; None if there is no padding
-        and every row counts once.
+      weight: their weights, spread like x; None if there is no padding and all weights are 1.
       n: the number of rows without padding.
       part_rows: the number of rows without padding in each device's part; the last may have less.
       mesh, axis: the mesh, and its axis over which the rows are spread.
