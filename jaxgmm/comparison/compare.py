@@ -111,6 +111,7 @@ def compare(
     data = open_data(
         x, weight, devices=jax.local_devices()[:1], warn_of_columns=warn_of_coarse_columns
     )
+    names = resolve_feature_names(features, x, data.n_features)
     derivatives.on_host("compare", key, data, prior, tolerance)
     if side_by_side:
         source_checks.in_memory(data)
@@ -146,7 +147,7 @@ def compare(
                 callback(name, start, each)
         fits[name] = _stack([jax.device_get(each) for each in of_starts])
 
-    _warn_if_all_failed(fits, data, resolve_feature_names(features, x, data.n_features))
+    _warn_if_all_failed(fits, data, names)
     total = float(data.n if weight is None else np.sum(np.asarray(weight, np.float64)))
     ends = evaluate_fits(data, total, prior, fits)
     forward = {name: _forward_passes(by_name[name], fits[name]) for name in fits}

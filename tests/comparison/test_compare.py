@@ -285,6 +285,7 @@ def test_what_overlap_decides(x64):
         (dict(algorithms=[EM(), EM()]), "two algorithms are called 'EM'"),
         (dict(algorithms=[]), "algorithms is empty"),
         (dict(restarts=0), "restarts is 0"),
+        (dict(features=["a"]), "there are 1 names for"),
         (dict(n_components=200), "distinct"),
         (dict(family="round"), "unknown family"),
         (dict(stopping="late"), "unknown stopping"),
