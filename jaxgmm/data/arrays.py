@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ..internal import checks
@@ -56,14 +57,15 @@ class ArrayData(InMemory):
 
     def compute_once(self, function: Callable[..., Any]) -> Any:
         """Return function(rows), compiled quickly: for a program that runs once or a few times."""
-        if checks.traced(self) or jax.default_backend() != "cpu":
+        # Compiler options apply only to a program that is not part of a larger one. Inside one, even
+        # a new array is traced.
+        inside = checks.traced(self) or checks.traced(jnp.zeros(()))
+        if inside or jax.default_backend() != "cpu":
             return self.compute(function)
         static = (function, self.rows_per_block)
         little = self.x.size * self.n_features < LITTLE_TO_RUN_ONCE
         compiled = jit_with_options(_call_once, quickly=True, runs_once=little)
-        # Compiler options apply only to a program that is not part of a larger one.
-        with jax.ensure_compile_time_eval():
-            return compiled(static, self.x, self.weight)
+        return compiled(static, self.x, self.weight)
 
 
 @functools.partial(jax.jit, static_argnums=(3, 4, 5))
