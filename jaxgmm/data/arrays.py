@@ -57,8 +57,8 @@ class ArrayData(InMemory):
 
     def compute_once(self, function: Callable[..., Any]) -> Any:
         """Return function(rows), compiled quickly: for a program that runs once or a few times."""
-        # Compiler options apply only to a program that is not part of a larger one. Inside one, even
-        # a new array is traced.
+        # Compiler options apply only to a program that is not part of a larger one. Inside one,
+        # even a new array is traced.
         inside = checks.traced(self) or checks.traced(jnp.zeros(()))
         if inside or jax.default_backend() != "cpu":
             return self.compute(function)
