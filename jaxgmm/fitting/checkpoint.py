@@ -42,17 +42,19 @@ def run_with_checkpoints(
     A checkpoint is written before the first step, and after every `every` steps.
     """
     path, limits = os.fspath(path), (tolerance, np.int32(max_steps))
-    summary, loop_state = data.compute(_begin, mixture, prior, *limits, settings=settings)
+    constants, loop_state = data.compute(_begin, mixture, prior, *limits, settings=settings)
     label = _label(data, mixture, tolerance, settings)
     if os.path.exists(path):
-        summary, loop_state = _resume(path, label, mixture, summary, loop_state, max_steps)
+        constants, loop_state = _resume(path, label, mixture, constants, loop_state, max_steps)
     else:
-        _write(path, label, mixture, summary, loop_state)
+        _write(path, label, mixture, constants, loop_state)
     while loop_state.fit_state.status == RUNNING:
         until = np.int32(int(loop_state.fit_state.steps) + every)
-        loop_state = data.compute(_advance, summary, loop_state, *limits, until, settings=settings)
-        _write(path, label, mixture, summary, loop_state)
-    return loop_state, summary
+        loop_state = data.compute(
+            _advance, constants, loop_state, *limits, until, settings=settings
+        )
+        _write(path, label, mixture, constants, loop_state)
+    return loop_state, constants
 
 
 def _begin(
@@ -64,13 +66,13 @@ def _begin(
     *,
     settings: LoopSettings,
 ) -> tuple[RowConstants, LoopState]:
-    rows, summary = prepare_rows(rows, prior)
-    return summary, start_loop(rows, summary, mixture, tolerance, max_steps, settings)
+    rows, constants = prepare_rows(rows, prior)
+    return constants, start_loop(rows, constants, mixture, tolerance, max_steps, settings)
 
 
 def _advance(
     rows: Rows,
-    summary: RowConstants,
+    constants: RowConstants,
     loop_state: LoopState,
     tolerance: jax.Array,
     max_steps: jax.Array,
@@ -78,8 +80,8 @@ def _advance(
     *,
     settings: LoopSettings,
 ) -> LoopState:
-    rows = rows.about(summary.center)
-    return run_loop(rows, summary, loop_state, tolerance, max_steps, settings, until)
+    rows = rows.about(constants.center)
+    return run_loop(rows, constants, loop_state, tolerance, max_steps, settings, until)
 
 
 # ---- the file ----------------------------------------------------------------------------------
@@ -104,15 +106,15 @@ def _label(
     }
 
 
-def _leaves(mixture: Mixture, summary: RowConstants, loop_state: LoopState) -> list[np.ndarray]:
-    return [np.asarray(leaf) for leaf in jax.tree.leaves((mixture, summary, loop_state))]
+def _leaves(mixture: Mixture, constants: RowConstants, loop_state: LoopState) -> list[np.ndarray]:
+    return [np.asarray(leaf) for leaf in jax.tree.leaves((mixture, constants, loop_state))]
 
 
 def _write(
     path: str,
     label: dict[str, Any],
     mixture: Mixture,
-    summary: RowConstants,
+    constants: RowConstants,
     loop_state: LoopState,
 ) -> None:
     """Replace the checkpoint as a whole, so that a killed process leaves the previous one."""
@@ -122,18 +124,18 @@ def _write(
     history = jax.tree.map(lambda leaf: np.asarray(leaf)[:entries], loop_state.history)
     loop_state = loop_state._replace(history=history)
     with open_atomically(path) as file:
-        np.savez(file, *_leaves(mixture, summary, loop_state), label=json.dumps(label))
+        np.savez(file, *_leaves(mixture, constants, loop_state), label=json.dumps(label))
 
 
 def _resume(
     path: str,
     label: dict[str, Any],
     mixture: Mixture,
-    summary: RowConstants,
+    constants: RowConstants,
     loop_state: LoopState,
     max_steps: int,
 ) -> tuple[RowConstants, LoopState]:
-    """Return the summary and the loop's state from the file.
+    """Return the constants and the loop's state from the file.
 
     Raises ValueError for a file that is not a checkpoint, or is the checkpoint of another fit.
     """
@@ -149,19 +151,19 @@ def _resume(
         if saved_label.get(name) != value:
             difference = f"its {name}: {saved_label.get(name)!r}, and here {value!r}"
             raise _other_fit_error(path, difference)
-    expected, tree = jax.tree.flatten((mixture, summary, loop_state))
+    expected, tree = jax.tree.flatten((mixture, constants, loop_state))
     same_form = len(saved) == len(expected) and all(
         one.shape[1:] == two.shape[1:] and one.ndim == two.ndim
         for one, two in zip(saved, expected, strict=True)
     )
     if not same_form:
         raise _other_fit_error(path, "the form of its state")
-    start, saved_summary, saved_state = jax.tree.unflatten(tree, saved)
+    start, saved_constants, saved_state = jax.tree.unflatten(tree, saved)
     if not _alike(start, mixture):
         raise _other_fit_error(path, "its start")
-    if not _alike(saved_summary, summary):
+    if not _alike(saved_constants, constants):
         raise _other_fit_error(path, "its rows or its prior")
-    return saved_summary, _extend_history(saved_state, len(loop_state.history.passes), max_steps)
+    return saved_constants, _extend_history(saved_state, len(loop_state.history.passes), max_steps)
 
 
 def _translate_old_label(label: dict[str, Any]) -> dict[str, Any]:

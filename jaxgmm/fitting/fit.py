@@ -51,21 +51,21 @@ def run(
     settings: LoopSettings,
 ) -> Fit:
     """Run a whole fit in one program, without any checks."""
-    rows, summary = prepare_rows(rows, prior)
+    rows, constants = prepare_rows(rows, prior)
     loop_state = start_loop(
-        rows, summary, mixture, tolerance, max_steps, settings, defer_first_pass=True
+        rows, constants, mixture, tolerance, max_steps, settings, defer_first_pass=True
     )
-    loop_state = run_loop(rows, summary, loop_state, tolerance, max_steps, settings)
-    return fit_of_state(loop_state, summary)
+    loop_state = run_loop(rows, constants, loop_state, tolerance, max_steps, settings)
+    return fit_of_state(loop_state, constants)
 
 
-def fit_of_state(loop_state: LoopState, summary: RowConstants) -> Fit:
+def fit_of_state(loop_state: LoopState, constants: RowConstants) -> Fit:
     """Return the result of a loop that has ended, in the coordinates of the data."""
     end, history = loop_state
     steps = jnp.maximum(end.steps, 0)  # −1 where the first pass failed
     beyond = jnp.arange(len(history.passes)) > steps
     return Fit(
-        mixture=end.mixture.translate(summary.center),
+        mixture=end.mixture.translate(constants.center),
         log_likelihood=end.sums.log_likelihood,
         objective=end.objective,
         steps=steps,
@@ -190,7 +190,7 @@ def fit(
         result = data.compute(run, mixture, prior, threshold, max_steps, settings=loop_settings)
     else:
         source_checks.untraced_checkpoint(data, mixture, prior, threshold)
-        loop_state, summary = run_with_checkpoints(
+        loop_state, constants = run_with_checkpoints(
             data,
             mixture,
             prior,
@@ -200,7 +200,7 @@ def fit(
             path=checkpoint,
             every=checks.whole(checkpoint_every, "checkpoint_every", 1),
         )
-        result = _fit_of_state(loop_state, summary)
+        result = _fit_of_state(loop_state, constants)
     if not traced and not checks.traced(result):
         warn_of_coarse_components(result.mixture, extent, kernel=kernel)
     # An algorithm may close over a value that is differentiated, such as a learning rate.

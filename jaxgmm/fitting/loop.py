@@ -66,7 +66,7 @@ def prepare_rows(rows: Rows, prior: Prior | None) -> tuple[Rows, RowConstants]:
 
 def start_loop(
     rows: Rows,
-    summary: RowConstants,
+    constants: RowConstants,
     mixture: Mixture,
     tolerance: jax.Array,
     max_steps: jax.Array,
@@ -79,16 +79,16 @@ def start_loop(
     With `defer_first_pass` the loop that follows in the same program makes the first pass (see
     `Problem.begin_in_loop`). `previous` is documented in `Problem.begin`.
     """
-    problem = _problem_of(rows, summary, tolerance, max_steps, settings)
+    problem = _problem_of(rows, constants, tolerance, max_steps, settings)
     begin = problem.begin_in_loop if defer_first_pass else problem.begin
-    start = begin(mixture.translate(-summary.center), previous)
+    start = begin(mixture.translate(-constants.center), previous)
     full = lambda value: jnp.full((settings.capacity,), value)
     return LoopState(start, History(full(start.objective), full(start.passes)))
 
 
 def run_loop(
     rows: Rows,
-    summary: RowConstants,
+    constants: RowConstants,
     loop_state: LoopState,
     tolerance: jax.Array,
     max_steps: jax.Array,
@@ -96,7 +96,7 @@ def run_loop(
     until: jax.Array | None = None,
 ) -> LoopState:
     """Run the fit to its end, or until it has made `until` steps."""
-    problem = _problem_of(rows, summary, tolerance, max_steps, settings)
+    problem = _problem_of(rows, constants, tolerance, max_steps, settings)
 
     def is_running(loop_state: LoopState) -> jax.Array:
         state = loop_state.fit_state
@@ -137,15 +137,15 @@ def _call_back(callback: Callable[..., object], values: jax.Array) -> None:
 
 def _problem_of(
     rows: Rows,
-    summary: RowConstants,
+    constants: RowConstants,
     tolerance: jax.Array,
     max_steps: jax.Array,
     settings: LoopSettings,
 ) -> Problem:
     return Problem(
         rows=rows,
-        prior=summary.prior,
-        resolution=summary.resolution,
+        prior=constants.prior,
+        resolution=constants.resolution,
         tolerance=tolerance,
         max_steps=max_steps,
         algorithm=settings.algorithm,

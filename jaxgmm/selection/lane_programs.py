@@ -33,7 +33,7 @@ from ..objective import prior as priors
 from ..objective.statistics import statistics
 from ..starts.initialization import split, start
 from .criteria import entropy
-from .lane_records import LaneData, LaneMove, LaneOutcome, LaneReport, LaneStart, LaneSummary
+from .lane_records import LaneConstants, LaneData, LaneMove, LaneOutcome, LaneReport, LaneStart
 from .spurious import doubts
 
 DEVICES = "devices"
@@ -88,7 +88,7 @@ def _weights(data: LaneData, fold: Any, left_out: bool = False) -> Any:
     return jnp.where((data.fold == fold) == left_out, weight, 0)
 
 
-def _summarize_rows(settings: LaneSettings, data: LaneData) -> LaneSummary:
+def _prepare_rows(settings: LaneSettings, data: LaneData) -> LaneConstants:
     rows = Rows.about_own_mean(data.x, data.weight)
     folds = jnp.arange(settings.folds + 1)
     of_fold = lambda fold: robust_covariance(Rows(data.x, _weights(data, fold), rows.center))
@@ -99,17 +99,22 @@ def _summarize_rows(settings: LaneSettings, data: LaneData) -> LaneSummary:
     elif prior is not None:
         repeat = lambda leaf: jnp.broadcast_to(leaf, (len(folds), *jnp.shape(leaf)))
         prior = jax.tree.map(repeat, prior.translate(-rows.center))
-    return LaneSummary(rows.center, rows.detail(), covariance, prior)
+    return LaneConstants(rows.center, rows.detail(), covariance, prior)
 
 
 def _problem_of(
-    settings: LaneSettings, data: LaneData, summary: LaneSummary, kernel: Choice, fold, tolerance
+    settings: LaneSettings,
+    data: LaneData,
+    constants: LaneConstants,
+    kernel: Choice,
+    fold,
+    tolerance,
 ) -> Problem:
     fold = 0 if data.fold is None else fold  # not batched, so that lanes share what depends on it
     return Problem(
-        rows=Rows(data.x, _weights(data, fold), summary.center),
-        prior=jax.tree.map(lambda leaf: leaf[fold], summary.prior),
-        resolution=summary.resolution,
+        rows=Rows(data.x, _weights(data, fold), constants.center),
+        prior=jax.tree.map(lambda leaf: leaf[fold], constants.prior),
+        resolution=constants.resolution,
         tolerance=tolerance,
         max_steps=data.max_steps,
         algorithm=settings.algorithm,
@@ -119,17 +124,17 @@ def _problem_of(
 
 
 def _report(
-    data: LaneData, summary: LaneSummary, kernel: Choice, state: FitState, fold: jax.Array
+    data: LaneData, constants: LaneConstants, kernel: Choice, state: FitState, fold: jax.Array
 ) -> LaneReport:
     def report_lane(state: FitState, fold: Any) -> LaneReport:
         fold = 0 if data.fold is None else fold
         if data.fold is None:
             held_out = jnp.zeros_like(state.objective)
         else:
-            rows = Rows(data.x, _weights(data, fold, left_out=True), summary.center)
+            rows = Rows(data.x, _weights(data, fold, left_out=True), constants.center)
             held_out = statistics(state.mixture, rows, kernel).log_likelihood
-        prior = jax.tree.map(lambda leaf: leaf[fold], summary.prior)
-        found = doubts(state.mixture, state.sums, summary.covariance[0], prior, data.steps)
+        prior = jax.tree.map(lambda leaf: leaf[fold], constants.prior)
+        found = doubts(state.mixture, state.sums, constants.covariance[0], prior, data.steps)
         of_components = lambda doubt: jnp.broadcast_to(doubt, state.sums.mass.shape)
         return LaneReport(
             entropy=entropy(state.mixture, state.sums),
@@ -152,8 +157,8 @@ def lane_of(settings: LaneSettings, d: int, dtype: np.dtype) -> dict[type, Any]:
     def begin() -> FitState:
         x, family = jnp.zeros((2, d), dtype), settings.family
         data = LaneData(x, None, None, x[0], None, tolerance=x[0, 0], max_steps=0, key=None)
-        summary = LaneSummary(center=x[0], resolution=x[0], covariance=None, prior=None)
-        problem = _problem_of(settings, data, summary, Choice("whitened"), 0, data.tolerance)
+        constants = LaneConstants(center=x[0], resolution=x[0], covariance=None, prior=None)
+        problem = _problem_of(settings, data, constants, Choice("whitened"), 0, data.tolerance)
         unit, logits = family.identity(settings.k, d, dtype), jnp.zeros(settings.k, dtype)
         return problem.begin(Mixture(logits, jnp.zeros((settings.k, d), dtype), unit))
 
@@ -179,24 +184,24 @@ def _on_devices(settings: LaneSettings, function: Callable, n_shared: int, n_lan
     )
 
 
-def begin(settings: LaneSettings, data: LaneData, task: dict, splits) -> tuple[LaneSummary, dict]:
+def begin(settings: LaneSettings, data: LaneData, task: dict, splits) -> tuple[LaneConstants, dict]:
     """Begin a group of lanes, each with its `LaneStart` (packed).
 
-    Lanes begin from their restart's key, or if `splits` from their parents. Returns the summary of
+    Lanes begin from their restart's key, or if `splits` from their parents. Returns the constants of
     the rows, and packed the states (see `Problem.begin_in_loop`) and each lane's `rounding`.
     """
     # One pass is not worth compiling two kernels.
     kernel = Choice("whitened" if settings.kernel == "auto" else settings.kernel, settings.lanes)
 
-    def group(data: LaneData, summary: LaneSummary, task: dict) -> dict:
+    def group(data: LaneData, constants: LaneConstants, task: dict) -> dict:
         starts = unpack(task, lane_of(settings, data.x.shape[1], data.x.dtype)[LaneStart])
-        problem = lambda fold: _problem_of(settings, data, summary, kernel, fold, data.tolerance)
+        problem = lambda fold: _problem_of(settings, data, constants, kernel, fold, data.tolerance)
         keys = jax.random.split(data.key, settings.restarts)
 
         def draw(lane: LaneStart) -> Mixture:
             fold = 0 if data.fold is None else lane.fold
             return start(
-                keys[lane.restart], problem(fold).rows, summary.covariance[fold], settings.k,
+                keys[lane.restart], problem(fold).rows, constants.covariance[fold], settings.k,
                 lane.n_components, settings.family, settings.method, settings.lanes,
             )  # fmt: skip
 
@@ -208,12 +213,12 @@ def begin(settings: LaneSettings, data: LaneData, task: dict, splits) -> tuple[L
         begin_lane = lambda mixture, fold: problem(fold).begin_in_loop(mixture)
         return pack((jax.vmap(begin_lane)(mixture, starts.fold), jax.vmap(rounding)(mixture)))
 
-    summary = _summarize_rows(settings, data)
-    return summary, _on_devices(settings, group, 2, 1)(data, summary, task)
+    constants = _prepare_rows(settings, data)
+    return constants, _on_devices(settings, group, 2, 1)(data, constants, task)
 
 
 def advance(
-    settings: LaneSettings, data: LaneData, summary: LaneSummary, natural, n_left, move: dict
+    settings: LaneSettings, data: LaneData, constants: LaneConstants, natural, n_left, move: dict
 ) -> dict:
     """Advance a group of lanes by their `LaneMove` (packed), and return `LaneOutcome` (packed).
 
@@ -221,7 +226,7 @@ def advance(
     `natural` chooses the kernel of all lanes.
     """
 
-    def group(data: LaneData, summary: LaneSummary, natural, n_left, move: dict) -> dict:
+    def group(data: LaneData, constants: LaneConstants, natural, n_left, move: dict) -> dict:
         moves = unpack(move, lane_of(settings, data.x.shape[1], data.x.dtype)[LaneMove])
         state, fold, tolerance, limit = moves
         natural = natural if settings.kernel == "auto" else None
@@ -232,7 +237,7 @@ def advance(
             return (state.status == RUNNING) & (state.steps < limit)
 
         def step(state: FitState, fold, tolerance) -> tuple[FitState, jax.Array]:
-            return _problem_of(settings, data, summary, kernel, fold, tolerance).step(state)
+            return _problem_of(settings, data, constants, kernel, fold, tolerance).step(state)
 
         def body(carry):
             state, objectives, passes = carry
@@ -249,7 +254,7 @@ def advance(
             body,
             (state, trace, trace.astype(state.passes.dtype)),
         )
-        report = _report(data, summary, kernel, end, fold)
+        report = _report(data, constants, kernel, end, fold)
         return pack(LaneOutcome(end, report, objectives, passes))
 
-    return _on_devices(settings, group, 4, 1)(data, summary, natural, n_left, move)
+    return _on_devices(settings, group, 4, 1)(data, constants, natural, n_left, move)

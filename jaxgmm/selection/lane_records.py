@@ -28,7 +28,7 @@ class LaneData(NamedTuple):
     key: Any
 
 
-class LaneSummary(NamedTuple):
+class LaneConstants(NamedTuple):
     """What `begin` computes once from the rows.
 
     `covariance` and `prior` have a leading axis of folds. Fold 0 leaves nothing out.

@@ -48,7 +48,7 @@ class Lanes:
     Attributes:
       state: a `FitState`. A lane that was not begun is DROPPED, with objective −inf.
       report: a `LaneReport`.
-      summary: the `LaneSummary` of the data; None before the first lane begins.
+      constants: the `LaneConstants` of the data; None before the first lane begins.
       objectives, passes: (lanes, steps) the histories.
       seconds: (lanes,) time of each lane. Lanes of one batch share its time by their passes.
       compile_seconds: time that compiling the programs took.
@@ -70,7 +70,7 @@ class Lanes:
         self.safe_rounding = SAFE_ROUNDING[str(data.x.dtype)]
         self.n_components, self.restart, self.fold = n_components, restart, fold
         self.on_progress, self.seconds_per_step = on_progress, np.inf
-        self.summary: Any = None
+        self.constants: Any = None
         self.seconds, self.compile_seconds = np.zeros(len(fold)), 0.0
         self._prepared: set[LaneSettings] = set()
 
@@ -148,7 +148,9 @@ class Lanes:
             if settings not in self._prepared:
                 self._compile(settings, task, splits)
                 began = time.perf_counter()
-            self.summary, packed = jax.device_get(settings.begin(settings, self.data, task, splits))
+            self.constants, packed = jax.device_get(
+                settings.begin(settings, self.data, task, splits)
+            )
             one_lane = self.shapes[FitState], self.shapes[LaneMove].tolerance
             state, rounding = _take(unpack(packed, one_lane), own)
             _put(self.state, chosen[own], state)
@@ -227,7 +229,7 @@ class Lanes:
         tolerance = np.maximum(self.tolerance, noise).astype(rounding.dtype)
         move = pack(LaneMove(before, self.fold[chosen], tolerance, until), np)
         natural = bool(rounding.max() <= most_rounding)
-        arguments = settings, self.data, self.summary, natural, np.int32(n_left), move
+        arguments = settings, self.data, self.constants, natural, np.int32(n_left), move
         began = time.perf_counter()
         if settings not in self._prepared:  # the small group, which never begins lanes
             settings.advance.lower(*arguments).compile()
@@ -260,12 +262,12 @@ class Lanes:
         """
         began = time.perf_counter()
         first = settings.begin.lower(settings, self.data, task, splits)
-        summary, _ = first.out_info
+        constants, _ = first.out_info
         lanes = lambda leaf: np.zeros((settings.size, *leaf.shape), leaf.dtype)
         move = pack(jax.tree.map(lanes, self.shapes[LaneMove]), np)
         with concurrent.futures.ThreadPoolExecutor(1) as executor:
             compiled = executor.submit(first.compile)
-            arguments = settings, self.data, summary, True, np.int32(0), move
+            arguments = settings, self.data, constants, True, np.int32(0), move
             settings.advance.lower(*arguments).compile()
             compiled.result()
         self._prepared.add(settings)

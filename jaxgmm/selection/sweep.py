@@ -285,7 +285,7 @@ def _fits_of(lanes: Lanes) -> Fit:
     longest = int(steps.max()) + 1
     beyond = np.arange(longest)[None] > steps[:, None]
     objectives, passes = lanes.objectives[:, :longest], lanes.passes[:, :longest]
-    means = state.mixture.means + np.asarray(lanes.summary.center)
+    means = state.mixture.means + np.asarray(lanes.constants.center)
     leaves: dict[str, Any] = dict(
         mixture=dataclasses.replace(state.mixture, means=means),
         log_likelihood=state.sums.log_likelihood,

@@ -67,11 +67,11 @@ def run_fits(
             capacity=settings.capacity,
             callback=None,
         )
-        rows, summary = prepare_rows(Rows.of(x, weight), prior)
+        rows, constants = prepare_rows(Rows.of(x, weight), prior)
         tolerance, max_steps = jnp.asarray(rule.tolerance), jnp.asarray(rule.max_iter - 1)
         state = start_loop(
             rows,
-            summary,
+            constants,
             start,
             tolerance,
             max_steps,
@@ -79,10 +79,10 @@ def run_fits(
             defer_first_pass=True,
             previous=rule.previous,
         )
-        state = run_loop(rows, summary, state, tolerance, max_steps, loop_settings)
-        end, fit = state.fit_state, fit_of_state(state, summary)
+        state = run_loop(rows, constants, state, tolerance, max_steps, loop_settings)
+        end, fit = state.fit_state, fit_of_state(state, constants)
         usable = (fit.status == Status.CONVERGED) | (fit.status == Status.MAX_STEPS)
-        last = end.em_step.apply_to(end.mixture).translate(summary.center)
+        last = end.em_step.apply_to(end.mixture).translate(constants.center)
         return dataclasses.replace(fit, mixture=where(usable, last, fit.mixture))
 
     if len(starts.logits) > 1:
