@@ -187,8 +187,9 @@ def _on_devices(settings: LaneSettings, function: Callable, n_shared: int, n_lan
 def begin(settings: LaneSettings, data: LaneData, task: dict, splits) -> tuple[LaneConstants, dict]:
     """Begin a group of lanes, each with its `LaneStart` (packed).
 
-    Lanes begin from their restart's key, or if `splits` from their parents. Returns the constants of
-    the rows, and packed the states (see `Problem.begin_in_loop`) and each lane's `rounding`.
+    Lanes begin from their restart's key, or from their parents if `splits` is true. Returns the
+    constants of the rows, and the packed states (see `Problem.begin_in_loop`) with each lane's
+    `rounding`.
     """
     # One pass is not worth compiling two kernels.
     kernel = Choice("whitened" if settings.kernel == "auto" else settings.kernel, settings.lanes)
