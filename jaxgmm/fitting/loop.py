@@ -51,7 +51,7 @@ class History(NamedTuple):
 
 
 class LoopState(NamedTuple):
-    """The state of a fit and its history; with a `DataSummary`, all that resuming it needs."""
+    """The state of a fit and its history; with `RowConstants`, all that resuming it needs."""
 
     fit_state: FitState
     history: History

@@ -15,7 +15,7 @@ class LaneData(NamedTuple):
     """What all lanes share.
 
     fold (n,) is None, or the number from 1 of the fold that leaves a row out; steps (d,) is
-    documented in `spurious.steps_of`.
+    documented in `spurious.spacing_of`.
     """
 
     x: Any

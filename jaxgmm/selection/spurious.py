@@ -26,7 +26,7 @@ LEAST_VARIANCE = 1e-6
 # A prior of at most this strength should not supply most of a component's variance. A stronger
 # prior is meant to, and so is a ridge.
 WEAK_STRENGTH = 0.01
-# The most rows in which `steps_of` looks for steps.
+# The most rows in which `spacing_of` looks for steps.
 MOST_ROWS = 1 << 14
 
 
@@ -58,7 +58,7 @@ def doubts(
 ) -> Doubts:
     """Return the doubts about the components of a mixture, from the statistics there.
 
-    `covariance` (d, d) is that of the data, and `steps` (d,) is documented in `steps_of`.
+    `covariance` (d, d) is that of the data, and `steps` (d,) is documented in `spacing_of`.
     """
     d, frame = mixture.n_features, mixture.frame
     held = frame.pool(mixture.present) > 0

@@ -98,8 +98,11 @@ def test_second_moments(family, x64):
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(2, K, D))
     outer = np.asarray(frame.outer(a, b))
-    trace = np.sum(a * b, axis=1)
-    np.testing.assert_allclose(frame.trace(outer), trace if len(outer) == K else [trace.sum()])
+    dense = (a[:, :, None] * b[:, None, :] + b[:, :, None] * a[:, None, :]) / 2
+    dense = dense if len(outer) == K else dense.sum(axis=0)[None]
+    expected = {"diagonal": a * b, "spherical": np.sum(a * b, axis=1)[:, None]}
+    np.testing.assert_allclose(outer, expected.get(family, dense), atol=1e-14)
+    np.testing.assert_allclose(frame.trace(outer), np.trace(dense, axis1=1, axis2=2))
     matrix = np.cov(rng.normal(size=(D, 9)))
     w = whitening(make(family, 4)[0])
     each = np.einsum("kij,jl,kil->k", w, matrix, w)
