@@ -2,9 +2,7 @@
 
 import sys
 
-from .cli.commands import main
-from .data.shards import use_all_cores
+from .cli.main import main
 
 if __name__ == "__main__":
-    use_all_cores()
-    sys.exit(main())
+    sys.exit(main(all_cores=True))

@@ -29,6 +29,9 @@ def check_outputs(
         unknown figure format.
       ImportError: if a figure is wanted and matplotlib is not installed.
     """
+    for option, path in (("--out", out), ("--plot", plot)):
+        if path == "":
+            raise ValueError(f"{option} is empty: give the name of a file.")
     for path in filter(None, (out, plot)):
         folder = os.path.dirname(path)
         if folder and not os.path.isdir(folder):
@@ -70,13 +73,15 @@ def write_table(names: Sequence[str], lines: Iterable[Iterable[float]], path: st
 
     Args:
       names: the column names.
-      lines: the numbers of each line.
+      lines: the numbers of each line; NaN leaves a cell blank.
       path: the file, or None or "-" for stdout.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
-    writer.writerows([f"{value:.10g}" for value in line] for line in lines)
+    writer.writerows(
+        ["" if value != value else f"{value:.10g}" for value in line] for line in lines
+    )
     if path is None or path == "-":
         print(text.getvalue(), end="", flush=True)
     else:

@@ -1,0 +1,147 @@
+"""Arguments that several commands have, and what they stand for."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import re
+
+import jax
+import numpy as np
+
+import jaxgmm
+
+from ..data.row_checks import same_features
+from ..internal import checks
+from ..reports.storage import feature_names
+from ..tables.cells import DECIMALS
+from ..tables.conversion import refuse_constant_columns
+from ..tables.options import ReadOptions
+from ..tables.read_table import Records, read_table
+from ..tables.separators import SEPARATORS
+from .messages import print_message
+
+NUMBERS = "write 3, 1:10, 1-10 or 1,2,5"
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the data file and how to read it."""
+    parser.add_argument(
+        "data", help="a CSV, .npy, .npz or .parquet file, compressed or not, or - for CSV on stdin"
+    )
+    reading = parser.add_argument_group("how the data file is read")
+    add = reading.add_argument
+    add("--columns", help="names or numbers of columns, separated by commas (default: all)")
+    add("--numeric", action="store_true", help="leave out columns of text and dates")
+    add("--weight", help="the column with row weights", metavar="COLUMN")
+    add("--drop-missing", action="store_true", help="leave out incomplete rows")
+    add("--missing", help="more codes of missing values, e.g. --missing=-999,unknown")
+    add("--header", action=argparse.BooleanOptionalAction, help="whether line 1 names the columns")
+    add("--separator", help="comma, semicolon, tab, bar or blank")
+    add("--decimal", help="point or comma")
+    add("--encoding", help="of the text, e.g. latin-1, cp1252 or utf-16 (default: utf-8)")
+    add("--quiet", action="store_true", help="do not say what was read")
+
+
+def add_seed_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the seed of all random numbers."""
+    parser.add_argument("--seed", type=int, default=0, help="seed of all random numbers (0)")
+
+
+def load_rows_to_fit(arguments: argparse.Namespace) -> Records:
+    """Return the rows of the data file, whose columns must vary, and say what was read."""
+    rows = read_table(arguments.data, read_options(arguments))
+    refuse_constant_columns(rows.x, rows.names, arguments.data)
+    _say_what_was_read(rows, arguments)
+    return rows
+
+
+def load_rows_of_model(
+    arguments: argparse.Namespace, mixture: jaxgmm.Mixture, features: list[str] | None
+) -> Records:
+    """Return the rows of the data file with the columns of a model, and say what was read.
+
+    Args:
+      arguments: the arguments of the command.
+      mixture: the model.
+      features: the names of its features, or None.
+    """
+    rows = read_table(arguments.data, read_options(arguments), features)
+    same_features(mixture.n_features, rows.x.shape[1])
+    _say_what_was_read(rows, arguments)
+    renamed = features is not None and rows.named and len(rows.names) == len(features)
+    if renamed and len(set(rows.names) & set(features or ())) != len(rows.names):
+        print_message(
+            f"columns {', '.join(rows.names)} are used as the model's features "
+            f"{', '.join(features or ())}"
+        )
+    return rows
+
+
+def _say_what_was_read(rows: Records, arguments: argparse.Namespace) -> None:
+    if not arguments.quiet:
+        for note in rows.notes:
+            print_message(note)
+
+
+def read_options(arguments: argparse.Namespace) -> ReadOptions:
+    """Return how to read the data file.
+
+    Raises ValueError for an option that has no such value.
+    """
+    separator, decimal = arguments.separator, arguments.decimal
+    if separator is not None:
+        separator = SEPARATORS.get(separator.lower(), separator.replace("\\t", "\t"))
+        if separator not in SEPARATORS.values():
+            raise ValueError(f"--separator is {separator!r}: write {', '.join(SEPARATORS)}.")
+    if decimal is not None and decimal.lower() not in DECIMALS:
+        raise ValueError(f"--decimal is {decimal!r}: write point or comma.")
+    return ReadOptions(
+        columns=_parse_list(arguments.columns, "--columns"),
+        weight=arguments.weight,
+        drop_missing=arguments.drop_missing,
+        numeric=arguments.numeric,
+        header=arguments.header,
+        separator=separator,
+        decimal=None if decimal is None else DECIMALS[decimal.lower()],
+        encoding=arguments.encoding,
+        missing=tuple(_parse_list(arguments.missing, "--missing") or ()),
+    )
+
+
+def _parse_list(text: str | None, option: str) -> list[str] | None:
+    """Return the parts of a list, where quotes enclose a part with a comma."""
+    if text is None:
+        return None
+    parts = [name.strip() for name in next(csv.reader([text], skipinitialspace=True), [])]
+    if not any(parts):
+        raise ValueError(f"{option} is empty: write e.g. {option} a,b.")
+    return parts
+
+
+def make_key(arguments: argparse.Namespace) -> jax.Array:
+    """Return a JAX random key for --seed."""
+    return jax.random.key(checks.whole(arguments.seed, "--seed", 0, 2**63 - 1))
+
+
+def load_mixture(path: str) -> tuple[jaxgmm.Mixture, list[str] | None]:
+    """Return the mixture of a model file in float64, and its features' names or None."""
+    if not path:
+        raise ValueError("the name of the model file is empty: pass a file that fit --out wrote.")
+    loaded = jaxgmm.load(path)
+    mixture = loaded if isinstance(loaded, jaxgmm.Mixture) else loaded.mixture
+    checks.one_mixture(mixture)
+    return jax.tree.map(lambda leaf: leaf.astype(np.float64), mixture), feature_names(path)
+
+
+def parse_whole_numbers(text: str) -> list[int]:
+    """Return the numbers in "3", "1:10", "1-10" or "1..10" (both ends included), or "1,2,5"."""
+    numbers: list[int] = []
+    for part in text.split(","):
+        ends = re.split(r"\s*(?::|\.\.|-|–)\s*", part.strip())
+        if len(ends) > 2 or not all(end.isdecimal() and end.isascii() for end in ends):
+            raise ValueError(f"--k is {text!r}: {NUMBERS}.")
+        numbers += range(checks.whole(int(ends[0]), "n_components", 1), int(ends[-1]) + 1)
+    if not numbers:
+        raise ValueError(f"--k is {text!r}, which contains no number: {NUMBERS}.")
+    return numbers

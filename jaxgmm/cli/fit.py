@@ -1,0 +1,90 @@
+"""`python -m jaxgmm fit`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+
+import jaxgmm
+
+from ..algorithms.registry import by_name
+from ..families.registry import family_class
+from ..reports.progress import ProgressReport
+from .arguments import (
+    add_data_arguments,
+    add_seed_argument,
+    load_rows_to_fit,
+    make_key,
+    parse_whole_numbers,
+)
+from .write import check_outputs, save_figure
+
+COLUMNS = ("family", "K", "log-likelihood", "AIC", "BIC", "ICL")
+COUNTS = ("at best", "failed", "spurious")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command to its parser."""
+    families, algorithms = ", ".join(jaxgmm.FAMILIES), ", ".join(jaxgmm.ALGORITHMS)
+    add_data_arguments(parser)
+    add = parser.add_argument
+    add("--k", default="1:6", help="numbers of components: 3, 1:10, 1-10 or 1,2,5 (1:6)")
+    add("--family", default="full", help=f"any of {families}, separated by commas")
+    add("--restarts", type=int, default=16, help="number of starts for each K (16)")
+    add("--algorithm", default="em", help=f"one of {algorithms}")
+    add("--criterion", default="bic", choices=["bic", "aic", "icl", "held-out"])
+    add("--out", help="file for the best fit (.npz)")
+    add("--plot", help="file for a plot of the best fit (.png, .pdf, .svg)")
+    add("--progress", action="store_true", help="show progress on stderr")
+    add_seed_argument(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Fit mixtures for each K and family, and report the best one by the criterion.
+
+    The best fit is summarized, and optionally saved and plotted. Nothing is saved if every fit
+    failed.
+    """
+    check_outputs(arguments.out, plot=arguments.plot, inputs=[arguments.data])
+    numbers, families = parse_whole_numbers(arguments.k), arguments.family.split(",")
+    for family in families:
+        family_class(family)
+    key, algorithm = make_key(arguments), by_name(arguments.algorithm)
+    rows = load_rows_to_fit(arguments)
+    held_out = arguments.criterion == "held-out"
+    with _show_progress(arguments) as report:
+        found = jaxgmm.sweep(
+            key,
+            rows.x,
+            numbers,
+            restarts=arguments.restarts,
+            families=families,
+            weight=rows.weight,
+            algorithm=algorithm,
+            folds=5 if held_out else 0,
+            features=rows.names,
+            callback=report,
+        )
+        best = found.best(arguments.criterion)
+    columns = (*COLUMNS, *(["held-out"] if held_out else []), *COUNTS)
+    print(jaxgmm.Table({name: row[name] for name in columns} for row in found.table()))
+    print()
+    print(best.summary(rows.x, weight=rows.weight, features=rows.names))
+    failed = best.status in (jaxgmm.Status.NONFINITE, jaxgmm.Status.DEGENERATE)
+    if arguments.out and not failed:
+        jaxgmm.save(arguments.out, best, features=rows.names if rows.named else None)
+    if arguments.plot and not failed:
+        from .. import plot
+
+        axes = plot.pairs(best.mixture, rows.x, names=rows.names, weight=rows.weight)
+        save_figure(axes[0, 0].figure, arguments.plot)
+    return int(failed)
+
+
+def _show_progress(
+    arguments: argparse.Namespace,
+) -> contextlib.AbstractContextManager[ProgressReport | None]:
+    """Return a progress report if stderr is a terminal or --progress is set, else an empty one."""
+    wanted = arguments.progress or sys.stderr.isatty()
+    return jaxgmm.progress() if wanted else contextlib.nullcontext()

@@ -1,0 +1,42 @@
+"""`python -m jaxgmm score`."""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+
+import jaxgmm
+
+from .arguments import add_data_arguments, load_mixture, load_rows_of_model
+from .messages import print_message
+from .write import check_outputs, write_table
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command to its parser."""
+    parser.add_argument("model", help="a model file written by fit --out")
+    add_data_arguments(parser)
+    parser.add_argument("--out", help="file for the CSV (default: stdout)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print log p(x), the most likely component and the responsibilities of each row, as CSV.
+
+    Each row of the data has a line. With --drop-missing, the lines of incomplete rows are blank.
+    If both the model and the data name their columns, the model's features are found by name.
+    """
+    check_outputs(arguments.out, inputs=[arguments.model, arguments.data])
+    mixture, features = load_mixture(arguments.model)
+    rows = load_rows_of_model(arguments, mixture, features)
+    log_probs = np.asarray(jaxgmm.log_prob(mixture, rows.x))
+    responsibilities = np.asarray(jaxgmm.responsibilities(mixture, rows.x))
+    likeliest = responsibilities.argmax(axis=1) + 1
+    lines = np.full((len(rows.complete), 2 + responsibilities.shape[1]), np.nan)
+    lines[rows.complete] = np.column_stack([log_probs, likeliest, responsibilities])
+    numbered = [f"responsibility_{i + 1}" for i in range(responsibilities.shape[1])]
+    write_table(["log_prob", "component", *numbered], lines, arguments.out)
+    total = np.sum(log_probs if rows.weight is None else rows.weight * log_probs)
+    n = len(log_probs) if rows.weight is None else rows.weight.sum()
+    print_message(f"log-likelihood {total:.4f} of {n:g} rows, {total / n:.6f} per row")
+    return 0

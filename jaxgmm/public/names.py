@@ -1,0 +1,68 @@
+"""The names that `jaxgmm` exports, which it loads when the first of them is used."""
+
+from ..algorithms.em import EM
+from ..algorithms.gradient import Gradient
+from ..algorithms.minibatches import Stochastic
+from ..algorithms.overrelaxed import OverrelaxedEM
+from ..algorithms.protocol import Algorithm
+from ..algorithms.registry import ALGORITHMS
+from ..algorithms.scale_by_em import scale_by_em
+from ..algorithms.squarem import SQUAREM
+from ..algorithms.stepwise import StepwiseEM
+from ..algorithms.switching import GainBelow, SlowerThan, Then
+from ..comparison.compare import compare
+from ..comparison.profile import profile
+from ..comparison.result import Comparison
+from ..data.shards import Shards, use_all_cores
+from ..data.sources import Blocks
+from ..data.stream import Stream
+from ..families.registry import FAMILIES
+from ..fitting.fit import fit
+from ..fitting.result import Fit
+from ..fitting.status import Status
+from ..fitting.textbook import textbook_em
+from ..inference.certificate import Certificate, certificate
+from ..internal.tables import Table
+from ..mixture.coordinates import (
+    CovarianceCholesky,
+    Leaves,
+    PrecisionCholesky,
+    Relative,
+    SquareRoot,
+)
+from ..mixture.densities import log_joint, log_prob, responsibilities, sample
+from ..mixture.mixture import Mixture
+from ..mixture.overlap import misassignment, overlap, separation
+from ..mixture.simulation import Simulation, simulate
+from ..objective.log_likelihood import complete_log_likelihood, log_likelihood
+from ..objective.m_step import m_step
+from ..objective.prior import Prior, log_prior
+from ..objective.statistics import Statistics, e_step
+from ..reports.progress import progress
+from ..reports.storage import load, save
+from ..reports.summary import summary
+from ..selection.best import best
+from ..selection.criteria import aic, bic, icl, n_parameters
+from ..selection.sweep import Progress, sweep
+from ..selection.sweep_result import Sweep
+from ..starts.from_assignments import from_labels, from_responsibilities
+from ..starts.initialization import initialize
+
+# Grouped as in jaxgmm/README.md.
+__all__ = [  # noqa: RUF022
+    "FAMILIES", "Mixture", "initialize", "from_responsibilities", "from_labels",
+    "log_joint", "log_prob", "responsibilities", "sample",
+    "log_likelihood", "complete_log_likelihood", "log_prior",
+    "Statistics", "e_step", "m_step",
+    "fit", "Fit", "Status", "Prior", "Algorithm",
+    "EM", "SQUAREM", "OverrelaxedEM", "StepwiseEM", "Gradient", "Stochastic",
+    "Then", "SlowerThan", "GainBelow", "scale_by_em",
+    "Relative", "Leaves", "PrecisionCholesky", "CovarianceCholesky", "SquareRoot",
+    "textbook_em", "certificate", "Certificate",
+    "aic", "bic", "icl", "n_parameters", "best",
+    "Blocks", "Shards", "Stream", "use_all_cores",
+    "simulate", "Simulation", "overlap", "misassignment", "separation",
+    "sweep", "Sweep", "Progress", "Table",
+    "summary", "save", "load", "progress",
+    "compare", "Comparison", "profile", "ALGORITHMS",
+]  # fmt: skip

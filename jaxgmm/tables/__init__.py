@@ -1,0 +1,1 @@
+"""Files of rows: CSV, NumPy, Parquet and Arrow files, read as tables of numbers."""

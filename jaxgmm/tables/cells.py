@@ -1,0 +1,92 @@
+"""Cells of text files: which of them are numbers, missing values, truth values or dates."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Sequence
+
+# As spreadsheets, R and pandas write a missing value, in lower case.
+MISSING = frozenset(
+    {"", "na", "n/a", "#n/a", "#n/a n/a", "#na", "<na>", "nan", "-nan", "null", "none", "?"}
+)
+TRUTH = {"true": 1.0, "false": 0.0}
+DECIMALS = {"point": ".", "comma": ",", ".": ".", ",": ","}
+
+_NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf(?:inity)?)", re.ASCII | re.I)
+_DECIMAL_POINT = re.compile(r"[+-]?\d*\.\d+(?:e[+-]?\d+)?", re.ASCII | re.I)
+_DECIMAL_COMMA = re.compile(r"[+-]?(?:\d+,\d*|,\d+)(?:e[+-]?\d+)?", re.ASCII | re.I)
+_COMMA_OF_EITHER_KIND = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.ASCII)
+# A no-break space or a narrow one separates thousands in French and Swiss files.
+_THOUSANDS = re.compile(
+    r"[+-]?\d{1,3}(?:([,.'\u2019 \u00a0\u202f])\d{3})(?:\1\d{3})*(?:[.,]\d*)?", re.ASCII
+)
+_DATE = re.compile(
+    r"\d{4}-\d{1,2}-\d{1,2}(?:[T ].*)?"  # 2024-01-31, with or without a time
+    r"|\d{1,4}([/.])\d{1,2}\1\d{1,4}(?: .*)?"  # 31/01/2024, 1/31/24, 31.01.2024
+    r"|\d{1,2}[- ][A-Za-z]{3,9}[- ]\d{2,4}"  # 31-Jan-2024
+    r"|\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?",  # 12:30
+    re.ASCII,
+)
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+
+
+def is_number(cell: str, decimal: str = ".") -> bool:
+    """Return whether a cell is a number with this decimal sign. `12_3` is not."""
+    if decimal == ",":
+        return "." not in cell and _NUMBER.fullmatch(cell.replace(",", ".", 1)) is not None
+    return _NUMBER.fullmatch(cell) is not None
+
+
+def is_missing(cell: str) -> bool:
+    """Return whether a cell is a code of a missing value."""
+    return cell.lower() in MISSING
+
+
+def is_date(cell: str) -> bool:
+    """Return whether a cell is a date or a time, in any common form."""
+    return _DATE.fullmatch(cell) is not None
+
+
+def has_thousands(cell: str) -> bool:
+    """Return whether a cell is a number with separators of thousands, such as 1,234.5."""
+    return _THOUSANDS.fullmatch(cell) is not None
+
+
+def looks_numeric(cell: str) -> bool:
+    """Return whether a cell is a number with a decimal point or comma, or a truth value."""
+    return is_number(cell) or is_number(cell, ",") or cell.lower() in TRUTH
+
+
+def days(cell: str) -> float | None:
+    """Return a date as days since 1970-01-01, or None if it is not written as 2024-01-31.
+
+    A time of day counts as a fraction of a day. A time without a zone counts as UTC.
+    """
+    try:
+        date = datetime.datetime.fromisoformat(cell)
+    except ValueError:
+        return None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=datetime.UTC)
+    return (date - _EPOCH) / datetime.timedelta(days=1)
+
+
+def decimal_sign(columns: Sequence[Sequence[str]]) -> tuple[str | None, str]:
+    """Return the decimal sign of all cells of a file together, and a cell that shows it.
+
+    Args:
+      columns: the cells of each column.
+
+    Returns:
+      "." or ",", or None if all commas are followed by three digits, as decimals and thousands are;
+      and the first cell with a comma, or "".
+    """
+    with_commas = [column for column in columns if "," in "".join(column)]
+    found = [cell for column in with_commas for cell in column if _DECIMAL_COMMA.fullmatch(cell)]
+    if not found:
+        return ".", ""
+    if any(_DECIMAL_POINT.fullmatch(cell) for column in columns for cell in column):
+        return ".", found[0]
+    proved = not all(map(_COMMA_OF_EITHER_KIND.fullmatch, found))
+    return ("," if proved else None), found[0]

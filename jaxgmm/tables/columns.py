@@ -1,0 +1,143 @@
+"""Columns of a file, and the table that they form before some of them are chosen."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
+
+import numpy as np
+
+from . import cells
+
+Kind = Literal["numbers", "dates", "text", "thousands", "nested", "empty"]
+
+
+class Column(Protocol):
+    """One column of a file."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the column holds."""
+
+    def numbers(self) -> np.ndarray:
+        """Return the numbers (n,) in float64, with NaN for a missing one, and dates in days.
+
+        Raises ValueError for a column that cannot be converted, which says what it holds.
+        """
+
+    def example(self) -> tuple[int, str]:
+        """Return the row of a cell that is not a number, and the cell."""
+
+    def is_mostly_numbers(self) -> bool:
+        """Return whether most cells are numbers, so that the others may be mistakes."""
+
+
+@dataclasses.dataclass
+class RawTable:
+    """The content of a file before its columns are chosen.
+
+    Attributes:
+      names: the name of each column.
+      named: whether the names come from the file.
+      columns: the columns.
+      n: the number of rows.
+      locate: a function from the index of a row to its place in the file, e.g. "line 3".
+      index: the names of columns that the file marks as an index of its rows.
+      notes: what the user should know of how the file was read, in sentences.
+    """
+
+    names: list[str]
+    named: bool
+    columns: Sequence[Column]
+    n: int
+    locate: Callable[[int], str]
+    index: Sequence[str] = ()
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass
+class NumberColumn:
+    """A column of an array of numbers."""
+
+    values: np.ndarray
+    kind: Kind = "numbers"
+
+    def numbers(self) -> np.ndarray:
+        return self.values.astype(np.float64)
+
+    def example(self) -> tuple[int, str]:
+        return 0, str(self.values[0])
+
+    def is_mostly_numbers(self) -> bool:
+        return True
+
+
+class TextColumn:
+    """A column of cells of text, which are converted when the column is made.
+
+    Args:
+      column: the cells (n,), without blanks around them.
+      decimal: the decimal sign, "." or ",".
+      missing: further codes of missing values; a number stands for every cell of its value.
+    """
+
+    def __init__(self, column: Sequence[str], decimal: str = ".", missing: Sequence[str] = ()):
+        self._cells = column
+        self._codes = {code.lower() for code in missing}
+        self._values, self._bad = self._convert(decimal)
+        numeric = [float(code) for code in missing if cells.is_number(code)]
+        if numeric:
+            self._values[np.isin(self._values, numeric)] = np.nan
+        self.kind: Kind = self._classify()
+
+    def _convert(self, decimal: str) -> tuple[np.ndarray, list[int]]:
+        """Return the numbers, with NaN for all other cells, and the rows of what is not missing."""
+        joined = "\n".join(self._cells)
+        if decimal == "." and joined.isascii() and "_" not in joined:  # float reads 12_3 as 123
+            try:
+                return np.array([float(cell) for cell in self._cells]), []
+            except ValueError:
+                pass
+        values, bad = np.full(len(self._cells), np.nan), []
+        for row, cell in enumerate(self._cells):
+            lower = cell.lower()
+            if lower in cells.MISSING or lower in self._codes:
+                continue
+            if cells.is_number(cell, decimal):
+                values[row] = float(cell.replace(",", ".") if decimal == "," else cell)
+            elif lower in cells.TRUTH:
+                values[row] = cells.TRUTH[lower]
+            else:
+                bad.append(row)
+        return values, bad
+
+    def _classify(self) -> Kind:
+        if not self._bad:
+            return "empty" if np.isnan(self._values).all() else "numbers"
+        strange = [self._cells[row] for row in self._bad]
+        if all(map(cells.has_thousands, strange)):
+            return "thousands"
+        dates = np.isnan(self._values).all() and all(map(cells.is_date, strange))
+        return "dates" if dates else "text"
+
+    def numbers(self) -> np.ndarray:
+        if self.kind != "dates":
+            return self._values
+        values = self._values.copy()
+        for row in self._bad:
+            count = cells.days(self._cells[row])
+            if count is None:
+                raise ValueError(
+                    f"holds dates or times that are not written as 2024-01-31 "
+                    f"({self._cells[row]!r}): write them so, or as numbers."
+                )
+            values[row] = count
+        return values
+
+    def example(self) -> tuple[int, str]:
+        row = self._bad[0] if self._bad else 0
+        return row, self._cells[row]
+
+    def is_mostly_numbers(self) -> bool:
+        return len(self._bad) < np.isfinite(self._values).sum()

@@ -1,0 +1,149 @@
+"""`read_table`: the rows of a file as numbers, and what was read."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+import numpy as np
+
+from .arrow_file import ARROW, PARQUET, SUFFIXES, read_arrow
+from .choice import Choice, choose_columns
+from .columns import RawTable
+from .conversion import convert_column, note_suspicious_columns
+from .decoding import decompress, read_bytes
+from .numpy_file import NPY, read_npy, read_npz
+from .options import ReadOptions
+from .text_file import read_text
+
+
+class Records(NamedTuple):
+    """The complete rows of a file in float64, and a description of their columns.
+
+    Attributes:
+      x: the rows (n, d).
+      names: the names of the columns.
+      named: whether the names come from the file.
+      weight: the row weights (n,), or None.
+      complete: which rows of the file are complete, as booleans (n + the number dropped,).
+      notes: what was read, and what the user should know of it, in sentences.
+    """
+
+    x: np.ndarray
+    names: list[str]
+    named: bool
+    weight: np.ndarray | None
+    complete: np.ndarray
+    notes: list[str]
+
+
+def read_table(
+    path: str, options: ReadOptions | None = None, features: list[str] | None = None
+) -> Records:
+    r"""Return the rows of a file.
+
+    The kind of the file is told by its first bytes: Parquet, Arrow (Feather), NumPy (.npy, or .npz
+    with one array), or text. Text may be compressed by gzip, bz2, xz or zip. Its columns are
+    separated by commas, semicolons, tabs, bars or blanks.
+
+    Args:
+      path: the file, or "-" for text on stdin.
+      options: what the file does not say about itself; see `ReadOptions`.
+      features: the names of a model's features, or None. If the file names its columns and
+        `options.columns` is None, the columns with these names are read, in this order.
+
+    Raises:
+      ValueError: for a file that is empty, ragged or not numeric, or that lacks a column. The
+        message says what to do.
+      OSError: if the file cannot be read.
+      ImportError: for Parquet if pyarrow is not installed.
+
+    >>> import os, tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "rows.csv")
+    >>> _ = open(path, "w").write("width;height\n1,5;2\n2,5;NA\n")
+    >>> rows = read_table(path, ReadOptions(drop_missing=True))
+    >>> rows.x, rows.names, rows.complete
+    (array([[1.5, 2. ]]), ['width', 'height'], array([ True, False]))
+    """
+    options = options or ReadOptions()
+    if not path:
+        raise ValueError("the name of the data file is empty: pass a file, or - for stdin.")
+    shown = "stdin" if path == "-" else path
+    table = _open(path, shown, options)
+    if not table.n:
+        raise ValueError(f"{shown} has no rows: pass a file with rows of numbers.")
+    choice = choose_columns(table, options, features, shown)
+    read = choice.features if choice.weight is None else [*choice.features, choice.weight]
+    x = np.empty((table.n, len(read)))
+    for place, i in enumerate(read):
+        x[:, place] = convert_column(table, i, options, shown)
+    complete = np.asarray(np.isfinite(x).all(axis=1))
+    _check_missing(x, complete, [table.names[i] for i in read], table, options, shown)
+    notes = [_describe(table, choice, shown), *table.notes]
+    if not complete.all():
+        notes.append(f"incomplete rows left out: {np.sum(~complete)} of {len(x)}.")
+        x = x[complete]
+    names = [table.names[i] for i in choice.features]
+    notes += note_suspicious_columns(x, names, table.named)
+    return Records(
+        x=x if choice.weight is None else x[:, :-1],
+        names=names,
+        named=table.named,
+        weight=None if choice.weight is None else x[:, -1],
+        complete=complete,
+        notes=notes,
+    )
+
+
+def _open(path: str, shown: str, options: ReadOptions) -> RawTable:
+    """Return the content of a file, whose kind its first bytes tell."""
+    if os.path.isdir(path):
+        raise ValueError(f"{path} is a directory: give the name of a file in it.")
+    suffix = os.path.splitext(path)[1].lower()
+    if path != "-" and suffix != ".npz":
+        with open(path, "rb") as file:
+            head = file.read(len(ARROW))
+        if head.startswith((PARQUET, ARROW)) or suffix in SUFFIXES:
+            return read_arrow(path, shown)
+    content = read_bytes(path)
+    if suffix == ".npz":
+        return read_npz(content, shown)
+    content = decompress(content, shown)
+    if suffix == ".npy" or content.startswith(NPY):
+        return read_npy(content, shown)
+    return read_text(content, shown, options)
+
+
+def _check_missing(
+    x: np.ndarray, complete: np.ndarray, names: list[str], table: RawTable, options: ReadOptions,
+    shown: str,
+) -> None:  # fmt: skip
+    """Raise ValueError for missing cells that the user did not expect, or if nothing remains."""
+    if not complete.all() and not options.drop_missing:
+        row = int(np.argmin(complete))
+        place = int(np.argmin(np.isfinite(x[row])))
+        what = "an infinite number" if np.isinf(x[row, place]) else "no number"
+        raise ValueError(
+            f"{shown}: column {names[place]!r} has {what} in {table.locate(row)} (incomplete rows: "
+            f"{np.sum(~complete)} of {len(x)}): leave such rows out with --drop-missing."
+        )
+    if not complete.any():
+        column = names[int(np.argmin(np.isfinite(x).sum(axis=0)))]
+        raise ValueError(
+            f"{shown} has no complete rows: leave out the columns with many missing values, "
+            f"such as {column!r}, by --columns."
+        )
+
+
+def _describe(table: RawTable, choice: Choice, shown: str) -> str:
+    """Return what was read, e.g. "342 rows × 4 columns from rows.csv; left out: sex (text)."."""
+    d = len(choice.features)
+    rows, columns = "row" if table.n == 1 else "rows", "column" if d == 1 else "columns"
+    text = f"{table.n} {rows} × {d} {columns} from {shown}"
+    if choice.weight is not None:
+        text += f"; weights: {table.names[choice.weight]}"
+    reasons: dict[str, list[str]] = {}
+    for name, reason in choice.left_out:
+        reasons.setdefault(reason, []).append(name)
+    parts = [f"{', '.join(names)} ({reason})" for reason, names in reasons.items()]
+    return text + (f"; left out: {', '.join(parts)}" if parts else "") + "."

@@ -1,0 +1,74 @@
+"""CSV and other text files, read by Python's csv module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..internal.feature_names import default_feature_names
+from .cells import decimal_sign
+from .columns import RawTable, TextColumn
+from .decoding import decode
+from .header import is_header, names_in_comment
+from .options import ReadOptions
+from .separators import Lines, split_lines
+
+
+def read_text(content: bytes, shown: str, options: ReadOptions) -> RawTable:
+    """Return the table of a text file.
+
+    Args:
+      content: the bytes of the file, uncompressed.
+      shown: the name of the file in messages.
+      options: how to read it.
+
+    Raises:
+      ValueError: for what is not such a text, with what to do.
+    """
+    lines = split_lines(decode(content, shown, options.encoding), shown, options.separator)
+    names, rows, notes = _split_header(lines, options.header)
+    if lines.skipped:
+        notes.append(f"lines that begin with # or %, left out as comments: {lines.skipped}.")
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(lines.cells[0])
+    decimal, note = _choose_decimal(columns, shown, options.decimal)
+    first = len(lines.cells) - len(rows)
+    return RawTable(
+        names=names or default_feature_names(len(columns)),
+        named=names is not None,
+        columns=[TextColumn(column, decimal, options.missing) for column in columns],
+        n=len(rows),
+        locate=lambda row: f"line {lines.numbers[row + first]}",
+        notes=notes + note,
+    )
+
+
+def _split_header(
+    lines: Lines, header: bool | None
+) -> tuple[list[str] | None, list[list[str]], list[str]]:
+    """Return the names of the columns or None, the other lines, and notes for the user."""
+    answer, note = is_header(lines.cells, lines.numbers[0]) if header is None else (header, "")
+    notes = [note] if note else []
+    if answer:
+        return lines.cells[0], lines.cells[1:], notes
+    names = names_in_comment(lines.comment, lines.cells, lines.separator)
+    if names is None or header is False:
+        return None, lines.cells, notes
+    found = ", ".join(names[:12])
+    return names, lines.cells, [f"the comment above the first row names the columns: {found}."]
+
+
+def _choose_decimal(
+    columns: Sequence[Sequence[str]], shown: str, decimal: str | None
+) -> tuple[str, list[str]]:
+    """Return the decimal sign of the file, and notes for the user."""
+    if decimal is not None:
+        return decimal, []
+    sign, example = decimal_sign(columns)
+    if sign is None:
+        raise ValueError(
+            f"{shown}: the comma in {example!r} may separate decimals or thousands: pass "
+            "--decimal comma, or write the numbers without separators of thousands."
+        )
+    if sign == ",":
+        meant = example.replace(",", ".")
+        return sign, [f"commas are read as decimal points: {example!r} is {meant}."]
+    return sign, []
