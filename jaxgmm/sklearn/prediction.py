@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from numbers import Number
 from typing import Any
@@ -32,13 +33,16 @@ def plain_weight(sample_weight: Any) -> Any:
 def _with_names(X: Any, rows: np.ndarray) -> Any:
     """Return a table from which scikit-learn reads names of features, or rows without names.
 
-    Names that are not all strings are left out, as scikit-learn would raise an error for some.
+    Only distinct strings are names: scikit-learn raises an error for others in some tables.
     """
     names = column_names(X)
-    if not names or any(type(name) is not str for name in names):
+    if not names or any(type(name) is not str for name in names) or len({*names}) < len(names):
         return rows
-    if hasattr(X, "data_vars"):  # scikit-learn does not know datasets of xarray
+    # scikit-learn does not read the names of these two.
+    if hasattr(X, "data_vars"):  # a Dataset of xarray
         return X.isel(dict.fromkeys(X.dims, slice(0))).to_dataframe()[names]
+    if type(X).__name__ == "RecordBatch":
+        return sys.modules["pyarrow"].Table.from_batches([X])  # its module is already imported
     return X
 
 
