@@ -51,7 +51,7 @@ def to_array(values: Any, name: str) -> np.ndarray | jax.Array:
       name: the argument's name, for messages.
 
     Raises:
-      ValueError: if something else than numbers is found, with the remedy for its kind.
+      ValueError: if anything but numbers is found; the message says what to do about it.
     """
     if isinstance(values, jax.Array):
         return values

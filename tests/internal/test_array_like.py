@@ -382,8 +382,15 @@ def test_sparse_matrices():
             check_rows(make(ROWS))
     with pytest.raises(ValueError, match=r"1000000 × 1000 numbers would take 7\.5 GiB.*reduce"):
         check_rows(sparse.csr_array((10**6, 1000)))
+
+
+def test_other_sparse_arrays():
+    """Of pydata/sparse, which need not be installed, and of JAX."""
     from jax.experimental.sparse import BCOO
 
+    pydata = type("COO", (), {"shape": (5, 2), "dtype": HALVES.dtype, "nnz": 3, "todense": len})()
+    with pytest.raises(ValueError, match=r"x is sparse.*x\.todense\(\) \(5 × 2"):
+        check_rows(pydata)
     with pytest.raises(ValueError, match=r"x is sparse.*x\.todense\(\)"):
         check_rows(BCOO.fromdense(HALVES))
 
