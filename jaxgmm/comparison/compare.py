@@ -26,6 +26,7 @@ from ..fitting.settings import Settings
 from ..fitting.status import Status
 from ..internal import checks, derivatives
 from ..internal.feature_names import resolve_feature_names
+from ..internal.table_columns import column_names
 from ..mixture.mixture import Mixture
 from ..objective import prior as priors
 from ..objective.prior import Prior
@@ -107,11 +108,15 @@ def compare(
     k = checks.whole(n_components, "n_components", 1)
     by_name = resolve_algorithms(algorithms)
     restarts = checks.whole(restarts, "restarts", 1)
+    table = x
+    if column_names(x) is not None:  # it is converted once, not for every start
+        x, _ = row_checks.check_rows(x, warn_of_columns=None)
+    weight = None if weight is None else checks.array(weight, "weight")
     # Times are fair on one device; only Shards and a Stream choose their devices themselves.
     data = open_data(
         x, weight, devices=jax.local_devices()[:1], warn_of_columns=warn_of_coarse_columns
     )
-    names = resolve_feature_names(features, x, data.n_features)
+    names = resolve_feature_names(features, table, data.n_features)
     derivatives.on_host("compare", key, data, prior, tolerance)
     if side_by_side:
         source_checks.in_memory(data)
@@ -148,7 +153,7 @@ def compare(
         fits[name] = _stack([jax.device_get(each) for each in of_starts])
 
     _warn_if_all_failed(fits, data, names)
-    total = float(data.n if weight is None else np.sum(np.asarray(weight, np.float64)))
+    total = float(data.n if weight is None else np.sum(np.asarray(weight), dtype=np.float64))
     ends = evaluate_fits(data, total, prior, fits)
     forward = {name: _forward_passes(by_name[name], fits[name]) for name in fits}
     has_forward = any(passes.any() for passes in forward.values())

@@ -44,7 +44,7 @@ def open_data(
     something is traced.
 
     Args:
-      x: an array (n, d) or anything that NumPy converts to one, or `Blocks`, `Shards` or a
+      x: an array (n, d) or anything that `checks.array` converts to one, or `Blocks`, `Shards` or a
         `Stream`.
       weight: row weights (n,), or None if every row counts once.
       like: the dtype for whole numbers; None for JAX's default.

@@ -16,20 +16,47 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from ..internal import checks
+from ..internal.table_columns import column_names
 from .column_precision import warn_of_rounded_columns
 from .sources import RowsAndWeights, Source
 
 ROWS_AT_A_TIME = 1 << 16
 
 
-def first_bad_row(x: np.ndarray | jax.Array) -> int | None:
-    """Return the index of the first row with a NaN or an infinity, or None."""
+def find_not_finite(x: np.ndarray | jax.Array) -> tuple[int, int, str] | None:
+    """Return the row, the column and the kind, "NaN" or "infinity", of the first such number.
+
+    The result is None if all numbers are finite.
+    """
     x = np.asarray(x)
     for start in range(0, len(x), ROWS_AT_A_TIME):
-        finite = np.isfinite(x[start : start + ROWS_AT_A_TIME]).all(axis=1)
+        finite = np.isfinite(x[start : start + ROWS_AT_A_TIME])
         if not finite.all():
-            return start + int(np.argmin(finite))
+            row, column = (int(i) for i in np.unravel_index(np.argmin(finite), finite.shape))
+            return start + row, column, "NaN" if np.isnan(x[start + row, column]) else "infinity"
     return None
+
+
+def _count_not_finite(x: np.ndarray | jax.Array) -> int:
+    """Return the number of rows with a NaN or an infinity."""
+    x, starts = np.asarray(x), range(0, len(x), ROWS_AT_A_TIME)
+    finite = (np.isfinite(x[start : start + ROWS_AT_A_TIME]).all(axis=1) for start in starts)
+    return len(x) - sum(int(part.sum()) for part in finite)
+
+
+def _check_finite(rows: np.ndarray | jax.Array, x: Any) -> None:
+    """Check that rows are finite; the error has the names of x's columns if it is a table."""
+    found = find_not_finite(rows)
+    if found is not None:
+        row, column, what = found
+        names = column_names(x)
+        of_column = column if names is None or len(names) != rows.shape[1] else repr(names[column])
+        count = _count_not_finite(rows)
+        others = "the only such row" if count == 1 else f"one of {count} such rows"
+        raise ValueError(
+            f"row {row} of x contains {what} in column {of_column} ({others} among {len(rows)}): "
+            "drop or fill such rows (missing values are not supported yet)."
+        )
 
 
 def check_rows(
@@ -41,7 +68,7 @@ def check_rows(
     """Check an array of rows; return it as (n, d) together with the dtype to compute in.
 
     Args:
-      x: anything that NumPy converts to an array (n, d) of finite numbers.
+      x: an array, list or table (n, d) of finite numbers.
       like: the dtype for whole numbers; None for JAX's default.
       warn_of_columns: a function of the array and the dtype, which warns if the dtype cannot
         represent the columns. None is for callers that warn about a mixture instead (see
@@ -58,19 +85,16 @@ def check_rows(
             "x[:, None], for one row x[None, :]."
         )
     if rows.ndim != 2:
-        raise ValueError(f"x has shape {rows.shape}: pass (n, d), n rows of d features.")
+        image = rows.ndim == 3 and rows.shape[2] in (3, 4)
+        pixels = f", e.g. the pixels of an image, x.reshape(-1, {rows.shape[2]})" if image else ""
+        raise ValueError(f"x has shape {rows.shape}: pass (n, d), n rows of d features{pixels}.")
     if 0 in rows.shape:
         what = "rows" if rows.shape[0] == 0 else "columns"
         raise ValueError(f"x has shape {rows.shape}, that is, no {what}: pass at least one.")
     dtype = checks.float_dtype(rows.dtype, like)
     if not checks.traced(rows):
         if jnp.issubdtype(rows.dtype, jnp.floating):
-            bad = first_bad_row(rows)
-            if bad is not None:
-                raise ValueError(
-                    f"row {bad} of x contains NaN or infinity: drop or fill such rows (missing "
-                    "values are not supported yet)."
-                )
+            _check_finite(rows, x)
         if warn_of_columns is not None:
             warn_of_columns(rows, dtype)
     return rows, dtype
@@ -113,7 +137,7 @@ def weights_count_rows(weight: Any) -> None:
     """Warn if row weights sum to at most 1, such as the fractions of a normalized histogram."""
     if weight is None or checks.traced(weight) or len(weight) == 1:
         return
-    total = np.sum(np.asarray(weight), dtype=np.float64)
+    total = np.sum(np.asarray(checks.array(weight, "weight")), dtype=np.float64)
     if total <= 1 + 1e-3:
         warnings.warn(
             f"the row weights sum to {total:.4g}, but they count rows: the prior outweighs such "

@@ -56,11 +56,12 @@ def block(array: np.ndarray, number: int, d: int | None) -> None:
 
 def finite_block(array: np.ndarray, number: int, first: int) -> None:
     """Check that a block is finite; `first` is the position of its first row in the stream."""
-    bad = row_checks.first_bad_row(array)
-    if bad is not None:
+    found = row_checks.find_not_finite(array)
+    if found is not None:
+        row, column, what = found
         raise ValueError(
-            f"row {bad} of block {number} of the stream (row {first + bad} of all) contains NaN or "
-            "infinity: drop or fill such rows (missing values are not supported yet)."
+            f"row {row} of block {number} of the stream (row {first + row} of all) contains {what} "
+            f"in column {column}: drop or fill such rows (missing values are not supported yet)."
         )
 
 
@@ -103,9 +104,8 @@ def shape_of_rows(shape: Any) -> tuple[int, int]:
 
 
 def plain(rows: Any, dtype: DTypeLike) -> np.ndarray:
-    """Return what a function that reads rows returned as an array; check for masked entries."""
-    checks.unmasked(rows, "what the function that reads rows returned")
-    return np.asarray(rows, dtype)
+    """Return what a function that reads rows returned, as an array."""
+    return np.asarray(checks.array(rows, "what the function that reads rows returned"), dtype)
 
 
 def rows_read(rows: np.ndarray, n: int, d: int) -> np.ndarray:
@@ -129,11 +129,12 @@ def divides(n: int, parts: int) -> None:
 
 def finite_part(rows: np.ndarray, first: int) -> None:
     """Check that a device's part of x is finite; `first` is the position of its first row in x."""
-    bad = row_checks.first_bad_row(rows)
-    if bad is not None:
+    found = row_checks.find_not_finite(rows)
+    if found is not None:
+        row, column, what = found
         raise ValueError(
-            f"row {first + bad} of x contains NaN or infinity: drop or fill such rows (missing "
-            "values are not supported yet)."
+            f"row {first + row} of x contains {what} in column {column}: drop or fill such rows "
+            "(missing values are not supported yet)."
         )
 
 

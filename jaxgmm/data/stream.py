@@ -30,7 +30,7 @@ class Stream(Source):
         `np.load(path, mmap_mode="r")`, a Zarr or an HDF5 array.
       block_rows: the number of rows in a slice, if `source` is an array.
 
-    Blocks may differ in length. A block is anything that NumPy converts to (n_i, d) numbers. The
+    Blocks may differ in length. A block is an array, a list or a table of (n_i, d) numbers. The
     source must yield the same rows in the same order every time. The next chunk of rows is read on
     another thread during the computation on the current one. Nothing is read before a function
     such as `fit` is called.

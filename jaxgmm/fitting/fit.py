@@ -99,8 +99,8 @@ def fit(
     """Maximize ℓ(θ) + log prior(θ) from `mixture` until the stopping rule is met.
 
     Args:
-      x: (n, d) finite rows: any array, list or table of real numbers, or `Blocks`, `Shards` or a
-        `Stream`.
+      x: (n, d) finite rows: any array, list or table of real numbers (of NumPy, JAX, pandas,
+        polars, pyarrow, xarray or PyTorch), or `Blocks`, `Shards` or a `Stream`.
       mixture: the start.
       algorithm: `EM()`, `Gradient(optimizer)`, or any other object with the methods of `Algorithm`.
       weight: (n,) row weights, or None for ones. A row of weight 0 is padding.

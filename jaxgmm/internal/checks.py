@@ -6,7 +6,6 @@ then only its shape and dtype are checked.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Collection
 from typing import Any
 
@@ -16,8 +15,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from . import forks
-
-DEEPEST = 64  # nested lists are searched as deep as NumPy's limit on dimensions
+from .array_like import to_array, unmasked
 
 
 def traced(*trees: Any) -> bool:
@@ -40,13 +38,9 @@ def float_dtype(dtype: DTypeLike, like: DTypeLike | None = None) -> np.dtype:
 
 
 def array(values: Any, name: str) -> np.ndarray | jax.Array:
-    """Return anything like an array as a NumPy or JAX array of real numbers."""
+    """Return anything that holds real numbers as a NumPy or JAX array; missing entries are NaN."""
     forks.raise_if_forked()
-    unmasked(values, name)
-    try:
-        result = values if isinstance(values, jax.Array) else np.asarray(values)
-    except ValueError as error:
-        raise ValueError(f"{name} is not a rectangular array of numbers: {error}") from None
+    result = to_array(values, name)
     if isinstance(result, np.ndarray) and result.dtype.kind in "fiu":
         # JAX has no long double, and no other byte order than the machine's.
         long_double = result.dtype.kind == "f" and result.dtype.itemsize > 8
@@ -56,45 +50,7 @@ def array(values: Any, name: str) -> np.ndarray | jax.Array:
         raise ValueError(
             f"{name} is complex: pass real numbers, e.g. its real and imaginary parts."
         )
-    if not (jnp.issubdtype(result.dtype, jnp.number) or result.dtype == bool):
-        raise ValueError(
-            f"{name} contains values of type {result.dtype}, not numbers: choose its numeric "
-            "columns and convert them, e.g. with .astype(float)."
-        )
     return result
-
-
-def unmasked(values: Any, name: str) -> None:
-    """Check that a NumPy masked array, or one within a list, has no masked entry.
-
-    NumPy would use the number behind the mask, a fill value such as −9999.
-    """
-    if _has_masked_entry(values):
-        raise ValueError(
-            f"{name} has masked entries: drop or fill them (missing values are not supported yet)."
-        )
-
-
-def _has_masked_entry(values: Any) -> bool:
-    """Return whether an array, or an array within nested lists, has a masked entry.
-
-    Lists are searched level by level and by the types of their items, so that a long list of
-    numbers is searched in C.
-    """
-    if hasattr(values, "dtype"):
-        return isinstance(values, np.ma.MaskedArray) and bool(np.ma.is_masked(values))
-    level = [values]
-    for _ in range(DEEPEST):
-        kinds = set(map(type, level))
-        arrays = any(issubclass(kind, np.ma.MaskedArray) for kind in kinds)
-        if arrays and any(np.ma.is_masked(item) for item in level):
-            return True
-        lists = {kind for kind in kinds if issubclass(kind, list | tuple)}
-        if not lists:
-            return False
-        nested = level if lists == kinds else (item for item in level if type(item) in lists)
-        level = list(itertools.chain.from_iterable(nested))
-    return False
 
 
 def cast(values: np.ndarray | jax.Array, name: str, dtype: DTypeLike) -> jax.Array:

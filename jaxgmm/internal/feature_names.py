@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .table_columns import column_names
+
 
 def resolve_feature_names(names: Sequence[str] | str | None, x: Any, d: int) -> list[str]:
     """Return the names of d features.
@@ -18,7 +20,7 @@ def resolve_feature_names(names: Sequence[str] | str | None, x: Any, d: int) -> 
       ValueError: if the number of names is not d.
     """
     if names is None:
-        columns = getattr(x, "columns", None)
+        columns = column_names(x)
         if columns is None or len(columns) != d:
             return default_feature_names(d)
         return [str(name) for name in columns]

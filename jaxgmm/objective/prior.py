@@ -101,7 +101,11 @@ class Prior:
         strength = jnp.asarray(strength, data.dtype)
         variance = jnp.diagonal(covariance)
         even = jnp.diag(jnp.where(variance > 0, variance, 1))
-        total = data.n if weight is None else jnp.sum(jnp.asarray(weight, data.dtype))
+        total = (
+            data.n
+            if weight is None
+            else jnp.sum(jnp.asarray(checks.array(weight, "weight"), data.dtype))
+        )
         added = jnp.asarray(ridge * total, data.dtype) * even
         return Prior(strength=strength, scatter=strength * covariance + added)
 

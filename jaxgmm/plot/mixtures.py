@@ -187,7 +187,7 @@ def responsibilities(
     if ax is None:
         ax = new_axes(5, 1 if only_ticks else 4)
     r = np.asarray(densities.responsibilities(mixture, x), np.float64)
-    draw_rows(r, np.asarray(x, np.float64)[:, indices], ax)
+    draw_rows(r, np.asarray(checks.array(x, "x"), np.float64)[:, indices], ax)
     if only_ticks:
         ax.set_yticks([])
         ax.spines["left"].set_visible(False)

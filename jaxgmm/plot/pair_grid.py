@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jax.typing import ArrayLike
 
+from ..internal import checks
 from ..internal.feature_names import resolve_feature_names
 from ..mixture import densities
 from ..mixture.marginals import Marginal, marginal
@@ -51,13 +52,14 @@ def pairs(
     ((2, 2), 'a')
     """
     names = resolve_feature_names(names, x, mixture.n_features)
+    weight = None if weight is None else np.asarray(checks.array(weight, "weight"))
     features = list(range(mixture.n_features)[:MOST_FEATURES] if features is None else features)
     d = len(features)
     r = rows = None
     shown = marginal(mixture, features)
     if x is not None:
         r = np.asarray(densities.responsibilities(mixture, x), np.float64)
-        rows = np.asarray(x, np.float64)[:, features]
+        rows = np.asarray(checks.array(x, "x"), np.float64)[:, features]
     if ax is None:
         side = 5 if d == 1 else max(2 * d, 5)
         ax = new_axes(side, side if d > 1 else 4, nrows=d, ncols=d, squeeze=False)

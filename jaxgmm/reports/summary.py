@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jax.typing import ArrayLike
 
+from ..data import row_checks
 from ..fitting.result import Fit
 from ..fitting.status import Status
 from ..internal import checks
@@ -61,6 +62,9 @@ def summary(
         assert fit is not None
         return _summary_of_batch(fit)
     names = resolve_feature_names(features, x, mixture.n_features)
+    if x is not None:  # a table is converted once
+        x, _ = row_checks.check_rows(x, warn_of_columns=None)
+    weight = None if weight is None else np.asarray(checks.array(weight, "weight"))
     k, d = mixture.means.shape
     lines = [
         f"Gaussian mixture, {mixture.family} covariances: {_count(k, 'component')} in "
@@ -88,7 +92,7 @@ def _criteria(
         likelihood = {} if fit is None else {"log-likelihood": float(fit.log_likelihood)}
         criteria = {} if fit is None else {"AIC": 2 * p - 2 * float(fit.log_likelihood)}
         return likelihood | {"parameters": p} | criteria
-    total = float(len(x) if weight is None else np.sum(np.asarray(weight, np.float64)))
+    total = float(len(x) if weight is None else np.sum(weight, dtype=np.float64))
     aic_value = float(aic(mixture, x, weight=weight))
     return {
         "log-likelihood": p - aic_value / 2,

@@ -28,7 +28,7 @@ from ..mixture.mixture import Mixture
 from ..objective.prior import Prior
 from ..selection.best import best_lane
 from .convert import fitted_attributes
-from .prediction import PredictionMixin
+from .prediction import PredictionMixin, plain_weight
 from .starts import is_quick, make_starts, pad_rows, pad_weight
 from .stopping import EstimatorSettings, IterationLimits, run_fits
 
@@ -153,7 +153,7 @@ class GaussianMixture(PredictionMixin, DensityMixin, BaseEstimator):
         """Fit the mixture from `n_init` starts and store the best fit.
 
         Args:
-          X: (n, d) rows, at least two.
+          X: (n, d) rows, at least two: any array, list or table of real numbers.
           y: is ignored.
           sample_weight: (n,) row weights, not negative, or None for ones.
 
@@ -172,7 +172,7 @@ class GaussianMixture(PredictionMixin, DensityMixin, BaseEstimator):
         forks.raise_if_forked()
         self._validate_params()
         x = self._validate_rows(X, ensure_min_samples=2)
-        checks.unmasked(sample_weight, "sample_weight")
+        sample_weight = plain_weight(sample_weight)
         weight = _check_sample_weight(sample_weight, x, dtype=x.dtype, ensure_non_negative=True)
         x, weight = x[weight > 0], weight[weight > 0]
         if len(x) < self.n_components:

@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 from threadpoolctl import threadpool_limits  # a dependency of scikit-learn
 
 from ..families.registry import family_class
-from ..internal import checks
+from ..internal.array_like import to_array
 from ..internal.compiling import LITTLE_TO_RUN, jit_with_options
 from ..mixture.mixture import Mixture
 from ..objective.prior import Prior
@@ -83,9 +83,11 @@ def _initial_parameters(estimator: GaussianMixture) -> dict[str, np.ndarray]:
     """Return weights_init, means_init and precisions_init, keyed by the attribute they set."""
     names = {"weights_": "weights_init", "means_": "means_init", "covariances_": "precisions_init"}
     values = {attribute: getattr(estimator, name) for attribute, name in names.items()}
-    for attribute, value in values.items():
-        checks.unmasked(value, names[attribute])
-    return {name: np.asarray(value) for name, value in values.items() if value is not None}
+    return {
+        attribute: np.asarray(to_array(value, names[attribute]))
+        for attribute, value in values.items()
+        if value is not None
+    }
 
 
 def is_quick(estimator: GaussianMixture, x: np.ndarray) -> bool:

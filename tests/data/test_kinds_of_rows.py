@@ -186,7 +186,10 @@ def spoiled():
 
 EXHAUSTED = pieces()
 REFUSED = {
-    "NaN": (lambda: Stream(spoiled()), r"row 3 of block 17 of the stream \(row 343 of all\)"),
+    "NaN": (
+        lambda: Stream(spoiled()),
+        r"row 3 of block 17 of the stream \(row 343 of all\) contains NaN in column",
+    ),
     "generator": (lambda: Stream(pieces()), "can be read only once"),
     "exhausted": (lambda: Stream(lambda: EXHAUSTED), "gave 0 rows on this pass and 501"),
     "more rows": (
@@ -198,7 +201,7 @@ REFUSED = {
     "ragged block": (lambda: Stream([X, [[1.0, 2.0], [3.0]]]), "block 1 .* rectangular"),
     "other columns": (lambda: Stream([X, X[:, :2]]), "block 1 of the stream has 2 columns"),
     "one row": (lambda: Stream([X[0]]), r"block 0 of the stream has shape \(3,\)"),
-    "not numbers": (lambda: Stream([X.astype(str)]), "block 0 of the stream contains values"),
+    "not numbers": (lambda: Stream([X.astype(str)]), "block 0 of the stream holds text"),
     "not iterable": (lambda: Stream(lambda: 3), "gave a int"),
     "features": (lambda: Stream([X[:, :2]]), "x has 2 columns and the mixture 3"),
     "rows per block": (lambda: Blocks(X, 0), "block_rows is 0"),

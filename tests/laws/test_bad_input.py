@@ -20,17 +20,25 @@ def spoiled(row, value):
     return x
 
 
+def spoiled_object(row, value):
+    x = X.astype(object)
+    x[row, 1] = value
+    return x
+
+
 BAD_X = [
-    (spoiled(7, np.nan), "row 7 of x"),
-    (spoiled(3, np.inf), "row 3 of x"),
+    (spoiled(7, np.nan), "row 7 of x contains NaN in column 1"),
+    (spoiled(3, np.inf), "row 3 of x contains infinity in column 1"),
     (jnp.asarray(spoiled(5, np.nan)), "row 5 of x"),
     (X[:, 0], r"x\[:, None\]"),
     (X[None], r"shape \(1, 30, 2\)"),
+    (np.zeros((20, 30, 3)), r"shape \(20, 30, 3\): .* x\.reshape\(-1, 3\)"),
     (np.float32(3), r"shape \(\)"),
     (X[:0], "no rows"),
     (X[:, :0], "no columns"),
     (X.astype(complex), "complex"),
-    (X.astype(object), "not numbers"),
+    (spoiled_object(4, "high"), "text .'high' in row 4, column 1., not numbers"),
+    (spoiled_object(4, None), "row 4 of x contains NaN in column 1"),
     (X.astype(str), "not numbers"),
     ([[1.0, 2.0], [3.0]], "rectangular"),
     (np.ma.masked_array(X, X > 1), "masked"),
@@ -165,8 +173,10 @@ def as_polars(x):
     [
         np.ndarray.tolist, np.asfortranarray, lambda x: np.repeat(x, 2, axis=0)[::2], jnp.asarray,
         as_pandas, as_polars, lambda x: x[::-1][::-1], lambda x: x.astype(">f4"),
+        lambda x: x.astype(object),
     ],
-    ids=["list", "fortran", "strided", "jax", "pandas", "polars", "negative-stride", "big-endian"],
+    ids=["list", "fortran", "strided", "jax", "pandas", "polars", "negative-stride", "big-endian",
+        "objects"],
 )  # fmt: skip
 def test_forms_of_the_same_data(form):
     expected = jaxgmm.log_prob(MIXTURE, X)

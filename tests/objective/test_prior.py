@@ -77,7 +77,7 @@ def test_dirichlet_evens_the_weights(iris, x64):
         (dict(mean=np.zeros(3)), "prior.mean has shape"),
         (dict(mean_strength=1.0), "pass both the mean"),
         (dict(mean=np.ones(4)), "go together"),
-        (dict(strength="a"), "not numbers"),
+        (dict(strength="a"), "prior.strength is 'a': pass numbers"),
         (dict(scatter=np.triu(np.ones((4, 4)))), "not symmetric"),
         (dict(scatter=-np.eye(4)), "negative variance"),
     ],
