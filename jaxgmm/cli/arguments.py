@@ -51,7 +51,7 @@ def add_seed_argument(parser: argparse.ArgumentParser) -> None:
 def load_rows_to_fit(arguments: argparse.Namespace) -> Records:
     """Return the rows of the data file, whose columns must vary, and say what was read."""
     rows = read_table(arguments.data, read_options(arguments))
-    refuse_constant_columns(rows.x, rows.names, arguments.data)
+    refuse_constant_columns(rows.x, rows.names, rows.columns, arguments.data)
     _say_what_was_read(rows, arguments)
     return rows
 

@@ -7,7 +7,7 @@ import io
 import itertools
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from .columns import RawTable
@@ -33,7 +33,7 @@ class Choice(NamedTuple):
 
     features: list[int]  # the indices of the feature columns
     weight: int | None  # the index of the weight column
-    left_out: list[tuple[str, str]]  # the names of the other columns, and the reason
+    left_out: list[tuple[int, str]]  # the indices of columns that are left out, and the reason
 
 
 def choose_columns(
@@ -58,7 +58,7 @@ def choose_columns(
     if repeated:
         raise ValueError(f"{shown} has two columns called {repeated[0]!r}: rename one of them.")
     weight = None if options.weight is None else _index_of(options.weight, table, shown)
-    left_out: list[tuple[str, str]] = []
+    left_out: list[tuple[int, str]] = []
     if options.columns is not None:
         chosen = [_index_of(column, table, shown) for column in options.columns]
         if features is not None and table.named:
@@ -73,15 +73,15 @@ def choose_columns(
 
 def _choose_from_all(
     table: RawTable, weight: int | None, numeric: bool, shown: str
-) -> tuple[list[int], list[tuple[str, str]]]:
+) -> tuple[list[int], list[tuple[int, str]]]:
     """Return the indices of all columns that may be features, and what is left out."""
     names, columns = table.names, table.columns
     chosen = list(range(len(names)))
-    left_out: list[tuple[str, str]] = []
+    left_out: list[tuple[int, str]] = []
 
     def leave_out(i: int, reason: str) -> None:
         chosen.remove(i)
-        left_out.append((names[i] if table.named and names[i] else f"column {i + 1}", reason))
+        left_out.append((i, reason))
 
     while (
         len(chosen) > 1
@@ -160,8 +160,13 @@ def _check_order(chosen: list[str], features: list[str]) -> None:
             )
 
 
+def selectors(table: RawTable, columns: Iterable[int]) -> list[str]:
+    """Return what selects these columns: the names that the file gives, or numbers from 1."""
+    return [table.names[i] if table.named and table.names[i] else str(i + 1) for i in columns]
+
+
 def columns_option(names: Sequence[str]) -> str:
-    """Return the option --columns with these names, quoted for a shell."""
+    """Return the option --columns with these selectors, quoted for a shell."""
     line = io.StringIO()
     csv.writer(line, lineterminator="").writerow(names)
     return f"--columns {shlex.quote(line.getvalue())}"

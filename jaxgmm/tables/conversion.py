@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .cells import days as days_of
-from .choice import columns_option, find_index
+from .choice import columns_option, find_index, selectors
 from .columns import RawTable
 from .options import ReadOptions
 
@@ -32,11 +32,15 @@ def convert_column(table: RawTable, i: int, options: ReadOptions, shown: str) ->
             table.notes.append(f"column {name!r} is read as days since 1970-01-01.")
         if not np.isnan(values).all():
             return values
-    others = [
-        table.names[j]
-        for j, other in enumerate(table.columns)
-        if other.kind == "numbers" and j != i and j not in find_index(table)
-    ]
+    index = find_index(table)
+    others = selectors(
+        table,
+        (
+            j
+            for j, other in enumerate(table.columns)
+            if other.kind == "numbers" and j != i and j not in index
+        ),
+    )
     if column.kind in ("empty", "numbers"):
         remedy = f"leave it out, e.g. {columns_option(others)}" if others else "pass another file"
         raise ValueError(f"{head} is empty in every row: {remedy}.")
@@ -63,30 +67,29 @@ def convert_column(table: RawTable, i: int, options: ReadOptions, shown: str) ->
         )
     days = ""
     if column.kind == "dates" and days_of(cell) is not None:
-        days = f"; with {columns_option([name])} dates count as days"
+        days = f"; with {columns_option(selectors(table, [i]))} dates count as days"
+    few = f"choose numeric columns, e.g. {columns_option(others)}, or " if len(others) < 9 else ""
     raise ValueError(
-        f"{head} {kind} ({example}): choose numeric columns, e.g. {columns_option(others)}, or "
-        f"leave out all others with --numeric{days}."
+        f"{head} {kind} ({example}): {few}take only the columns of numbers with --numeric{days}."
     )
 
 
-def note_suspicious_columns(x: np.ndarray, names: list[str], named: bool) -> list[str]:
+def note_suspicious_columns(x: np.ndarray, names: list[str], columns: list[str]) -> list[str]:
     """Return remarks on columns that count the rows or mark missing values by a number.
 
     Args:
       x: the rows (n, d), with or without a column of weights after the features.
       names: the names of the features.
-      named: whether the names come from the file.
+      columns: what selects each feature in the file, see `selectors`.
     """
     notes = []
     for i, name in enumerate(names):
         values = x[:, i]
-        others = [other for other in names if other != name]
+        others = [*columns[:i], *columns[i + 1 :]]
         if len(values) > 2 and others and (np.diff(values) == 1).all():
             notes.append(
                 f"warning: column {name!r} only counts the rows ({values[0]:g}, {values[1]:g}, …) "
-                f"and is kept as a feature: leave it out with "
-                f"{columns_option(others if named else _numbers_of_others(i, len(names)))}."
+                f"and is kept as a feature: leave it out with {columns_option(others)}."
             )
         least = values.min()
         rest = values[values > least]
@@ -98,15 +101,20 @@ def note_suspicious_columns(x: np.ndarray, names: list[str], named: bool) -> lis
     return notes
 
 
-def _numbers_of_others(i: int, d: int) -> list[str]:
-    return [str(j + 1) for j in range(d) if j != i]
+def refuse_constant_columns(
+    x: np.ndarray, names: list[str], columns: list[str], shown: str
+) -> None:
+    """Raise ValueError if a column of x (n, d) is constant and so has no variance.
 
-
-def refuse_constant_columns(x: np.ndarray, names: list[str], shown: str) -> None:
-    """Raise ValueError if a column of x (n, d) is constant and so has no variance."""
+    Args:
+      x: the rows (n, d).
+      names: the names of the features.
+      columns: what selects each feature in the file, see `selectors`.
+      shown: the name of the file in messages.
+    """
     constant = np.ptp(x, axis=0) == 0
     if constant.any():
-        others = [name for name, same in zip(names, constant, strict=True) if not same]
+        others = [column for column, same in zip(columns, constant, strict=True) if not same]
         remedy = (
             f"leave it out, e.g. {columns_option(others)}" if others else "there is nothing to fit"
         )

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .arrow_file import ARROW, PARQUET, SUFFIXES, read_arrow
-from .choice import Choice, choose_columns
+from .choice import Choice, choose_columns, selectors
 from .columns import RawTable
 from .conversion import convert_column, note_suspicious_columns
 from .decoding import decompress, read_bytes
@@ -24,6 +24,7 @@ class Records(NamedTuple):
       x: the rows (n, d).
       names: the names of the columns.
       named: whether the names come from the file.
+      columns: what selects each column in the file: its name there, or its number from 1.
       weight: the row weights (n,), or None.
       complete: which rows of the file are complete, as booleans (n + the number dropped,).
       notes: what was read, and what the user should know of it, in sentences.
@@ -32,6 +33,7 @@ class Records(NamedTuple):
     x: np.ndarray
     names: list[str]
     named: bool
+    columns: list[str]
     weight: np.ndarray | None
     complete: np.ndarray
     notes: list[str]
@@ -84,11 +86,13 @@ def read_table(
         notes.append(f"incomplete rows left out: {np.sum(~complete)} of {len(x)}.")
         x = x[complete]
     names = [table.names[i] for i in choice.features]
-    notes += note_suspicious_columns(x, names, table.named)
+    columns = selectors(table, choice.features)
+    notes += note_suspicious_columns(x, names, columns)
     return Records(
         x=x if choice.weight is None else x[:, :-1],
         names=names,
         named=table.named,
+        columns=columns,
         weight=None if choice.weight is None else x[:, -1],
         complete=complete,
         notes=notes,
@@ -135,6 +139,15 @@ def _check_missing(
         )
 
 
+def _list_columns(table: RawTable, columns: list[int]) -> str:
+    """Return the columns' names, or "column 1" and the like where they have none."""
+    names = [table.names[i] for i in columns if table.named and table.names[i]]
+    numbers = [str(i + 1) for i in columns if not (table.named and table.names[i])]
+    if numbers:
+        names.insert(0, f"column{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}")
+    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+
+
 def _describe(table: RawTable, choice: Choice, shown: str) -> str:
     """Return what was read, e.g. "342 rows × 4 columns from rows.csv; left out: sex (text)."."""
     d = len(choice.features)
@@ -142,8 +155,8 @@ def _describe(table: RawTable, choice: Choice, shown: str) -> str:
     text = f"{table.n} {rows} × {d} {columns} from {shown}"
     if choice.weight is not None:
         text += f"; weights: {table.names[choice.weight]}"
-    reasons: dict[str, list[str]] = {}
-    for name, reason in choice.left_out:
-        reasons.setdefault(reason, []).append(name)
-    parts = [f"{', '.join(names)} ({reason})" for reason, names in reasons.items()]
+    reasons: dict[str, list[int]] = {}
+    for i, reason in choice.left_out:
+        reasons.setdefault(reason, []).append(i)
+    parts = [f"{_list_columns(table, left)} ({reason})" for reason, left in reasons.items()]
     return text + (f"; left out: {', '.join(parts)}" if parts else "") + "."

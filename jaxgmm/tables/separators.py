@@ -109,14 +109,14 @@ def _recognize_separator(text: str) -> str:
     for separator in SEPARATORS.values():
         parsed = _parse("\n".join(lines), separator, strict=False)
         records = [cells for _, cells in parsed if cells is not None]
-        counts = collections.Counter(len(cells) for cells in records[1:] or records)
-        usual, often = counts.most_common(1)[0] if counts else (1, 0)
+        counts = collections.Counter(map(len, records[1:] or records))
+        usual = counts.most_common(1)[0][0] if counts else 1
         if usual == 1:
             continue
         regular = [cells for cells in records if len(cells) == usual]
         present = [cell for cells in regular for cell in cells if not is_missing(cell)]
         numeric = [looks_numeric(cell) or has_thousands(cell) for cell in present]
-        score = often / max(len(records), 1) * (0.1 + sum(numeric) / max(len(numeric), 1))
+        score = len(regular) / len(records) * (0.1 + sum(numeric) / max(len(numeric), 1))
         if score > best_score:
             best, best_score = separator, score
     return best

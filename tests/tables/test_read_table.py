@@ -224,7 +224,7 @@ REFUSED = {
     "units": ("a,b\nmm,g\n1,2\n3,4\n5,6\n", {}, "text \\('mm' in line 2\\) among numbers: correct or"),
     "footer": ("a,b\n1,2\n3,4\nTotal,6\n", {}, "'a' contains text \\('Total' in line 4\\) among numbers"),
     "error of a sheet": ("a,b\n1,2\n3,#DIV/0!\n5,6\n", {}, "'#DIV/0!' in line 3"),
-    "text": ("a,b\n1,u\n3,v\n", {}, "'b' contains text .* --columns a, or leave out all others with --n"),
+    "text": ("a,b\n1,u\n3,v\n", {}, "'b' contains text .* --columns a, or take only the columns"),
     "codes": ("a,b\n1,12_3\n3,12_4\n", {}, "'b' contains text \\('12_3' in line 2\\)"),
     "dates": ("a,day\n1,2024-01-31\n2,2024-02-01\n", {}, "'day' holds dates .* --columns day dates cou"),
     "dates of two kinds": ("a,day\n1,31/01/2024\n2,01/02/2024\n", {}, "'day' holds dates"),
