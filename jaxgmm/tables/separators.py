@@ -117,6 +117,8 @@ def _recognize_separator(text: str) -> str:
         present = [cell for cells in regular for cell in cells if not is_missing(cell)]
         numeric = [looks_numeric(cell) or has_thousands(cell) for cell in present]
         score = len(regular) / len(records) * (0.1 + sum(numeric) / max(len(numeric), 1))
+        if separator == " ":
+            score *= 0.8  # cells of text and dates contain blanks
         if score > best_score:
             best, best_score = separator, score
     return best

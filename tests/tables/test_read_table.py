@@ -124,6 +124,14 @@ def test_further_codes_of_missing_values(read, code):
     np.testing.assert_array_equal(rows.x, X[[0, 2, 3]])
 
 
+def test_blanks_within_cells_do_not_separate(read):
+    text = "symbol,date,price\n" + "".join(
+        f"MSFT,Jan {i} 2000,{i * 7 % 5}.81\n" for i in range(1, 9)
+    )
+    rows = read(text, numeric=True)
+    assert rows.names == ["price"] and "left out: symbol (text), date (dates)." in rows.notes[0]
+
+
 def test_truth_values_are_numbers(read):
     for yes, no in (("True", "False"), ("TRUE", "FALSE"), ("true", "false")):
         rows = read(f"a,ok\n1.5,{yes}\n2,{no}\n2.5,{yes}\n")
