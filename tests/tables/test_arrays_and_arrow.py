@@ -114,7 +114,7 @@ def arrow(tmp_path_factory):
     )
     folder = tmp_path_factory.mktemp("arrow")
     parquet.write_table(table, folder / "rows.parquet", row_group_size=2)
-    feather.write_feather(table.drop_columns(["list"]), folder / "rows.feather")
+    feather.write_feather(table.drop_columns(["list"]), folder / "rows.feather", chunksize=2)
     return folder
 
 

@@ -219,6 +219,13 @@ def test_features_of_a_model_are_found_by_name(read):
         read(TABLE, features=["b", "a"], columns=["a", "b"])
 
 
+def test_quoted_line_ends_count_as_lines(read):
+    rows = read('a,"b\n(mm)"\n1,2\n"3","4"\n')
+    assert rows.names == ["a", "b\n(mm)"]
+    with pytest.raises(ValueError, match=r"text \('y' in line 5\)"):
+        read('a,b\n"1\n",2\n3,4\ny,6\n7,8\n')
+
+
 REFUSED = {
     "empty": ("", {}, "is empty: pass a file"),
     "blank": (" \n\n", {}, "is empty"),
