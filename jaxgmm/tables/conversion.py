@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .cells import days as days_of
-from .choice import columns_option, find_index, selectors
+from .column_choice import columns_option, find_index, selectors
 from .columns import RawTable
 from .options import ReadOptions
 

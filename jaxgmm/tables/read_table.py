@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .arrow_file import ARROW, PARQUET, SUFFIXES, read_arrow
-from .choice import Choice, choose_columns, selectors
+from .column_choice import ColumnChoice, choose_columns, selectors
 from .columns import RawTable
 from .conversion import convert_column, note_suspicious_columns
 from .decoding import decompress, read_bytes
@@ -148,7 +148,7 @@ def _list_columns(table: RawTable, columns: list[int]) -> str:
     return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
 
 
-def _describe(table: RawTable, choice: Choice, shown: str) -> str:
+def _describe(table: RawTable, choice: ColumnChoice, shown: str) -> str:
     """Return what was read, e.g. "342 rows × 4 columns from rows.csv; left out: sex (text)."."""
     d = len(choice.features)
     rows, columns = "row" if table.n == 1 else "rows", "column" if d == 1 else "columns"

@@ -28,7 +28,7 @@ def find_index(table: RawTable) -> list[int]:
     return found if len(found) < len(table.names) else []
 
 
-class Choice(NamedTuple):
+class ColumnChoice(NamedTuple):
     """The columns that are read."""
 
     features: list[int]  # the indices of the feature columns
@@ -38,7 +38,7 @@ class Choice(NamedTuple):
 
 def choose_columns(
     table: RawTable, options: ReadOptions, features: list[str] | None, shown: str
-) -> Choice:
+) -> ColumnChoice:
     """Choose the columns that are features.
 
     Args:
@@ -68,7 +68,7 @@ def choose_columns(
     else:
         chosen, left_out = _choose_from_all(table, weight, options.numeric, shown)
     _check_choice(chosen, weight, table, shown)
-    return Choice(chosen, weight, left_out)
+    return ColumnChoice(chosen, weight, left_out)
 
 
 def _choose_from_all(
