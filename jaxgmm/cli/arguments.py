@@ -69,11 +69,10 @@ def load_rows_of_model(
     rows = read_table(arguments.data, read_options(arguments), features)
     same_features(mixture.n_features, rows.x.shape[1])
     _say_what_was_read(rows, arguments)
-    renamed = features is not None and rows.named and len(rows.names) == len(features)
-    if renamed and len(set(rows.names) & set(features or ())) != len(rows.names):
+    if features is not None and set(rows.names) != set(features) and not arguments.quiet:
         print_message(
-            f"columns {', '.join(rows.names)} are used as the model's features "
-            f"{', '.join(features or ())}"
+            f"columns {', '.join(rows.columns)} are used as the model's features "
+            f"{', '.join(features)}."
         )
     return rows
 
@@ -141,7 +140,7 @@ def parse_whole_numbers(text: str) -> list[int]:
         ends = re.split(r"\s*(?::|\.\.|-|–)\s*", part.strip())
         if len(ends) > 2 or not all(end.isdecimal() and end.isascii() for end in ends):
             raise ValueError(f"--k is {text!r}: {NUMBERS}.")
-        numbers += range(checks.whole(int(ends[0]), "n_components", 1), int(ends[-1]) + 1)
+        numbers += range(checks.whole(int(ends[0]), "--k", 1), int(ends[-1]) + 1)
     if not numbers:
         raise ValueError(f"--k is {text!r}, which contains no number: {NUMBERS}.")
     return numbers

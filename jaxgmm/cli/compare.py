@@ -7,6 +7,7 @@ import argparse
 import jaxgmm
 
 from ..algorithms.registry import by_name
+from ..internal import checks
 from .arguments import add_data_arguments, add_seed_argument, load_rows_to_fit, make_key
 from .write import check_outputs, save_figure
 
@@ -33,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Compare several algorithms from the same starts."""
     check_outputs(plot=arguments.plot, inputs=[arguments.data])
+    checks.whole(arguments.k, "--k", 1)
+    checks.whole(arguments.restarts, "--restarts", 1)
     key, algorithms = make_key(arguments), arguments.algorithms.split(",")
     for name in algorithms:
         by_name(name)

@@ -10,6 +10,7 @@ import jaxgmm
 
 from ..algorithms.registry import by_name
 from ..families.registry import family_class
+from ..internal import checks
 from ..reports.progress import ProgressReport
 from .arguments import (
     add_data_arguments,
@@ -50,6 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     numbers, families = parse_whole_numbers(arguments.k), arguments.family.split(",")
     for family in families:
         family_class(family)
+    checks.whole(arguments.restarts, "--restarts", 1)
     key, algorithm = make_key(arguments), by_name(arguments.algorithm)
     rows = load_rows_to_fit(arguments)
     held_out = arguments.criterion == "held-out"

@@ -20,7 +20,7 @@ from typing import NoReturn
 
 import jaxgmm
 
-from .messages import print_message
+from .messages import in_shell_words, print_message
 
 COMMANDS = {
     "fit": "Fit mixtures for each K and family, and report the best one.",
@@ -68,7 +68,10 @@ def main(argv: Sequence[str] | None = None, *, all_cores: bool = False) -> int:
     argv = sys.argv[1:] if argv is None else argv
     parser = make_parser(argv)
     try:
-        arguments = parser.parse_args(argv)
+        arguments, unknown = parser.parse_known_args(argv)
+        if unknown:
+            parser.prog += f" {arguments.command}" if arguments.command else ""
+            parser.error(f"unrecognized arguments: {' '.join(unknown)}")
         if arguments.command is None and not arguments.version:
             parser.error("the following arguments are required: " + "|".join(COMMANDS))
     except SystemExit as error:  # --help, or invalid arguments
@@ -83,7 +86,7 @@ def main(argv: Sequence[str] | None = None, *, all_cores: bool = False) -> int:
     except OSError as error:
         print_message(f"error: {error.filename or 'stdout'}: {error.strerror or error}")
     except (ValueError, ImportError) as error:
-        print_message("error: " + " ".join(str(error).split()))
+        print_message("error: " + " ".join(in_shell_words(str(error)).split()))
     except KeyboardInterrupt:
         print_message("interrupted")
         return 130
@@ -102,7 +105,9 @@ def _run(arguments: argparse.Namespace, all_cores: bool) -> int:
     if all_cores:
         use_all_cores()
     with jax.enable_x64(True), warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: print_message(f"warning: {message}")
+        warnings.showwarning = lambda message, *_, **__: print_message(
+            f"warning: {in_shell_words(str(message))}"
+        )
         status = arguments.run(arguments)
         if sys.stdout is not None:
             sys.stdout.flush()

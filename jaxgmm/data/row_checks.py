@@ -80,9 +80,10 @@ def check_rows(
         )
     rows = checks.array(x, "x")
     if rows.ndim == 1:
+        array = "x" if isinstance(x, np.ndarray | jax.Array) else "np.asarray(x)"
         raise ValueError(
             f"x has shape {rows.shape}, and rows and columns are needed: for one feature pass "
-            "x[:, None], for one row x[None, :]."
+            f"{array}[:, None], for one row {array}[None, :]."
         )
     if rows.ndim != 2:
         image = rows.ndim == 3 and rows.shape[2] in (3, 4)
@@ -167,8 +168,8 @@ def same_features(mixture_features: int, columns: int) -> None:
     """Check that x has as many columns as the mixture has features."""
     if columns != mixture_features:
         raise ValueError(
-            f"x has {columns} columns and the mixture {mixture_features} features: pass the same "
-            "features that the mixture was fitted to, in the same order."
+            f"x has {columns} column{'s' * (columns != 1)} and the mixture {mixture_features} "
+            "features: pass the same features that the mixture was fitted to, in the same order."
         )
 
 

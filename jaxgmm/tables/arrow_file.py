@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .columns import Kind, RawTable
+from .columns import Kind, Majority, RawTable
 
 PARQUET, ARROW = b"PAR1", b"ARROW1"
 SUFFIXES = (".parquet", ".pq", ".feather", ".arrow")
@@ -104,8 +104,9 @@ class ArrowColumn:
             start += len(piece)
         return 0, ""
 
-    def is_mostly_numbers(self) -> bool:
-        return False
+    @property
+    def majority(self) -> Majority:
+        return ""
 
     def _pieces(self) -> Iterator[Any]:
         import pyarrow

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime
 import re
+import unicodedata
 from collections.abc import Sequence
 
 # As spreadsheets, R and pandas write a missing value, in lower case.
 MISSING = frozenset(
-    {"", "na", "n/a", "#n/a", "#n/a n/a", "#na", "<na>", "nan", "-nan", "null", "none", "?"}
+    {"", "na", "n/a", "#n/a", "#n/a n/a", "#na", "<na>", "nan", "-nan", "null", "none", "?", "nat"}
 )
 TRUTH = {"true": 1.0, "false": 0.0}
 DECIMALS = {"point": ".", "comma": ",", ".": ".", ",": ","}
@@ -29,6 +30,7 @@ _DATE = re.compile(
     r"|\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?",  # 12:30
     re.ASCII,
 )
+_DECORATION = re.compile(r"[\s%‰$€£¥()°]|-$")
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
@@ -54,6 +56,12 @@ def has_thousands(cell: str) -> bool:
     return _THOUSANDS.fullmatch(cell) is not None
 
 
+def is_disguised(cell: str) -> bool:
+    """Return whether a cell is a number with a unit or in another form, such as 12 % or (1.5)."""
+    plain = _DECORATION.sub("", unicodedata.normalize("NFKC", cell))
+    return plain != cell and (is_number(plain) or is_number(plain, ",") or has_thousands(plain))
+
+
 def looks_numeric(cell: str) -> bool:
     """Return whether a cell is a number with a decimal point or comma, or a truth value."""
     return is_number(cell) or is_number(cell, ",") or cell.lower() in TRUTH
@@ -73,21 +81,29 @@ def days(cell: str) -> float | None:
     return (date - _EPOCH) / datetime.timedelta(days=1)
 
 
-def decimal_sign(columns: Sequence[Sequence[str]]) -> tuple[str | None, str]:
-    """Return the decimal sign of all cells of a file together, and a cell that shows it.
+def decimal_signs(columns: Sequence[Sequence[str]]) -> tuple[list[str], str, bool]:
+    """Return the decimal sign of each column, an example of a comma, and whether it is certain.
+
+    The sign of a column is a comma if it has numbers with one comma and none with a point. It is
+    not certain if all commas of the file are followed by three digits, as thousands are.
 
     Args:
       columns: the cells of each column.
-
-    Returns:
-      "." or ",", or None if all commas are followed by three digits, as decimals and thousands are;
-      and the first cell with a comma, or "".
     """
-    with_commas = [column for column in columns if "," in "".join(column)]
-    found = [cell for column in with_commas for cell in column if _DECIMAL_COMMA.fullmatch(cell)]
-    if not found:
-        return ".", ""
-    if any(_DECIMAL_POINT.fullmatch(cell) for column in columns for cell in column):
-        return ".", found[0]
-    proved = not all(map(_COMMA_OF_EITHER_KIND.fullmatch, found))
-    return ("," if proved else None), found[0]
+    signs, example, certain = [], "", False
+    for column in columns:
+        found = []
+        if "," in "".join(column):
+            found = [cell for cell in column if _DECIMAL_COMMA.fullmatch(cell)]
+        if not found or any(map(_DECIMAL_POINT.fullmatch, column)):
+            signs.append(".")
+            continue
+        signs.append(",")
+        example = example or found[0]
+        certain = certain or not all(map(_COMMA_OF_EITHER_KIND.fullmatch, found))
+    return signs, example, certain
+
+
+def has_decimal_points(columns: Sequence[Sequence[str]]) -> bool:
+    """Return whether any cell is a number with a decimal point."""
+    return any(_DECIMAL_POINT.fullmatch(cell) for column in columns for cell in column)

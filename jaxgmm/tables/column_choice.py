@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import csv
 import io
 import itertools
@@ -34,6 +35,7 @@ class ColumnChoice(NamedTuple):
     features: list[int]  # the indices of the feature columns
     weight: int | None  # the index of the weight column
     left_out: list[tuple[int, str]]  # the indices of columns that are left out, and the reason
+    named: bool  # whether the user or the model names the features
 
 
 def choose_columns(
@@ -51,69 +53,75 @@ def choose_columns(
     Raises:
       ValueError: for a column that does not exist or is chosen twice, and if there is none.
     """
-    names = table.names
-    if not names:
+    if not table.names:
         raise ValueError(f"{shown} has no columns: pass a file with columns of numbers.")
-    repeated = [name for name in names if table.named and name and names.count(name) > 1]
-    if repeated:
-        raise ValueError(f"{shown} has two columns called {repeated[0]!r}: rename one of them.")
     weight = None if options.weight is None else _index_of(options.weight, table, shown)
     left_out: list[tuple[int, str]] = []
+    by_name = features is not None and table.named
     if options.columns is not None:
         chosen = [_index_of(column, table, shown) for column in options.columns]
-        if features is not None and table.named:
-            _check_order([names[i] for i in chosen], features)
-    elif features is not None and table.named:
-        chosen = [_index_of_feature(feature, table, shown) for feature in features]
+        if by_name:
+            _check_order([table.names[i] for i in chosen], features or [])
+    elif by_name:
+        chosen = [_index_of_feature(feature, table, shown) for feature in features or []]
     else:
-        chosen, left_out = _choose_from_all(table, weight, options.numeric, shown)
+        left_out = _leave_out(table, options.numeric)
+        others = {i for i, _ in left_out} | {weight}
+        chosen = [i for i in range(len(table.names)) if i not in others]
+        _check_names(table, chosen, shown)
+        if options.numeric and not chosen:
+            raise ValueError(
+                f"{shown} has no column of numbers ({describe_columns(table)}): pass another file."
+            )
     _check_choice(chosen, weight, table, shown)
-    return ColumnChoice(chosen, weight, left_out)
+    return ColumnChoice(chosen, weight, left_out, options.columns is not None or by_name)
 
 
-def _choose_from_all(
-    table: RawTable, weight: int | None, numeric: bool, shown: str
-) -> tuple[list[int], list[tuple[int, str]]]:
-    """Return the indices of all columns that may be features, and what is left out."""
-    names, columns = table.names, table.columns
-    chosen = list(range(len(names)))
+def _leave_out(table: RawTable, numeric: bool) -> list[tuple[int, str]]:
+    """Return the columns that are left out though the user names none, each with the reason."""
+    names, columns, last = table.names, table.columns, len(table.names)
     left_out: list[tuple[int, str]] = []
+    while last > 1 and columns[last - 1].kind == "empty":
+        if table.named and not LEADING_INDEX.fullmatch(names[last - 1]):
+            break
+        last -= 1
+        left_out.append((last, "empty"))
+    index = find_index(table)
+    left_out += [(i, "an index") for i in index if i < last]
+    if numeric:
+        unclear = ("text", "dates", "nested", "empty")
+        others = (i for i in range(last) if i not in set(index))
+        kinds = ((i, columns[i].kind) for i in others if columns[i].kind in unclear)
+        left_out += [(i, kind) for i, kind in kinds if kind != "text" or not columns[i].majority]
+    return left_out
 
-    def leave_out(i: int, reason: str) -> None:
-        chosen.remove(i)
-        left_out.append((i, reason))
 
-    while (
-        len(chosen) > 1
-        and columns[chosen[-1]].kind == "empty"
-        and (not table.named or LEADING_INDEX.fullmatch(names[chosen[-1]]))
-    ):
-        leave_out(chosen[-1], "empty")
-    for i in find_index(table):
-        leave_out(i, "an index")
-    if weight in chosen:
-        chosen.remove(weight)
-    for i in list(chosen):
-        if table.named and not names[i]:
+def _check_names(table: RawTable, chosen: list[int], shown: str) -> None:
+    """Raise ValueError if a column that is not chosen by the user has no name of its own."""
+    if not table.named:
+        return
+    counts = collections.Counter(table.names)
+    for i in chosen:
+        if not table.names[i]:
+            named = [j for j, name in enumerate(table.names) if name]
             raise ValueError(
                 f"{shown}: column {i + 1} has no name: name it, or choose the columns, e.g. "
-                f"{columns_option([name for name in names if name])}."
+                f"{columns_option(selectors(table, named))}."
             )
-        if numeric and columns[i].kind in ("text", "dates", "nested"):
-            if not columns[i].is_mostly_numbers():
-                leave_out(i, columns[i].kind)
-        elif numeric and columns[i].kind == "empty":
-            leave_out(i, "empty")
-    if numeric and not chosen:
-        raise ValueError(f"{shown} has no column of numbers: {describe_columns(table)}.")
-    return chosen, left_out
+        if counts[table.names[i]] > 1:
+            raise ValueError(
+                f"{shown} has two columns called {table.names[i]!r}: rename one of them, or choose "
+                f"the columns by number, e.g. --columns {i + 1}. If the names take two lines, "
+                "write them in one."
+            )
 
 
 def _check_choice(chosen: list[int], weight: int | None, table: RawTable, shown: str) -> None:
     names = table.names
-    repeated = [names[i] for i in chosen if chosen.count(i) > 1]
+    repeated = [i for i, count in collections.Counter(chosen).items() if count > 1]
     if repeated:
-        raise ValueError(f"column {repeated[0]!r} is chosen twice: choose each column once.")
+        name = names[repeated[0]]
+        raise ValueError(f"column {name!r} is chosen twice: choose each column once.")
     if not chosen:
         raise ValueError(
             f"{shown} has no column besides the weight column: choose the features by --columns."
@@ -126,10 +134,18 @@ def _check_choice(chosen: list[int], weight: int | None, table: RawTable, shown:
 
 
 def _index_of(column: str, table: RawTable, shown: str) -> int:
-    if column in table.names:
-        return table.names.index(column)
+    """Return the index of the column with this name or number from 1."""
+    name = " ".join(column.split())
+    if table.names.count(name) == 1:
+        return table.names.index(name)
     if column.isascii() and column.isdecimal() and 1 <= int(column) <= len(table.names):
         return int(column) - 1
+    if name in table.names:
+        numbers = [str(i + 1) for i, other in enumerate(table.names) if other == name]
+        raise ValueError(
+            f"{shown} has {len(numbers)} columns called {name!r}: choose one by its number, "
+            f"{' or '.join(numbers)}."
+        )
     raise ValueError(
         f"{shown} has no column {column!r}: {_known(table)}. Name a column as it is written there, "
         "or by its number from 1."
@@ -138,7 +154,7 @@ def _index_of(column: str, table: RawTable, shown: str) -> int:
 
 def _index_of_feature(feature: str, table: RawTable, shown: str) -> int:
     if feature in table.names:
-        return table.names.index(feature)
+        return _index_of(feature, table, shown)
     raise ValueError(
         f"{shown} has no column {feature!r}, which the model was fitted to: {_known(table)}. "
         "Choose the columns of the model's features with --columns."
@@ -161,15 +177,23 @@ def _check_order(chosen: list[str], features: list[str]) -> None:
 
 
 def selectors(table: RawTable, columns: Iterable[int]) -> list[str]:
-    """Return what selects these columns: the names that the file gives, or numbers from 1."""
-    return [table.names[i] if table.named and table.names[i] else str(i + 1) for i in columns]
+    """Return what selects these columns: names that the file gives once, or numbers from 1."""
+    counts = collections.Counter(table.names if table.named else [])
+    single = lambda name: bool(name) and counts[name] == 1
+    return [table.names[i] if single(table.names[i]) else str(i + 1) for i in columns]
 
 
 def columns_option(names: Sequence[str]) -> str:
-    """Return the option --columns with these selectors, quoted for a shell."""
+    """Return the option --columns with these selectors."""
+    return option("--columns", names)
+
+
+def option(name: str, values: Sequence[str]) -> str:
+    """Return an option with a list of values, quoted for a shell."""
     line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(names)
-    return f"--columns {shlex.quote(line.getvalue())}"
+    csv.writer(line, lineterminator="").writerow(values)
+    separator = "=" if line.getvalue().startswith("-") else " "
+    return f"{name}{separator}{shlex.quote(line.getvalue())}"
 
 
 def describe_columns(table: RawTable) -> str:

@@ -10,7 +10,8 @@ import numpy as np
 
 from . import cells
 
-Kind = Literal["numbers", "dates", "text", "thousands", "nested", "empty"]
+Kind = Literal["numbers", "dates", "text", "thousands", "disguised", "nested", "empty"]
+Majority = Literal["numbers", "dates", ""]
 
 
 class Column(Protocol):
@@ -27,10 +28,11 @@ class Column(Protocol):
         """
 
     def example(self) -> tuple[int, str]:
-        """Return the row of a cell that is not a number, and the cell."""
+        """Return the row of a cell that is not what most cells are, and the cell."""
 
-    def is_mostly_numbers(self) -> bool:
-        """Return whether most cells are numbers, so that the others may be mistakes."""
+    @property
+    def majority(self) -> Majority:
+        """What most cells of a column of text are, so that the others may be mistakes."""
 
 
 @dataclasses.dataclass
@@ -69,8 +71,9 @@ class NumberColumn:
     def example(self) -> tuple[int, str]:
         return 0, str(self.values[0])
 
-    def is_mostly_numbers(self) -> bool:
-        return True
+    @property
+    def majority(self) -> Majority:
+        return "numbers"
 
 
 class TextColumn:
@@ -79,16 +82,14 @@ class TextColumn:
     Args:
       column: the cells (n,), without blanks around them.
       decimal: the decimal sign, "." or ",".
-      missing: further codes of missing values; a number stands for every cell of its value.
+      missing: further codes of missing values.
     """
 
     def __init__(self, column: Sequence[str], decimal: str = ".", missing: Sequence[str] = ()):
         self._cells = column
         self._codes = {code.lower() for code in missing}
         self._values, self._bad = self._convert(decimal)
-        numeric = [float(code) for code in missing if cells.is_number(code)]
-        if numeric:
-            self._values[np.isin(self._values, numeric)] = np.nan
+        self._dates = [row for row in self._bad if cells.is_date(column[row])]
         self.kind: Kind = self._classify()
 
     def _convert(self, decimal: str) -> tuple[np.ndarray, list[int]]:
@@ -118,7 +119,9 @@ class TextColumn:
         strange = [self._cells[row] for row in self._bad]
         if all(map(cells.has_thousands, strange)):
             return "thousands"
-        dates = np.isnan(self._values).all() and all(map(cells.is_date, strange))
+        if all(cells.has_thousands(cell) or cells.is_disguised(cell) for cell in strange):
+            return "disguised"
+        dates = np.isnan(self._values).all() and len(self._dates) == len(self._bad)
         return "dates" if dates else "text"
 
     def numbers(self) -> np.ndarray:
@@ -136,8 +139,16 @@ class TextColumn:
         return values
 
     def example(self) -> tuple[int, str]:
-        row = self._bad[0] if self._bad else 0
+        others = self._bad
+        if self.majority == "dates" and self.kind == "text":
+            numbers = np.flatnonzero(~np.isnan(self._values)).tolist()
+            others = sorted({*self._bad, *numbers} - {*self._dates})
+        row = others[0] if others else 0
         return row, self._cells[row]
 
-    def is_mostly_numbers(self) -> bool:
-        return len(self._bad) < np.isfinite(self._values).sum()
+    @property
+    def majority(self) -> Majority:
+        numbers = int(np.sum(~np.isnan(self._values)))
+        if len(self._bad) < numbers:
+            return "numbers"
+        return "dates" if 2 * len(self._dates) > len(self._bad) + numbers else ""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .cells import days as days_of
-from .column_choice import columns_option, find_index, selectors
+from .cells import days, is_number, looks_numeric
+from .column_choice import ColumnChoice, columns_option, find_index, option, selectors
 from .columns import RawTable
 from .options import ReadOptions
 
@@ -13,65 +13,78 @@ from .options import ReadOptions
 SENTINELS = (-9.0, -99.0, -999.0, -9999.0, -99999.0, -999.9, -99.9)
 
 
-def convert_column(table: RawTable, i: int, options: ReadOptions, shown: str) -> np.ndarray:
+def convert_column(
+    table: RawTable, i: int, choice: ColumnChoice, options: ReadOptions, shown: str
+) -> np.ndarray:
     """Return column i as numbers (n,), with NaN for each missing cell.
 
-    A column of dates is converted to days since 1970-01-01 if the user chose the columns.
+    A column of dates that the user or a model names is converted to days since 1970-01-01.
 
     Raises ValueError for a column that does not hold numbers, with what to do.
     """
     column, name = table.columns[i], table.names[i]
-    head = f"{shown}: column {name!r}"
-    chosen = options.columns is not None or options.weight is not None
-    if column.kind == "numbers" or (column.kind == "dates" and chosen):
+    if column.kind == "numbers" or (column.kind == "dates" and choice.named and i != choice.weight):
         try:
             values = column.numbers()
         except ValueError as error:
-            raise ValueError(f"{head} {error}") from None
+            raise ValueError(f"{shown}: column {name!r} {error}") from None
         if column.kind == "dates":
             table.notes.append(f"column {name!r} is read as days since 1970-01-01.")
+        codes = [float(code) for code in options.missing if is_number(code)]
+        if codes:
+            values = np.where(np.isin(values, codes), np.nan, values)
+        if i == choice.weight and (values < 0).any():
+            row = int(np.argmax(values < 0))
+            raise ValueError(
+                f"{shown}: column {name!r} of weights has {values[row]:.10g} in "
+                f"{table.locate(row)}: weights must not be negative."
+            )
         if not np.isnan(values).all():
             return values
-    index = find_index(table)
-    others = selectors(
-        table,
-        (
-            j
-            for j, other in enumerate(table.columns)
-            if other.kind == "numbers" and j != i and j not in index
-        ),
-    )
+    raise ValueError(f"{shown}: column {name!r} {_what_is_wrong(table, i, choice, options)}")
+
+
+def _what_is_wrong(table: RawTable, i: int, choice: ColumnChoice, options: ReadOptions) -> str:
+    """Return what a column holds that are not numbers, and what to do about it."""
+    column = table.columns[i]
+    index = {*find_index(table), i, choice.weight}
+    numeric = [
+        j for j, other in enumerate(table.columns) if other.kind == "numbers" and j not in index
+    ]
+    others = columns_option(selectors(table, numeric)) if 0 < len(numeric) < 9 else ""
     if column.kind in ("empty", "numbers"):
-        remedy = f"leave it out, e.g. {columns_option(others)}" if others else "pass another file"
-        raise ValueError(f"{head} is empty in every row: {remedy}.")
+        remedy = f"leave it out, e.g. {others}" if others else "leave it out by --numeric"
+        return f"is empty in every row: {remedy}."
     row, cell = column.example()
-    place = table.locate(row)
-    example = f"{cell[:40]!r} in {place}"
+    example = f"{cell[:40]!r} in {table.locate(row)}"
     if column.kind == "thousands":
-        raise ValueError(
-            f"{head} has separators of thousands ({example}): write the numbers without them, e.g. "
-            "1234.5."
+        return f"has separators of thousands ({example}): write numbers without them, as 1234.5."
+    if column.kind == "disguised":
+        return f"has numbers in another form ({example}): write them plainly, as 1234.5 or -0.12."
+    if row == 0 and options.header is False:
+        return f"contains text ({example}): leave out --no-header if that line names the columns."
+    if column.kind == "text" and column.majority:
+        return (
+            f"contains text ({example}) among {column.majority}: correct or delete that line, or, "
+            f"if the text marks a missing value, pass {option('--missing', [cell[:40]])}."
         )
-    if column.is_mostly_numbers():
-        raise ValueError(
-            f"{head} contains text ({example}) among numbers: correct or delete that line, or, if "
-            f"the text marks a missing value, pass --missing {cell[:40]!r}."
+    kinds = {"dates": "holds dates", "nested": "holds lists or structures"}
+    what = f"{kinds.get(column.kind, 'contains text')} ({example})"
+    if i == choice.weight:
+        return f"{what}: choose another column by --weight."
+    if looks_numeric(cell):
+        what = f"holds numbers that are stored as text ({example})"
+    if not numeric:
+        return (
+            f"{what}, and no other column contains only numbers: separate the columns by commas, "
+            "semicolons, tabs or blanks, or pass --separator and --decimal."
         )
-    kind = {"dates": "holds dates", "nested": "holds lists or structures"}.get(
-        column.kind, "contains text"
-    )
-    if not others:
-        raise ValueError(
-            f"{head} {kind} ({example}), and no other column contains only numbers: separate the "
-            "columns by commas, semicolons, tabs or blanks, or pass --separator and --decimal."
-        )
-    days = ""
-    if column.kind == "dates" and days_of(cell) is not None:
-        days = f"; with {columns_option(selectors(table, [i]))} dates count as days"
-    few = f"choose numeric columns, e.g. {columns_option(others)}, or " if len(others) < 9 else ""
-    raise ValueError(
-        f"{head} {kind} ({example}): {few}take only the columns of numbers with --numeric{days}."
-    )
+    dates = ""
+    if column.kind == "dates" and days(cell) is not None and not choice.named:
+        chosen = columns_option(selectors(table, sorted([*numeric, i])))
+        dates = f"; with {chosen if len(numeric) < 9 else '--columns'} dates count as days"
+    few = f"choose numeric columns, e.g. {others}, or " if others else ""
+    return f"{what}: {few}take only the columns of numbers with --numeric{dates}."
 
 
 def note_suspicious_columns(x: np.ndarray, names: list[str], columns: list[str]) -> list[str]:
@@ -85,11 +98,11 @@ def note_suspicious_columns(x: np.ndarray, names: list[str], columns: list[str])
     notes = []
     for i, name in enumerate(names):
         values = x[:, i]
-        others = [*columns[:i], *columns[i + 1 :]]
-        if len(values) > 2 and others and (np.diff(values) == 1).all():
+        if len(values) > 2 and len(names) > 1 and (np.diff(values) == 1).all():
+            others = columns_option([*columns[:i], *columns[i + 1 :]])
             notes.append(
-                f"warning: column {name!r} only counts the rows ({values[0]:g}, {values[1]:g}, …) "
-                f"and is kept as a feature: leave it out with {columns_option(others)}."
+                f"warning: column {name!r} only counts the rows ({values[0]:.10g}, "
+                f"{values[1]:.10g}, …) and is kept as a feature: leave it out with {others}."
             )
         least = values.min()
         rest = values[values > least]

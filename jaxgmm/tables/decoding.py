@@ -28,10 +28,33 @@ FOREIGN = {
     b"\x80\x04": ("a Python pickle", "write the table as CSV, e.g. x.to_csv('rows.csv')"),
     b"\x80\x05": ("a Python pickle", "write the table as CSV, e.g. x.to_csv('rows.csv')"),
     b"MATLAB 5.0": ("a MATLAB file", "write the matrix in MATLAB: writematrix(x, 'rows.csv')"),
-    b"<html": ("a web page", "download the file itself"),
-    b"<!doctype": ("a web page", "download the file itself"),
-    b"@relation": ("an ARFF file", "write its data section as CSV"),
+    b"SQLite format": ("a SQLite database", "write a table as CSV"),
+    b"CDF": (
+        "a netCDF file",
+        "write its variables as CSV, e.g. xarray's to_dataframe().to_csv(new)",
+    ),
+    b"$FL2": ("an SPSS file", "write it as CSV, e.g. pandas.read_spss(path).to_csv(new)"),
+    b"<stata_dta>": ("a Stata file", "write it as CSV, e.g. pandas.read_stata(path).to_csv(new)"),
+    b"%%MatrixMarket": ("a sparse matrix", "save it as a dense array, e.g. scipy.io.mmread(path)"),
+    b"PAR1": ("Parquet", "pass the name of an uncompressed file"),
+    b"ARROW1": ("an Arrow file", "pass the name of an uncompressed file"),
+    b"\x89PNG": ("an image", "pass a table, e.g. its pixels by numpy.save(new, x.reshape(-1, 3))"),
+    b"\xff\xd8\xff": ("an image", "pass a table, e.g. its pixels by numpy.save"),
 }
+# Texts that are no tables, told by how they begin, after blanks and comments.
+FOREIGN_TEXTS = {
+    r"<(!doctype )?html|<head|<body": ("a web page", "download the file itself"),
+    r"<": ("XML", "write the table as CSV, e.g. pandas.read_xml(path).to_csv(new, index=False)"),
+    r"[\[{]": (
+        "JSON",
+        "write the table as CSV, e.g. pandas.read_json(path).to_csv(new, index=False)",
+    ),
+    r"@relation": (
+        "an ARFF file",
+        "write its data section as CSV, without the lines that begin with @",
+    ),
+}
+_LEADING = re.compile(r"(\s|[#%].*\n)*")
 BYTE_ORDER_MARKS = {  # UTF-32 before UTF-16, whose mark begins it
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF32_LE: "utf-32",
@@ -87,6 +110,8 @@ def _unzip(content: bytes, shown: str) -> bytes:
         if any(name.endswith(".ods") or name == "mimetype" for name in names):
             raise FileContentError(f"{shown} is an OpenDocument file: {_AS_CSV}.")
         names = [name for name in names if not name.startswith("__MACOSX/")]
+        if not names:
+            raise FileContentError(f"{shown} is an archive without files: pass a file of rows.")
         if len(names) != 1:
             listed = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
             raise FileContentError(
@@ -130,7 +155,13 @@ def decode(content: bytes, shown: str, encoding: str | None = None) -> str:
             f"{shown} is not a text file: pass CSV, .npy, .npz or .parquet, or name the encoding "
             "of the text, e.g. --encoding utf-16."
         )
-    return text.removeprefix("\ufeff")
+    text = text.removeprefix("\ufeff")
+    leading = _LEADING.match(text, 0, 10_000)
+    begin = leading.end() if leading else 0
+    for pattern, (kind, remedy) in FOREIGN_TEXTS.items():
+        if re.compile(pattern, re.I).match(text, begin):
+            raise ValueError(f"{shown} is {kind}: {remedy}.")
+    return text
 
 
 def _recognize(content: bytes) -> str:

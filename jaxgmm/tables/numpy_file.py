@@ -55,8 +55,10 @@ def _check_members(names: list[str], shown: str) -> None:
             f"{shown} holds a SciPy sparse matrix: save it as a dense array, e.g. "
             f"numpy.save('rows.npy', scipy.sparse.load_npz({shown!r}).toarray())."
         )
+    if not names:
+        raise FileContentError(f"{shown} contains no array: save the rows by numpy.save.")
     if len(names) != 1:
-        first = names[0] if names else "x"
+        first = names[0]
         raise FileContentError(
             f"{shown} contains {len(names)} arrays ({', '.join(names[:8])}): save the rows alone, "
             f"e.g. numpy.save('rows.npy', numpy.load({shown!r})[{first!r}])."
@@ -65,6 +67,10 @@ def _check_members(names: list[str], shown: str) -> None:
 
 def _load(content: bytes, shown: str) -> Any:
     """Return the array in the bytes of a .npy file."""
+    if not content.startswith(NPY):
+        raise FileContentError(
+            f"{shown} is not a NumPy file: write it by numpy.save, or name a text file .csv."
+        )
     try:
         version = np.lib.format.read_magic(file := io.BytesIO(content))
         read_header = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import os
 from typing import NamedTuple
 
@@ -78,14 +79,14 @@ def read_table(
     read = choice.features if choice.weight is None else [*choice.features, choice.weight]
     x = np.empty((table.n, len(read)))
     for place, i in enumerate(read):
-        x[:, place] = convert_column(table, i, options, shown)
+        x[:, place] = convert_column(table, i, choice, options, shown)
     complete = np.asarray(np.isfinite(x).all(axis=1))
     _check_missing(x, complete, [table.names[i] for i in read], table, options, shown)
     notes = [_describe(table, choice, shown), *table.notes]
     if not complete.all():
         notes.append(f"incomplete rows left out: {np.sum(~complete)} of {len(x)}.")
         x = x[complete]
-    names = [table.names[i] for i in choice.features]
+    names = _distinct_names(table, choice.features)
     columns = selectors(table, choice.features)
     notes += note_suspicious_columns(x, names, columns)
     return Records(
@@ -108,14 +109,24 @@ def _open(path: str, shown: str, options: ReadOptions) -> RawTable:
         with open(path, "rb") as file:
             head = file.read(len(ARROW))
         if head.startswith((PARQUET, ARROW)) or suffix in SUFFIXES:
+            _refuse_text_options(options, shown)
             return read_arrow(path, shown)
     content = read_bytes(path)
     if suffix == ".npz":
+        _refuse_text_options(options, shown)
         return read_npz(content, shown)
     content = decompress(content, shown)
-    if suffix == ".npy" or content.startswith(NPY):
+    if content.startswith(NPY) or suffix == ".npy":
+        _refuse_text_options(options, shown)
         return read_npy(content, shown)
     return read_text(content, shown, options)
+
+
+def _refuse_text_options(options: ReadOptions, shown: str) -> None:
+    """Raise ValueError for an option that only text files have."""
+    for name in ("separator", "decimal", "encoding", "header"):
+        if getattr(options, name) is not None:
+            raise ValueError(f"{shown} is not a text file: leave out --{name}.")
 
 
 def _check_missing(
@@ -137,6 +148,16 @@ def _check_missing(
             f"{shown} has no complete rows: leave out the columns with many missing values, "
             f"such as {column!r}, by --columns."
         )
+
+
+def _distinct_names(table: RawTable, columns: list[int]) -> list[str]:
+    """Return the names of columns, with their numbers where two have the same name."""
+    names = [table.names[i] or f"column {i + 1}" for i in columns]
+    counts = collections.Counter(names)
+    return [
+        name if counts[name] == 1 else f"{name} ({i + 1})"
+        for name, i in zip(names, columns, strict=True)
+    ]
 
 
 def _list_columns(table: RawTable, columns: list[int]) -> str:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from .cells import has_thousands, is_missing, looks_numeric
+from .cells import has_thousands, is_missing, is_number, looks_numeric
 
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", "blank": " "}
 COMMENTS = ("#", "%")
@@ -53,8 +53,12 @@ def split_lines(text: str, shown: str, separator: str | None = None) -> Lines:
         separator = separator or declared[4:] or "\t"
     if not text.strip():
         raise ValueError(f"{shown} is empty: pass a file with rows of numbers.")
+    if separator not in (None, " ") and separator not in text:
+        name = next(name for name, value in SEPARATORS.items() if value == separator)
+        raise ValueError(f"no {name} occurs in {shown}: leave out --separator.")
+    text = text.replace("\u2212", "-")  # the minus sign of typesetting
     separator = separator or _recognize_separator(text)
-    records = _parse(text, separator, strict=True)
+    records, lines = _parse(text, separator, strict=True), text.split("\n")
     comment, skipped = "", 0
     cells: list[list[str]] = []
     numbers: list[int] = []
@@ -67,14 +71,17 @@ def split_lines(text: str, shown: str, separator: str | None = None) -> Lines:
         if record[0].startswith(COMMENTS) and not SHEET_ERROR.fullmatch(record[0]):
             skipped += 1
             if not cells:
-                comment = separator.join(record).lstrip("".join(COMMENTS)).strip()
+                comment = lines[number - 1].strip().lstrip("".join(COMMENTS)).strip(" ")
         elif len(record) > 1 or record[0]:
             cells.append(record)
             numbers.append(number + offset)
     while cells and not any(cells[-1]):  # spreadsheets export such lines below the table
         cells.pop(), numbers.pop()
     if not cells:
-        raise ValueError(f"{shown} has no rows: it contains only comments and empty lines.")
+        raise ValueError(
+            f"{shown} has no rows: it contains only empty lines and comments ({skipped} lines that "
+            "begin with # or %): write the rows without # before them."
+        )
     _fit_header(cells)
     _check_lengths(cells, numbers, shown, separator)
     return Lines(cells, numbers, separator, comment, skipped)
@@ -105,6 +112,9 @@ def _recognize_separator(text: str) -> str:
     """Return the separator that splits the lines into equally many cells, most of them numbers."""
     lines = [line for line in text.split("\n", 4 * SAMPLE)[: 4 * SAMPLE] if line.strip()]
     lines = [line for line in lines if not line.lstrip().startswith(COMMENTS)][:SAMPLE]
+    rest = lines[1:]
+    if rest and "," not in lines[0] and all(is_number(line.strip(), ",") for line in rest):
+        return "|"  # one column of numbers with decimal commas, below its name
     best, best_score = ",", 0.0
     for separator in SEPARATORS.values():
         parsed = _parse("\n".join(lines), separator, strict=False)
@@ -130,12 +140,20 @@ def _fit_header(cells: list[list[str]]) -> None:
     if len(lengths) != 1:
         return
     usual, first = lengths.pop(), cells[0]
-    below = any(map(looks_numeric, cells[1][1:]))
-    if len(first) == usual - 1 and below and not any(map(looks_numeric, first)):
-        trailing = not any(line[-1] for line in cells[1:])
-        cells[0] = [*first, ""] if trailing else ["", *first]
+    if len(first) == usual - 1 and not any(map(looks_numeric, first)):
+        if not any(line[-1] for line in cells[1:]):
+            cells[0] = [*first, ""]
+        elif _are_row_names([line[0] for line in cells[1:]]):
+            cells[0] = ["", *first]
     elif len(first) == usual + 1 and not first[-1]:
         cells[0] = first[:-1]
+
+
+def _are_row_names(column: list[str]) -> bool:
+    """Return whether a column is text, or counts the rows, as R's row names do."""
+    if not any(map(looks_numeric, column)):
+        return True
+    return column == [str(i) for i in range(int(column[0] == "1"), len(column) + 1)][: len(column)]
 
 
 def _check_lengths(cells: list[list[str]], numbers: list[int], shown: str, separator: str) -> None:
@@ -149,7 +167,10 @@ def _check_lengths(cells: list[list[str]], numbers: list[int], shown: str, separ
     others = len(cells) - counts[usual]
     remedy = "correct the line"
     if wrong == 0:
-        remedy = "delete the lines above the table, or complete its header"
+        remedy = (
+            "delete the lines above the table or complete its header; if commas are decimal signs, "
+            "separate the columns by semicolons"
+        )
     elif others > 1:
         remedy = f"correct such lines ({others}), or name another --separator than the {name}"
     raise ValueError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..internal.feature_names import default_feature_names
-from .cells import decimal_sign
+from .cells import decimal_signs, has_decimal_points
 from .columns import RawTable, TextColumn
 from .decoding import decode
 from .header import is_header, names_in_comment
@@ -29,12 +29,15 @@ def read_text(content: bytes, shown: str, options: ReadOptions) -> RawTable:
     if lines.skipped:
         notes.append(f"lines that begin with # or %, left out as comments: {lines.skipped}.")
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(lines.cells[0])
-    decimal, note = _choose_decimal(columns, shown, options.decimal)
+    decimals, note = _choose_decimals(columns, shown, lines.separator, options.decimal)
     first = len(lines.cells) - len(rows)
     return RawTable(
         names=names or default_feature_names(len(columns)),
         named=names is not None,
-        columns=[TextColumn(column, decimal, options.missing) for column in columns],
+        columns=[
+            TextColumn(column, decimal, options.missing)
+            for column, decimal in zip(columns, decimals, strict=True)
+        ],
         n=len(rows),
         locate=lambda row: f"line {lines.numbers[row + first]}",
         notes=notes + note,
@@ -45,30 +48,39 @@ def _split_header(
     lines: Lines, header: bool | None
 ) -> tuple[list[str] | None, list[list[str]], list[str]]:
     """Return the names of the columns or None, the other lines, and notes for the user."""
-    answer, note = is_header(lines.cells, lines.numbers[0]) if header is None else (header, "")
+    named = names_in_comment(lines.comment, lines.cells, lines.separator)
+    answer, note = is_header(lines.cells, lines.numbers[0])
+    if header is not None:
+        answer, note = header and not (named and not answer), ""
     notes = [note] if note else []
     if answer:
-        return lines.cells[0], lines.cells[1:], notes
-    names = names_in_comment(lines.comment, lines.cells, lines.separator)
-    if names is None or header is False:
+        # A line break or a row of blanks within a name could not be typed after --columns.
+        return [" ".join(name.split()) for name in lines.cells[0]], lines.cells[1:], notes
+    if named is None or header is False:
         return None, lines.cells, notes
-    found = ", ".join(names[:12])
-    return names, lines.cells, [f"the comment above the first row names the columns: {found}."]
+    found = ", ".join(named[:12])
+    return named, lines.cells, [f"the comment above the first row names the columns: {found}."]
 
 
-def _choose_decimal(
-    columns: Sequence[Sequence[str]], shown: str, decimal: str | None
-) -> tuple[str, list[str]]:
-    """Return the decimal sign of the file, and notes for the user."""
-    if decimal is not None:
-        return decimal, []
-    sign, example = decimal_sign(columns)
-    if sign is None:
+def _choose_decimals(
+    columns: Sequence[Sequence[str]], shown: str, separator: str, decimal: str | None
+) -> tuple[list[str], list[str]]:
+    """Return the decimal sign of each column, and notes for the user."""
+    signs, example, certain = decimal_signs(columns)
+    if decimal == "," and not example and has_decimal_points(columns):
         raise ValueError(
-            f"{shown}: the comma in {example!r} may separate decimals or thousands: pass "
-            "--decimal comma, or write the numbers without separators of thousands."
+            f"the numbers of {shown} have decimal points and no commas: leave out --decimal."
         )
-    if sign == ",":
-        meant = example.replace(",", ".")
-        return sign, [f"commas are read as decimal points: {example!r} is {meant}."]
-    return sign, []
+    if decimal is not None:
+        return [decimal] * len(columns), []
+    if not example:
+        return signs, []
+    meant = example.replace(",", ".")
+    if certain:
+        return signs, [f"commas are read as decimal points: {example!r} is {meant}."]
+    if separator == "," or has_decimal_points(columns):  # then they separate thousands
+        return ["."] * len(columns), []
+    raise ValueError(
+        f"{shown}: the comma in {example!r} may separate decimals or thousands: pass --decimal "
+        f"comma if it is {meant}, or write the numbers without separators of thousands."
+    )

@@ -99,7 +99,8 @@ def test_a_model_finds_its_features_by_name(run, folder):
     lines = [line.split(",") for line in (folder / "rows.csv").read_text().splitlines()]
     turned = "\n".join(f"{c},blue,{b},{a}" for a, b, c in lines).replace("blue", "color", 1)
     assert run("score named.npz -", stdin=turned)[:2] == (0, told)
-    assert run("score named.npz bare.csv")[1] == told  # no names: by their places
+    status, again, said = run("score named.npz bare.csv")  # no names: by their places
+    assert again == told and "columns 1, 2 are used as the model's features width, height." in said
     status, again, said = run("score named.npz - --columns 4,3", stdin=turned)
     assert (status, again) == (0, told) and "are used as" not in said
     renamed = turned.replace("width", "w").replace("height", "h")
@@ -217,8 +218,14 @@ def test_bad_files_give_one_line_and_status_2(run, name, tmp_path):
         ),
         ("fit rows.csv --k 5:2", "--k is '5:2', which contains no number"),
         ("fit rows.csv --seed -1", "--seed is -1"),
+        ("fit rows.csv --restarts 0", "--restarts is 0"),
+        (
+            "fit rows.csv --columns width height",
+            "unrecognized arguments: height (see python -m jaxgmm fit",
+        ),
+        ("fit rows.npy --header", "rows.npy is not a text file: leave out --header."),
         ("sample model.npz --seed 99999999999999999999", "--seed is 99999999999999999999"),
-        ("fit rows.csv --k 0:3", "n_components is 0"),
+        ("fit rows.csv --k 0:3", "--k is 0: it must"),
         ("fit rows.csv --k one", "--k is 'one'"),
         ("fit rows.csv --k 1-2-3", "--k is '1-2-3'"),
         ("fit rows.csv --decimal dot", "--decimal is 'dot': write point or comma."),
@@ -292,6 +299,7 @@ def test_a_fit_that_failed_is_not_kept(run, tmp_path):
     line = f"fit {tmp_path / 'twins.csv'} --k 1 --restarts 2 --out {tmp_path / 'm.npz'}"
     status, told, said = run(line)
     assert status == 1 and "DEGENERATE" in told and "every fit failed" in said
+    assert "--family diagonal" in said and "prior=" not in said
     assert os.listdir(tmp_path) == ["twins.csv"]
 
 

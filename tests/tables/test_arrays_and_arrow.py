@@ -131,7 +131,7 @@ def test_arrow(arrow, name):
     np.testing.assert_array_equal(chosen.x, [[2, 1, 5], [3.5, 1, 6], [2, 1, 7]])
     with pytest.raises(ValueError, match=r"'day' holds dates \('1970-01-03 00:00:00' in row 1\)"):
         read_table(path)
-    with pytest.raises(ValueError, match=r"'text' contains text \('1' in row 1\)"):
+    with pytest.raises(ValueError, match=r"'text' holds numbers that are stored as text \('1'"):
         read_table(path, ReadOptions(columns=["text"]))
 
 

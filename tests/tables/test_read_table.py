@@ -138,7 +138,61 @@ def test_truth_values_are_numbers(read):
         np.testing.assert_array_equal(rows.x, [[1.5, 1], [2, 0], [2.5, 1]])
 
 
+def test_one_column_of_decimal_commas(read):
+    rows = read("height\n102,51\n112,81\n89,2\n")
+    np.testing.assert_array_equal(rows.x[:, 0], [102.51, 112.81, 89.2])
+    assert rows.names == ["height"]
+
+
+def test_decimal_signs_are_those_of_a_column(read):
+    rows = read("version;x;y\n1.0;102,51;4,87\n1.1;3,5;2\n")
+    np.testing.assert_array_equal(rows.x, [[1, 102.51, 4.87], [1.1, 3.5, 2]])
+
+
+def test_numbers_that_mark_missing_values_in_every_kind_of_file(tmp_path):
+    np.save(tmp_path / "rows.npy", [[1.0, 2], [-999, 3], [4, 5]])
+    rows = read_table(str(tmp_path / "rows.npy"), ReadOptions(missing=("-999",), drop_missing=True))
+    np.testing.assert_array_equal(rows.x, [[1, 2], [4, 5]])
+
+
+def test_a_header_that_begins_with_a_number_sign(read):
+    text = "#,Name,HP,Attack\n1,u,102.5,4\n2,v,3,4.5\n4,w,3,5\n"
+    for header in (None, True):
+        rows = read(text, columns=["HP", "#"], header=header)
+        assert rows.names == ["HP", "#"] and rows.x.tolist() == [[102.5, 1], [3, 2], [3, 4]]
+
+
+def test_columns_of_one_name_are_chosen_by_number(read):
+    text = "a,b,a,\n1,2,3,\n4,5,7,\n"
+    np.testing.assert_array_equal(read(text, columns=["b"]).x, [[2], [5]])
+    rows = read(text, columns=["1", "3"])
+    assert rows.names == ["a (1)", "a (3)"] and rows.columns == ["1", "3"]
+    with pytest.raises(
+        ValueError, match=r"has 2 columns called 'a': choose one by its number, 1 or 3"
+    ):
+        read(text, columns=["a"])
+
+
+def test_a_model_of_dates_finds_them(read):
+    rows = read("a,day,w\n1,1970-01-02,u\n2,1970-01-05,v\n", features=["day", "a"])
+    np.testing.assert_array_equal(rows.x, [[1, 1], [4, 2]])
+
+
+def test_many_columns_take_time_in_proportion(read):
+    d = 20_000
+    text = ",".join(f"gene{i}" for i in range(d)) + ("\n" + ",".join(["1.5", "2"] * (d // 2))) * 3
+    rows = read(text)
+    assert rows.x.shape == (3, d) and rows.names[-1] == "gene19999"
+
+
 HEADERS = {
+    "text above dates": ("day,2330\n2024-01-01,1.5\n2024-01-02,2\n", ["day", "2330"], ""),
+    "text above text, whole numbers": ("n,2019\nu,0.3\nv,1.5\n", ["n", "2019"], "names the"),
+    "ascending": ("400,410,420\n1.5,2.5,1\n3,4,2\n", None, "with --header it names"),
+    "ascending decimals": ("0.5,1.0,1.5\n1.5,2.5,1\n3,4,2\n", None, "with --header it names"),
+    "all rows ascend": ("0.5,1.0,1.5\n1.5,2.5,3\n3,4,5\n", None, ""),
+    "dates without a header": ("2024-01-01,5\n2024-01-02,2\n", None, ""),
+    "dates and text without a header": ("2024-01-01,u\n2024-01-02,v\n", None, ""),
     "years": ("2019,2020\n1.5,2.5\n3,4.5\n", ["2019", "2020"], "names the columns"),
     "from 0": ("0,1\n1.5,2.5\n3,4.5\n", ["0", "1"], "with --no-header it is a row"),
     "from 1": ("1,2,3\n1.5,2.5,1.5\n3,4.5,1\n", ["1", "2", "3"], "with --no-header"),
@@ -155,11 +209,18 @@ HEADERS = {
 @pytest.mark.parametrize("kind", HEADERS)
 def test_whether_the_first_line_is_a_header(read, kind):
     text, names, note = HEADERS[kind]
-    rows = read(text, drop_missing=True)
+    if kind.endswith("without a header"):
+        with pytest.raises(ValueError, match="column 'feature 1' holds dates"):
+            read(text)
+        return
+    rows = read(text, drop_missing=True, columns=None if names is None else names[-1:])
+    rows = rows if names is None else rows._replace(names=[*names[:-1], *rows.names])
     assert (rows.names if rows.named else None) == names
     assert note in " ".join(rows.notes)
     assert bool(note) == any("line 1" in line for line in rows.notes)
     for header in (True, False):
+        if "u" in text and not header:
+            continue  # text in the column
         told = read(text, header=header, drop_missing=True, columns=["2"] if "," in text else None)
         assert told.named == header and not any("line 1" in line for line in told.notes)
         assert len(told.complete) == text.count("\n") - header
@@ -221,7 +282,7 @@ def test_features_of_a_model_are_found_by_name(read):
 
 def test_quoted_line_ends_count_as_lines(read):
     rows = read('a,"b\n(mm)"\n1,2\n"3","4"\n')
-    assert rows.names == ["a", "b\n(mm)"]
+    assert rows.names == ["a", "b (mm)"] and read('a,"b\n(mm)"\n1,2', columns=["b  (mm)"]).x == 2
     with pytest.raises(ValueError, match=r"text \('y' in line 5\)"):
         read('a,b\n"1\n",2\n3,4\ny,6\n7,8\n')
 
@@ -230,7 +291,7 @@ REFUSED = {
     "empty": ("", {}, "is empty: pass a file"),
     "blank": (" \n\n", {}, "is empty"),
     "only a header": ("a,b\n", {}, "has no rows"),
-    "only comments": ("# a\n# b\n", {}, "only comments and empty lines"),
+    "only comments": ("# a\n# b\n", {}, r"only empty lines and comments \(2 lines"),
     "long row": ("a,b\n1,2\n\n1,2,3\n4,5\n", {}, "line 4 has the wrong number of fields: 3 instead of 2"),
     "short row": ("a,b\n1,2\n3\n4,5\n", {}, "line 3 has the wrong number of fields: 1 instead of 2"),
     "title": ("My data\na,b\n1,2\n3,4\n", {}, "line 1 .* delete the lines above the table"),
@@ -241,18 +302,42 @@ REFUSED = {
     "error of a sheet": ("a,b\n1,2\n3,#DIV/0!\n5,6\n", {}, "'#DIV/0!' in line 3"),
     "text": ("a,b\n1,u\n3,v\n", {}, "'b' contains text .* --columns a, or take only the columns"),
     "codes": ("a,b\n1,12_3\n3,12_4\n", {}, "'b' contains text \\('12_3' in line 2\\)"),
-    "dates": ("a,day\n1,2024-01-31\n2,2024-02-01\n", {}, "'day' holds dates .* --columns day dates cou"),
+    "dates": ("a,day\n1,2024-01-31\n2,2024-02-01\n", {}, "'day' holds dates .* --columns a,day dates c"),
     "dates of two kinds": ("a,day\n1,31/01/2024\n2,01/02/2024\n", {}, "'day' holds dates"),
     "ambiguous dates": ("a,day\n1,1/2/2024\n2,2/1/2024\n", dict(columns=["day"]), "not written as 2024"),
     "times": ("a,t\n1,12:30\n2,12:31\n", dict(columns=["t"]), "not written as 2024-01-31"),
     "only text": ("a,b\nu,v\nw,x\n", {}, "no other column contains only numbers"),
-    "only text, numeric": ("a,b\nu,v\nw,x\n", dict(numeric=True), "has no column of numbers: a \\(text\\)"),
+    "only text, numeric": ("a,b\nu,v\nw,x\n", dict(numeric=True), "has no column of numbers \\(a \\(text\\)"),
     "a mistake, numeric": ("a,b\n1,2\n3,4o\n5,6\n", dict(numeric=True), "'b' contains text \\('4o'"),
     "thousands": ('a,b\n"1,234.5",2\n"2,000.0",3\n', {}, "'a' has separators of thousands"),
     "millions": ('a,b\n"1,234,567",2\n1,3\n', {}, "'a' has separators of thousands"),
     "European thousands": ("a;b\n1.234,5;2\n1.000,0;3\n", {}, "'a' has separators of thousands"),
     "Swiss thousands": ("a,b\n1'234,2\n1'000,3\n", {}, "'a' has separators of thousands"),
     "French thousands": ("a;b\n1 234,5;2\n1 000,0;3\n", {}, "'a' has separators of thousands"),
+    "ambiguous commas in quotes": ('a,b\n"1,234",3\n"2,345",1\n', {}, "'a' has separators of thousands"),
+    "ambiguous commas beside points": ("a;b\n1,234;3.5\n2,345;1\n", {}, "'a' has separators of thou"),
+    "title above numbers": ("results\n1,2\n3,4.5\n5,1\n", {}, "line 1 .* delete the lines above"),
+    "words above numbers": ("Calibration run\n1.0 2.0 3.1\n2 3 4.5\n", {}, "line 1 has the wrong numb"),
+    "a name too few": ("a,b\n1,2,7.5\n3,4.5,8.5\n", {}, "line 1 has the wrong number of fields: 2"),
+    "one bad date": ("t\n2024-01-01\n2024-01-02\nunknown\n", {}, "'unknown' in line 4\\) among dates"),
+    "a number among dates": ("t\n2024-01-01\n2024-01-02\n2024\n", {}, "'2024' in line 4\\) among dates"),
+    "percentages": ("a,b\n12%,1\n15 %,2\n", {}, "'a' has numbers in another form \\('12%'"),
+    "currency": ("a;b\n3,5 €;1\n$4;2\n", {}, "'a' has numbers in another form"),
+    "accountants' negatives": ("a,b\n(1.5),1\n2,2\n3,3\n", {}, "'a' has numbers in another form"),
+    "wide digits": ("a,b\n１.5,1\n2,2\n", {}, "'a' has numbers in another form"),
+    "not that separator": ("a,b\n1,2\n", dict(separator=";"), "no semicolon occurs in .*: leave out --s"),
+    "not that decimal": ("a,b\n1.5,2\n", dict(decimal=","), "decimal points and no commas: leave out"),
+    "header refused": ("a,b\n1,2\n3,4\n", dict(header=False), "leave out --no-header if that line na"),
+    "dates as weights": ("a,w\n1,2024-01-31\n2,2024-02-01\n", dict(weight="w"), "another column by --we"),
+    "dates beside weights": ("a,w,t\n1,1,2024-01-31\n", dict(weight="w"), "'t' holds dates"),
+    "negative weights": ("a,w\n1,1\n2,-1\n", dict(weight="w"), "'w' of weights has -1 in line 3"),
+    "code with a minus": ("a,b\n1,2\n-x,3\n4,5\n2,2\n", {}, "pass --missing=-x."),
+    "code with a comma": ('a,b\n1,2\n"n,d",3\n4,5\n2,2\n', {}, """pass --missing '"n,d"'."""),
+    "rows of ids": ("#1,2\n#2,3\n", {}, "comments \\(2 lines that begin with # or %\\): write the rows"),
+    "JSON": ('[{"a": 1}]', {}, "is JSON: write the table as CSV"),
+    "XML": ("\n<?xml version='1.0'?><a/>", {}, "is XML: "),
+    "ARFF": ("% iris\n@RELATION iris\n", {}, "is an ARFF file"),
+    "sparse": ("%%MatrixMarket matrix\n3 2 1\n1 1 0.5\n", {}, "is a sparse matrix"),
     "ambiguous commas": ("a;b\n1,234;2\n2,345;3\n", {}, "may separate decimals or thousands: pass --dec"),
     "commas as thousands": ("a;b\n1,234;2\n2,345;3\n", dict(decimal="."), "'a' has separators of thou"),
     "infinity": ("a,b\n1,inf\n3,4\n", {}, "'b' has an infinite number in line 2"),
@@ -268,7 +353,8 @@ REFUSED = {
     "wrong encoding": ("Länge,b\n1,2\n".encode("latin-1"), dict(encoding="ascii"), "not text in ascii"),
     "unknown encoding": ("a,b\n1,2\n", dict(encoding="klingon"), "--encoding 'klingon' is unknown"),
     "encoding of no text": ("a,b\n1,2\n", dict(encoding="hex"), "--encoding 'hex' is unknown"),
-    "image": (b"\x89PNG\r\n\x1a\n\x00\x00\x00", {}, "is not a text file: pass CSV"),
+    "image": (b"\x89PNG\r\n\x1a\n\x00\x00\x00", {}, "is an image: pass a table"),
+    "bytes": (b"\x01\x89\x00\xff\xfe", {}, "is not a text file: pass CSV"),
     "control characters": (b"a,b\n\x01,\x02\n", {}, "is not a text file"),
     "workbook": (zipped(**{"[Content_Types].xml": "", "xl/workbook.xml": ""}), {}, "an Excel workbook"),
     "old workbook": (b"\xd0\xcf\x11\xe0" + bytes(50), {}, "is an Excel workbook: save the sheet as CSV"),
