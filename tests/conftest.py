@@ -43,7 +43,9 @@ RUNNING = {}
 
 def _run(command):
     """What a script prints, as a newcomer runs it: in a process of its own, from elsewhere."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    }  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-W", "error", *command], capture_output=True, text=True, check=False,
         cwd=ROOT.parent, env=environment, timeout=600, encoding="utf-8",
