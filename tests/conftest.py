@@ -15,6 +15,7 @@ from flags import QUICK_TO_COMPILE
 import jaxgmm
 
 os.environ.setdefault("XLA_FLAGS", QUICK_TO_COMPILE)
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # in the processes that tests start
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jaxgmm.use_all_cores(2)
 
@@ -43,9 +44,7 @@ RUNNING = {}
 
 def _run(command):
     """What a script prints, as a newcomer runs it: in a process of its own, from elsewhere."""
-    environment = os.environ | {
-        "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-    }  # fmt: skip
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
     done = subprocess.run(
         [sys.executable, "-W", "error", *command], capture_output=True, text=True, check=False,
         cwd=ROOT.parent, env=environment, timeout=600, encoding="utf-8",
