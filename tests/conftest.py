@@ -15,6 +15,7 @@ from flags import QUICK_TO_COMPILE
 import jaxgmm
 
 os.environ.setdefault("XLA_FLAGS", QUICK_TO_COMPILE)
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # in the processes that tests start
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jaxgmm.use_all_cores(2)
 

@@ -94,7 +94,7 @@ def compare(
     Raises:
       ValueError: for an invalid argument; for an unknown algorithm, or two with the same name.
 
-    >>> x = jaxgmm.simulate(jax.random.key(0), 900, 2, 3, separation=2.0).x
+    >>> x = jaxgmm.simulate(jax.random.key(0), 500, 2, 3, separation=2.0).x
     >>> compared = jaxgmm.compare(jax.random.key(1), x, 3, ["em", "squarem"], restarts=5)
     >>> compared
     Comparison(em, squarem; 5 starts)
