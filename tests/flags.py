@@ -3,7 +3,6 @@ the time that the tests take. The programs are a little slower and compute the s
 
 import importlib.metadata
 
-QUICK_TO_COMPILE = "--xla_llvm_disable_expensive_passes=true"
 # Each asks of every loop how often it runs, for which it copies the loop.
 OF_LOOPS = (
     "simplify-while-loops",
@@ -11,10 +10,10 @@ OF_LOOPS = (
     "while-loop-invariant-code-motion",
     "while-loop-constant-sinking",
 )
-# XLA stops at a flag it does not know: later versions have no such flags.
+QUICK_TO_COMPILE = (
+    "--xla_llvm_disable_expensive_passes=true --xla_cpu_parallel_codegen_split_count=1"
+    f" --xla_disable_hlo_passes={','.join(OF_LOOPS)}"
+)
+# XLA stops at a flag it does not know: later versions have no such flag.
 if importlib.metadata.version("jax").startswith("0.10."):
-    QUICK_TO_COMPILE += (
-        " --xla_cpu_use_fusion_emitters=false"
-        " --xla_cpu_parallel_codegen_split_count=1"
-        f" --xla_disable_hlo_passes={','.join(OF_LOOPS)}"
-    )
+    QUICK_TO_COMPILE += " --xla_cpu_use_fusion_emitters=false"

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from numpy.typing import ArrayLike
 
 from ..data import row_checks
@@ -24,6 +25,9 @@ from ..objective.m_step import m_step_from
 from ..objective.prior import Prior
 from ..objective.statistics import Statistics
 from . import singular_checks
+
+# The numbers that a block of rows computes where each row belongs to one component.
+NUMBERS_AT_ONCE = 1 << 23
 
 
 def even_scales(family: type[Family], covariance: jax.Array, k: int) -> Family:
@@ -76,6 +80,77 @@ def mixture_of_responsibilities(
     mass, shift, spread = kernel.statistics(totals)
     sums = Statistics(mass, shift, spread, jnp.zeros((), means.dtype))
     return m_step_from(base, sums, prior).apply_to(base)
+
+
+def mixture_of_labels(
+    rows: Rows, labels: jax.Array, k: int, prior: Prior | None, even: Family
+) -> Mixture:
+    """Return the mixture that the M-step makes if each row belongs to one component.
+
+    It is that of `mixture_of_responsibilities` up to rounding, and takes no longer for many
+    components than for few.
+
+    Args:
+      rows: the rows.
+      labels: (n,) the component of each row.
+      k: the number of components.
+      prior: the prior of the M-step, or None.
+      even: as in `mixture_of_responsibilities`.
+    """
+    base, sums = sums_of_labels(rows, labels, k, even)
+    return m_step_from(base, sums, prior).apply_to(base)
+
+
+def sums_of_labels(
+    rows: Rows, labels: jax.Array, k: int, even: Family
+) -> tuple[Mixture, Statistics]:
+    """Return the components' means with the covariances `even`, and the statistics about them."""
+    add = lambda values, block: jax.ops.segment_sum(values, block, k)
+
+    def sum_first_moments(x: jax.Array, weight: jax.Array, block: jax.Array) -> Any:
+        return add(weight, block), add(weight[:, None] * x.T, block)
+
+    mass, moment = rows.total(sum_first_moments, _rows_at_once(k, rows.x.shape[1]), labels)
+    means = moment / jnp.where(mass > 0, mass, 1)[:, None]
+    base = Mixture(jnp.log(mass / jnp.sum(mass)), means, even)
+    frame = base.frame
+    scale = jnp.exp(frame.log_scales[0])  # the same for all components
+
+    def sum_second_moments(x: jax.Array, weight: jax.Array, block: jax.Array) -> Any:
+        y = (x.T - means[block]) / scale[None]
+        root = jnp.sqrt(weight)[:, None] * y
+        moments = frame.outer(root, root)  # one for each row, or their sum
+        spread = moments if frame.shared else add(moments, block)
+        return add(weight, block), add(weight[:, None] * y, block), spread
+
+    moments_of_row = jax.eval_shape(lambda: frame.outer(means[:1], means[:1])).size
+    mass, shift, spread = rows.total(sum_second_moments, _rows_at_once(k, moments_of_row), labels)
+    return base, Statistics(mass, shift, spread, jnp.zeros((), means.dtype))
+
+
+def _rows_at_once(k: int, numbers_of_row: int) -> int:
+    """Return the number of rows in a block.
+
+    It is large enough that adding a block's sums costs little, if the numbers that are computed for
+    each row take little memory.
+    """
+    most = max(NUMBERS_AT_ONCE // numbers_of_row, 1)
+    return min(max(MOST_ROWS, 4 * k), 1 << most.bit_length() - 1)
+
+
+@functools.partial(jax.jit, static_argnames=("family", "k"))
+def _from_labels(
+    x: jax.Array,
+    labels: jax.Array,
+    weight: jax.Array | None,
+    prior: Prior | None,
+    family: type[Family],
+    k: int,
+) -> Mixture:
+    rows = Rows.about_own_mean(x, weight)
+    prior = None if prior is None else prior.translate(-rows.center)
+    even = even_scales(family, moments(rows).covariance, k)
+    return mixture_of_labels(rows, labels, k, prior, even).translate(rows.center)
 
 
 @functools.partial(jax.jit, static_argnames="family")
@@ -135,7 +210,8 @@ def from_responsibilities(
     row_checks.squares_fit(x)
     prior = priors.check_prior(prior, x.shape[1], x.dtype)
     mixture = _from_responsibilities(x, checked, weight, prior, family_class(family))
-    singular_checks.raise_if_singular(mixture, x, checked, weight)
+    belongs = lambda component: np.asarray(checked)[:, component] > 0
+    singular_checks.raise_if_singular(mixture, x, checked, belongs, weight)
     return mixture
 
 
@@ -171,5 +247,10 @@ def from_labels(
     """
     x = row_checks.data(x)
     labels, k = row_checks.labels_of_rows(labels, len(x), n_components)
-    one_hot = jax.nn.one_hot(labels, k, dtype=x.dtype)
-    return from_responsibilities(x, one_hot, family=family, weight=weight, prior=prior)
+    weight = row_checks.weights_of_rows(weight, len(x), x.dtype)
+    row_checks.squares_fit(x)
+    prior = priors.check_prior(prior, x.shape[1], x.dtype)
+    mixture = _from_labels(x, labels, weight, prior, family_class(family), k)
+    belongs = lambda component: np.asarray(labels) == component
+    singular_checks.raise_if_singular(mixture, x, labels, belongs, weight)
+    return mixture

@@ -19,7 +19,12 @@ from ..data.rows import Rows
 from ..families.family import Family
 from ..mixture.mixture import Mixture
 from ..objective import prior as priors
-from .from_assignments import mixture_of_responsibilities
+from ..objective.m_step import m_step_from
+from ..objective.statistics import Statistics
+from .from_assignments import mixture_of_labels, mixture_of_responsibilities, sums_of_labels
+
+# Up to this many components, products with the rows' one-hot labels are quicker than sums by label.
+FEW_COMPONENTS = 64
 
 
 def _draw(key: jax.Array, weights: jax.Array) -> jax.Array:
@@ -113,6 +118,8 @@ def _k_means_plus_plus(
 ) -> Mixture:  # fmt: skip
     prior = priors.prior_of_covariance(covariance)
     _, labels = _draw_distant_rows(key, rows, k, wanted, covariance, odds=lambda squared: squared)
+    if k > FEW_COMPONENTS:
+        return mixture_of_labels(rows, labels, k, prior, even)
     one_hot = lambda block: jax.nn.one_hot(block, k, axis=0, dtype=rows.x.dtype)
     return mixture_of_responsibilities(rows, one_hot, labels, prior, even, lanes)
 
@@ -125,10 +132,18 @@ def _random_rows(
     chosen, _ = _draw_distant_rows(
         key, rows, k, wanted, covariance, odds=lambda squared: (squared > 0).astype(squared.dtype)
     )
-    present = (jnp.arange(k) < wanted).astype(rows.x.dtype)
     # Every present component takes all rows, so that each gets the covariance of the data.
-    constant = lambda x: jnp.broadcast_to(present[:, None], (k, len(x)))
-    mixture = mixture_of_responsibilities(rows, constant, rows.x[:, 0], prior, even, lanes)
+    one = even.select(jnp.zeros(1, jnp.int32))
+    all_rows = jnp.zeros(len(rows.x), jnp.int32)
+    base, sums = sums_of_labels(rows, all_rows, 1, one)
+    present = (jnp.arange(k) < wanted).astype(rows.x.dtype)
+    of_each = lambda sum_: jnp.tensordot(present, sum_, 0).reshape(k, *sum_.shape[1:])
+    base = Mixture(jnp.log(present / jnp.sum(present)), base.means[np.zeros(k, np.int32)], even)
+    spread = of_each(sums.spread)
+    sums = Statistics(
+        of_each(sums.mass), of_each(sums.shift), base.frame.pool(spread), sums.log_likelihood
+    )
+    mixture = m_step_from(base, sums, prior).apply_to(base)
     return Mixture(mixture.logits, rows.x[chosen] - rows.center[None], mixture.covariance)
 
 

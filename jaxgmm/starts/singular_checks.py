@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 import jax
@@ -18,23 +19,34 @@ A_PRIOR = "pass a prior, e.g. prior=Prior.from_data(x)"
 
 
 def raise_if_singular(
-    mixture: Mixture, x: jax.Array, responsibilities: jax.Array, weight: jax.Array | None
+    mixture: Mixture,
+    x: jax.Array,
+    assignments: jax.Array,
+    belongs: Callable[[int], np.ndarray],
+    weight: jax.Array | None,
 ) -> None:
     """Raise ValueError if a covariance of `mixture` is singular up to rounding.
 
-    The mixture was computed from rows x (n, d) with responsibilities (n, k) and weight (n,).
     Tracers are not checked.
+
+    Args:
+      mixture: the mixture, which was computed from the other arguments.
+      x: rows (n, d).
+      assignments: the labels or responsibilities of the rows.
+      belongs: a function from a component to booleans (n,): which rows belong to it.
+      weight: row weights (n,), or None.
     """
-    if checks.traced(mixture, x, responsibilities, weight):
+    if checks.traced(mixture, x, assignments, weight):
         return
     values = np.asarray(x)
     singular = _singular(mixture, values)
     if not singular.any():
         return
-    belongs = np.asarray(responsibilities) > 0
-    if weight is not None:
-        belongs &= (np.asarray(weight) > 0)[:, None]
-    rows_of = lambda component: np.unique(values[belongs[:, component]].astype(np.float64), axis=0)
+    counts = np.ones(len(values), bool) if weight is None else np.asarray(weight) > 0
+
+    def rows_of(component: int) -> np.ndarray:
+        return np.unique(values[belongs(component) & counts].astype(np.float64), axis=0)
+
     shared = len(singular) < mixture.n_components
     which = int(np.argmax(singular))
     groups = [rows_of(i) for i in (range(mixture.n_components) if shared else [which])]

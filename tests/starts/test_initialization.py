@@ -127,6 +127,38 @@ def test_from_responsibilities_is_the_textbook_m_step(family, iris, x64):
         assert reference.distance(found, *expected) < tolerance
 
 
+@pytest.mark.parametrize("prior", [False, True])
+def test_labels_of_many_components_are_one_hot_responsibilities(family, prior, iris, x64):
+    """Sums by label and products with one-hot labels agree, with weights and absent components."""
+    k = 100
+    labels = np.random.default_rng(0).integers(0, 12, 150) * 7
+    weight = np.random.default_rng(1).integers(0, 3, 150).astype(float)
+    with_prior = prior or family == "full"  # whose covariances are singular without
+    settings = dict(family=family, weight=weight)
+    settings["prior"] = jaxgmm.Prior.from_data(iris) if with_prior else None
+    ours = jaxgmm.from_labels(iris, labels, k, **settings)
+    theirs = jaxgmm.from_responsibilities(iris, np.eye(k)[labels], **settings)
+    present = np.unique(labels[weight > 0])
+    assert set(np.flatnonzero(np.asarray(ours.present))) == set(present)
+    for a, b in ((ours.weights, theirs.weights), (ours.means, theirs.means)):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+    shared = len(ours.covariances) == 1 or family == "tied"
+    pick = slice(None) if shared else present
+    np.testing.assert_allclose(
+        ours.covariances[pick], theirs.covariances[pick], rtol=1e-9, atol=1e-11
+    )
+
+
+def test_starts_of_many_components_are_those_of_few(iris, monkeypatch, x64):
+    """The two ways to sum rows by label give one start."""
+    starts = []
+    for few in (64, 2):
+        monkeypatch.setattr("jaxgmm.starts.methods.FEW_COMPONENTS", few)
+        jax.clear_caches()
+        starts.append(jaxgmm.initialize(jax.random.key(0), iris, 5, family="full"))
+    chex.assert_trees_all_close(*starts, rtol=1e-9)
+
+
 def test_labels_are_one_hot_responsibilities(iris):
     x = iris.astype(np.float32)
     labels = np.arange(150) // 50
