@@ -29,6 +29,10 @@ class DiagonalLayout(Layout):
     Those of a shared scale are sums over its features.
     """
 
+    # The whitened kernel stores residuals (k, d, b), and its time is that of the memory: 3 to 20
+    # times that of the double kernel from d = k = 16 up.
+    double_pays = True
+
     def __init__(self, log_diagonal: jax.Array, d: int, shared: bool = False):
         super().__init__(d, shared)
         self.log_diagonal = log_diagonal
