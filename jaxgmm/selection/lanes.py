@@ -225,14 +225,13 @@ class Lanes:
         before = _take(self.state, chosen)
         until = np.where(np.isin(np.arange(settings.size), own), until[group], -1).astype(np.int32)
         rounding = self.report.rounding[chosen]
-        d = self.data.x.shape[1]
-        position = np.int32(kernel_position(rounding.max(), d, most_rounding))
+        position = kernel_position(rounding.max(), self.data.x.shape[1], most_rounding)
         # Steps with a smaller gain than this are noise of a kernel with such a rounding error.
         noisy = position == 0 and most_rounding > self.safe_rounding
-        noise = (rounding / 10) ** 2 if noisy else 0 * rounding
+        noise = (rounding / 10) ** 2 if noisy else np.zeros_like(rounding)
         tolerance = np.maximum(self.tolerance, noise).astype(rounding.dtype)
         move = pack(LaneMove(before, self.fold[chosen], tolerance, until), np)
-        arguments = settings, self.data, self.constants, position, np.int32(n_left), move
+        arguments = settings, self.data, self.constants, np.int32(position), np.int32(n_left), move
         began = time.perf_counter()
         if settings not in self._prepared:  # the small group, which never begins lanes
             settings.advance.lower(*arguments).compile()
@@ -264,14 +263,13 @@ class Lanes:
         what other sweeps compiled, and `compile_seconds` is right after `jax.clear_caches` too.
         """
         began = time.perf_counter()
-        first = settings.begin.lower(settings, self.data, task, splits)
+        first, zero = settings.begin.lower(settings, self.data, task, splits), np.int32(0)
         constants, _ = first.out_info
         lanes = lambda leaf: np.zeros((settings.size, *leaf.shape), leaf.dtype)
         move = pack(jax.tree.map(lanes, self.shapes[LaneMove]), np)
         with concurrent.futures.ThreadPoolExecutor(1) as executor:
             compiled = executor.submit(first.compile)
-            arguments = settings, self.data, constants, np.int32(0), np.int32(0), move
-            settings.advance.lower(*arguments).compile()
+            settings.advance.lower(settings, self.data, constants, zero, zero, move).compile()
             compiled.result()
         self._prepared.add(settings)
         self.compile_seconds += time.perf_counter() - began
