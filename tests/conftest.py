@@ -94,7 +94,7 @@ def family(request):
     return request.param
 
 
-@pytest.fixture(params=["whitened", "natural"])
+@pytest.fixture(params=["whitened", "natural", "double"])
 def kernel(request):
     return request.param
 

@@ -74,8 +74,8 @@ def compare(
       method: how starts are made, as for `initialize`.
       tolerance: as for `fit`.
       max_steps: as for `fit`.
-      kernel: as for `fit`. "auto" is resolved once for all fits: whitened for up to 4096 rows, and
-        the rule of `fit` beyond.
+      kernel: as for `fit`. With `side_by_side`, "auto" means "whitened", because fits in one batch
+        cannot choose kernels separately.
       stopping: as for `fit`.
       side_by_side: False runs the starts one after another, which gives fair times. True runs them
         under vmap, which can take less time in all. Every start then waits for the slowest one, and
@@ -127,7 +127,7 @@ def compare(
         algorithms=tuple(by_name.values()),
         tolerance=tolerance,
         max_steps=max_steps,
-        kernel=kernel,
+        kernel="whitened" if side_by_side and kernel == "auto" else kernel,
         stopping=stopping,
         callback=callback,
     )
@@ -139,7 +139,7 @@ def compare(
     run_starts = _run_batch if side_by_side else _run_one_by_one
     fits, seconds, compile_seconds = {}, {}, {}
     for name, algorithm in by_name.items():
-        loop_settings = settings.for_loop(algorithm, data.n)
+        loop_settings = settings.for_loop(algorithm, data.n, k * data.n_features)
 
         def run_from(start: Mixture, most: int, loop_settings=loop_settings) -> Fit:
             return data.compute(run, start, prior, settings.tolerance, most, settings=loop_settings)

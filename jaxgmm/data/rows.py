@@ -22,7 +22,8 @@ BUCKETED_ROWS = 1 << 16
 # Starts are made from a sample of this many rows. It is at least BUCKETED_ROWS, so that padded
 # arrays are never subsampled.
 SAMPLE_ROWS = BUCKETED_ROWS
-# Up to this many rows, kernel="auto" means the whitened kernel (see `kernels/choice.py`).
+# Up to this many rows, kernel="auto" means the whitened kernel, unless there are very many
+# components and features (see `kernels/choice.py`).
 WHITENED_UP_TO_ROWS = 4096
 
 

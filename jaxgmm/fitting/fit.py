@@ -109,11 +109,15 @@ def fit(
         max_steps steps.
       max_steps: largest number of steps; 0 returns the start with its likelihood.
       kernel: how a pass is computed. "whitened" is accurate for every mixture. "natural" is faster,
-        and accurate where no component is narrow and far from the mean of the rows. "auto" uses
-        whitened for up to 4096 rows; beyond that it uses natural where a bound on its rounding
-        error allows it. The bound assumes rows in random order. In float32, sorted rows can change
+        and accurate where no component is narrow and far from the mean of the rows. "double" is
+        natural in float64, for float32 rows (for float64 rows it is as accurate as natural). "auto"
+        uses whitened for little work, which is up to 4096 rows and n k d ≤ 2²². For more it uses
+        natural where a bound on its rounding error allows it; else double for diagonal and
+        spherical covariances in float32 on CPUs, where a bound allows that; else whitened. The
+        bound of natural assumes rows in random order. In float32, sorted rows can change
         a component's moments by up to 2e-4 of their value, if its few rows come first and many rows
-        of other components follow. Shuffle such rows, or use "whitened".
+        of other components follow. Shuffle such rows, or use "double"
+        or "whitened".
       stopping: "em-gain" stops when D(θ) < tolerance, where D is the increase of the expected
         complete-data objective by one EM step, per unit of row weight. It is the same for every
         algorithm and parametrization. "relative" stops when the objective changes by less than
@@ -185,7 +189,7 @@ def fit(
     if prior is not None:
         row_checks.weights_count_rows(weight)
 
-    loop_settings = settings.for_loop(algorithm, data.n, callback)
+    loop_settings = settings.for_loop(algorithm, data.n, mixture.means.size, callback)
     if checkpoint is None:
         result = data.compute(run, mixture, prior, threshold, max_steps, settings=loop_settings)
     else:

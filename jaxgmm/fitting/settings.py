@@ -60,13 +60,20 @@ class Settings:
             checks.algorithm(algorithm)
 
     def for_loop(
-        self, algorithm: Algorithm, n: int, callback: Callable[..., object] | None = None
+        self,
+        algorithm: Algorithm,
+        n: int,
+        n_means: int,
+        callback: Callable[..., object] | None = None,
     ) -> LoopSettings:
-        """Return the static settings of a loop over n rows that runs one of the algorithms."""
+        """Return the static settings of a loop over n rows that runs one of the algorithms.
+
+        `n_means` is the number of entries of the means.
+        """
         return LoopSettings(
             algorithm=algorithm,
             stopping=self.stopping,
-            kernel=resolve_kernel(self.kernel, n),
+            kernel=resolve_kernel(self.kernel, n, n_means),
             capacity=capacity(self.max_steps),
             callback=callback,
         )

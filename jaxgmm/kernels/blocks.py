@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import jax
 
-from .natural import Natural
-from .whitened import Whitened
+from .protocol import Kernel
 
 # On a CPU a block's numbers fill a quarter of a core's own cache, because matrix products repack
 # their operands. Where the block's sums are large, the numbers take TIMES_SUMS times the memory of
@@ -15,7 +14,7 @@ LEAST_ROWS, MOST_ROWS = 128, 1024
 GPU_BYTES, GPU_MOST_ROWS = 1 << 27, 1 << 16
 
 
-def block_rows(kernel: Whitened | Natural) -> int:
+def block_rows(kernel: Kernel) -> int:
     """Return the number of rows in a block, a power of two.
 
     It is the largest one for which the kernel's numbers fit the cache of a CPU core, or fill a GPU.

@@ -1,27 +1,36 @@
-"""The two kernels that evaluate a block of rows, and the choice between them.
+"""The three kernels that evaluate a block of rows, and the choice among them.
 
 The whitened kernel computes the residuals y = W x − W μ of every component, and their sums. It is
 accurate for narrow components far from the center. The natural kernel uses that the log-joint is
 linear in features φ(x) that do not depend on the mixture, so that a pass is two matrix products. It
-is faster, and as accurate where second moments about the center keep enough digits. Where both are
-accurate, their results agree to rounding.
+is faster, and as accurate where second moments about the center keep enough digits. The double
+kernel is the natural one in float64, for float32 mixtures. Where they are accurate, their results
+agree to rounding.
 
-Both take a block as columns x (d, b) that are already centered.
+All take a block as columns x (d, b) that are already centered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
+import jax.numpy as jnp
 
-from ..data.rows import WHITENED_UP_TO_ROWS
+from ..data.rows import WHITENED_UP_TO_ROWS, bucket
 from ..mixture.mixture import Mixture
-from .natural import Natural, natural_is_safe
+from .double import Double
+from .natural import SAFE_ROUNDING, Natural, rounding
+from .protocol import Kernel
 from .whitened import Whitened
 
-KERNELS: dict[str, type[Whitened] | type[Natural]] = {"whitened": Whitened, "natural": Natural}
+KERNELS: dict[str, Callable[[Mixture, int], Kernel]] = {
+    "whitened": Whitened, "natural": Natural, "double": Double
+}  # fmt: skip
+# For up to WHITENED_UP_TO_ROWS rows, "auto" means "whitened" unless its residuals are more numbers
+# than this. A pass takes it 8 ms there, on one CPU core, and natural 1 ms.
+WHITENED_UP_TO_NUMBERS = 1 << 22
 
 Result = TypeVar("Result")
 
@@ -29,41 +38,82 @@ Result = TypeVar("Result")
 class Choice(NamedTuple):
     """The kernel of a pass, and the number of lanes.
 
-    `natural`, a boolean that all lanes share, decides between the kernels unless it is None.
+    `position`, which all lanes share, chooses among the kernels (see `kernel_position`) unless it
+    is None.
     """
 
     name: str = "auto"
     lanes: int = 1
-    natural: jax.Array | None = None
+    position: jax.Array | None = None
 
 
-def resolve_kernel(name: str, n: int) -> str:
-    """Return the kernel's name, with "auto" replaced by "whitened" for few rows.
+def resolve_kernel(name: str, n: int, n_means: int) -> str:
+    """Return the kernel's name, with "auto" replaced by "whitened" where a pass is little work.
 
-    Both kernels are fast there. For many rows, "auto" remains "auto".
+    `n_means` is the number of entries (k d) of the means. All kernels are fast there, and one takes
+    less time to compile than several. For more work, "auto" remains "auto".
     """
-    return "whitened" if name == "auto" and n <= WHITENED_UP_TO_ROWS else name
+    rows = bucket(n)  # so that padding does not change the kernel
+    little = rows <= WHITENED_UP_TO_ROWS and rows * n_means <= WHITENED_UP_TO_NUMBERS
+    return "whitened" if name == "auto" and little else name
+
+
+def double_rounding(of_natural: Any, n_features: int) -> Any:
+    """Return a practical bound on the double kernel's rounding error, in the units of `rounding`.
+
+    `of_natural` is the natural kernel's bound in float32. The products have the same bound in units
+    of float64's eps, times 8: relative to their width, the rows of such a component are so far away
+    that they are nearly equal numbers, and the errors of their sums do not cancel (in trials over
+    2 to 128 features and widths from 1 to 3e-6 of the distance, errors were up to 7 times the bound
+    without this factor). The rest is float32, with the natural kernel's bound at the center. The
+    rounding of a log-density to float32, which all kernels share, is not counted.
+    """
+    single, double = float(jnp.finfo(jnp.float32).eps), float(jnp.finfo(jnp.float64).eps)
+    return 8 * double / single * of_natural + 2 * single * n_features**0.5
+
+
+def kernel_position(of_natural: Any, n_features: int, most: float) -> Any:
+    """Return the position of the fastest kernel that is accurate: natural, double, whitened.
+
+    Args:
+      of_natural: the natural kernel's `rounding`, an array of JAX or of NumPy.
+      n_features: the number of features d.
+      most: the largest `rounding` at which the natural kernel may be used.
+    """
+    double = double_rounding(of_natural, n_features) <= SAFE_ROUNDING["float32"]
+    return (1 - (of_natural <= most)) * (2 - double)
 
 
 def with_kernel(
-    kernel: str | Choice, mixture: Mixture, n: int, run: Callable[[Whitened | Natural], Result]
+    kernel: str | Choice, mixture: Mixture, n: int, run: Callable[[Kernel], Result]
 ) -> Result:
     """Return run(kernel) for the chosen kernel of this mixture.
 
-    "auto" selects the whitened kernel for n ≤ 4096 rows. For more rows it selects the natural one
-    where `natural_is_safe`, and otherwise the whitened one. Under vmap "auto" then computes both,
-    so batches of many rows should name a kernel.
+    "auto" selects the whitened kernel where a pass is little work (see `resolve_kernel`). For more,
+    it selects the first of `_candidates` whose rounding error is at most SAFE_ROUNDING. Under vmap
+    "auto" then computes all of them, so batches of many rows should name a kernel.
     """
     choice = kernel if isinstance(kernel, Choice) else Choice(kernel)
-    name, natural = choice.name, choice.natural
-    if natural is None:
-        name = resolve_kernel(name, n)
+    name, position = choice.name, choice.position
+    if position is None:
+        name = resolve_kernel(name, n, mixture.means.size)
         if name in KERNELS:
             return run(KERNELS[name](mixture, choice.lanes))
-        natural = natural_is_safe(mixture)
-    return jax.lax.cond(
-        natural,
-        lambda m: run(Natural(m, choice.lanes)),
-        lambda m: run(Whitened(m, choice.lanes)),
-        mixture,
-    )
+        safe = SAFE_ROUNDING[str(mixture.dtype)]
+        position = kernel_position(rounding(mixture), mixture.n_features, safe)
+    branches = [
+        lambda m, make=KERNELS[name]: run(make(m, choice.lanes)) for name in _candidates(mixture)
+    ]
+    # Where there is no double kernel, its position and the one after it are the whitened kernel's.
+    return jax.lax.switch(position, branches, mixture)
+
+
+def _candidates(mixture: Mixture) -> tuple[str, ...]:
+    """Return the kernels among which "auto" chooses, from the fastest to the most accurate.
+
+    The double kernel is one of them for float32 mixtures on CPUs whose layout it suits. Many GPUs
+    are slow in float64, and TPUs emulate it.
+    """
+    single = mixture.dtype == jnp.float32 and jax.default_backend() == "cpu"
+    double = ("double",) if single and mixture.frame.double_pays else ()
+    return ("natural", *double, "whitened")

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from ..mixture.mixture import Mixture
 from ..numerics.products import matmul
+from .protocol import Moments
 
 # The largest `rounding` at which the natural kernel is used.
 SAFE_ROUNDING = {"float32": 3e-5, "float64": 3e-11}
@@ -65,7 +66,7 @@ class Natural:
             return matmul(features, weighted_responsibilities.T)
         return matmul(weighted_responsibilities, features.T)
 
-    def statistics(self, sums: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def statistics(self, sums: jax.Array) -> Moments:
         """Return mass, shift and spread from the sums over all blocks.
 
         The raw moments are moved to each component's mean and whitened.

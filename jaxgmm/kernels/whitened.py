@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from ..mixture.mixture import Mixture
-
-Sums = tuple[jax.Array, jax.Array, jax.Array]
+from .protocol import Moments
 
 
 class Whitened:
@@ -40,13 +39,13 @@ class Whitened:
         y = self.mixture.frame.residuals(self.mixture.means, x)
         return self.constants[:, None] - jnp.sum(y**2, axis=1) / 2, y
 
-    def sums(self, x: jax.Array, y: jax.Array, weighted_responsibilities: jax.Array) -> Sums:
+    def sums(self, x: jax.Array, y: jax.Array, weighted_responsibilities: jax.Array) -> Moments:
         """Return a block's terms of the sums, for weighted responsibilities w r (k, b)."""
         shift = jnp.sum(weighted_responsibilities[:, None] * y, axis=-1)
         mass = jnp.sum(weighted_responsibilities, axis=-1)
         return mass, shift, self.mixture.frame.cross(weighted_responsibilities, y, x)
 
-    def statistics(self, sums: Sums) -> Sums:
+    def statistics(self, sums: Moments) -> Moments:
         """Return mass, shift and spread from the sums over all blocks."""
         mass, shift, cross = sums
         return mass, shift, self.mixture.frame.spread(cross, shift, self.mixture.means)

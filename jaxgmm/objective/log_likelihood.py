@@ -28,9 +28,8 @@ from ..data.sources import Data
 from ..families.family import HasFactor
 from ..kernels.blocks import block_rows
 from ..kernels.choice import Choice, with_kernel
-from ..kernels.natural import Natural
+from ..kernels.protocol import Kernel
 from ..kernels.responsibilities import weighted_responsibilities
-from ..kernels.whitened import Whitened
 from ..mixture.component_precision import warn_of_coarse_components
 from ..mixture.inputs import (
     check_mixture_and_array,
@@ -96,7 +95,7 @@ def value_of_rows(rows: Rows, mixture: Mixture) -> jax.Array:
     """Compute the log-likelihood alone, in one pass that sums no other statistics."""
     centered, rows = about_mixture(mixture, rows)
 
-    def run(kernel: Whitened | Natural) -> jax.Array:
+    def run(kernel: Kernel) -> jax.Array:
         def sum_block(x: jax.Array, weight: jax.Array) -> jax.Array:
             return jnp.sum(weight * weighted_responsibilities(kernel.log_joint(x)[0], weight)[1])
 

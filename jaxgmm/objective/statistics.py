@@ -13,9 +13,8 @@ from numpy.typing import ArrayLike
 from ..data.rows import Rows
 from ..kernels.blocks import block_rows
 from ..kernels.choice import Choice, with_kernel
-from ..kernels.natural import Natural
+from ..kernels.protocol import Kernel
 from ..kernels.responsibilities import weighted_responsibilities
-from ..kernels.whitened import Whitened
 from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture
 from ..numerics.products import matmul
@@ -54,7 +53,7 @@ def statistics(mixture: Mixture, rows: Rows, kernel: str | Choice = "auto") -> S
     The mixture is in the rows' centered coordinates.
     """
 
-    def run(kernel: Whitened | Natural) -> Statistics:
+    def run(kernel: Kernel) -> Statistics:
         def sum_block(x: jax.Array, weight: jax.Array) -> Any:
             joint, intermediate = kernel.log_joint(x)
             weighted, log_prob = weighted_responsibilities(joint, weight)

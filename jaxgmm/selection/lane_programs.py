@@ -219,19 +219,19 @@ def begin(settings: LaneSettings, data: LaneData, task: dict, splits) -> tuple[L
 
 
 def advance(
-    settings: LaneSettings, data: LaneData, constants: LaneConstants, natural, n_left, move: dict
+    settings: LaneSettings, data: LaneData, constants: LaneConstants, position, n_left, move: dict
 ) -> dict:
     """Advance a group of lanes by their `LaneMove` (packed), and return `LaneOutcome` (packed).
 
-    Each device stops when at most `n_left` of its lanes run. With the kernel "auto", the boolean
-    `natural` chooses the kernel of all lanes.
+    Each device stops when at most `n_left` of its lanes run. With the kernel "auto",
+    `position` chooses the kernel of all lanes (see `kernel_position`).
     """
 
-    def group(data: LaneData, constants: LaneConstants, natural, n_left, move: dict) -> dict:
+    def group(data: LaneData, constants: LaneConstants, position, n_left, move: dict) -> dict:
         moves = unpack(move, lane_of(settings, data.x.shape[1], data.x.dtype)[LaneMove])
         state, fold, tolerance, limit = moves
-        natural = natural if settings.kernel == "auto" else None
-        kernel = Choice(settings.kernel, settings.lanes, natural)
+        shared = position if settings.kernel == "auto" else None
+        kernel = Choice(settings.kernel, settings.lanes, shared)
         before, entries = state.steps, jnp.arange(MOST_STEPS_IN_A_CALL)
 
         def is_active(state: FitState) -> jax.Array:
@@ -258,4 +258,4 @@ def advance(
         report = _report(data, constants, kernel, end, fold)
         return pack(LaneOutcome(end, report, objectives, passes))
 
-    return _on_devices(settings, group, 4, 1)(data, constants, natural, n_left, move)
+    return _on_devices(settings, group, 4, 1)(data, constants, position, n_left, move)

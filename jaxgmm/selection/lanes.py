@@ -20,6 +20,7 @@ from ..fitting.status import RUNNING, Status
 from ..fitting.step import FitState
 from ..internal.compiling import LITTLE_TO_RUN
 from ..internal.trees import pack, unpack
+from ..kernels.choice import kernel_position
 from ..kernels.natural import SAFE_ROUNDING
 from .lane_programs import MOST_STEPS_IN_A_CALL, LaneSettings, lane_of
 from .lane_records import LaneData, LaneMove, LaneOutcome, LaneReport, LaneStart
@@ -224,12 +225,13 @@ class Lanes:
         before = _take(self.state, chosen)
         until = np.where(np.isin(np.arange(settings.size), own), until[group], -1).astype(np.int32)
         rounding = self.report.rounding[chosen]
+        position = kernel_position(rounding.max(), self.data.x.shape[1], most_rounding)
         # Steps with a smaller gain than this are noise of a kernel with such a rounding error.
-        noise = (rounding / 10) ** 2 if most_rounding > self.safe_rounding else 0 * rounding
+        noisy = position == 0 and most_rounding > self.safe_rounding
+        noise = (rounding / 10) ** 2 if noisy else np.zeros_like(rounding)
         tolerance = np.maximum(self.tolerance, noise).astype(rounding.dtype)
         move = pack(LaneMove(before, self.fold[chosen], tolerance, until), np)
-        natural = bool(rounding.max() <= most_rounding)
-        arguments = settings, self.data, self.constants, natural, np.int32(n_left), move
+        arguments = settings, self.data, self.constants, np.int32(position), np.int32(n_left), move
         began = time.perf_counter()
         if settings not in self._prepared:  # the small group, which never begins lanes
             settings.advance.lower(*arguments).compile()
@@ -261,14 +263,13 @@ class Lanes:
         what other sweeps compiled, and `compile_seconds` is right after `jax.clear_caches` too.
         """
         began = time.perf_counter()
-        first = settings.begin.lower(settings, self.data, task, splits)
+        first, zero = settings.begin.lower(settings, self.data, task, splits), np.int32(0)
         constants, _ = first.out_info
         lanes = lambda leaf: np.zeros((settings.size, *leaf.shape), leaf.dtype)
         move = pack(jax.tree.map(lanes, self.shapes[LaneMove]), np)
         with concurrent.futures.ThreadPoolExecutor(1) as executor:
             compiled = executor.submit(first.compile)
-            arguments = settings, self.data, constants, True, np.int32(0), move
-            settings.advance.lower(*arguments).compile()
+            settings.advance.lower(settings, self.data, constants, zero, zero, move).compile()
             compiled.result()
         self._prepared.add(settings)
         self.compile_seconds += time.perf_counter() - began

@@ -58,12 +58,15 @@ def run_fits(
     a fit of `steps` steps took steps + 1 iterations. If the next step collapses (DEGENERATE,
     NONFINITE), the returned mixture is the one before it.
     """
+    # Under vmap, "auto" would compute every kernel for each fit.
+    batch = len(starts.logits) > 1
 
     def run_one(start: Mixture) -> Fit:
+        kernel = "whitened" if batch else "auto"
         loop_settings = LoopSettings(
             algorithm=settings.algorithm,
             stopping="absolute",
-            kernel=resolve_kernel("auto", len(x)),
+            kernel=resolve_kernel(kernel, len(x), start.means.size),
             capacity=settings.capacity,
             callback=None,
         )
@@ -85,8 +88,7 @@ def run_fits(
         last = end.em_step.apply_to(end.mixture).translate(constants.center)
         return dataclasses.replace(fit, mixture=where(usable, last, fit.mixture))
 
-    if len(starts.logits) > 1:
+    if batch:
         return jax.vmap(run_one)(starts)
-    # Without vmap a fit can branch, and so use the faster kernel where that is accurate.
     fit = run_one(jax.tree.map(lambda leaf: leaf[0], starts))
     return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], fit)

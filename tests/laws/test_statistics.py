@@ -1,4 +1,4 @@
-"""One pass: its sums, both kernels, blocks, weights."""
+"""One pass: its sums, all kernels, blocks, weights."""
 
 import functools
 

@@ -1,0 +1,87 @@
+"""`in_float64`: a function that is computed in float64 inside a float32 program.
+
+JAX's 64-bit mode applies to a whole program, and outside of it the rules by which JAX
+differentiates and batches a program round float64 to float32. Therefore the function is a primitive
+of its own. The program around it, and all transformations of it, see float32 alone. JAX's 64-bit
+mode is on only while the primitive is lowered to the compiler's language.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend import core
+from jax.interpreters import ad, batching, mlir
+
+_in_float64_p = core.Primitive("in_float64")
+_in_float64_p.multiple_results = True
+
+Function = Callable[..., Sequence[jax.Array]]
+
+
+def in_float64(exact: Callable[..., Any], rounded: Callable[..., Any], *operands: Any) -> Any:
+    """Return exact(*operands), computed in float64, in the dtype of the operands.
+
+    Args:
+      exact: a function of pytrees of arrays.
+      rounded: the same function as it is computed in the dtype of the operands. Derivatives are
+        those of `rounded`, and so are the shapes and dtypes of the result.
+      *operands: the arguments, pytrees of floating-point arrays.
+    """
+    leaves, tree = jax.tree.flatten(operands)
+    shape = jax.eval_shape(rounded, *operands)
+    flat = lambda function: (
+        lambda *leaves: jax.tree.leaves(function(*jax.tree.unflatten(tree, leaves)))
+    )
+    results = _in_float64_p.bind(*leaves, exact=flat(exact), rounded=flat(rounded))
+    return jax.tree.unflatten(jax.tree.structure(shape), results)
+
+
+@_in_float64_p.def_abstract_eval
+def _abstract(*operands, exact: Function, rounded: Function):
+    shapes = [jax.ShapeDtypeStruct(operand.shape, operand.dtype) for operand in operands]
+    return [jax.typeof(result) for result in jax.eval_shape(rounded, *shapes)]
+
+
+@_in_float64_p.def_impl
+def _run(*operands, exact: Function, rounded: Function):
+    bind = lambda *operands: _in_float64_p.bind(*operands, exact=exact, rounded=rounded)
+    return jax.jit(bind)(*operands)
+
+
+def _lower(context, *operands, exact: Function, rounded: Function):
+    def widened(*operands):
+        results = exact(*(operand.astype(jnp.float64) for operand in operands))
+        dtypes = (result.dtype for result in context.avals_out)
+        return [result.astype(dtype) for result, dtype in zip(results, dtypes, strict=True)]
+
+    with jax.enable_x64(True):
+        return mlir.lower_fun(widened, multiple_results=True)(context, *operands)
+
+
+def _differentiate(primals, tangents, *, exact: Function, rounded: Function):
+    active = [i for i, tangent in enumerate(tangents) if type(tangent) is not ad.Zero]
+
+    def of_active(*values):
+        operands = list(primals)
+        for i, value in zip(active, values, strict=True):
+            operands[i] = value
+        return rounded(*operands)
+
+    results = _in_float64_p.bind(*primals, exact=exact, rounded=rounded)
+    along = jax.jvp(of_active, [primals[i] for i in active], [tangents[i] for i in active])[1]
+    return results, along
+
+
+def _batch(operands, axes, *, exact: Function, rounded: Function):
+    batched = lambda function: jax.vmap(function, axes)
+    results = _in_float64_p.bind(*operands, exact=batched(exact), rounded=batched(rounded))
+    return results, [0] * len(results)
+
+
+mlir.register_lowering(_in_float64_p, _lower)
+ad.primitive_jvps[_in_float64_p] = _differentiate
+batching.primitive_batchers[_in_float64_p] = _batch
