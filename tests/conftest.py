@@ -60,6 +60,13 @@ def _is_worker(config) -> bool:
     return hasattr(config, "workerinput")
 
 
+def pytest_configure(config):
+    """Keeps the files in the order of the tests. By default pytest-xdist begins with the files that
+    have the most tests, so that the scripts, which are few and long, keep one worker to the end."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
 def pytest_collection_modifyitems(config, items):
     """The scripts' results are asked for last, when they are there; by workers first, since they
     are the longest work of one worker."""

@@ -46,6 +46,7 @@ def exact(function, mixture, x):
         return jax.tree.map(np.asarray, function(jax.tree.map(jnp.asarray, wide), x.astype(float)))
 
 
+@functools.cache
 def sums_by(kernel):
     return jax.jit(lambda mixture, x: statistics(mixture, Rows.of(x, None), kernel))
 
