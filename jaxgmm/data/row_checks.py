@@ -168,8 +168,8 @@ def same_features(mixture_features: int, columns: int) -> None:
     """Check that x has as many columns as the mixture has features."""
     if columns != mixture_features:
         raise ValueError(
-            f"x has {columns} column{'s' * (columns != 1)} and the mixture {mixture_features} "
-            "features: pass the same features that the mixture was fitted to, in the same order."
+            f"x has {columns} columns and the mixture {mixture_features} features: "
+            "pass the same features that the mixture was fitted to, in the same order."
         )
 
 
