@@ -16,6 +16,7 @@ from jaxgmm.data import shards, stream_passes
 from jaxgmm.data.rows import Rows
 from jaxgmm.fitting.status import Status
 from jaxgmm.kernels import choice
+from jaxgmm.kernels.double import Double
 from jaxgmm.kernels.natural import SAFE_ROUNDING, rounding
 from jaxgmm.numerics.float64 import in_float64
 from jaxgmm.objective.statistics import statistics
@@ -263,7 +264,15 @@ def test_a_function_in_float64():
 
 def test_sweeps_take_it_for_narrow_components(monkeypatch):
     """Lanes climb by the natural kernel, and make their last steps by the double one."""
-    seen, position_of = [], choice.kernel_position
+    seen, made, position_of = [], [], choice.kernel_position
+
+    class Seen(Double):
+        def __init__(self, *arguments):
+            made.append(arguments)
+            super().__init__(*arguments)
+
+    jax.clear_caches()
+    monkeypatch.setitem(choice.KERNELS, "double", Seen)
 
     def spy(*arguments):
         seen.append(int(position_of(*arguments)))
@@ -278,7 +287,7 @@ def test_sweeps_take_it_for_narrow_components(monkeypatch):
     )  # fmt: skip
     auto = run("auto")
     assert set(seen) == {0, 1}
-    assert seen[-1] == 1
+    assert seen[-1] == 1 and made
     careful, double = run("whitened"), run("double")
     for found in (auto, double):
         fits, others = found.fits["diagonal"], careful.fits["diagonal"]
