@@ -63,10 +63,11 @@ def double_rounding(of_natural: Any, n_features: int) -> Any:
 
     `of_natural` is the natural kernel's bound in float32. The products have the same bound in units
     of float64's eps, times 8: relative to their width, the rows of such a component are so far away
-    that they are nearly equal numbers, and the errors of their sums do not cancel (in trials over
-    2 to 128 features, errors were up to 8 times the bound without this factor at widths of 1e-5 of
-    the distance, and up to 10 times at 3e-6, where the kernel is not used). The rest is float32, with the natural kernel's bound at the center. The
-    rounding of a log-density to float32, which all kernels share, is not counted.
+    that they are nearly equal numbers, and the errors of their sums do not cancel. In trials over 2
+    to 128 features, errors were up to 8 times the bound without this factor at widths of 1e-5 of
+    the distance, and up to 10 times at 3e-6, where the kernel is not used. The rest is float32,
+    with the natural kernel's bound at the center. The rounding of a log-density to float32, which
+    all kernels share, is not counted.
     """
     single, double = float(jnp.finfo(jnp.float32).eps), float(jnp.finfo(jnp.float64).eps)
     return 8 * double / single * of_natural + 2 * single * n_features**0.5
