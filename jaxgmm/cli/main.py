@@ -81,10 +81,9 @@ def main(argv: Sequence[str] | None = None, *, all_cores: bool = False) -> int:
     except BrokenPipeError:  # the reader, e.g. head, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except FileNotFoundError as error:
-        print_message(f"error: {error.filename}: {error.strerror}: check the name and the folder.")
     except OSError as error:
-        print_message(f"error: {error.filename or 'stdout'}: {error.strerror or error}")
+        hint = ": check the name and the folder." if isinstance(error, FileNotFoundError) else ""
+        print_message(f"error: {error.filename or 'stdout'}: {error.strerror or error}{hint}")
     except (ValueError, ImportError) as error:
         print_message("error: " + " ".join(in_shell_words(str(error)).split()))
     except KeyboardInterrupt:

@@ -83,7 +83,7 @@ def mixture_of_responsibilities(
 
 
 def mixture_of_labels(
-    rows: Rows, labels: jax.Array, k: int, prior: Prior | None, even: Family
+    rows: Rows, labels: jax.Array, k: int, prior: Prior | None, even: Family, lanes: int = 1
 ) -> Mixture:
     """Return the mixture that the M-step makes if each row belongs to one component.
 
@@ -96,21 +96,15 @@ def mixture_of_labels(
       k: the number of components.
       prior: the prior of the M-step, or None.
       even: as in `mixture_of_responsibilities`.
+      lanes: the number of mixtures that are computed together under vmap.
     """
-    base, sums = sums_of_labels(rows, labels, k, even)
-    return m_step_from(base, sums, prior).apply_to(base)
-
-
-def sums_of_labels(
-    rows: Rows, labels: jax.Array, k: int, even: Family
-) -> tuple[Mixture, Statistics]:
-    """Return the components' means with the covariances `even`, and the statistics about them."""
     add = lambda values, block: jax.ops.segment_sum(values, block, k)
 
     def sum_first_moments(x: jax.Array, weight: jax.Array, block: jax.Array) -> Any:
         return add(weight, block), add(weight[:, None] * x.T, block)
 
-    mass, moment = rows.total(sum_first_moments, _rows_at_once(k, rows.x.shape[1]), labels)
+    at_once = _rows_at_once(k, lanes * rows.x.shape[1])
+    mass, moment = rows.total(sum_first_moments, at_once, labels)
     means = moment / jnp.where(mass > 0, mass, 1)[:, None]
     base = Mixture(jnp.log(mass / jnp.sum(mass)), means, even)
     frame = base.frame
@@ -121,11 +115,13 @@ def sums_of_labels(
         root = jnp.sqrt(weight)[:, None] * y
         moments = frame.outer(root, root)  # one for each row, or their sum
         spread = moments if frame.shared else add(moments, block)
-        return add(weight, block), add(weight[:, None] * y, block), spread
+        return add(weight[:, None] * y, block), spread
 
     moments_of_row = jax.eval_shape(lambda: frame.outer(means[:1], means[:1])).size
-    mass, shift, spread = rows.total(sum_second_moments, _rows_at_once(k, moments_of_row), labels)
-    return base, Statistics(mass, shift, spread, jnp.zeros((), means.dtype))
+    at_once = _rows_at_once(k, lanes * moments_of_row)
+    shift, spread = rows.total(sum_second_moments, at_once, labels)
+    sums = Statistics(mass, shift, spread, jnp.zeros((), means.dtype))
+    return m_step_from(base, sums, prior).apply_to(base)
 
 
 def _rows_at_once(k: int, numbers_of_row: int) -> int:

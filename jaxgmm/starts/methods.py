@@ -19,9 +19,7 @@ from ..data.rows import Rows
 from ..families.family import Family
 from ..mixture.mixture import Mixture
 from ..objective import prior as priors
-from ..objective.m_step import m_step_from
-from ..objective.statistics import Statistics
-from .from_assignments import mixture_of_labels, mixture_of_responsibilities, sums_of_labels
+from .from_assignments import mixture_of_labels, mixture_of_responsibilities
 
 # Up to this many components, products with the rows' one-hot labels are quicker than sums by label.
 FEW_COMPONENTS = 64
@@ -119,7 +117,7 @@ def _k_means_plus_plus(
     prior = priors.prior_of_covariance(covariance)
     _, labels = _draw_distant_rows(key, rows, k, wanted, covariance, odds=lambda squared: squared)
     if k > FEW_COMPONENTS:
-        return mixture_of_labels(rows, labels, k, prior, even)
+        return mixture_of_labels(rows, labels, k, prior, even, lanes)
     one_hot = lambda block: jax.nn.one_hot(block, k, axis=0, dtype=rows.x.dtype)
     return mixture_of_responsibilities(rows, one_hot, labels, prior, even, lanes)
 
@@ -132,19 +130,13 @@ def _random_rows(
     chosen, _ = _draw_distant_rows(
         key, rows, k, wanted, covariance, odds=lambda squared: (squared > 0).astype(squared.dtype)
     )
-    # Every present component takes all rows, so that each gets the covariance of the data.
-    one = even.select(jnp.zeros(1, jnp.int32))
-    all_rows = jnp.zeros(len(rows.x), jnp.int32)
-    base, sums = sums_of_labels(rows, all_rows, 1, one)
+    # The covariance of all rows, which every component gets.
+    one, all_rows = even.select(jnp.zeros(1, jnp.int32)), jnp.zeros(len(rows.x), jnp.int32)
+    whole = mixture_of_labels(rows, all_rows, 1, prior, one, lanes)
     present = (jnp.arange(k) < wanted).astype(rows.x.dtype)
-    of_each = lambda sum_: jnp.tensordot(present, sum_, 0).reshape(k, *sum_.shape[1:])
-    base = Mixture(jnp.log(present / jnp.sum(present)), base.means[np.zeros(k, np.int32)], even)
-    spread = of_each(sums.spread)
-    sums = Statistics(
-        of_each(sums.mass), of_each(sums.shift), base.frame.pool(spread), sums.log_likelihood
-    )
-    mixture = m_step_from(base, sums, prior).apply_to(base)
-    return Mixture(mixture.logits, rows.x[chosen] - rows.center[None], mixture.covariance)
+    logits = jnp.log(present / jnp.sum(present))
+    covariances = whole.covariance.select(jnp.zeros(k, jnp.int32))
+    return Mixture(logits, rows.x[chosen] - rows.center[None], covariances)
 
 
 def _random_responsibilities(

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .columns import Kind, Majority, RawTable
+from .columns import Kind, Majority, RawTable, plain_name
 
 PARQUET, ARROW = b"PAR1", b"ARROW1"
 SUFFIXES = (".parquet", ".pq", ".feather", ".arrow")
@@ -57,12 +57,12 @@ def read_arrow(path: str, shown: str) -> RawTable:
         for field in schema
     ]
     return RawTable(
-        names=list(schema.names),
+        names=[plain_name(name) for name in schema.names],
         named=True,
         columns=columns,
         n=n,
         locate=lambda row: f"row {row + 1}",
-        index=_index_columns(schema.metadata or {}),
+        index=[plain_name(name) for name in _index_columns(schema.metadata or {})],
     )
 
 

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from .columns import RawTable
+from .columns import RawTable, plain_name
 from .options import ReadOptions
 
 # As pandas and R name the index of a table in the first columns of a text file.
@@ -22,10 +22,11 @@ ARROW_INDEX = re.compile(r"__index_level_\d+__")
 
 def find_index(table: RawTable) -> list[int]:
     """Return the columns that are an index of the rows, as pandas and R write it."""
+    if not table.named:
+        return []
+    leading = len(list(itertools.takewhile(LEADING_INDEX.fullmatch, table.names)))
     marked = lambda name: name in table.index or ARROW_INDEX.fullmatch(name)
-    found = [i for i, name in enumerate(table.names) if table.named and marked(name)]
-    leading = itertools.takewhile(LEADING_INDEX.fullmatch, table.names)
-    found += [i for i, _ in enumerate(leading) if table.named]
+    found = [i for i, name in enumerate(table.names) if i < leading or marked(name)]
     return found if len(found) < len(table.names) else []
 
 
@@ -89,10 +90,11 @@ def _leave_out(table: RawTable, numeric: bool) -> list[tuple[int, str]]:
     index = find_index(table)
     left_out += [(i, "an index") for i in index if i < last]
     if numeric:
-        unclear = ("text", "dates", "nested", "empty")
-        others = (i for i in range(last) if i not in set(index))
-        kinds = ((i, columns[i].kind) for i in others if columns[i].kind in unclear)
-        left_out += [(i, kind) for i, kind in kinds if kind != "text" or not columns[i].majority]
+        for i in sorted({*range(last)} - {*index}):
+            # Text among numbers may be a mistake, and then an error names it.
+            text = columns[i].kind == "text" and not columns[i].majority
+            if text or columns[i].kind in ("dates", "nested", "empty"):
+                left_out.append((i, columns[i].kind))
     return left_out
 
 
@@ -135,7 +137,7 @@ def _check_choice(chosen: list[int], weight: int | None, table: RawTable, shown:
 
 def _index_of(column: str, table: RawTable, shown: str) -> int:
     """Return the index of the column with this name or number from 1."""
-    name = " ".join(column.split())
+    name = plain_name(column)
     if table.names.count(name) == 1:
         return table.names.index(name)
     if column.isascii() and column.isdecimal() and 1 <= int(column) <= len(table.names):
@@ -153,7 +155,7 @@ def _index_of(column: str, table: RawTable, shown: str) -> int:
 
 
 def _index_of_feature(feature: str, table: RawTable, shown: str) -> int:
-    if feature in table.names:
+    if plain_name(feature) in table.names:
         return _index_of(feature, table, shown)
     raise ValueError(
         f"{shown} has no column {feature!r}, which the model was fitted to: {_known(table)}. "

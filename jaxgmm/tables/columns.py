@@ -35,12 +35,17 @@ class Column(Protocol):
         """What most cells of a column of text are, so that the others may be mistakes."""
 
 
+def plain_name(name: str) -> str:
+    """Return a column's name with single blanks for all white space, so that it can be typed."""
+    return " ".join(name.split())
+
+
 @dataclasses.dataclass
 class RawTable:
     """The content of a file before its columns are chosen.
 
     Attributes:
-      names: the name of each column.
+      names: the `plain_name` of each column.
       named: whether the names come from the file.
       columns: the columns.
       n: the number of rows.

@@ -33,15 +33,22 @@ def convert_column(
         codes = [float(code) for code in options.missing if is_number(code)]
         if codes:
             values = np.where(np.isin(values, codes), np.nan, values)
-        if i == choice.weight and (values < 0).any():
-            row = int(np.argmax(values < 0))
-            raise ValueError(
-                f"{shown}: column {name!r} of weights has {values[row]:.10g} in "
-                f"{table.locate(row)}: weights must not be negative."
-            )
+        if i == choice.weight:
+            _check_weights(values, f"{shown}: column {name!r} of weights", table)
         if not np.isnan(values).all():
             return values
     raise ValueError(f"{shown}: column {name!r} {_what_is_wrong(table, i, choice, options)}")
+
+
+def _check_weights(values: np.ndarray, column: str, table: RawTable) -> None:
+    """Raise ValueError for negative weights, or if no row has a positive weight."""
+    if (values < 0).any():
+        row = int(np.argmax(values < 0))
+        raise ValueError(
+            f"{column} has {values[row]:.10g} in {table.locate(row)}: weights must not be negative."
+        )
+    if (values == 0).any() and not (values > 0).any():
+        raise ValueError(f"{column} is zero in every row: choose another column by --weight.")
 
 
 def _what_is_wrong(table: RawTable, i: int, choice: ColumnChoice, options: ReadOptions) -> str:

@@ -16,24 +16,27 @@ from .errors import FileContentError
 
 # Formats that are not text, told by their first bytes, and what to do about them.
 _AS_CSV = "save the sheet as CSV (in a spreadsheet: Save As, CSV UTF-8)"
+_FROM_R = "write the table in R: write.csv(x, 'rows.csv', row.names = FALSE)"
+_FROM_XARRAY = "write its variables as CSV, e.g. xarray's to_dataframe().to_csv(new)"
 FOREIGN = {
     b"\xd0\xcf\x11\xe0": ("an Excel workbook", _AS_CSV),
     b"\x89HDF": ("an HDF5 file", "write the table as CSV, e.g. pandas.read_hdf(path).to_csv(new)"),
     b"SIMPLE  =": ("a FITS file", "write its table as CSV, e.g. by astropy.table.Table.read(path)"),
     b"\x28\xb5\x2f\xfd": ("compressed by zstd", "unpack it: zstd -d"),
-    b"RDX": ("an R data file", "write the table in R: write.csv(x, 'rows.csv', row.names = FALSE)"),
-    b"RDA": ("an R data file", "write the table in R: write.csv(x, 'rows.csv', row.names = FALSE)"),
-    b"X\n\x00": ("an R data file", "write the table in R: write.csv(x, 'rows.csv')"),
-    b"%PDF": ("a PDF document", "pass the table as CSV"),
-    b"\x80\x04": ("a Python pickle", "write the table as CSV, e.g. x.to_csv('rows.csv')"),
-    b"\x80\x05": ("a Python pickle", "write the table as CSV, e.g. x.to_csv('rows.csv')"),
+    b"RDX2\n": ("an R data file", _FROM_R),
+    b"RDX3\n": ("an R data file", _FROM_R),
+    b"RDA2\n": ("an R data file", _FROM_R),
+    b"RDA3\n": ("an R data file", _FROM_R),
+    b"X\n\x00": ("an R data file", _FROM_R),
+    b"%PDF-": ("a PDF document", "pass the table as CSV"),
+    b"\x80\x04\x95": ("a Python pickle", "write the table as CSV, e.g. x.to_csv('rows.csv')"),
+    b"\x80\x05\x95": ("a Python pickle", "write the table as CSV, e.g. x.to_csv('rows.csv')"),
     b"MATLAB 5.0": ("a MATLAB file", "write the matrix in MATLAB: writematrix(x, 'rows.csv')"),
-    b"SQLite format": ("a SQLite database", "write a table as CSV"),
-    b"CDF": (
-        "a netCDF file",
-        "write its variables as CSV, e.g. xarray's to_dataframe().to_csv(new)",
-    ),
-    b"$FL2": ("an SPSS file", "write it as CSV, e.g. pandas.read_spss(path).to_csv(new)"),
+    b"SQLite format 3\x00": ("a SQLite database", "write a table as CSV"),
+    b"CDF\x01": ("a netCDF file", _FROM_XARRAY),
+    b"CDF\x02": ("a netCDF file", _FROM_XARRAY),
+    b"CDF\x05": ("a netCDF file", _FROM_XARRAY),
+    b"$FL2@(#)": ("an SPSS file", "write it as CSV, e.g. pandas.read_spss(path).to_csv(new)"),
     b"<stata_dta>": ("a Stata file", "write it as CSV, e.g. pandas.read_stata(path).to_csv(new)"),
     b"%%MatrixMarket": ("a sparse matrix", "save it as a dense array, e.g. scipy.io.mmread(path)"),
     b"PAR1": ("Parquet", "pass the name of an uncompressed file"),
@@ -44,8 +47,11 @@ FOREIGN = {
 # Texts that are no tables, told by how they begin, after blanks and comments.
 FOREIGN_TEXTS = {
     r"<(!doctype )?html|<head|<body": ("a web page", "download the file itself"),
-    r"<": ("XML", "write the table as CSV, e.g. pandas.read_xml(path).to_csv(new, index=False)"),
-    r"[\[{]": (
+    r"<\?xml|<(?!na>)[a-z][\w:-]*[ />]": (
+        "XML",
+        "write the table as CSV, e.g. pandas.read_xml(path).to_csv(new, index=False)",
+    ),
+    r"\[\s*[\[{\"\d-]|{\s*\"": (
         "JSON",
         "write the table as CSV, e.g. pandas.read_json(path).to_csv(new, index=False)",
     ),
@@ -133,7 +139,7 @@ def decode(content: bytes, shown: str, encoding: str | None = None) -> str:
       ValueError: for an unknown encoding, for text in another encoding, and for what is not text.
     """
     for start, (kind, remedy) in FOREIGN.items():
-        if content[:16].lower().startswith(start.lower()):
+        if content.startswith(start):
             raise ValueError(f"{shown} is {kind}: {remedy}.")
     chosen = encoding or _recognize(content)
     try:

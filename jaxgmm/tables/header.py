@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Sequence
 
 from . import cells
+from .columns import plain_name
 
 YEARS = range(1800, 2200)
 LINES = 1000  # the number of lines that are compared with the first one
@@ -58,7 +59,7 @@ def names_in_comment(comment: str, lines: list[list[str]], separator: str) -> li
     """
     line = " ".join(comment.split()) if separator == " " else comment
     parts = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
-    names = [name.strip() for name in parts]
+    names = [plain_name(name) for name in parts]
     if names and not names[0]:
         names[0] = "#"
     if len(names) != len(lines[0]) or not all(names) or any(map(cells.looks_numeric, names)):

@@ -51,6 +51,11 @@ def split_lines(text: str, shown: str, separator: str | None = None) -> Lines:
     if declared.startswith("sep=") and len(declared) <= 5:
         text, offset = rest, 1
         separator = separator or declared[4:] or "\t"
+        if separator not in SEPARATORS.values():
+            raise ValueError(
+                f"line 1 of {shown} says that {separator!r} separates the columns, which may be "
+                f"{', '.join(SEPARATORS)}: correct that line."
+            )
     if not text.strip():
         raise ValueError(f"{shown} is empty: pass a file with rows of numbers.")
     if separator not in (None, " ") and separator not in text:
@@ -153,7 +158,8 @@ def _are_row_names(column: list[str]) -> bool:
     """Return whether a column is text, or counts the rows, as R's row names do."""
     if not any(map(looks_numeric, column)):
         return True
-    return column == [str(i) for i in range(int(column[0] == "1"), len(column) + 1)][: len(column)]
+    first = int(column[0] == "1")
+    return column == [str(first + i) for i in range(len(column))]
 
 
 def _check_lengths(cells: list[list[str]], numbers: list[int], shown: str, separator: str) -> None:

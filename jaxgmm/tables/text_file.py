@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..internal.feature_names import default_feature_names
 from .cells import decimal_signs, has_decimal_points
-from .columns import RawTable, TextColumn
+from .columns import RawTable, TextColumn, plain_name
 from .decoding import decode
 from .header import is_header, names_in_comment
 from .options import ReadOptions
@@ -54,8 +54,7 @@ def _split_header(
         answer, note = header and not (named and not answer), ""
     notes = [note] if note else []
     if answer:
-        # A line break or a row of blanks within a name could not be typed after --columns.
-        return [" ".join(name.split()) for name in lines.cells[0]], lines.cells[1:], notes
+        return [plain_name(name) for name in lines.cells[0]], lines.cells[1:], notes
     if named is None or header is False:
         return None, lines.cells, notes
     found = ", ".join(named[:12])

@@ -154,6 +154,18 @@ def test_the_index_of_pandas_is_left_out(tmp_path):
     assert rows.names == ["a", "b"] and "left out: key (an index)" in rows.notes[0]
 
 
+def test_names_of_parquet_can_be_typed(tmp_path):
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(
+        pyarrow.table({"a  (mm)\n": [1.5, 2.5], "b": [1, 3]}), tmp_path / "t.parquet"
+    )
+    for columns in (["a (mm)"], ["a  (mm)"]):
+        rows = read_table(str(tmp_path / "t.parquet"), ReadOptions(columns=columns))
+        assert rows.names == ["a (mm)"] and rows.x[:, 0].tolist() == [1.5, 2.5]
+    rows = read_table(str(tmp_path / "t.parquet"), features=["b", "a  (mm)"])
+    assert rows.names == ["b", "a (mm)"]
+
+
 def test_parquet_without_pyarrow_says_so(monkeypatch, tmp_path):
     (tmp_path / "rows.parquet").write_bytes(b"PAR1")
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)

@@ -162,6 +162,13 @@ def test_a_header_that_begins_with_a_number_sign(read):
         assert rows.names == ["HP", "#"] and rows.x.tolist() == [[102.5, 1], [3, 2], [3, 4]]
 
 
+@pytest.mark.parametrize(
+    "text", ["cdf,rda\n1,2\n", "CDF,RDX\n1,2\n", "[mm],{g}\n1,2\n", "<NA>,5\n1,2\n", "<na>,5\n1,2\n"]
+)  # fmt: skip
+def test_tables_that_begin_as_other_formats_do(read, text):
+    np.testing.assert_array_equal(read(text, drop_missing=True).x, [[1, 2]])
+
+
 def test_columns_of_one_name_are_chosen_by_number(read):
     text = "a,b,a,\n1,2,3,\n4,5,7,\n"
     np.testing.assert_array_equal(read(text, columns=["b"]).x, [[2], [5]])
@@ -178,7 +185,7 @@ def test_a_model_of_dates_finds_them(read):
     np.testing.assert_array_equal(rows.x, [[1, 1], [4, 2]])
 
 
-def test_many_columns_take_time_in_proportion(read):
+def test_many_columns(read):
     d = 20_000
     text = ",".join(f"gene{i}" for i in range(d)) + ("\n" + ",".join(["1.5", "2"] * (d // 2))) * 3
     rows = read(text)
@@ -362,8 +369,11 @@ REFUSED = {
     "cut gzip": (gzip.compress(TEXT.encode())[:-9], {}, "cannot be unpacked"),
     "cut zip": (zipped(a=TEXT)[:40], {}, "cannot be unpacked"),
     "web page": ("<!DOCTYPE html><html>", {}, "is a web page: download the file itself"),
+    "netCDF": (b"CDF\x01", {}, "is a netCDF file"),
+    "unknown sep=": ("sep=x\na,b\n1,2\n", {}, "line 1 of .* says that 'x' separates the columns"),
+    "weights of zero": ("a,w\n1,0\n2,0\n", dict(weight="w"), "'w' of weights is zero in every row: cho"),
     "R": (gzip.compress(b"RDX3\nX\n"), {}, "is an R data file: write the table in R"),
-    "pickle": (b"\x80\x04\x95", {}, "is a Python pickle"),
+    "pickle": (b"\x80\x05\x95", {}, "is a Python pickle"),
 }  # fmt: skip
 
 
