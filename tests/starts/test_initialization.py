@@ -81,6 +81,17 @@ def test_random_rows_are_drawn_by_weight():
     np.testing.assert_allclose(share, weight / 10, atol=0.03)
 
 
+def test_random_rows_have_the_covariance_of_the_data(iris, x64):
+    weight = np.arange(150) % 3.0
+    start = jaxgmm.initialize(jax.random.key(0), iris, 3, method="random-rows", weight=weight)
+    expected = np.cov(iris, rowvar=False, aweights=weight, ddof=0)
+    scale = np.sqrt(np.diag(expected))
+    for covariance in start.covariances:  # up to the prior, which is a small part of a row
+        error = (covariance - expected) / np.outer(scale, scale)
+        assert np.abs(error).max() < 1e-3
+    np.testing.assert_allclose(start.weights, 1 / 3)
+
+
 def test_k_means_plus_plus_reaches_every_cluster():
     rng = np.random.default_rng(0)
     centers = 500 * np.array([[0, 0], [0, 1], [1, 0], [1, 1.0]])

@@ -370,6 +370,7 @@ REFUSED = {
     "cut zip": (zipped(a=TEXT)[:40], {}, "cannot be unpacked"),
     "web page": ("<!DOCTYPE html><html>", {}, "is a web page: download the file itself"),
     "netCDF": (b"CDF\x01", {}, "is a netCDF file"),
+    "a comma among points": ("a;b\n1.5;1\n2,5;2\n3.5;3\n", {}, "\\('2,5' in line 3\\) among numbers"),
     "unknown sep=": ("sep=x\na,b\n1,2\n", {}, "line 1 of .* says that 'x' separates the columns"),
     "weights of zero": ("a,w\n1,0\n2,0\n", dict(weight="w"), "'w' of weights is zero in every row: cho"),
     "R": (gzip.compress(b"RDX3\nX\n"), {}, "is an R data file: write the table in R"),
