@@ -78,11 +78,12 @@ class Natural:
 def rounding(mixture: Mixture) -> jax.Array:
     """Return a practical bound () on the natural kernel's rounding error.
 
-    It bounds the error of a log-density in nats, and of an entry of a component's second moments in
-    units of its present covariance. In trials over dimensions, widths and shapes the actual error
-    was about a fifth of it, and seldom more than all of it, with rows in random order. It can be 20
-    times as large where a block begins with the few rows of a component and continues with many
-    rows that hardly belong to it: the terms of the latter are lost in the component's sums.
+    It bounds the error of an entry of a component's second moments, in units of its present
+    covariance. In trials over dimensions, widths and shapes the actual error was about a fifth of
+    it, and seldom more than all of it, with rows in random order. It can be 20 times as large where
+    a block begins with the few rows of a component and continues with many rows that hardly belong
+    to it: the terms of the latter are lost in the component's sums. The error of a single
+    log-density, in nats, was up to 3 times the bound at 16 features, and up to 9 times at 128.
     """
     growth = jnp.where(mixture.present, mixture.frame.amplification(mixture.means), 0)
     return 2 * jnp.finfo(mixture.dtype).eps * jnp.max(growth)
