@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax  # type: ignore[import-untyped]  # optax ships no type information
 
+from ..families.family import HasFactor
 from ..internal import checks
 from ..internal.trees import where
 from ..mixture.coordinates import COORDINATES
@@ -61,7 +62,8 @@ class Gradient:
 
     An optimizer with a line search, such as `optax.lbfgs()`, makes one pass for each trial. The
     accepted trial's value and gradient are reused, so a step whose first trial is accepted makes
-    one pass. If a line search ends at a lower objective, the step is rejected and the optimizer's
+    one pass. (In a family whose leaves are not whitening factors, such as "VEV", the step makes one
+    more.) If a line search ends at a lower objective, the step is rejected and the optimizer's
     memory is cleared.
 
     optax transformations are closures, which compare by identity. To avoid recompilation, reuse the
@@ -168,7 +170,8 @@ class Gradient:
 
     def init(self, mixture: Mixture, statistics: Statistics) -> _GradientState:
         """Return zero offsets from the start, and the optimizer's initial state."""
-        offsets = jax.tree.map(jnp.zeros_like, mixture)
+        coordinates: Any = COORDINATES[self.coordinates]
+        offsets = coordinates.zero(mixture)
         return _GradientState(mixture, offsets, self._transformation.init(offsets), jnp.int32(0))
 
     def move(
@@ -212,7 +215,7 @@ class Gradient:
         passes: jax.Array | int
         if search is None:
             passes, sums, rejected = 1, evaluate(moved), jnp.array(False)
-        elif search.gradient is None:
+        elif search.gradient is None or not isinstance(mixture.covariance, HasFactor):
             passes, sums = search.trials + 1, evaluate(moved)
             rejected = _is_worse(search.value, value)
         else:

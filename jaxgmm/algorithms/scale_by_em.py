@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax  # type: ignore[import-untyped]  # optax ships no type information
 from jax.typing import ArrayLike
 
+from ..families.family import HasFactor
 from ..internal import checks
 from ..mixture.mixture import Mixture
 from ..objective.log_likelihood import statistics_of_gradient
@@ -50,7 +51,8 @@ def scale_by_em(
 
     Raises:
       ValueError: if `total_weight` is not positive. `update` raises it if params are not a
-        mixture, or in a fit whose coordinates are not the leaves.
+        mixture, in a fit whose coordinates are not the leaves, or for a family whose leaves are not
+        whitening factors.
 
     >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
     >>> start = jaxgmm.initialize(jax.random.key(1), x, 2)
@@ -81,6 +83,11 @@ def scale_by_em(
             raise ValueError(
                 f"scale_by_em transforms the gradient of a mixture's leaves, not of {coordinates} "
                 'coordinates: pass coordinates="leaves" to Gradient.'
+            )
+        if not isinstance(mixture.covariance, HasFactor):
+            raise ValueError(
+                f"scale_by_em needs statistics from a gradient, and those of family "
+                f"{mixture.family!r} do not follow from it: use EM() instead."
             )
         total = jnp.asarray(total_weight, mixture.dtype)
         gradient = jax.tree.map(jnp.subtract, updates, jax.grad(log_prior)(mixture, prior))

@@ -74,7 +74,7 @@ class SQUAREM:
         """Return the start of a cycle, with an EM step as the first move."""
         return _SquaremState(
             origin=mixture,
-            first=jax.tree.map(jnp.zeros_like, mixture),
+            first=Relative().zero(mixture),
             extrapolates=jnp.array(False),
             longest=jnp.ones((), mixture.dtype),
         )

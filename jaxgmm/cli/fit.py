@@ -9,7 +9,7 @@ import sys
 import jaxgmm
 
 from ..algorithms.registry import by_name
-from ..families.registry import family_class
+from ..families.registry import family_classes
 from ..internal import checks
 from ..reports.progress import ProgressReport
 from .arguments import (
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_arguments(parser)
     add = parser.add_argument
     add("--k", default="1:6", help="numbers of components: 3, 1:10, 1-10 or 1,2,5 (1:6)")
-    add("--family", default="full", help=f"any of {families}, separated by commas")
+    add("--family", default="full", help=f"any of {families}, separated by commas; or all")
     add("--restarts", type=int, default=16, help="number of starts for each K (16)")
     add("--algorithm", default="em", help=f"one of {algorithms}")
     add("--criterion", default="bic", choices=["bic", "aic", "icl", "held-out"])
@@ -49,8 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     check_outputs(arguments.out, plot=arguments.plot, inputs=[arguments.data])
     numbers, families = parse_whole_numbers(arguments.k), arguments.family.split(",")
-    for family in families:
-        family_class(family)
+    family_classes(families, max(numbers))
     checks.whole(arguments.restarts, "--restarts", 1)
     key, algorithm = make_key(arguments), by_name(arguments.algorithm)
     rows = load_rows_to_fit(arguments)

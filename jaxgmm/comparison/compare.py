@@ -104,8 +104,8 @@ def compare(
     (5,)
     """
     checks.random_key(key)
-    family_class(family)
     k = checks.whole(n_components, "n_components", 1)
+    family_class(family, k)
     by_name = resolve_algorithms(algorithms)
     restarts = checks.whole(restarts, "restarts", 1)
     table = x

@@ -1,4 +1,8 @@
-"""Diagonal and spherical covariances: a variance for each feature, or one for all of them."""
+"""Diagonal and spherical covariances, each component's own or common to all of them.
+
+There is a variance for each feature, or one for all of them. The families that mclust calls VVI,
+VII, EEI and EII are in this module.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,9 @@ class Diagonal(HasFactor):
     """
 
     log_diagonal: jax.Array
+    letters: ClassVar[str] = "VVI"
     spherical: ClassVar[bool] = False
+    shared: ClassVar[bool] = False
 
     @classmethod
     def _scales(cls, d: int) -> int:
@@ -33,17 +39,18 @@ class Diagonal(HasFactor):
 
     @classmethod
     def identity(cls, k, d, dtype):
-        return cls(jnp.zeros((k, cls._scales(d)), dtype))
+        return cls(jnp.zeros((1 if cls.shared else k, cls._scales(d)), dtype))
 
     def frame(self, d):
-        return DiagonalLayout(self.log_diagonal, d)
+        return DiagonalLayout(self.log_diagonal, d, self.shared)
 
     @classmethod
     def n_parameters(cls, k, d):
-        return k * cls._scales(d)
+        return (1 if cls.shared else k) * cls._scales(d)
 
     def maximize(self, moments, mass, d):
         features = d // self._scales(d)  # the number of features of each scale
+        mass = jnp.where(mass > 0, mass, 1)
         logarithm, excess = logarithm_and_excess(moments, features * mass[:, None])
         return type(self)(-logarithm / 2), features * jnp.sum(excess, axis=-1)
 
@@ -57,11 +64,12 @@ class Diagonal(HasFactor):
         return first.moved(second)
 
     def metric(self, mass, d):
+        mass = jnp.where(mass > 0, mass, 1)
         root = jnp.sqrt(2 * (d // self._scales(d)) * mass)[:, None]
         return type(self)(jnp.broadcast_to(root, self.log_diagonal.shape))
 
     @classmethod
-    def shape(cls, k, d):
+    def array_shape(cls, k, d):
         return (k, d)
 
     @classmethod
@@ -80,7 +88,12 @@ class Diagonal(HasFactor):
     def of_scales(cls, scales, k):
         d = len(scales)
         variance = sum_features(scales**2, cls._scales(d)) / (d // cls._scales(d))
-        return cls(jnp.broadcast_to(-jnp.log(variance) / 2, (k, len(variance))))
+        c = 1 if cls.shared else k
+        return cls(jnp.broadcast_to(-jnp.log(variance) / 2, (c, len(variance))))
+
+    def factor_on_host(self, d):
+        scale = np.exp(np.asarray(self.log_diagonal, np.float64))
+        return np.broadcast_to(scale, (len(scale), d))
 
     def entries(self):
         diagonal = self.log_diagonal.reshape(-1, 1)
@@ -101,10 +114,11 @@ class Spherical(Diagonal):
     The leaf is that of `Diagonal`, with shape (k, 1).
     """
 
+    letters: ClassVar[str] = "VII"
     spherical: ClassVar[bool] = True
 
     @classmethod
-    def shape(cls, k, d):
+    def array_shape(cls, k, d):
         return (k,)
 
     @classmethod
@@ -118,3 +132,61 @@ class Spherical(Diagonal):
     @classmethod
     def from_own(cls, covariances, xp):
         return super().from_own(covariances[:, None], xp)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class EEI(Diagonal):
+    """A variance for each feature, which all components share.
+
+    The leaf is that of `Diagonal` with k = 1.
+    """
+
+    letters: ClassVar[str] = "EEI"
+    shared: ClassVar[bool] = True
+
+    @classmethod
+    def array_shape(cls, k, d):
+        return (d,)
+
+    @classmethod
+    def own(cls, covariances):
+        return covariances[0].diagonal()
+
+    @classmethod
+    def expand(cls, covariances, k, d, xp):
+        return xp.broadcast_to(xp.diag(covariances), (k, d, d))
+
+    @classmethod
+    def from_own(cls, covariances, xp):
+        return super().from_own(covariances[None], xp)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class EII(Diagonal):
+    """One variance, for all features and components.
+
+    The leaf is that of `Diagonal`, with shape (1, 1).
+    """
+
+    letters: ClassVar[str] = "EII"
+    spherical: ClassVar[bool] = True
+    shared: ClassVar[bool] = True
+
+    @classmethod
+    def array_shape(cls, k, d):
+        return ()
+
+    @classmethod
+    def own(cls, covariances):
+        return covariances[0, 0, 0]
+
+    @classmethod
+    def expand(cls, covariances, k, d, xp):
+        unit = xp.eye(d, dtype=covariances.dtype)
+        return xp.broadcast_to(covariances * unit, (k, d, d))
+
+    @classmethod
+    def from_own(cls, covariances, xp):
+        return super().from_own(covariances.reshape(1, 1), xp)

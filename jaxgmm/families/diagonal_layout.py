@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .layout import Layout
+from .layout import Layout, wider_than
 
 
 @functools.cache
@@ -52,8 +52,15 @@ class DiagonalLayout(Layout):
         return vectors / self.scale
 
     @property
-    def log_scales(self):
+    def log_scales(self) -> jax.Array:  # type: ignore[override]
         return -jnp.broadcast_to(self.log_diagonal, (len(self.log_diagonal), self.d))
+
+    @property
+    def log_determinant(self):
+        return -jnp.sum(self.log_scales, axis=-1)
+
+    def resolved(self, noise):
+        return wider_than(self.log_scales, noise)
 
     @property
     def dense(self):
@@ -100,8 +107,9 @@ class DiagonalLayout(Layout):
     def outer(self, a, b):
         return self.pool(self._fold(a * b))
 
-    def whiten_second(self, matrix):
-        return jnp.exp(2 * self.log_diagonal) * self._fold(jnp.diagonal(matrix)[None])
+    def whiten_stack(self, matrices):
+        variances = jnp.diagonal(matrices, axis1=1, axis2=2)
+        return jnp.exp(2 * self.log_diagonal) * self._fold(variances)
 
     def quadratic(self, matrix):
         return self.trace(self.whiten_second(matrix))
@@ -116,6 +124,13 @@ class DiagonalLayout(Layout):
     def expected(self, new, moments, mass):
         square = jnp.exp(2 * (new.log_diagonal - self.log_diagonal)) * moments
         return mass * new.log_determinant - jnp.sum(square, axis=-1) / 2
+
+    def gain(self, change, bend, moments, mass):
+        count = mass[:, None]
+        rest = moments / count - self.d // moments.shape[-1]
+        return 2 * (bend - jnp.sum(change * rest, axis=-1)) - jnp.sum(
+            change**2 * (moments / count), axis=-1
+        )
 
 
 def sum_features(values: jax.Array, scales: int) -> jax.Array:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..numerics import lapack
+from ..numerics.host_factors import assemble_on_host
 from ..numerics.logarithms import logarithm_and_excess
 from ..numerics.products import matmul
 from ..numerics.triangular import assemble, inverse, parts, transpose
@@ -29,6 +30,7 @@ class Full(HasFactor):
 
     log_diagonal: jax.Array
     lower: jax.Array
+    letters: ClassVar[str] = "VVV"
     shared: ClassVar[bool] = False
 
     @classmethod
@@ -44,6 +46,7 @@ class Full(HasFactor):
         return (1 if cls.shared else k) * (d * (d + 1) // 2)
 
     def maximize(self, moments, mass, d):
+        mass = jnp.where(mass > 0, mass, 1)
         root = lapack.cholesky(moments / mass[:, None, None])
         diagonal, lower = parts(root)
         # λ² − 1 − 2 log λ = 2 (λ − 1 − log λ) + (λ − 1)² is a sum of nonnegative terms, so that
@@ -64,14 +67,14 @@ class Full(HasFactor):
         return first.moved(second)  # locals combine as a member and a local do: factors multiply
 
     def metric(self, mass, d):
-        root = jnp.sqrt(mass)[:, None]
+        root = jnp.sqrt(jnp.where(mass > 0, mass, 1))[:, None]
         return type(self)(
             jnp.broadcast_to(np.sqrt(2).astype(root.dtype) * root, self.log_diagonal.shape),
             jnp.broadcast_to(root, self.lower.shape),
         )
 
     @classmethod
-    def shape(cls, k, d):
+    def array_shape(cls, k, d):
         return (k, d, d)
 
     @classmethod
@@ -101,6 +104,10 @@ class Full(HasFactor):
         unit = cls.identity(k, len(scales), scales.dtype)
         return cls(unit.log_diagonal - jnp.log(scales)[None], unit.lower)
 
+    def factor_on_host(self, d):
+        log_diagonal, lower = (np.asarray(part, np.float64) for part in self.entries())
+        return assemble_on_host(np.exp(log_diagonal), lower)
+
     def entries(self):
         return self.log_diagonal, self.lower
 
@@ -128,10 +135,11 @@ class Tied(Full):
     The leaves are those of `Full` with k = 1.
     """
 
+    letters: ClassVar[str] = "EEE"
     shared: ClassVar[bool] = True
 
     @classmethod
-    def shape(cls, k, d):
+    def array_shape(cls, k, d):
         return (d, d)
 
     @classmethod

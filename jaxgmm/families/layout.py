@@ -14,7 +14,7 @@ moments are kept in the shape that the layout needs: a matrix or a diagonal for 
 from __future__ import annotations
 
 import abc
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -26,9 +26,12 @@ class Layout(abc.ABC):
     Attributes:
       double_pays: whether on CPUs the natural kernel in float64 takes less time than the whitened
         kernel in float32.
+      log_scales: logarithms (c, d) of each feature's standard deviation given the features before
+        it, if W is triangular or diagonal; else None.
     """
 
     double_pays: ClassVar[bool] = False
+    log_scales: jax.Array | None = None
 
     def __init__(self, d: int, shared: bool = False) -> None:
         self.d = d
@@ -54,13 +57,16 @@ class Layout(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def log_scales(self) -> jax.Array:
-        """Logarithms (c, d) of each feature's standard deviation given the features before it."""
-
-    @property
     def log_determinant(self) -> jax.Array:
         """The log-determinants log |W| as (c,)."""
-        return -jnp.sum(self.log_scales, axis=-1)
+
+    @abc.abstractmethod
+    def resolved(self, noise: jax.Array) -> jax.Array:
+        """Return which covariances are wider than rounding errors in every direction, as (c,).
+
+        `noise` (1|c, d) contains the variances of the features' rounding errors. A covariance that
+        is not finite is not resolved.
+        """
 
     @property
     @abc.abstractmethod
@@ -127,8 +133,12 @@ class Layout(abc.ABC):
         """Return the second moments (a bᵀ + b aᵀ) / 2 of vectors (k, d) in residual units."""
 
     @abc.abstractmethod
+    def whiten_stack(self, matrices: jax.Array) -> jax.Array:
+        """Return the second moments W S Wᵀ of dense matrices S (c, d, d) or (1, d, d)."""
+
     def whiten_second(self, matrix: jax.Array) -> jax.Array:
         """Return the second moments W S Wᵀ of a dense matrix S (d, d)."""
+        return self.whiten_stack(matrix[None])
 
     @abc.abstractmethod
     def quadratic(self, matrix: jax.Array) -> jax.Array:
@@ -152,3 +162,34 @@ class Layout(abc.ABC):
         This is the part of Q that depends on covariances. `moments` (M) and `mass` (N) are those of
         the rows about the new means, in the residual units of this layout.
         """
+
+    @abc.abstractmethod
+    def gain(
+        self, change: jax.Array, bend: jax.Array, moments: jax.Array, mass: jax.Array
+    ) -> jax.Array:
+        """Return how much the factors T W gain in N log|W| − ½ tr Σ⁻¹M, in units of N/2, as (c,).
+
+        `change` is T − I in the form of the layout's factors, and `bend` (c,) is log|T| − tr(T − I).
+        The sum over the covariances is accurate to rounding of its square root: M − N I cancels
+        along the family, and nothing else does.
+        """
+
+
+def wider_than(log_scales: jax.Array, noise: jax.Array) -> jax.Array:
+    """Return which standard deviations, as logarithms (c, d), are finite and above noise, (c,).
+
+    `noise` (1|c, d) are variances.
+    """
+    return jnp.all(jnp.isfinite(log_scales) & (2 * log_scales > jnp.log(noise)), axis=-1)
+
+
+def layout_of(member: Any, d: int) -> Layout:
+    """Return the layout of a member in d features; raise ValueError if its `frame` returns none."""
+    layout = member.frame(d)
+    if not isinstance(layout, Layout) or layout.d != d:
+        raise ValueError(
+            f"{type(member).__name__}.frame({d}) does not return a layout of {d} features: return "
+            "jaxgmm.Dense.of(W), Dense.of_precision(P) or Dense.of_covariance(S), of arrays "
+            f"(k, {d}, {d})."
+        )
+    return layout

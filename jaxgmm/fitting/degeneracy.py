@@ -19,7 +19,8 @@ def degenerate(
     """Return whether the M-step `step` from `mixture` leads to a degenerate mixture.
 
     The new mixture is degenerate if a present component has no rows left, or if a standard
-    deviation (of a feature given those before it) is so small that it consists of rounding errors.
+    deviation is so small that it consists of rounding errors: that of a feature given those before
+    it, or along a principal axis.
 
     `resolution` (d,) is the finest detail of each feature that survives rounding, in units of eps
     (see `Rows.detail`). A smaller standard deviation consists of rounding errors of the stored
@@ -29,14 +30,13 @@ def degenerate(
     d, eps = mixture.n_features, jnp.finfo(mixture.dtype).eps
     frame, present = mixture.frame, mixture.present
     emptied = jnp.any(present & (sums.mass <= eps * jnp.sum(sums.mass)))
-    log_scales = mixture.covariance.moved(step.covariance).frame(d).log_scales
+    moved = mixture.covariance.moved(step.covariance).frame(d)
     noise = (eps * resolution[None]) ** 2
     if prior is not None and prior.scatter is not None:
         count = frame.pool(sums.mass) + prior.strength
         noise = noise + 8 * eps * d * jnp.diagonal(prior.scatter)[None] / count[:, None]
-    resolved = jnp.isfinite(log_scales) & (2 * log_scales > jnp.log(noise))
     used = frame.pool(present) > 0
-    return emptied | jnp.any(used[:, None] & ~resolved)
+    return emptied | jnp.any(used & ~moved.resolved(noise))
 
 
 def finite(*trees: Any) -> jax.Array:

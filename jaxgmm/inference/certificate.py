@@ -6,8 +6,9 @@ near the identity, each multiplied by the square root of the component's weight.
 all logits, absent components and unused covariances are not free parameters. The numbers therefore
 do not depend on the data's units. The objective is divided by the total weight of the rows, so they
 do not depend on the number of rows either. At a fixed point of EM without a prior, the
-complete-data information is the identity in these coordinates. The Hessian's largest eigenvalue is
-then ρ − 1, and D is half the squared norm of the gradient.
+complete-data information is the identity in these coordinates, unless the family constrains the
+covariances in more ways than full, tied, diagonal and spherical ones do. The Hessian's largest
+eigenvalue is then ρ − 1, and D is half the squared norm of the gradient.
 """
 
 from __future__ import annotations
@@ -24,13 +25,27 @@ from numpy.typing import ArrayLike
 
 from ..data.robust_covariance import robust_covariance_of
 from ..data.rows import Rows
+from ..families.family import HasFactor
 from ..internal import checks
 from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture
-from ..numerics.eigenvalues import columns_of, extremes, project, spectral_radius, start_like
+from ..numerics.eigenvalues import (
+    columns_of,
+    em_jacobian,
+    extremes,
+    project,
+    spectral_radius,
+    start_like,
+)
 from ..numerics.products import matmul
 from ..objective import prior as priors
-from ..objective.curvature import RELATIVE, complete_information, free_directions, slope_of
+from ..objective.curvature import (
+    RELATIVE,
+    complete_information,
+    complete_information_matrix,
+    free_directions,
+    slope_of,
+)
 from ..objective.m_step import m_step_from
 from ..objective.prior import Prior
 from ..objective.statistics import Statistics, about_mixture, statistics
@@ -232,7 +247,7 @@ def _certify(
     take_pass = lambda at: statistics(*about_mixture(at, rows), "whitened")
     sums = take_pass(mixture)
     total, step = jnp.sum(sums.mass), m_step_from(mixture, sums, prior)
-    zero, unravel = ravel_pytree(jax.tree.map(jnp.zeros_like, mixture))
+    zero, unravel = ravel_pytree(RELATIVE.zero(mixture))
 
     def mixture_at(offsets: jax.Array) -> Mixture:
         return RELATIVE.place(mixture, RELATIVE.local(mixture, unravel(offsets)))
@@ -260,10 +275,15 @@ def _certify(
         em_product = lambda along: matmul(along, columns)
 
     # At a fixed point, EM's Jacobian is symmetric when it is scaled by the square root of the
-    # complete-data information.
-    scale = complete_information(mixture, sums, prior) ** 0.5
-    unit = shift * scale / jnp.linalg.norm(shift * scale)
-    product = lambda along: project(scale * em_product(along / scale), free, unit)
+    # complete-data information, which is a diagonal matrix if the family has no constraints.
+    if hessian is None or isinstance(mixture.covariance, HasFactor):
+        scale = complete_information(mixture, sums, prior) ** 0.5
+        unit = shift * scale / jnp.linalg.norm(shift * scale)
+        product = lambda along: project(scale * em_product(along / scale), free, unit)
+    else:
+        information = complete_information_matrix(mixture, sums, prior)
+        symmetric, unit = em_jacobian(hessian, information, free, shift), shift
+        product = lambda along: project(matmul(along, symmetric), free, shift)
     rate, error = spectral_radius(product, project(start_like(zero), free, unit))
     steps = jnp.zeros_like(mixture.means[0])  # The steps between the rows' values are unknown here.
     signs = doubts(mixture, sums, covariance, prior, steps)

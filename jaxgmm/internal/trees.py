@@ -14,6 +14,19 @@ def where(condition: jax.Array, new: Any, old: Any) -> Any:
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
 
 
+def where_each(condition: jax.Array, new: Any, old: Any) -> Any:
+    """Return `new` where the condition (c,) is true, else `old`, along the leading axis of leaves.
+
+    A leaf that is shared, with a leading axis of 1, is new if the condition is true anywhere.
+    """
+
+    def pick(a: jax.Array, b: jax.Array) -> jax.Array:
+        own = condition if len(b) == len(condition) else jnp.any(condition, keepdims=True)
+        return jnp.where(own.reshape(own.shape + (1,) * (jnp.ndim(b) - 1)), a, b)
+
+    return jax.tree.map(pick, new, old)
+
+
 def cast_like(new: Any, old: Any) -> Any:
     """Return `new` with the dtypes of `old`, so that the state of a loop keeps its type."""
     return jax.tree.map(lambda a, b: jnp.asarray(a, b.dtype), new, old)

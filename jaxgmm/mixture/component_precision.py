@@ -10,42 +10,17 @@ nothing is checked.
 
 from __future__ import annotations
 
-import functools
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import numpy as np
 
 from ..data.column_precision import CURE, TOLERATED
-from ..families.family import HasFactor
 from ..internal import checks
 from ..internal.warn import warn
 
 if TYPE_CHECKING:
     from .mixture import Mixture
-
-
-def _whitening(mixture: Mixture) -> np.ndarray:
-    """Return the whitening factors W in float64.
-
-    They are lower-triangular (c, d, d), or the diagonals (c, d) if the factors are diagonal.
-    """
-    d = mixture.means.shape[1]
-    covariance = cast(HasFactor, mixture.covariance)
-    log_diagonal, lower = (np.asarray(part, np.float64) for part in covariance.entries())
-    if log_diagonal.shape[1] < d or d == 1:  # one entry for each scale, not for each covariance
-        scales = np.exp(log_diagonal).reshape(len(jax.tree.leaves(covariance)[0]), -1)
-        return np.broadcast_to(scales, (len(scales), d))
-    factor = np.zeros((len(log_diagonal), d * d))
-    factor[:, :: d + 1] = np.exp(log_diagonal)
-    factor[:, _positions_below_diagonal(d)] = lower
-    return factor.reshape(-1, d, d)
-
-
-@functools.cache
-def _positions_below_diagonal(d: int) -> np.ndarray:
-    """Return the positions of the strict lower part in a flat (d, d) matrix, row by row."""
-    return np.flatnonzero(np.tri(d, k=-1))
 
 
 def _inverse(factor: np.ndarray) -> np.ndarray:
@@ -81,7 +56,7 @@ class Widths(NamedTuple):
     def of(cls, mixture: Mixture) -> Widths:
         """Return the widths of a mixture."""
         present = mixture.logits > -np.inf
-        factor = _whitening(mixture)
+        factor = mixture.covariance.factor_on_host(mixture.means.shape[1])
         if factor.ndim == 2:
             conditional = deviation = 1 / factor
         else:
@@ -162,7 +137,7 @@ def _is_clearly_precise(
     because the product of all eigenvalues of P but the smallest is at most e, by their mean. The
     determinant follows from the diagonal of W.
     """
-    factor, ratio = _whitening(mixture), 1.0
+    factor, ratio = mixture.covariance.factor_on_host(mixture.means.shape[1]), 1.0
     if factor.ndim == 2:
         precision = factor**2
     else:
@@ -182,7 +157,7 @@ def _is_clearly_precise(
 def _natural_rounding(mixture: Mixture) -> float:
     """Return `kernels.natural.rounding` of the mixture moved to mean zero, on the host."""
     widths = Widths.of(mixture)
-    factor = _whitening(mixture)
+    factor = mixture.covariance.factor_on_host(mixture.means.shape[1])
     weights = np.exp(mixture.logits - np.max(mixture.logits))[widths.component]
     center = np.average(widths.mean, axis=0, weights=weights)
     reach = np.abs(widths.mean - center) + widths.deviation

@@ -47,12 +47,17 @@ class Relative:
 
     follow: ClassVar[bool] = True  # the base is replaced by the current mixture from time to time
 
+    def zero(self, base: Mixture) -> Mixture:
+        """Return the offsets of the base itself."""
+        local = base.covariance.zero_local()
+        return Mixture(jnp.zeros_like(base.logits), jnp.zeros_like(base.means), local)
+
     def scale(self, base: Mixture) -> Mixture:
         """Return the numbers that offsets are divided by."""
         k, d, present = base.n_components, base.n_features, base.present
         weights = jnp.maximum(base.weights, LEAST_WEIGHT / jnp.sum(present))
         mass = base.frame.pool(jnp.where(present, weights, 0))
-        metric = base.covariance.metric(jnp.where(mass > 0, mass, 1), d)
+        metric = base.covariance.metric(mass, d)
         root = jnp.sqrt(jnp.where(present, weights, 1))
         return Mixture(root, jnp.broadcast_to(root[:, None], (k, d)), metric)
 
@@ -93,6 +98,10 @@ class _Absolute(abc.ABC):
     """
 
     follow: ClassVar[bool] = False
+
+    def zero(self, base: Mixture) -> Mixture:
+        """Return the offsets of the base itself."""
+        return jax.tree.map(jnp.zeros_like, base)
 
     @abc.abstractmethod
     def numbers(self, mixture: Mixture, near: Mixture | None = None) -> Mixture:
@@ -155,6 +164,15 @@ class _Factored(_Absolute):
 
     # Whether the factor's diagonal is positive and is described by its logarithm.
     logarithmic: ClassVar[bool] = True
+
+    def zero(self, base: Mixture) -> Mixture:
+        if not isinstance(base.covariance, HasFactor):
+            name = next(name for name, known in COORDINATES.items() if known is self)
+            raise ValueError(
+                f"coordinates {name!r} describe a factor of the covariance, and family "
+                f"{base.family!r} does not store one: use 'relative' or 'leaves'."
+            )
+        return super().zero(base)
 
     def _matrix(self, numbers: Mixture) -> jax.Array:
         diagonal, lower = _entries(numbers)

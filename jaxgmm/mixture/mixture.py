@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..families.family import Family
-from ..families.layout import Layout
+from ..families.layout import Layout, layout_of
 from ..families.registry import family_class, family_name
 from ..internal import checks
 from . import parameter_checks
@@ -51,13 +51,12 @@ class Mixture:
 
     def __repr__(self) -> str:
         """Return a one-line summary, or the fields of a tree that contains no arrays."""
-        kind = type(self.covariance).__name__.lower()
         shape: tuple[int, ...] = getattr(self.means, "shape", ())
         if len(shape) < 2:
             return f"Mixture({self.logits!r}, {self.means!r}, {self.covariance!r})"
         *batch, k, d = shape
         lanes = f"; batch of {' × '.join(map(str, batch))}" if batch else ""
-        return f"Mixture({kind}, K = {k}, d = {d}, {self.means.dtype}{lanes})"
+        return f"Mixture({_name_of(self.covariance)}, K = {k}, d = {d}, {self.means.dtype}{lanes})"
 
     @classmethod
     def from_parameters(
@@ -75,10 +74,10 @@ class Mixture:
           weights: (k,) weights of 0 or more, which sum to 1. A weight of 0 makes an absent
             component.
           means: (k, d) means, in the units of the data.
-          covariances: dense covariances (k, d, d), or covariances in the family's own shape: full
-            (k, d, d), tied (d, d), diagonal (k, d) variances, spherical (k,) variances. They are in
-            squared units of the data.
-          family: a name in `FAMILIES`.
+          covariances: dense covariances (k, d, d), or covariances in the family's own shape: tied
+            (d, d), diagonal, VEI and EVI (k, d) variances, spherical (k,) variances, EEI (d,)
+            variances, EII a variance, all others (k, d, d). They are in squared units of the data.
+          family: a name in `FAMILIES`, or an alias such as "VVV" for "full".
 
         Returns:
           The mixture, in the dtype of `means`. Whole numbers are converted to JAX's default dtype.
@@ -90,15 +89,15 @@ class Mixture:
         Warns:
           UserWarning: if float32 cannot represent a component to within 1 %.
         """
-        kind = family_class(family)
         weights, means = checks.array(weights, "weights"), checks.array(means, "means")
         covariances = checks.array(covariances, "covariances")
         if means.ndim != 2 or 0 in means.shape:
             raise ValueError(f"means has shape {means.shape}: pass (k, d), a row per component.")
         k, d = means.shape
+        kind = family_class(family, k, d)
         if weights.shape != (k,):
             raise ValueError(f"weights has shape {weights.shape}: means has {k} rows, pass ({k},).")
-        own_shape = kind.shape(k, d)
+        own_shape = kind.array_shape(k, d)
         if covariances.shape not in (own_shape, (k, d, d)):
             other = "" if own_shape == (k, d, d) else f" or {(k, d, d)}"
             raise ValueError(
@@ -117,11 +116,12 @@ class Mixture:
         if not traced:
             dense = covariance_array if is_dense else kind.expand(own, k, d, np)
             parameter_checks.mixture_parameters(weight_array, mean_array, dense)
-            representable = kind.expand(own, k, d, np)
-            parameter_checks.representable_by_family(dense, representable, family, own_shape)
         with np.errstate(divide="ignore"):
             logits = xp.log(weight_array)
-        mixture = cls(logits, mean_array, kind.from_own(own, xp))
+        covariance = kind.from_own(own, xp)
+        if not traced:
+            parameter_checks.member_of_family(dense, covariance, family)
+        mixture = cls(logits, mean_array, covariance)
         mixture = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), mixture)
         warn_of_coarse_components(mixture)
         return mixture
@@ -144,7 +144,7 @@ class Mixture:
     @property
     def frame(self) -> Layout:
         """The layout of the whitening factors, which computes residuals and second moments."""
-        return self.covariance.frame(self.n_features)
+        return layout_of(self.covariance, self.n_features)
 
     @property
     def dtype(self) -> np.dtype:
@@ -185,6 +185,14 @@ class Mixture:
     def translate(self, offset: jax.Array) -> Mixture:
         """Return the mixture with `offset` (d,) added to every mean."""
         return dataclasses.replace(self, means=self.means + offset[None])
+
+
+def _name_of(covariance: Family) -> str:
+    """Return the name of a member's family, or of its class if it has none."""
+    try:
+        return family_name(type(covariance))
+    except ValueError:
+        return type(covariance).__name__
 
 
 def _for_each_lane(function: Callable[[Mixture], jax.Array], mixture: Mixture) -> jax.Array:

@@ -8,7 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..families.family import Family
+from ..families.words import misfit
 from ..internal import checks
+
+# How close the search for a member has to come to the covariances, in standard deviations.
+SEARCHED_PRECISION = 2e-3
 
 
 def mixture_parameters(weights: np.ndarray, means: np.ndarray, covariances: np.ndarray) -> None:
@@ -43,20 +48,29 @@ def mixture_parameters(weights: np.ndarray, means: np.ndarray, covariances: np.n
             ) from None
 
 
-def representable_by_family(
-    covariances: np.ndarray, representable: np.ndarray, family: str, own_shape: tuple[int, ...]
-) -> None:
-    """Raise ValueError if a family cannot represent dense covariances (k, d, d) without loss.
+def member_of_family(covariances: np.ndarray, member: Family, family: str) -> None:
+    """Raise ValueError if dense covariances (k, d, d) are not those of a member of a family.
 
-    `representable` is the part of them that it can represent, as dense matrices.
+    `member` is the one that was made from them.
     """
+    factor = member.factor_on_host(covariances.shape[-1])
+    if factor.ndim == 2:
+        found = np.eye(factor.shape[1])[None] / factor[:, :, None] ** 2
+    else:
+        root = np.linalg.inv(factor)
+        found = root @ np.swapaxes(root, 1, 2)
     scale = np.sqrt(np.diagonal(covariances, axis1=1, axis2=2))
-    error = np.abs(representable - covariances)
-    if (error > 1e-5 * scale[:, :, None] * scale[:, None, :]).any():
-        raise ValueError(
-            f"these dense covariances are not of family {family!r}: pass them in its own shape "
-            f"{own_shape}, or choose another family."
-        )
+    error = np.abs(found - covariances) / (scale[:, :, None] * scale[:, None, :])
+    # The members of families of users are searched for, in JAX's own precision.
+    precision = 1e-5 if member.letters else SEARCHED_PRECISION
+    if not (error > precision).any():
+        return
+    reason = misfit(covariances, member.letters) if member.letters else ""
+    raise ValueError(
+        f"these covariances are not of family {family!r}"
+        + (f": {reason}." if reason else f": one is {error.max():.2g} from the nearest member.")
+        + " Choose another family, or let from_responsibilities or fit find the nearest one."
+    )
 
 
 def mixture_weights(values: Any, name: str, k: int) -> jax.Array:

@@ -59,6 +59,24 @@ def extremes(hessian: jax.Array, free: jax.Array, shift: jax.Array) -> tuple[jax
     return values[0], values[count - 1]
 
 
+def em_jacobian(
+    hessian: jax.Array, information: jax.Array, free: jax.Array, shift: jax.Array
+) -> jax.Array:
+    """Return the symmetric form I + C^(−½) H C^(−½) of EM's Jacobian I + C⁻¹H, as (p, p).
+
+    H is the Hessian of the objective and C the complete-data information. Directions that are not
+    free, and those without complete-data information, in which EM does not move, keep a 1.
+    """
+    project_rows = jax.vmap(lambda row: project(row, free, shift))
+    inside = project_rows(project_rows(information).T)
+    values, vectors = (part[0] for part in lapack.eigh((inside + inside.T)[None] / 2))
+    least = jnp.sqrt(jnp.finfo(values.dtype).eps) * jnp.max(jnp.abs(values))
+    root = jnp.where(values > least, jax.lax.rsqrt(jnp.where(values > least, values, 1)), 0)
+    scaling = matmul(vectors * root[None], vectors.T)
+    curvature = project_rows(project_rows(hessian).T)
+    return jnp.eye(len(values), dtype=values.dtype) + matmul(matmul(scaling, curvature), scaling)
+
+
 def start_like(like: jax.Array) -> jax.Array:
     """Return a fixed start vector that has a part of every eigenvector.
 

@@ -30,15 +30,24 @@ def slope_of(
 
 
 def _per_parameter(
-    mixture: Mixture, logits: jax.Array, means: jax.Array, covariances: jax.Array
+    mixture: Mixture, logits: jax.Array, means: jax.Array, covariances: Any
 ) -> jax.Array:
-    """Return a vector (p,) with one number for each parameter of a mixture.
+    """Return a vector (p,) with one number for each parameter of a local mixture.
 
-    The numbers are per component (k,) for logits and means, and per covariance (c,) for its leaves.
+    The numbers are per component (k,) for logits and means. Those of the covariances are a function
+    of a leaf, which returns a number for each entry of its leading axis.
     """
-    broadcast = lambda values, leaf: jnp.broadcast_to(values[:, None], leaf.shape)
-    covariance = jax.tree.map(lambda leaf: broadcast(covariances, leaf), mixture.covariance)
-    return ravel_pytree(Mixture(logits, broadcast(means, mixture.means), covariance))[0]
+    broadcast = lambda values, leaf: jnp.broadcast_to(
+        values.reshape(len(values), *[1] * (leaf.ndim - 1)), leaf.shape
+    )
+    zero = RELATIVE.zero(mixture)
+    covariance = jax.tree.map(lambda leaf: broadcast(covariances(leaf), leaf), zero.covariance)
+    return ravel_pytree(Mixture(logits, broadcast(means, zero.means), covariance))[0]
+
+
+def _of_leaf(values: jax.Array, leaf: jax.Array) -> jax.Array:
+    """Return values (c,) of covariances for a leaf, as their sum where covariances share it."""
+    return values if len(leaf) == len(values) else jnp.sum(values, keepdims=True)
 
 
 def free_directions(mixture: Mixture) -> tuple[jax.Array, jax.Array]:
@@ -48,10 +57,12 @@ def free_directions(mixture: Mixture) -> tuple[jax.Array, jax.Array]:
     one (p,) is a unit vector: adding the same number to all logits does not change the mixture.
     """
     present = mixture.present.astype(mixture.dtype)
-    used = (mixture.frame.pool(present) > 0).astype(mixture.dtype)
+    used = mixture.frame.pool(present)
     logits = present * RELATIVE.scale(mixture).logits
-    shift = _per_parameter(mixture, logits, jnp.zeros_like(present), jnp.zeros_like(used))
-    return _per_parameter(mixture, present, present, used), shift / jnp.linalg.norm(shift)
+    nothing = lambda leaf: jnp.zeros(len(leaf), leaf.dtype)
+    shift = _per_parameter(mixture, logits, jnp.zeros_like(present), nothing)
+    is_used = lambda leaf: (_of_leaf(used, leaf) > 0).astype(mixture.dtype)
+    return _per_parameter(mixture, present, present, is_used), shift / jnp.linalg.norm(shift)
 
 
 def complete_information(mixture: Mixture, sums: Statistics, prior: Prior | None) -> jax.Array:
@@ -80,5 +91,23 @@ def complete_information(mixture: Mixture, sums: Statistics, prior: Prior | None
         mixture,
         logits=ratio(weights, scaled),
         means=ratio(means, scaled),
-        covariances=ratio(covariances, frame.pool(scaled)),
+        covariances=lambda leaf: ratio(
+            _of_leaf(covariances, leaf), _of_leaf(frame.pool(scaled), leaf)
+        ),
     )
+
+
+def complete_information_matrix(
+    mixture: Mixture, sums: Statistics, prior: Prior | None
+) -> jax.Array:
+    """Return the complete-data information (p, p), per unit of row weight, as above.
+
+    In families with constraints it is not diagonal. It needs no pass.
+    """
+    zero, unravel = ravel_pytree(RELATIVE.zero(mixture))
+
+    def loss(offsets: jax.Array) -> jax.Array:
+        moved = RELATIVE.place(mixture, RELATIVE.local(mixture, unravel(offsets)))
+        return -(expected(moved, mixture, sums) + log_prior(moved, prior)) / jnp.sum(sums.mass)
+
+    return jax.hessian(loss)(zero)

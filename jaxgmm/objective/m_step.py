@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from ..families.family import Local
 from ..internal import checks
+from ..internal.trees import where_each
 from ..mixture.mixture import Mixture
 from ..numerics.logarithms import logarithm_and_excess
 from . import prior as priors
@@ -59,13 +60,9 @@ class Step(NamedTuple):
         )
 
 
-def _where(condition: jax.Array, a: Local, b: Local) -> Local:
-    """Select from `a` or `b` in each leaf, by a condition on the leading axis."""
-    reshape = lambda x: condition.reshape(condition.shape + (1,) * (x.ndim - condition.ndim))
-    return jax.tree.map(lambda x, y: jnp.where(reshape(x), x, y), a, b)
-
-
-def m_step_from(mixture: Mixture, sums: Statistics, prior: Prior | None) -> Step:
+def m_step_from(
+    mixture: Mixture, sums: Statistics, prior: Prior | None, *, to_the_end: bool = False
+) -> Step:
     """Compute the M-step and EM's gain D(θ), from the statistics at `mixture`.
 
     In residual units, a mean moves by ā = shift/mass and its covariance becomes
@@ -73,6 +70,9 @@ def m_step_from(mixture: Mixture, sums: Statistics, prior: Prior | None) -> Step
     well conditioned whatever the offset and scale of the data. EM's gain is
     D(θ) = [Q̃(M(θ)|θ) − Q̃(θ|θ)] / Σ mass, Q̃ being Q + log prior. It is computed as a sum of
     non-negative terms, which makes it accurate near a fixed point.
+
+    The M-step of some families is a single step of an iteration. With `to_the_end` it is repeated
+    until it gains nothing, which starts need.
 
     Source: Bishop 2006, eqs. 9.24–9.26; with a prior, Gauvain & Lee 1994, eqs. 47–49; EM's gain as
     a stopping rule, Kunstner, Kumar & Schmidt 2021, sec. 4.
@@ -108,14 +108,23 @@ def m_step_from(mixture: Mixture, sums: Statistics, prior: Prior | None) -> Step
         count = count + jnp.where(used, prior.strength, 0)
         if prior.scatter is not None:
             central = central + frame.whiten_second(prior.scatter)
-    local, divergence = mixture.covariance.maximize(central, jnp.where(count > 0, count, 1), d)
     # If a mean moves very far, the second moment about the new mean has no correct digits. Then
     # only the means move. This still cannot lower the objective, and the next move is shorter.
     near = jnp.sqrt(jnp.finfo(move.dtype).eps * jnp.sum(move**2, axis=-1)) < FARTHEST_MOVE
     all_near = frame.pool((~near & present).astype(count.dtype)) == 0
+    if any(len(leaf) < len(count) for leaf in jax.tree.leaves(mixture.covariance)):
+        all_near = jnp.all(all_near, keepdims=True)  # a shared leaf depends on every moment
     updates = used & (count > 0) & all_near
-    local = _where(updates, local, jax.tree.map(jnp.zeros_like, local))
-    em_gain += jnp.sum(jnp.where(updates, count * divergence, 0)) / 2
+    covariance, counted = mixture.covariance, jnp.where(updates, count, 0)
+    if to_the_end:
+        local, gain = covariance.likeliest(central, counted, d), jnp.zeros_like(count)
+    else:
+        local, gain = covariance.maximize(central, counted, d)
+    local = where_each(updates, local, jax.tree.map(jnp.zeros_like, local))
+    # The terms of covariances that share a leaf need not be positive, but their sum is, up to
+    # rounding.
+    gain = jnp.sum(jnp.where(updates, count * gain, 0)) / 2
+    em_gain += jnp.where(gain < 0, 0, gain)
 
     return Step(jnp.log(weights), move, local, em_gain / total)
 

@@ -16,7 +16,10 @@ from ..comparison.result import Comparison
 from ..data.shards import Shards, use_all_cores
 from ..data.sources import Blocks
 from ..data.stream import Stream
-from ..families.registry import FAMILIES
+from ..families.check_family import check_family
+from ..families.dense_layout import Dense
+from ..families.family import Family
+from ..families.registry import FAMILIES, family
 from ..fitting.fit import fit
 from ..fitting.result import Fit
 from ..fitting.status import Status
@@ -50,7 +53,8 @@ from ..starts.initialization import initialize
 
 # Grouped as in jaxgmm/README.md.
 __all__ = [  # noqa: RUF022
-    "FAMILIES", "Mixture", "initialize", "from_responsibilities", "from_labels",
+    "FAMILIES", "Family", "family", "Dense", "check_family",
+    "Mixture", "initialize", "from_responsibilities", "from_labels",
     "log_joint", "log_prob", "responsibilities", "sample",
     "log_likelihood", "complete_log_likelihood", "log_prior",
     "Statistics", "e_step", "m_step",

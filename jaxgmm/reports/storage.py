@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..families.registry import FAMILIES
+from ..families.registry import FAMILIES, family_class
 from ..fitting.result import Fit
 from ..fitting.status import Status
 from ..internal import forks
@@ -31,7 +31,7 @@ EARLIER_NAMES = {"residual": "em_gain"}  # from names of fields in earlier versi
 
 def _template(kind: str, family: str, k: int = 1, d: int = 1) -> Mixture | Fit:
     """Return a tree of this kind and family, whose leaves have the right names and shapes."""
-    identity = FAMILIES[family].identity(k, d, np.float32)
+    identity = family_class(family).identity(k, d, np.float32)
     # The leaves need no values, so they are NumPy arrays, which compile nothing.
     mixture = Mixture(np.zeros(k), np.zeros((k, d)), identity)  # type: ignore[arg-type]
     return mixture if kind == "mixture" else Fit(mixture, *np.zeros(8))

@@ -34,7 +34,7 @@ class Doubts(NamedTuple):
     """Signs that a component is an artifact, as booleans (c,) for the c covariances of the family.
 
     Attributes:
-      few_rows: the mass is below 2p/d + 1, where p is the number of parameters of a covariance
+      few_rows: the mass is below 2p/d + 1, where p is the number of a covariance's own parameters
         (2p/d + 1 is d + 2 for a full one), and the volume is far below the others'.
       near_singular: in some direction most of the variance comes from the prior's pseudo-rows, or
         the variance is below a millionth of the data's; or in some feature the variance is below
@@ -64,7 +64,7 @@ def doubts(
     held = frame.pool(mixture.present) > 0
     mass = frame.pool(sums.mass)
 
-    few = held & (mass < 2 * mixture.covariance.n_parameters(1, d) / d + 1)
+    few = held & (mass < 2 * _own_parameters(mixture) / d + 1)
     # The largest ratio, over all directions, of the data's variance to the component's.
     excess = frame.largest(frame.whiten_second(covariance))
     flat = held & (excess > 1 / LEAST_VARIANCE)
@@ -86,6 +86,12 @@ def doubts(
     share = mass < jnp.sum(sums.mass) / (d**0.5 + CORE_ROW) ** 2
     outlier = (few | thin) & share & wide & _far(mixture, sound)
     return Doubts(few & small & ~outlier, (thin & ~outlier) | flat, outlier)
+
+
+def _own_parameters(mixture: Mixture) -> int:
+    """Return the number of parameters that a covariance does not share with others."""
+    count, d = mixture.covariance.n_parameters, mixture.n_features
+    return count(1, d) if mixture.frame.shared else count(2, d) - count(1, d)
 
 
 def _far(mixture: Mixture, sound: jax.Array) -> jax.Array:

@@ -17,7 +17,7 @@ from ..data import row_checks, source_checks
 from ..data.column_precision import warn_of_coarse_columns
 from ..data.open_data import pad_array
 from ..families.family import Family
-from ..families.registry import family_class, family_name
+from ..families.registry import family_classes, family_name
 from ..fitting.result import Fit
 from ..fitting.settings import Settings
 from ..internal import checks, derivatives
@@ -82,7 +82,7 @@ def sweep(
       x: (n, d) rows.
       n_components: the numbers of components, e.g. range(1, 11).
       restarts: number of starts for each K.
-      families: names in `FAMILIES`.
+      families: names in `FAMILIES`, or "all" for mclust's fourteen.
       algorithm: as for `fit`.
       weight: (n,) row weights, or None for ones.
       prior: as for `fit`.
@@ -131,8 +131,8 @@ def sweep(
     checks.random_key(key)
     ks = checks.distinct_wholes(n_components, "n_components", 1)
     restarts = checks.whole(restarts, "restarts", 1)
-    kinds = _family_classes(families)
     array, dtype = row_checks.check_rows(x, warn_of_columns=warn_of_coarse_columns)
+    kinds = _family_classes(families, max(ks), array.shape[1])
     names = resolve_feature_names(features, x, array.shape[1])
     derivatives.on_host("sweep", key, array, weight, prior, tolerance)
     rows = pad_array(array, weight, dtype)
@@ -191,12 +191,11 @@ def sweep(
     )
 
 
-def _family_classes(families: Iterable[str] | str) -> list[type[Family]]:
+def _family_classes(families: Iterable[str] | str, k: int, d: int) -> list[type[Family]]:
     """Return the classes of the families; raise ValueError for an unknown or repeated one."""
     if not isinstance(families, Iterable):
         raise ValueError(f"families is {families!r}: give a name, or a list of names.")
-    families = [families] if isinstance(families, str) else list(families)
-    kinds = [family_class(family) for family in families]
+    kinds = family_classes(families, k, d)
     checks.not_repeated([family_name(kind) for kind in kinds], "families")
     return kinds
 

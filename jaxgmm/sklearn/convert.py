@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..families.family import HasFactor
-from ..families.registry import ALIASES, family_class
+from ..families.family import Family, HasFactor
+from ..families.registry import family_class
 from ..internal import checks, forks
 from ..mixture.mixture import Mixture
 
-COVARIANCE_TYPE = {family: alias for alias, family in ALIASES.items()}
+COVARIANCE_TYPE = {"diagonal": "diag"}  # what scikit-learn calls our families
+
+
+def holds_matrices(family: str) -> bool:
+    """Return whether covariances of a family are matrices in its own shape, or variances."""
+    return family_class(family).array_shape(2, 3)[-2:] == (3, 3)
 
 
 def fitted_attributes(mixture: Mixture) -> dict[str, np.ndarray]:
@@ -24,14 +30,10 @@ def fitted_attributes(mixture: Mixture) -> dict[str, np.ndarray]:
     that nothing is compiled.
     """
     (k, d), dtype = mixture.means.shape, np.asarray(mixture.means).dtype
-    shape = type(mixture.covariance).shape(k, d)
-    covariance = cast(HasFactor, mixture.covariance)
-    log_diagonal, lower = (np.asarray(entry) for entry in covariance.entries())
-    m = log_diagonal.shape[1]
-    whitening = np.zeros((len(log_diagonal), m, m), dtype)
-    below_rows, below_columns = np.tril_indices(m, -1)
-    whitening[:, below_rows, below_columns] = lower
-    whitening[:, np.arange(m), np.arange(m)] = np.exp(log_diagonal)
+    shape = type(mixture.covariance).array_shape(k, d)
+    whitening = mixture.covariance.factor_on_host(d).astype(dtype)
+    if whitening.ndim == 2:  # the diagonals, of which as many are equal as the shape leaves out
+        whitening = whitening[:, : math.prod(shape) // len(whitening)].reshape(-1, 1, 1)
     transpose = lambda matrix: np.swapaxes(matrix, -1, -2)
     root = np.linalg.inv(whitening)
     logits = np.asarray(mixture.logits)
@@ -77,17 +79,27 @@ def from_sklearn(estimator: Any) -> Mixture:
         raise ValueError(
             f"{type(estimator).__name__} is not a fitted GaussianMixture: call its fit first."
         ) from None
-    k, d = means.shape
-    template = cast(HasFactor, family.identity(k, d, np.float32))
+    # The leaves are NumPy arrays until the last line converts them to JAX arrays.
+    covariance = _member_of_factors(family, *means.shape, factor)
+    mixture = Mixture(logits, means, covariance)  # type: ignore[arg-type]
+    dtype = jax.dtypes.canonicalize_dtype(means.dtype)
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), mixture)
+
+
+def _member_of_factors(family: type[Family], k: int, d: int, factor: np.ndarray) -> Family:
+    """Return the member with these factors Wᵀ, which are in the family's own shape."""
+    template = family.identity(k, d, np.float32)
+    if not isinstance(template, HasFactor):
+        factor = factor.astype(np.float64)
+        if factor.ndim < 3:
+            return family.from_own(factor**-2, np)
+        root = np.linalg.inv(factor)
+        return family.from_own(np.swapaxes(root, 1, 2) @ root, np)
     stack = template.entries()[0].shape
     whitening = np.swapaxes(factor.reshape(*stack, stack[-1]), -1, -2)
     lower = whitening[..., *np.tril_indices(stack[-1], -1)]
     diagonal = np.log(np.diagonal(whitening, axis1=-2, axis2=-1))
-    # The leaves are NumPy arrays until the last line converts them to JAX arrays.
-    covariance = template.with_entries(diagonal, lower)  # type: ignore[arg-type]
-    mixture = Mixture(logits, means, covariance)  # type: ignore[arg-type]
-    dtype = jax.dtypes.canonicalize_dtype(means.dtype)
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), mixture)
+    return template.with_entries(diagonal, lower)  # type: ignore[arg-type]
 
 
 def to_sklearn(mixture: Mixture) -> Any:

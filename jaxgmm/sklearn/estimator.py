@@ -18,6 +18,7 @@ from sklearn.utils.validation import _check_sample_weight
 
 from ..algorithms.protocol import Algorithm
 from ..algorithms.registry import ALGORITHMS, by_name
+from ..families.registry import FOURTEEN, family_class
 from ..fitting.result import Fit
 from ..fitting.settings import MOST_STEPS, capacity
 from ..fitting.status import Status
@@ -57,7 +58,8 @@ class GaussianMixture(PredictionMixin, DensityMixin, BaseEstimator):
 
     Args:
       n_components: the number of components.
-      covariance_type: "full", "tied", "diag" or "spherical".
+      covariance_type: "full", "tied", "diag" or "spherical", or one of mclust's fourteen, such as
+        "VEV" (see `jaxgmm.FAMILIES`).
       tol: a fit stops when the lower bound changes by less than tol, in nats per row.
       reg_covar: the variance of the prior's pseudo-rows, in squared units of the data.
       max_iter: the largest number of iterations.
@@ -95,7 +97,7 @@ class GaussianMixture(PredictionMixin, DensityMixin, BaseEstimator):
 
     _parameter_constraints = {  # noqa: RUF012 — read by scikit-learn from the class
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "covariance_type": [StrOptions({"full", "tied", "diag", "spherical"})],
+        "covariance_type": [StrOptions({"full", "tied", "diag", "spherical", *FOURTEEN})],
         "tol": [Interval(Real, 0.0, None, closed="left")],
         "reg_covar": [Interval(Real, 0.0, None, closed="left")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
@@ -217,11 +219,16 @@ class GaussianMixture(PredictionMixin, DensityMixin, BaseEstimator):
         """Fit the mixture and return the most likely component (n,) of each row."""
         return self.fit(X, y, sample_weight).predict(X)
 
+    @property
+    def _shares_covariance(self) -> bool:
+        """Whether all components have one covariance."""
+        return family_class(self.covariance_type).shared
+
     def _make_prior(self, weight: np.ndarray) -> Prior | None:
         """Return the prior that represents `reg_covar`, or None."""
         if self.reg_covar == 0:
             return None
-        pseudo_rows = weight.sum() / (1 if self.covariance_type == "tied" else self.n_components)
+        pseudo_rows = weight.sum() / (1 if self._shares_covariance else self.n_components)
         scatter = self.reg_covar * pseudo_rows * np.eye(self.n_features_in_, dtype=weight.dtype)
         # The leaves are NumPy arrays, which the compiled program takes as they are.
         strength = np.zeros((), weight.dtype)

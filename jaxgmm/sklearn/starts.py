@@ -17,7 +17,7 @@ from ..internal.compiling import LITTLE_TO_RUN, jit_with_options
 from ..mixture.mixture import Mixture
 from ..objective.prior import Prior
 from ..starts.from_assignments import from_responsibilities
-from .convert import fitted_attributes
+from .convert import fitted_attributes, holds_matrices
 
 if TYPE_CHECKING:
     from .estimator import GaussianMixture
@@ -107,7 +107,11 @@ def _make_start(
 
 
 def _check_shapes(parameters: dict[str, np.ndarray], k: int, d: int, kind: str) -> None:
-    shapes = {"weights_": (k,), "means_": (k, d), "covariances_": family_class(kind).shape(k, d)}
+    shapes = {
+        "weights_": (k,),
+        "means_": (k, d),
+        "covariances_": family_class(kind, k, d).array_shape(k, d),
+    }
     names = {"weights_": "weights", "means_": "means", "covariances_": f"{kind} precision"}
     for name, value in parameters.items():
         if value.shape != shapes[name]:
@@ -147,7 +151,7 @@ def _invert_precisions(precisions: np.ndarray, kind: str) -> np.ndarray:
     Raises ValueError for precisions that are not symmetric and positive definite.
     """
     precisions = precisions.astype(np.float64)
-    if kind in ("diag", "spherical"):
+    if not holds_matrices(kind):
         if not (precisions > 0).all():
             raise ValueError(f"'{kind} precision' should be positive")
         return 1 / precisions

@@ -33,8 +33,8 @@ NUMBERS_AT_ONCE = 1 << 23
 def even_scales(family: type[Family], covariance: jax.Array, k: int) -> Family:
     """Return k uncorrelated covariances with the variances of data with this covariance.
 
-    A spherical family takes one variance for all features. The variance of a constant feature is
-    replaced by 1.
+    A spherical family takes one variance for all features, and a family that does not contain such
+    covariances takes those near them. The variance of a constant feature is replaced by 1.
     """
     variance = jnp.diagonal(covariance)
     return family.of_scales(jnp.sqrt(jnp.where(variance > 0, variance, 1)), k)
@@ -79,7 +79,7 @@ def mixture_of_responsibilities(
     totals = rows.total(sum_second_moments, block_rows(kernel), per_row)
     mass, shift, spread = kernel.statistics(totals)
     sums = Statistics(mass, shift, spread, jnp.zeros((), means.dtype))
-    return m_step_from(base, sums, prior).apply_to(base)
+    return m_step_from(base, sums, prior, to_the_end=True).apply_to(base)
 
 
 def mixture_of_labels(
@@ -88,7 +88,7 @@ def mixture_of_labels(
     """Return the mixture that the M-step makes if each row belongs to one component.
 
     It is that of `mixture_of_responsibilities` up to rounding, and takes no longer for many
-    components than for few.
+    components than for few, except where a family's axes are rotated.
 
     Args:
       rows: the rows.
@@ -98,6 +98,11 @@ def mixture_of_labels(
       even: as in `mixture_of_responsibilities`.
       lanes: the number of mixtures that are computed together under vmap.
     """
+    log_scales = even.frame(rows.x.shape[1]).log_scales
+    if log_scales is None:  # residuals are products, which all components compute together
+        one_hot = lambda block: jax.nn.one_hot(block, k, axis=0, dtype=rows.x.dtype)
+        return mixture_of_responsibilities(rows, one_hot, labels, prior, even, lanes)
+    scale = jnp.exp(log_scales[0])  # the same for all components
     add = lambda values, block: jax.ops.segment_sum(values, block, k)
 
     def sum_first_moments(x: jax.Array, weight: jax.Array, block: jax.Array) -> Any:
@@ -108,7 +113,6 @@ def mixture_of_labels(
     means = moment / jnp.where(mass > 0, mass, 1)[:, None]
     base = Mixture(jnp.log(mass / jnp.sum(mass)), means, even)
     frame = base.frame
-    scale = jnp.exp(frame.log_scales[0])  # the same for all components
 
     def sum_second_moments(x: jax.Array, weight: jax.Array, block: jax.Array) -> Any:
         y = (x.T - means[block]) / scale[None]
@@ -121,7 +125,7 @@ def mixture_of_labels(
     at_once = _rows_at_once(k, lanes * moments_of_row)
     shift, spread = rows.total(sum_second_moments, at_once, labels)
     sums = Statistics(mass, shift, spread, jnp.zeros((), means.dtype))
-    return m_step_from(base, sums, prior).apply_to(base)
+    return m_step_from(base, sums, prior, to_the_end=True).apply_to(base)
 
 
 def _rows_at_once(k: int, numbers_of_row: int) -> int:
@@ -205,7 +209,8 @@ def from_responsibilities(
     checked = row_checks.responsibilities_of_rows(responsibilities, len(x), x.dtype)
     row_checks.squares_fit(x)
     prior = priors.check_prior(prior, x.shape[1], x.dtype)
-    mixture = _from_responsibilities(x, checked, weight, prior, family_class(family))
+    kind = family_class(family, checked.shape[1], x.shape[1])
+    mixture = _from_responsibilities(x, checked, weight, prior, kind)
     belongs = lambda component: np.asarray(checked)[:, component] > 0
     singular_checks.raise_if_singular(mixture, x, checked, belongs, weight)
     return mixture
@@ -246,7 +251,8 @@ def from_labels(
     weight = row_checks.weights_of_rows(weight, len(x), x.dtype)
     row_checks.squares_fit(x)
     prior = priors.check_prior(prior, x.shape[1], x.dtype)
-    mixture = _from_labels(x, labels, weight, prior, family_class(family), k)
+    kind = family_class(family, k, x.shape[1])
+    mixture = _from_labels(x, labels, weight, prior, kind, k)
     belongs = lambda component: np.asarray(labels) == component
     singular_checks.raise_if_singular(mixture, x, labels, belongs, weight)
     return mixture

@@ -129,13 +129,14 @@ def initialize(
     """
     checks.random_key(key)
     checks.choice(method, "method", METHODS)
-    kind = family_class(family)
     k = checks.whole(n_components, "n_components", 1)
+    family_class(family, k)
     # The precision of float32 is checked when a mixture is fitted, not for a start.
     data = open_data(x, weight, devices=jax.local_devices()[:1], operands=key, warn_of_columns=None)
     if not checks.traced(data):
         row_checks.extent_fits(*data.extent())
         row_checks.enough_distinct_in(data.pieces(), k)
+    kind = family_class(family, k, data.n_features)
     covariance = data.compute_once(robust_covariance_of)
     if isinstance(data, ArrayData):
         array: ArrayData = data  # `start` samples its rows inside the compiled program.

@@ -7,6 +7,8 @@ the number of lanes that are computed together under vmap.
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +19,7 @@ import numpy as np
 from ..data.robust_covariance import FAR_ROW
 from ..data.rows import Rows
 from ..families.family import Family
+from ..internal.trees import where_each
 from ..mixture.mixture import Mixture
 from ..objective import prior as priors
 from .from_assignments import mixture_of_labels, mixture_of_responsibilities
@@ -105,9 +108,9 @@ def _draw_distant_rows(
 
 def finite_or_even(mixture: Mixture, even: Family) -> Mixture:
     """Return the mixture, with covariances that are not finite replaced by those of `even`."""
-    good = jnp.all(jnp.isfinite(mixture.frame.log_scales), axis=-1)
-    pick = lambda a, b: jnp.where(good[:, None], a, b)
-    return Mixture(mixture.logits, mixture.means, jax.tree.map(pick, mixture.covariance, even))
+    is_finite = lambda leaf: jnp.all(jnp.isfinite(leaf), axis=tuple(range(1, leaf.ndim)))
+    good = functools.reduce(operator.and_, map(is_finite, jax.tree.leaves(mixture.covariance)))
+    return Mixture(mixture.logits, mixture.means, where_each(good, mixture.covariance, even))
 
 
 def _k_means_plus_plus(

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
 
 import jax
 import numpy as np
 
-from ..families.family import HasFactor
 from ..internal import checks
 from ..mixture.mixture import Mixture
 
 # A standard deviation counts as rounding error if it is less than this number of units in the last
 # place of the feature's largest value.
 ROUNDINGS = 4
+# The smallest number on the diagonal of a factor whose inverse float64 can hold.
+SMALLEST_DIAGONAL = np.exp(-700.0)
 A_PRIOR = "pass a prior, e.g. prior=Prior.from_data(x)"
 
 
@@ -63,32 +63,29 @@ def _singular(mixture: Mixture, x: np.ndarray) -> np.ndarray:
     These are covariances of present components that are not finite, or consist of rounding errors
     in some direction.
     """
-    scales = np.exp(np.asarray(mixture.frame.log_scales, np.float64))
+    factor = mixture.covariance.factor_on_host(mixture.n_features)
+    is_diagonal = factor.ndim == 2
+    diagonal = factor if is_diagonal else np.diagonal(factor, axis1=1, axis2=2)
+    with np.errstate(divide="ignore"):
+        scales = 1 / diagonal  # standard deviations given the features before
     eps = np.finfo(x.dtype).eps
     resolved = np.isfinite(scales) & (scales > ROUNDINGS * eps * np.abs(x).max(axis=0))
     good = resolved.all(axis=1)
-    good[good] = _independence(mixture)[good] > mixture.n_features * eps
+    if not is_diagonal:
+        good[good] = _independence(factor[good]) > mixture.n_features * eps
     used = np.asarray(mixture.logits) > -np.inf
     return ~good & (used if len(good) == len(used) else used.any())
 
 
-def _independence(mixture: Mixture) -> np.ndarray:
+def _independence(factor: np.ndarray) -> np.ndarray:
     """Return the smallest fraction of a feature's variance that earlier features do not explain.
 
-    The result is (c,), with a number for each covariance.
+    The result is (c,), with a number for each of the whitening factors (c, d, d).
     """
-    covariance = cast(HasFactor, mixture.covariance)
-    log_diagonal, lower = (np.asarray(part, np.float64) for part in covariance.entries())
-    size = log_diagonal.shape[1]
-    if size == 1:  # There are only variances.
-        return np.ones(len(mixture.frame.log_scales))
-    whitening = np.zeros((len(log_diagonal), size, size))
-    rows, columns = np.tril_indices(size, -1)
-    whitening[:, rows, columns] = lower
-    whitening[:, np.arange(size), np.arange(size)] = np.exp(log_diagonal)
-    usable = np.isfinite(whitening).all(axis=(1, 2)) & (log_diagonal > -700).all(axis=1)
-    fraction = np.zeros(len(whitening))
-    roots = np.linalg.inv(whitening[usable])
+    usable = np.isfinite(factor).all(axis=(1, 2))
+    usable &= (np.diagonal(factor, axis1=1, axis2=2) > SMALLEST_DIAGONAL).all(axis=1)
+    fraction = np.zeros(len(factor))
+    roots = np.linalg.inv(factor[usable])
     unexplained = np.diagonal(roots, axis1=1, axis2=2) ** 2 / np.sum(roots**2, axis=2)
     fraction[usable] = unexplained.min(axis=1)
     return fraction

@@ -1,0 +1,242 @@
+"""A dense layout: a whitening matrix for each covariance."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..numerics import lapack
+from ..numerics.products import matmul
+from ..numerics.triangular import symmetric, transpose
+from .layout import Layout
+
+
+@functools.cache
+def _pairs(d: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the pairs i ≤ j of augmented features, and the position of (i, j) among them.
+
+    The augmented features are d features and a last one, which is 1. The positions are a symmetric
+    matrix (d + 1, d + 1).
+    """
+    first, second = (index.astype(np.int32) for index in np.triu_indices(d + 1))
+    position = np.zeros((d + 1, d + 1), np.int32)
+    position[first, second] = position[second, first] = np.arange(len(first))
+    return first, second, position
+
+
+class Dense(Layout):
+    """Any invertible W (c, d, d), with its inverse L and its log-determinant.
+
+    c is the number k of components, or 1 if they share the covariance. Second moments are matrices
+    (c, d, d). A family of your own makes its layout by `Dense.of`, `Dense.of_precision` or
+    `Dense.of_covariance`, whichever is closest to its leaves.
+
+    Args:
+      factor: W with Σ⁻¹ = WᵀW.
+      inverse_factor: L = W⁻¹, so that Σ = LLᵀ.
+      log_determinant: log |det W| as (c,).
+
+    >>> layout = jaxgmm.Dense.of_covariance(jnp.array([[[4.0, 0.0], [0.0, 1.0]]]))
+    >>> layout.factor
+    Array([[[0.5, 0. ],
+            [0. , 1. ]]], dtype=float32)
+    """
+
+    def __init__(
+        self, factor: jax.Array, inverse_factor: jax.Array, log_determinant: jax.Array
+    ) -> None:
+        super().__init__(factor.shape[-1], shared=len(factor) == 1)
+        self._parts = factor, inverse_factor, log_determinant
+
+    @classmethod
+    def of(cls, factor: jax.Array) -> Dense:
+        """Return the layout of whitening matrices W (c, d, d), which need not be triangular.
+
+        Raises:
+          ValueError: if `factor` does not have the shape of a stack of square matrices.
+        """
+        root = lapack.lower_root(_square(factor, "factor"))  # R with R Rᵀ = WᵀW
+        inverse_root = lapack.inverse(root)
+        inverse = matmul(transpose(inverse_root), matmul(inverse_root, transpose(factor)))
+        return cls(factor, inverse, _log_determinant(root))
+
+    @classmethod
+    def of_precision(cls, precision: jax.Array) -> Dense:
+        """Return the layout of precisions Σ⁻¹ (c, d, d).
+
+        Raises:
+          ValueError: if `precision` does not have the shape of a stack of square matrices.
+        """
+        root = lapack.cholesky(_square(precision, "precision"))
+        return cls(transpose(root), transpose(lapack.inverse(root)), _log_determinant(root))
+
+    @classmethod
+    def of_covariance(cls, covariance: jax.Array) -> Dense:
+        """Return the layout of covariances Σ (c, d, d).
+
+        Raises:
+          ValueError: if `covariance` does not have the shape of a stack of square matrices.
+        """
+        root = lapack.cholesky(_square(covariance, "covariance"))
+        return cls(lapack.inverse(root), root, -_log_determinant(root))
+
+    @property
+    def factor(self) -> jax.Array:
+        """W as (c, d, d)."""
+        return self._parts[0]
+
+    @property
+    def factor_transposed(self) -> jax.Array:
+        """Wᵀ as (c, d, d)."""
+        return transpose(self.factor)
+
+    @property
+    def inverse_factor(self) -> jax.Array:
+        """L = W⁻¹ as (c, d, d)."""
+        return self._parts[1]
+
+    @property
+    def log_determinant(self):
+        return self._parts[2]
+
+    def whiten(self, vectors):
+        return matmul(self.factor, vectors[..., None])[..., 0]
+
+    def unwhiten(self, vectors):
+        return matmul(self.inverse_factor, vectors[..., None])[..., 0]
+
+    def unwhiten_transposed(self, vectors):
+        return matmul(transpose(self.inverse_factor), vectors[..., None])[..., 0]
+
+    def resolved(self, noise):
+        # Every residual has variance 1, and its rounding errors must have less.
+        return jnp.all(jnp.sum(self.factor**2 * noise[:, None, :], axis=-1) < 1, axis=-1)
+
+    @property
+    def dense(self):
+        root = self.inverse_factor
+        return matmul(root, transpose(root))
+
+    @property
+    def dense_precision(self):
+        return matmul(self.factor_transposed, self.factor)
+
+    def amplification(self, means):
+        return amplification_of(self, self.inverse_factor, means)
+
+    def residuals(self, means, x):
+        # One product for all components. Rows are centered, so W x − W μ loses few digits.
+        d, b = x.shape
+        projected = matmul(self.factor.reshape(-1, d), x).reshape(-1, d, b)
+        return projected - self.whiten(means)[..., None]
+
+    def cross(self, weighted, y, x):
+        if self.shared:  # pooled before the product, since all components have the same W
+            return matmul(jnp.sum(weighted[:, None] * y, axis=0), x.T)[None]
+        k, d, b = y.shape
+        return matmul((weighted[:, None] * y).reshape(k * d, b), x.T).reshape(k, d, d)
+
+    def spread(self, cross, shift, means):
+        # Σ w r y yᵀ = Σ w r y xᵀ Wᵀ − shift (W μ)ᵀ: the loop over blocks computes one tall product
+        # for Σ w r y xᵀ instead of k small ones for Σ w r y yᵀ.
+        moved = self.pool(shift[..., :, None] * self.whiten(means)[..., None, :])
+        return symmetric(matmul(cross, transpose(self.factor)) - moved)
+
+    def features(self, x):
+        first, second, _ = _pairs(len(x))
+        augmented = jnp.concatenate([x, jnp.ones((1, x.shape[1]), x.dtype)])
+        return augmented[first] * augmented[second]
+
+    def natural(self, means, constants):
+        # The log-joint is −½ xᵀPx + (Pμ)ᵀx + constant − ½|Wμ|². Products of different entries of
+        # [x, 1] occur twice in the quadratic form and once among the features; the linear form is
+        # not halved.
+        k, d = means.shape
+        first, second, _ = _pairs(d)
+        precision = jnp.broadcast_to(self.dense_precision, (k, d, d))
+        shifted = self.whiten(means)
+        linear = matmul(self.factor_transposed, shifted[..., None])
+        corner = (constants - jnp.sum(shifted**2, axis=-1) / 2)[:, None, None]
+        top = jnp.concatenate([-precision / 2, linear], axis=2)
+        form = jnp.concatenate([top, jnp.pad(corner, ((0, 0), (0, 0), (d, 0)))], axis=1)
+        twice = np.where((first == second) | (second == d), 1, 2).astype(form.dtype)
+        return form[:, first, second] * twice[None]
+
+    def statistics(self, sums, means):
+        d = self.d
+        matrix = sums[:, _pairs(d)[2]]
+        mass, first, second = matrix[:, d, d], matrix[:, d, :d], matrix[:, :d, :d]
+        moved = first - mass[:, None] * means
+        second = second - 2 * _outer(first, means) + _outer(mass[:, None] * means, means)
+        return mass, self.whiten(moved), self.whiten_stack(self.pool(second))
+
+    def outer(self, a, b):
+        return self.pool(_outer(a, b))
+
+    def whiten_stack(self, matrices):
+        factor = self.factor
+        return symmetric(matmul(matmul(factor, matrices), transpose(factor)))
+
+    def quadratic(self, matrix):
+        return quadratic_form(self.factor, matrix[None])
+
+    def trace(self, moments):
+        return jnp.trace(moments, axis1=-2, axis2=-1)
+
+    def largest(self, moments):
+        # Repeated squaring of a matrix of trace 1 converges to the projector on its main axes.
+        def square(_: jax.Array, matrix: jax.Array) -> jax.Array:
+            matrix = matmul(matrix, matrix)
+            return matrix / jnp.where(total > 0, self.trace(matrix), 1)[:, None, None]
+
+        total = self.trace(moments)
+        unit = moments / jnp.where(total > 0, total, 1)[:, None, None]
+        return jnp.sum(moments * jax.lax.fori_loop(0, 5, square, unit), axis=(-2, -1))
+
+    def relative(self, new: Dense) -> jax.Array:
+        """Return T = W_new L (c, d, d), which turns this layout's factors into those of `new`."""
+        return matmul(new.factor, self.inverse_factor)
+
+    def expected(self, new, moments, mass):
+        return mass * new.log_determinant - quadratic_form(self.relative(new), moments) / 2
+
+    def gain(self, change, bend, moments, mass):
+        count = mass[:, None, None]
+        rest = moments / count - jnp.eye(self.d, dtype=moments.dtype)[None]
+        first = jnp.sum(change * rest, axis=(-2, -1))
+        return 2 * (bend - first) - quadratic_form(change, moments / count)
+
+
+def _square(matrices: jax.Array, name: str) -> jax.Array:
+    """Return the matrices, or raise ValueError for another shape than (c, d, d)."""
+    shape = jnp.shape(matrices)
+    if len(shape) != 3 or shape[1] != shape[2]:
+        raise ValueError(
+            f"{name} has shape {shape}: pass (k, d, d), or (1, d, d) for a common matrix."
+        )
+    return matrices
+
+
+def _log_determinant(root: jax.Array) -> jax.Array:
+    """Return log |det R| of triangular matrices (c, d, d)."""
+    return jnp.sum(jnp.log(jnp.diagonal(root, axis1=-2, axis2=-1)), axis=-1)
+
+
+def _outer(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Return (a bᵀ + b aᵀ) / 2 of vectors (k, d), one matrix for each component."""
+    return symmetric(a[..., :, None] * b[..., None, :])
+
+
+def quadratic_form(factor: jax.Array, matrices: jax.Array) -> jax.Array:
+    """Return tr W M Wᵀ of stacks of matrices."""
+    return jnp.sum(matmul(factor, matrices) * factor, axis=(-2, -1))
+
+
+def amplification_of(layout: Dense, root: jax.Array, means: jax.Array) -> jax.Array:
+    """Return `Layout.amplification` from the inverse factors L (c, d, d)."""
+    reach = jnp.abs(means) + jnp.sqrt(jnp.sum(root**2, axis=-1))
+    scaled = layout.dense_precision * reach[:, :, None] * reach[:, None, :]
+    return jnp.sqrt(jnp.sum(scaled**2, axis=(1, 2)))
