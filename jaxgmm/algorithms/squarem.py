@@ -12,6 +12,7 @@ from ..internal import checks
 from ..internal.trees import where
 from ..mixture.coordinates import Relative
 from ..mixture.mixture import Mixture
+from ..objective.m_step import Step
 from ..objective.prior import Prior
 from ..objective.statistics import Statistics
 from .em import em_step
@@ -74,7 +75,7 @@ class SQUAREM:
         """Return the start of a cycle, with an EM step as the first move."""
         return _SquaremState(
             origin=mixture,
-            first=Relative().zero(mixture),
+            first=Step.zero(mixture).local,
             extrapolates=jnp.array(False),
             longest=jnp.ones((), mixture.dtype),
         )

@@ -124,6 +124,17 @@ class Family(abc.ABC):
         """Return the local of self.moved(first).moved(second), accurate near zero."""
         return jax.tree.map(jnp.add, first, second)
 
+    def coordinates(self, local: Local) -> Local:
+        """Return the free numbers that describe a local, which are 0 for the member itself.
+
+        By default they are those of the local itself.
+        """
+        return local
+
+    def local_at(self, coordinates: Local) -> Local:
+        """Return the local with these coordinates."""
+        return coordinates
+
     def change(self, local: Local, d: int) -> tuple[jax.Array, jax.Array]:
         """Return T − I and log|T| − tr(T − I), for the factors T W of the member at `local`.
 
@@ -142,7 +153,7 @@ class Family(abc.ABC):
         return self.frame(d).gain(change, bend, moments, jnp.where(mass > 0, mass, 1))
 
     def metric(self, mass: jax.Array, d: int) -> Local:
-        """Return the square roots of the Fisher information of the locals at zero.
+        """Return the square roots of the Fisher information of the coordinates at zero.
 
         `mass` (c,) is the fraction of the rows that each covariance describes, or 0. By default it
         is the diagonal of the information, from derivatives of `frame`.

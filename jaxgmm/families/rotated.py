@@ -1,8 +1,9 @@
 """Covariances with principal axes: EVE and VVE share them, EEV and VEV do not.
 
 Σ_k = D_k diag(w_k)⁻² D_kᵀ with scales w as in `Scales`. The M-step alternates between the scales,
-which have a closed form, and sweeps of plane rotations, which never lower the objective and keep
-the axes in their order. Each sweep rotates every pair of axes by the best angle of that pair.
+which have a closed form, and sweeps of plane rotations, until both stand still. Neither ever lowers
+the objective, and the axes keep their order. A sweep rotates every pair of axes by the best angle
+of that pair (as the algorithm of Flury & Gautschi 1986, SIAM J. Sci. Stat. Comput. 7, does).
 """
 
 from __future__ import annotations
@@ -23,27 +24,34 @@ from .dense_layout import Dense
 from .lettered import Lettered, member
 from .scales import Scales, likeliest_scales, split
 
-# Axes of a component's own are found to rounding. Common axes converge slowly, and EM gains nothing
-# from sweeps that gain less than this fraction of the first.
-MOST_SWEEPS = 30
-WORTHWHILE, MOST_COMMON_SWEEPS = 0.01, 8
-MOST_SWEEPS_TO_CONVERGENCE = 300
+# Sweeps in an M-step end when they gain nothing but rounding. A component's own axes converge
+# quadratically, in 3 or 4 sweeps near the end of a fit; common axes linearly, by about a digit of
+# the gain a sweep, so those of data that have none stop earlier, at a better point all the same.
+MOST_SWEEPS, MOST_SWEEPS_OF_STARTS = 30, 300
 # The information of a rotation is at least this fraction of the mass, because it is 0 where two
 # scales are equal.
 LEAST_INFORMATION = 1e-2
 
 
 class Turned(NamedTuple):
-    """A local: scales to be added, and the axes' rotation by coordinates (1|k, d(d−1)/2)."""
+    """A local: scales to be added, and the rotation V of the axes as V − I (1|k, d, d)."""
 
     volume: jax.Array
     shape: jax.Array
-    turn: jax.Array
+    change: jax.Array
 
     @property
     def scales(self) -> Scales:
         """The scales to be added, as `Scales`."""
         return Scales(self.volume, self.shape)
+
+
+class Coordinates(NamedTuple):
+    """The coordinates of a local, with those of V, (1|k, d(d−1)/2), in place of V − I."""
+
+    volume: jax.Array
+    shape: jax.Array
+    turn: jax.Array
 
 
 @member
@@ -81,117 +89,90 @@ class Rotated(Lettered):
     # ---- the M-step ---------------------------------------------------------------------------
 
     def maximize(self, moments, mass, d):
-        scale = jnp.exp(self.scales.logarithms(d))
-        raw = moments / (scale[:, :, None] * scale[:, None, :])
-        c = len(self.axes)
-        still = jnp.zeros((c, d, d), moments.dtype)
-        most, worthwhile = (MOST_SWEEPS, 0.0) if self.own_orientation else (
-            MOST_COMMON_SWEEPS, WORTHWHILE
-        )  # fmt: skip
-        local = self._climb(_Turning(raw, still), scale, mass, d, most, worthwhile)
+        still = jnp.zeros((len(self.axes), d, d), moments.dtype)
+        turning = _Turning(self._unscaled(moments, d), still)
+        local = self._climb(turning, mass, d, MOST_SWEEPS)
         return local, self.gain(local, moments, mass, d)
 
     def likeliest(self, moments, mass, d):
         # Rotations start at the principal axes of each component, or of all rows together.
-        scale = jnp.exp(self.scales.logarithms(d))
-        raw = moments / (scale[:, :, None] * scale[:, None, :])
-        counted = jnp.where(mass[:, None, None] > 0, raw, jnp.eye(d, dtype=raw.dtype)[None])
+        unscaled = self._unscaled(moments, d)
+        unit = jnp.eye(d, dtype=moments.dtype)[None]
+        counted = jnp.where(mass[:, None, None] > 0, unscaled, unit)
         if not self.own_orientation:
             counted = jnp.sum(counted, axis=0, keepdims=True)
         finite = jnp.all(jnp.isfinite(counted), axis=(1, 2), keepdims=True)
-        counted = jnp.where(finite, counted, jnp.eye(d, dtype=raw.dtype)[None])
-        change = (
-            lapack.eigh(jax.lax.stop_gradient(counted))[1][..., ::-1]
-            - jnp.eye(d, dtype=raw.dtype)[None]
-        )
-        seen = _seen(raw, change)
-        return self._climb(_Turning(seen, change), scale, mass, d, MOST_SWEEPS_TO_CONVERGENCE, 0.0)
+        counted = jax.lax.stop_gradient(jnp.where(finite, counted, unit))
+        axes = lapack.eigh(counted)[1][..., ::-1]
+        turning = _Turning(_turned(unscaled, axes), axes - unit)
+        return self._climb(turning, mass, d, MOST_SWEEPS_OF_STARTS)
 
-    def _climb(
-        self,
-        turning: _Turning,
-        scale: jax.Array,
-        mass: jax.Array,
-        d: int,
-        most: int,
-        worthwhile: float,
-    ) -> Turned:
-        """Return the local after alternating between scales and sweeps of rotations.
+    def _unscaled(self, moments: jax.Array, d: int) -> jax.Array:
+        """Return moments (k, d, d) in residual units in the units of the data, about the axes."""
+        scale = jnp.exp(self.scales.logarithms(d))
+        return moments / (scale[:, :, None] * scale[:, None, :])
 
-        Args:
-          turning: where rotations start.
-          scale: w (1|k, d), the present scales.
-          mass: N (k,).
-          d: the number of features.
-          most: the largest number of sweeps.
-          worthwhile: the fraction of the first sweep's gain below which a sweep is the last.
-        """
-        used = mass > 0
+    def _climb(self, turning: _Turning, mass: jax.Array, d: int, most: int) -> Turned:
+        """Return the local after alternating between scales and at most `most` sweeps."""
+        used, scale = mass > 0, jnp.exp(self.scales.logarithms(d))
         eps = jnp.finfo(turning.moments.dtype).eps
         floor = (16 * eps) ** 2 * jnp.sum(mass)
         moments = jnp.where(used[:, None, None], turning.moments, 0)
 
-        def fit(moments: jax.Array) -> Scales:
-            relative = scale**2 * jnp.diagonal(moments, axis1=1, axis2=2)
-            return likeliest_scales(relative, mass, self.own_volume, self.own_shape)
-
         def unfinished(state: tuple[Any, ...]) -> jax.Array:
-            number, _, _, first, last = state
-            return (number < most) & (last > floor) & (last > worthwhile * first)
+            number, _, _, gain = state
+            return (number < most) & (gain > floor)
 
         def improve(state: tuple[Any, ...]) -> tuple[Any, ...]:
-            number, turning, scales, first, _ = state
+            number, turning, _, _ = state
+            variances = scale**2 * jnp.diagonal(turning.moments, axis1=1, axis2=2)
+            scales = likeliest_scales(variances, mass, self.own_volume, self.own_shape)
             precision = (scale * jnp.exp(scales.logarithms(d))) ** 2
             precision = jnp.where(used[:, None], precision, 1)
-            moments, change, fall = sweep(turning.moments, precision, turning.change)
-            gain = jnp.sum(fall)
-            first = jnp.where(number == 0, gain, first)
-            return number + 1, _Turning(moments, change), fit(moments), first, gain
+            moments, change, gain = sweep(turning.moments, precision, turning.change)
+            return number + 1, _Turning(moments, change), scales, jnp.sum(gain)
 
         infinite = jnp.full((), jnp.inf, moments.dtype)
-        begin = (
-            jnp.int32(0),
-            _Turning(moments, turning.change),
-            fit(moments),
-            jnp.zeros_like(infinite),
-            infinite,
-        )
-        state = jax.lax.while_loop(unfinished, improve, begin)
-        return Turned(*state[2], cayley_inverse(state[1].change))
+        still = Scales(jnp.zeros_like(self.volume), jnp.zeros_like(self.shape))
+        begin = (jnp.int32(0), _Turning(moments, turning.change), still, infinite)
+        _, turning, scales, _ = jax.lax.while_loop(unfinished, improve, begin)
+        return Turned(*scales, turning.change)
 
     # ---- locals -------------------------------------------------------------------------------
 
     def moved(self, local):
-        d = self.axes.shape[-1]
         axes = orthonormal(self.axes)
-        axes = axes + matmul(axes, cayley(local.turn, d))
+        axes = axes + matmul(axes, local.change)
         return type(self)(local.volume + self.volume, local.shape + self.shape, axes)
 
     def between(self, other):
-        d = self.axes.shape[-1]
         turned = matmul(transpose(orthonormal(self.axes)), orthonormal(other.axes))
-        turn = cayley_inverse(turned - jnp.eye(d, dtype=turned.dtype)[None])
-        return Turned(other.volume - self.volume, other.shape - self.shape, turn)
+        change = turned - jnp.eye(turned.shape[-1], dtype=turned.dtype)[None]
+        return Turned(other.volume - self.volume, other.shape - self.shape, change)
 
     def combine(self, first, second):
-        d = self.axes.shape[-1]
-        turn = cayley_inverse(compose(cayley(first.turn, d), cayley(second.turn, d)))
-        return Turned(first.volume + second.volume, first.shape + second.shape, turn)
+        change = compose(first.change, second.change)
+        return Turned(first.volume + second.volume, first.shape + second.shape, change)
 
     def zero_local(self):
-        d = self.axes.shape[-1]
-        turn = jnp.zeros((len(self.axes), d * (d - 1) // 2), self.axes.dtype)
-        return Turned(jnp.zeros_like(self.volume), jnp.zeros_like(self.shape), turn)
+        return Turned(*jax.tree.map(jnp.zeros_like, (self.volume, self.shape, self.axes)))
+
+    def coordinates(self, local):
+        return Coordinates(local.volume, local.shape, cayley_inverse(local.change))
+
+    def local_at(self, coordinates):
+        change = cayley(coordinates.turn, self.axes.shape[-1])
+        return Turned(coordinates.volume, coordinates.shape, change)
 
     def change(self, local, d):
-        # T = diag(w') Vᵀ diag(w)⁻¹ for scales w, w' and the rotation V.
+        # T = diag(w') Vᵀ diag(w)⁻¹ for scales w, w'. The determinant of V is 1, even where its
+        # columns have changed their signs.
         logarithm = local.scales.logarithms(d)
         scale = jnp.exp(self.scales.logarithms(d))
-        rotation = cayley(local.turn, d)
         ratio = (scale * jnp.exp(logarithm))[:, :, None] / scale[:, None, :]
         unit = jnp.eye(d, dtype=scale.dtype)[None]
-        change = ratio * transpose(rotation) + jnp.expm1(logarithm)[:, :, None] * unit
-        along = jnp.diagonal(rotation, axis1=1, axis2=2) * jnp.exp(logarithm)
+        change = ratio * transpose(local.change) + jnp.expm1(logarithm)[:, :, None] * unit
+        along = jnp.diagonal(local.change, axis1=1, axis2=2) * jnp.exp(logarithm)
         return change, -jnp.sum(exponential_excess(logarithm) + along, axis=-1)
 
     def metric(self, mass, d):
@@ -202,7 +183,7 @@ class Rotated(Lettered):
         information = counted[:, None] * ((2 * jnp.sinh(apart)) ** 2 + LEAST_INFORMATION)
         if not self.own_orientation:
             information = jnp.sum(information, axis=0, keepdims=True)
-        return Turned(*self.metric_of_scales(mass, d), jnp.sqrt(information))
+        return Coordinates(*self.metric_of_scales(mass, d), jnp.sqrt(information))
 
     # ---- reading and writing ------------------------------------------------------------------
 
@@ -245,12 +226,6 @@ class _Turning(NamedTuple):
 def _turned(matrices: jax.Array, axes: jax.Array) -> jax.Array:
     """Return VᵀSV."""
     return matmul(matmul(transpose(axes), matrices), axes)
-
-
-def _seen(moments: jax.Array, change: jax.Array) -> jax.Array:
-    """Return the moments about turned axes."""
-    unit = jnp.eye(change.shape[-1], dtype=change.dtype)[None]
-    return _turned(moments, change + unit)
 
 
 @member

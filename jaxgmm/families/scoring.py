@@ -34,8 +34,13 @@ LONGEST = 2.0
 
 
 def factors_of(member: Family, d: int) -> tuple[Dense, Callable[[jax.Array], jax.Array], Any]:
-    """Return a member's layout, the map from flat locals to T (c, d, d), and `unravel`."""
-    zero, unravel = ravel_pytree(member.zero_local())
+    """Return a member's layout, the map from flat coordinates to T (c, d, d), and `unravel`.
+
+    `unravel` is a pair of the coordinates of the member itself, and the map from flat coordinates
+    to locals.
+    """
+    zero, unravel_coordinates = ravel_pytree(member.coordinates(member.zero_local()))
+    unravel = lambda flat: member.local_at(unravel_coordinates(flat))
     layout = dense_layout_of(member, d)
 
     def relative(offsets: jax.Array) -> jax.Array:
@@ -87,8 +92,9 @@ def scoring_step(
 
 
 def information_diagonal(member: Family, mass: jax.Array, d: int) -> Any:
-    """Return the diagonal of the Fisher information of the locals, as a local."""
-    _, relative, (zero, unravel) = factors_of(member, d)
+    """Return the diagonal of the Fisher information of the coordinates, in their form."""
+    _, relative, _ = factors_of(member, d)
+    zero, unravel = ravel_pytree(member.coordinates(member.zero_local()))
     return unravel(jnp.sum(_symmetric_parts(relative, zero, mass) ** 2, axis=0))
 
 

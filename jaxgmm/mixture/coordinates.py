@@ -49,8 +49,7 @@ class Relative:
 
     def zero(self, base: Mixture) -> Mixture:
         """Return the offsets of the base itself."""
-        local = base.covariance.zero_local()
-        return Mixture(jnp.zeros_like(base.logits), jnp.zeros_like(base.means), local)
+        return jax.tree.map(jnp.zeros_like, jax.eval_shape(self.scale, base))
 
     def scale(self, base: Mixture) -> Mixture:
         """Return the numbers that offsets are divided by."""
@@ -64,7 +63,8 @@ class Relative:
     def local(self, base: Mixture, offsets: Mixture) -> Mixture:
         """Return the local mixture: means in standard deviations, and relative factors."""
         scaled = jax.tree.map(jnp.divide, offsets, self.scale(base))
-        return dataclasses.replace(scaled, logits=base.logits + scaled.logits)
+        covariance = base.covariance.local_at(scaled.covariance)
+        return Mixture(base.logits + scaled.logits, scaled.means, covariance)
 
     def place(self, base: Mixture, local: Mixture) -> Mixture:
         """Return the mixture that a local mixture describes."""
@@ -77,7 +77,8 @@ class Relative:
         The offsets of absent components' logits are 0.
         """
         logits = jnp.where(base.present, local.logits - base.logits, 0)
-        difference = dataclasses.replace(local, logits=logits)
+        coordinates = base.covariance.coordinates(local.covariance)
+        difference = Mixture(logits, local.means, coordinates)
         return jax.tree.map(jnp.multiply, difference, self.scale(base))
 
     def offsets(self, base: Mixture, mixture: Mixture) -> Mixture:

@@ -30,15 +30,14 @@ def fixed_point(step: Callable[[jax.Array, Any], jax.Array], start: jax.Array, d
 
     def unfinished(state: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
         number, before, now = state
-        moves = jnp.max(jnp.abs(now - before) - precision * jnp.abs(before))
-        return (number < MOST_STEPS) & (moves > 0)
+        moves = jnp.any(jnp.abs(now - before) > precision * jnp.abs(before))
+        return (number == 0) | ((number < MOST_STEPS) & moves)
 
     def iterate(state: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
         number, _, now = state
         return number + 1, now, step(now, data)
 
-    state = (jnp.int32(1), start, step(start, data))
-    return jax.lax.while_loop(unfinished, iterate, state)[2]
+    return jax.lax.while_loop(unfinished, iterate, (jnp.int32(0), start, start))[2]
 
 
 @fixed_point.defjvp

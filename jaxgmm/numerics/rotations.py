@@ -8,6 +8,7 @@ V = (I + Ω/2)(I − Ω/2)⁻¹ (the Cayley transform).
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ import numpy as np
 
 from . import lapack
 from .products import matmul
-from .triangular import assemble, parts, transpose
+from .triangular import LOOPED, assemble, parts, transpose
 
 
 def _unit(like: jax.Array) -> jax.Array:
@@ -35,7 +36,7 @@ def skew(turn: jax.Array, d: int) -> jax.Array:
 def cayley(turn: jax.Array, d: int) -> jax.Array:
     """Return V − I (c, d, d) for the rotations with coordinates (c, r)."""
     omega = skew(turn, d)
-    return matmul(omega, _inverse(_unit(omega) - omega / 2))
+    return matmul(omega, _inverse_of_shifted(-omega / 2))
 
 
 def cayley_inverse(change: jax.Array) -> jax.Array:
@@ -47,67 +48,67 @@ def cayley_inverse(change: jax.Array) -> jax.Array:
     Args:
       change: V − I (c, d, d).
     """
-    sign = _signs(jax.lax.stop_gradient(change))
-    change = change * sign[:, None, :] + _unit(change) * (sign - 1)[:, None, :]
-    omega = 2 * matmul(change, _inverse(2 * _unit(change) + change))
+    unit = _unit(change)
+    inverse, sign = _signed_inverse(change + unit)
+    change = change * sign[:, None, :] + unit * (sign - 1)[:, None, :]
+    omega = 2 * matmul(change, inverse)
     return parts((omega - transpose(omega)) / 2)[1]
 
 
-def _eliminate(matrix: jax.Array, j: jax.Array) -> jax.Array:
-    """Return the matrices after elimination of column j, by which the next pivots change."""
-    column = jax.lax.dynamic_index_in_dim(matrix, j, 2)
-    row = jax.lax.dynamic_index_in_dim(matrix, j, 1)
-    pivot = jax.lax.dynamic_index_in_dim(row, j, 2)
-    return matrix - column * row / pivot
+@jax.custom_jvp
+def _signed_inverse(rotation: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return (VS + I)⁻¹ for the signs S (c, d) with which no pivot is below 1, and the signs."""
+    return _eliminate(rotation, choose_signs=True)
 
 
-def _signs(change: jax.Array) -> jax.Array:
-    """Return the signs (c, d) of columns for which no pivot of V + I is below 1.
-
-    The pivot of column j is 1 + v, where v is an entry of V after the elimination of the columns
-    before it. The sign of the column makes v positive (Evard & Uhlig 1992, Linear Algebra Appl.
-    160, sec. 3, for the existence of such signs).
-    """
-    rotation = change + _unit(change)
-
-    def choose(j: jax.Array, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        matrix, signs = state
-        here = (jnp.arange(matrix.shape[-1]) == j).astype(matrix.dtype)
-        entry = jnp.sum(matrix * here[None, :, None] * here[None, None, :], axis=(1, 2))
-        sign = jnp.where(entry < 0, -1, 1).astype(matrix.dtype)
-        signs = signs + here[None] * (sign - 1)[:, None]
-        matrix = matrix * (1 + here[None, None, :] * (sign - 1)[:, None, None])
-        corner = here[:, None] * here[None, :]
-        return _eliminate(matrix + corner[None], j), signs
-
-    ones = jnp.ones(change.shape[:2], change.dtype)
-    return jax.lax.fori_loop(0, change.shape[-1], choose, (rotation, ones))[1]
+@_signed_inverse.defjvp
+def _(primals, tangents):
+    inverse, sign = _signed_inverse(primals[0])
+    slope = -matmul(matmul(inverse, tangents[0] * sign[:, None, :]), inverse)
+    return (inverse, sign), (slope, jnp.zeros_like(sign))
 
 
 @jax.custom_jvp
-def _inverse(matrix: jax.Array) -> jax.Array:
-    """Return the inverse of matrices (c, d, d) whose elimination needs no pivoting."""
+def _inverse_of_shifted(matrix: jax.Array) -> jax.Array:
+    """Return (A + I)⁻¹ for skew A (c, d, d)."""
+    return _eliminate(matrix, choose_signs=False)[0]
 
-    def eliminate(j: jax.Array, matrix: jax.Array) -> jax.Array:
-        # Gauss-Jordan elimination in place.
-        here = (jnp.arange(matrix.shape[-1]) == j).astype(matrix.dtype)
+
+@_inverse_of_shifted.defjvp
+def _(primals, tangents):
+    inverse = _inverse_of_shifted(primals[0])
+    return inverse, -matmul(matmul(inverse, tangents[0]), inverse)
+
+
+def _eliminate(matrix: jax.Array, choose_signs: bool) -> tuple[jax.Array, jax.Array]:
+    """Return (AS + I)⁻¹ by Gauss–Jordan elimination in place, and the signs S (c, d).
+
+    No pivoting is needed. The pivot of column j is 1 + a, where a is the entry of A after the
+    elimination of the columns before it. If A is orthogonal, the sign of the column makes a
+    positive (Evard & Uhlig 1992, Linear Algebra Appl. 160, for the existence of such signs). If A
+    is skew, a is never negative.
+    """
+    c, d, _ = matrix.shape
+
+    def eliminate(j: jax.Array, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        matrix, signs = state
+        here = (jnp.arange(d) == j).astype(matrix.dtype)
         column = jax.lax.dynamic_index_in_dim(matrix, j, 2)
         row = jax.lax.dynamic_index_in_dim(matrix, j, 1)
-        pivot = jax.lax.dynamic_index_in_dim(row, j, 2)
-        unit_row, unit_column = here[None, None, :], here[None, :, None]
-        rest = matrix * (1 - unit_row) * (1 - unit_column)
-        outside = column * (1 - unit_column) * row * (1 - unit_row) / pivot
-        scaled = unit_column * row * (1 - unit_row) / pivot
-        negative = column * (1 - unit_column) * unit_row / pivot
-        return rest - outside + scaled - negative + unit_column * unit_row / pivot
+        entry = jax.lax.dynamic_index_in_dim(column, j, 1)
+        if choose_signs:
+            sign = jnp.where(entry < 0, -1, 1).astype(matrix.dtype)
+            column, entry = sign * column, sign * entry
+            signs = jax.lax.dynamic_update_index_in_dim(signs, sign[:, :, 0], j, 1)
+        above = here[None, :, None]
+        column = column / (1 + entry) - above * entry / (1 + entry)  # without its pivot row
+        row = (1 - here)[None, None, :] * row + here[None, None, :]
+        others = matrix * (1 - here)[None, None, :]
+        scaled = above * row / (1 + entry)
+        matrix = others * (1 - above) - column * row + scaled
+        return matrix, signs
 
-    return jax.lax.fori_loop(0, matrix.shape[-1], eliminate, matrix)
-
-
-@_inverse.defjvp
-def _(primals, tangents):
-    inverted = _inverse(primals[0])
-    return inverted, -matmul(matmul(inverted, tangents[0]), inverted)
+    return jax.lax.fori_loop(0, d, eliminate, (matrix, jnp.ones((c, d), matrix.dtype)))
 
 
 def compose(first: jax.Array, second: jax.Array) -> jax.Array:
@@ -142,17 +143,45 @@ def rounds(d: int) -> tuple[np.ndarray, np.ndarray]:
     """
     even = d + d % 2
     circle = list(range(even))
-    partners, sides = [], []
-    for _ in range(even - 1):
-        partner, side = np.arange(d, dtype=np.int32), np.zeros(d)
+    partners = np.tile(np.arange(d, dtype=np.int32), (even - 1, 1))
+    sides = np.zeros((even - 1, d))
+    for number in range(even - 1):
         for i in range(even // 2):
             p, q = sorted((circle[i], circle[even - 1 - i]))
             if q < d:
-                partner[p], partner[q], side[p], side[q] = q, p, 1, -1
-        partners.append(partner)
-        sides.append(side)
+                partners[number, [p, q]] = q, p
+                sides[number, [p, q]] = 1, -1
         circle = [circle[0], circle[-1], *circle[1:-1]]
-    return np.array(partners, np.int32).reshape(-1, d), np.array(sides).reshape(-1, d)
+    return partners, sides
+
+
+class _Round:
+    """A round of disjoint pairs, of which each axis has one partner.
+
+    Up to `LOOPED` axes, products with a permutation are faster than gathers, as for triangular
+    matrices.
+    """
+
+    def __init__(self, number: jax.Array, d: int, dtype: Any) -> None:
+        partners, sides = rounds(d)
+        self.side = jnp.asarray(sides, dtype)[number]
+        self.permutation = self.partner = None
+        if d <= LOOPED:
+            self.permutation = jnp.asarray(np.eye(d)[partners], dtype)[number]
+        else:
+            self.partner = jnp.asarray(partners)[number]
+
+    def partners(self, values: jax.Array) -> jax.Array:
+        """Return for each entry of the last axis that of its partner."""
+        if self.permutation is not None:
+            return matmul(values, self.permutation)
+        return jnp.take(values, self.partner, axis=-1, mode="clip")
+
+    def beside(self, matrices: jax.Array) -> jax.Array:
+        """Return the entries (k, d) of matrices (k, d, d) at each axis and its partner."""
+        if self.permutation is not None:
+            return jnp.sum(matrices * self.permutation[None], axis=-1)
+        return jnp.diagonal(self.partners(matrices), axis1=1, axis2=2)
 
 
 def sweep(
@@ -170,56 +199,52 @@ def sweep(
       change: V − I (c, d, d) so far; c = 1 if all components turn together, and c = k otherwise.
 
     Returns:
-      The moments about the new axes, the new V − I, and the sum by which the objective fell, as
-      (c,).
+      The moments about the new axes, the new V − I, and half of the sum by which the objective
+      fell, as (c,).
     """
     d, together = moments.shape[-1], len(change) == 1
+    fall = jnp.zeros(len(change), moments.dtype)
     if d == 1:
-        return moments, change, jnp.zeros(len(change), moments.dtype)
-    partners, sides = rounds(d)
+        return moments, change, fall
     unit = _unit(change)
 
     def rotate(number: jax.Array, state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         moments, change, fall = state
-        partner = jnp.asarray(partners)[number]
-        side = jnp.asarray(sides, moments.dtype)[number]
-        cosine_less_one, sine, gain = _angles(moments, precision, partner, side, together)
+        pairs = _Round(number, d, moments.dtype)
+        cosine_less_one, sine, gain = _angles(moments, precision, pairs, together)
 
-        def turn(columns: jax.Array) -> jax.Array:
-            """Return what a rotation adds to the last axis."""
-            other = jnp.take(columns, partner, axis=-1)
-            return cosine_less_one[:, None, :] * columns + sine[:, None, :] * other
+        def turned(columns: jax.Array) -> jax.Array:
+            """Return what a rotation of the columns adds to them."""
+            added = sine[:, None, :] * pairs.partners(columns)
+            return cosine_less_one[:, None, :] * columns + added
 
-        moments = moments + turn(moments)
-        moments = transpose(moments)
-        moments = transpose(moments + turn(moments))
-        return moments, change + turn(change) + turn(unit), fall + gain
+        moments = transpose(moments + turned(moments))
+        moments = moments + turned(moments)
+        return moments, change + turned(change + unit), fall + gain
 
-    fall = jnp.zeros(len(change), moments.dtype)
-    return jax.lax.fori_loop(0, len(partners), rotate, (moments, change, fall))
+    return jax.lax.fori_loop(0, len(rounds(d)[0]), rotate, (moments, change, fall))
 
 
 def _angles(
-    moments: jax.Array, precision: jax.Array, partner: jax.Array, side: jax.Array, together: bool
+    moments: jax.Array, precision: jax.Array, pairs: _Round, together: bool
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Return cos θ − 1 and ± sin θ (c, d) for each axis, and the fall of the objective (c,).
+    """Return cos θ − 1 and ± sin θ (c, d) for each axis, and half the fall of the objective (c,).
 
-    The objective of a pair is X cos 2θ + Y sin 2θ plus a constant.
+    The objective of a pair is X cos 2θ + Y sin 2θ plus a constant. Both axes of a pair compute the
+    same X and Y.
     """
     diagonal = jnp.diagonal(moments, axis1=1, axis2=2)
-    beside = jnp.take(moments, partner, axis=2)
-    between = jnp.diagonal(beside, axis1=1, axis2=2)
-    contrast = precision - jnp.take(precision, partner, axis=1)
-    # Both axes of a pair compute the same X and Y, since each contrast only changes its sign.
-    x = contrast * (diagonal - jnp.take(diagonal, partner, axis=1)) / 2
-    y = contrast * between * side[None]
+    contrast = precision - pairs.partners(precision)
+    x = contrast * (diagonal - pairs.partners(diagonal)) / 2
+    y = contrast * pairs.beside(moments) * pairs.side[None]
     if together:
         x, y = (jnp.sum(value, axis=0, keepdims=True) for value in (x, y))
+    # Where nothing can be gained, the derivative of the angle is not defined, and it is 0.
     turns = x**2 + y**2 > 0
-    safe_x, safe_y = jnp.where(turns, x, -1), jnp.where(turns, y, 0)
-    length = jnp.sqrt(safe_x**2 + safe_y**2)
-    angle = jnp.arctan2(-safe_y, -safe_x) / 2
-    gain = jnp.where(safe_x > 0, length + safe_x, safe_y**2 / (length - jnp.minimum(safe_x, 0)))
-    sine = jnp.sin(angle)
-    cosine_less_one = -2 * jnp.sin(angle / 2) ** 2
-    return cosine_less_one, sine * side[None], jnp.sum(gain, axis=1) / 2
+    x, y = jnp.where(turns, x, -1), jnp.where(turns, y, 0)
+    length = jnp.sqrt(x**2 + y**2)
+    angle = jnp.arctan2(-y, -x) / 2
+    gain = jnp.where(x > 0, length + x, y**2 / (length - jnp.minimum(x, 0)))
+    half = jnp.sin(angle / 2)
+    # Each pair is counted twice here.
+    return -2 * half**2, jnp.sin(angle) * pairs.side[None], jnp.sum(gain, axis=1) / 4

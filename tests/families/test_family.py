@@ -61,7 +61,7 @@ def test_identity_and_shapes(family):
     unit = kind.identity(K, D, jnp.float32)
     np.testing.assert_array_equal(np.broadcast_to(unit.frame(D).dense, (K, D, D))[1], np.eye(D))
     covariance, _, dense = make(family, 1)
-    assert kind.own(dense).shape == kind.shape(K, D)
+    assert kind.own(dense).shape == kind.array_shape(K, D)
     np.testing.assert_allclose(kind.expand(kind.own(dense), K, D, np), dense)
     shapes = [leaf.shape for leaf in jax.tree.leaves(covariance)]
     assert shapes == [leaf.shape for leaf in jax.tree.leaves(unit)]
