@@ -116,18 +116,33 @@ def compose(first: jax.Array, second: jax.Array) -> jax.Array:
     return first + second + matmul(first, second)
 
 
+@jax.custom_jvp
 def orthonormal(matrix: jax.Array) -> jax.Array:
-    """Return the orthonormal columns (c, d, d) that Gram–Schmidt makes of the columns of A.
+    """Return the orthonormal columns D (c, d, d) that Gram–Schmidt makes of the columns of A.
 
-    The result is A R⁻ᵀ with R Rᵀ = AᵀA. The second turn removes the rounding errors of the first
-    one. It has derivatives, and is not finite for singular A.
+    The result is not finite for singular A.
     """
-    for _ in range(2):
-        size = jnp.sqrt(jnp.sum(matrix**2, axis=1, keepdims=True))
-        matrix = matrix / size
-        root = lapack.cholesky(matmul(transpose(matrix), matrix))
-        matrix = matmul(matrix, transpose(lapack.inverse(root)))
-    return matrix
+
+    def add_column(j: jax.Array, columns: jax.Array) -> jax.Array:
+        column = jax.lax.dynamic_index_in_dim(matrix, j, 2)
+        for _ in range(2):  # the second time removes the rounding errors of the first one
+            along = jnp.sum(columns * column, axis=1, keepdims=True)
+            column = column - jnp.sum(columns * along, axis=2, keepdims=True)
+        column = column / jnp.sqrt(jnp.sum(column**2, axis=1, keepdims=True))
+        return jax.lax.dynamic_update_index_in_dim(columns, column, j, 2)
+
+    return jax.lax.fori_loop(0, matrix.shape[-1], add_column, jnp.zeros_like(matrix))
+
+
+@orthonormal.defjvp
+def _(primals, tangents):
+    # With A = D R, the derivative of D is D times a skew matrix, whose part below the diagonal is
+    # that of Dᵀ dA R⁻¹.
+    columns = orthonormal(primals[0])
+    root = transpose(matmul(transpose(columns), primals[0]))
+    inside = matmul(matmul(transpose(columns), tangents[0]), transpose(lapack.inverse(root)))
+    lower = jnp.tril(inside, -1)
+    return columns, matmul(columns, lower - transpose(lower))
 
 
 # ---- plane rotations ---------------------------------------------------------------------------
