@@ -1,10 +1,14 @@
 """EM of mclust's fourteen families in NumPy, float64: principal axes by eigenvectors, and textbook
 iterations to their end, on dense covariances. It shares no code with the library."""
 
+import pathlib
+
 import numpy as np
 import reference
-from scipy.optimize import minimize
 from scipy.linalg import expm
+from scipy.optimize import minimize
+
+IRIS = pathlib.Path(__file__).parent.parent / "examples" / "data" / "iris.csv"
 
 FOURTEEN = [
     "EII", "VII", "EEI", "VEI", "EVI", "VVI", "EEE", "VEE", "EVE", "VVE", "EEV", "VEV", "EVV", "VVV"

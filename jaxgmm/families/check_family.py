@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+import functools
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from ..numerics.products import matmul
+from ..numerics.triangular import transpose
 from .family import Family
 from .scoring import dense_layout_of
 
@@ -38,7 +41,7 @@ def check_family(kind: type[Family], *, d: int = 3, k: int = 3) -> None:
         derivatives; `n_parameters` is the number of directions in which the covariances can move;
         `between` is the inverse of `moved`; the M-step gains what it says, and never loses.
 
-    >>> jaxgmm.check_family(jaxgmm.FAMILIES["VEE"])
+    >>> jaxgmm.check_family(jaxgmm.FAMILIES["VEE"])  # nothing to say
     """
     if not (isinstance(kind, type) and issubclass(kind, Family)):
         raise ValueError(f"{kind!r} is no subclass of jaxgmm.Family, which a family must be.")
@@ -72,7 +75,7 @@ def _broken(kind: type[Family], d: int, k: int) -> Iterator[str]:
     flat, unravel = ravel_pytree(unit)
     noise = np.random.default_rng(0).normal(size=(2, len(flat)))
     member, other = (unravel(flat + jnp.asarray(0.3 * row, dtype)) for row in noise)
-    for name, one in (("identity", unit), ("random leaves", member)):
+    for name, one in (("identity", unit), ("random leaves", member), ("random leaves", other)):
         problem = _layout_problem(one, name, d, k, precision)
         if problem:
             yield problem
@@ -82,32 +85,34 @@ def _broken(kind: type[Family], d: int, k: int) -> Iterator[str]:
     yield from _wrong_step(member, d, k, precision)
 
 
-def _layout_problem(member: Family, name: str, d: int, k: int, precision: _Precision) -> str:
-    """Return what is wrong with a member's layout, or ""."""
+@functools.partial(jax.jit, static_argnums=1)
+def _layout_facts(member: Family, d: int) -> tuple[jax.Array, ...]:
+    """Return W, L, log |W| and a derivative through the layout."""
     layout = dense_layout_of(member, d)
-    factor, inverse = np.asarray(layout.factor), np.asarray(layout.inverse_factor)
-    if len(factor) not in (1, k):
-        return (
-            f"frame({d}) at {name} has {len(factor)} covariances: return {k}, or 1 for a common one"
-        )
-    if not (np.isfinite(factor).all() and np.isfinite(inverse).all()):
-        return f"frame({d}) at {name} is not finite: every number in a leaf must be valid"
-    if np.abs(inverse @ factor - np.eye(d)).max() > precision.values:
-        return f"frame({d}) at {name}: the inverse factor times the factor is not the identity"
-    log_determinant = np.linalg.slogdet(factor)[1]
-    if np.abs(layout.log_determinant - log_determinant).max() > precision.values:
-        return f"frame({d}) at {name}: log_determinant is not log |det W|"
     flat, unravel = ravel_pytree(member)
     volume = lambda leaves: jnp.sum(dense_layout_of(unravel(leaves), d).factor ** 2)
-    if not np.isfinite(jax.grad(volume)(flat)).all():
-        return f"frame({d}) at {name} has derivatives that are not finite"
-    return ""
+    return layout.factor, layout.inverse_factor, layout.log_determinant, jax.grad(volume)(flat)
+
+
+def _layout_problem(member: Family, name: str, d: int, k: int, precision: _Precision) -> str:
+    """Return what is wrong with a member's layout, or ""."""
+    factor, inverse, log_determinant, slope = map(np.asarray, _layout_facts(member, d))
+    where = f"frame({d}) at {name}"
+    if len(factor) not in (1, k):
+        return f"{where} has {len(factor)} covariances: return {k}, or 1 for a common one"
+    if not (np.isfinite(factor).all() and np.isfinite(inverse).all()):
+        return f"{where} is not finite: every number in a leaf must be valid"
+    if np.abs(inverse @ factor - np.eye(d)).max() > precision.values:
+        return f"{where}: the inverse factor times the factor is not the identity"
+    if np.abs(log_determinant - np.linalg.slogdet(factor)[1]).max() > precision.values:
+        return f"{where}: log_determinant is not log |det W|"
+    return "" if np.isfinite(slope).all() else f"{where} has derivatives that are not finite"
 
 
 def _wrong_count(kind: type[Family], member: Family, d: int, k: int) -> Iterator[str]:
     flat, unravel = ravel_pytree(member)
     dense = lambda leaves: dense_layout_of(unravel(leaves), d).dense.ravel()
-    slopes = np.asarray(jax.jacfwd(dense)(flat), np.float64)
+    slopes = np.asarray(jax.jit(jax.jacfwd(dense))(flat), np.float64)
     sizes = np.linalg.svd(slopes, compute_uv=False)
     rank = int(np.sum(sizes > 1e-4 * sizes.max()))
     count = kind.n_parameters(k, d)
@@ -118,30 +123,40 @@ def _wrong_count(kind: type[Family], member: Family, d: int, k: int) -> Iterator
         )
 
 
+@functools.partial(jax.jit, static_argnums=2)
+def _moves(member: Family, other: Family, d: int) -> tuple[jax.Array, ...]:
+    """Return the covariances of two members, and those after moves that should lead to them."""
+    dense = lambda one: dense_layout_of(one, d).dense
+    still, there = member.moved(member.zero_local()), member.moved(member.between(other))
+    return dense(member), dense(still), dense(other), dense(there)
+
+
 def _wrong_locals(member: Family, other: Family, d: int, precision: _Precision) -> Iterator[str]:
-    close = lambda a, b: bool(
-        np.abs(np.asarray(dense_layout_of(a, d).dense - dense_layout_of(b, d).dense)).max()
-        <= precision.differences * float(jnp.max(dense_layout_of(b, d).dense))
-    )
-    if not close(member.moved(member.zero_local()), member):
+    one, still, two, there = map(np.asarray, _moves(member, other, d))
+    far = lambda a, b: not np.abs(a - b).max() <= precision.differences * np.abs(b).max()
+    if far(still, one):
         yield "moved(zero_local()) is another member than the one it starts from"
-    elif not close(member.moved(member.between(other)), other):
+    elif far(there, two):
         yield "between is not the inverse of moved"
 
 
-def _wrong_step(member: Family, d: int, k: int, precision: _Precision) -> Iterator[str]:
-    layout = dense_layout_of(member, d)
-    rows = np.random.default_rng(1).normal(size=(k, 4 * d, d)).astype(layout.factor.dtype)
-    rows[:, :, 0] *= 1.5
-    moments = layout.pool(jnp.asarray(np.swapaxes(rows, 1, 2) @ rows))
-    mass = layout.pool(jnp.full(k, 4.0 * d, moments.dtype))
-    step: Callable[..., Any] = jax.jit(lambda *moments: member.maximize(*moments, d))
-    local, gain = step(moments, mass)
+@functools.partial(jax.jit, static_argnums=2)
+def _step(member: Family, rows: jax.Array, d: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return what the M-step for rows (k, n, d) says that it gains, what it gains, and Σ N."""
+    layout, (k, n, _) = dense_layout_of(member, d), rows.shape
+    moments = layout.pool(matmul(transpose(rows), rows))
+    mass = layout.pool(jnp.full(k, n, moments.dtype))
+    local, gain = member.maximize(moments, mass, d)
     new = dense_layout_of(member.moved(local), d)
-    rise = jnp.sum(layout.expected(new, moments, mass) - layout.expected(layout, moments, mass))
-    gained = float(jnp.sum(mass * gain)) / 2
-    scale = float(jnp.sum(mass)) * d
-    if not abs(float(rise) - gained) <= precision.differences * scale:
-        yield f"maximize says that it gains {gained:.6g} nats, and it gains {float(rise):.6g}"
-    elif gained < -precision.values * scale:
+    rise = layout.expected(new, moments, mass) - layout.expected(layout, moments, mass)
+    return jnp.sum(mass * gain) / 2, jnp.sum(rise), jnp.sum(mass)
+
+
+def _wrong_step(member: Family, d: int, k: int, precision: _Precision) -> Iterator[str]:
+    rows = np.random.default_rng(1).normal(size=(k, 4 * d, d))
+    rows[:, :, 0] *= 1.5
+    gained, rise, mass = map(float, _step(member, jnp.asarray(rows), d))
+    if not abs(rise - gained) <= precision.differences * mass * d:
+        yield f"maximize says that it gains {gained:.6g} nats, and it gains {rise:.6g}"
+    elif gained < -precision.values * mass * d:
         yield f"maximize loses {-gained:.3g} nats: an M-step must not lower the likelihood"

@@ -140,6 +140,7 @@ def test_locals_describe_members(kind):
     close(found["combined"], found["in_turn"])
     close(found["circle"], 0.05 * found["step"])
 
+
 def test_the_change_of_factors_is_accurate(kind):
     """T − I, and log|T| less its trace, from numbers near zero and not from two factors."""
     _, found = facts(kind)
@@ -242,7 +243,12 @@ def test_names():
     assert family_class("XXI", k=1).letters == "VVI" and family_class("X", 1, 1).letters == "VVV"
     for name, k, d, said in (
         ("V", 2, 4, "family 'V' is mclust's for one feature, and there are 4"),
-        ("XII", 3, 2, "family 'XII' is mclust's for one component, and there are 3: use e.g. 'spher"),
+        (
+            "XII",
+            3,
+            2,
+            "family 'XII' is mclust's for one component, and there are 3: use e.g. 'spher",
+        ),
         ("X", 2, 1, "family 'X' is mclust's for one component"),
         ("vev", 2, 2, r"did you mean 'VEV'\? Or choose one of 'full', 'tied'"),
         ("vvi", 2, 2, r"did you mean 'VVI' \(which is 'diagonal'\)"),

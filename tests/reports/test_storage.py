@@ -32,7 +32,6 @@ def some(family, dtype=np.float32, k=3, d=2):
     )
 
 
-@pytest.mark.parametrize("family", jaxgmm.FAMILIES)
 def test_files_of_earlier_versions_load(family, x64):
     """Written when EM's gain was called `residual`."""
     x = two_columns()

@@ -1,0 +1,199 @@
+"""Families that users define: the AR(1) family of the page, and what is said of faulty ones."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+
+import jaxgmm
+from jaxgmm import Mixture
+
+K, D = 2, 4
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _table():
+    """Leaves the table of families as it was."""
+    before = dict(jaxgmm.FAMILIES)
+    yield
+    jaxgmm.FAMILIES.clear()
+    jaxgmm.FAMILIES.update(before)
+
+
+def autoregressive():
+    @jaxgmm.family("AR(1)")
+    class AR1(jaxgmm.Family):
+        log_sd: jax.Array
+        logit: jax.Array
+
+        def frame(self, d):
+            rho = jnp.tanh(self.logit)[:, None, None]
+            below, unit = jnp.eye(d, k=-1)[None], jnp.eye(d)[None]
+            root = jnp.where(jnp.arange(d)[None, :, None] == 0, 1, jnp.sqrt(1 - rho**2))
+            return jaxgmm.Dense.of(
+                jnp.exp(-self.log_sd)[:, None, None] * (unit - rho * below) / root
+            )
+
+        @classmethod
+        def identity(cls, k, d, dtype):
+            return cls(jnp.zeros(k, dtype), jnp.full(k, 0.1, dtype))
+
+    return AR1
+
+
+def rows(n=120):
+    """Two clusters of series with correlations 0.8 and −0.5."""
+    random, x = np.random.default_rng(0), []
+    for rho, scale, center in ((0.8, 1.0, 0.0), (-0.5, 2.0, 5.0)):
+        covariance = scale**2 * rho ** np.abs(np.subtract.outer(np.arange(D), np.arange(D)))
+        x.append(random.multivariate_normal(np.full(D, center), covariance, n))
+    return np.concatenate(x)
+
+
+LABELS = np.repeat([0, 1], 120)
+
+
+def test_an_autoregressive_family(x64):
+    kind = autoregressive()
+    jaxgmm.check_family(kind)
+    jaxgmm.check_family(kind, d=5, k=2)
+    assert kind.n_parameters(3, 7) == 6
+    x = rows()
+    start = jaxgmm.from_labels(x, LABELS, family="AR(1)")
+    assert repr(start) == "Mixture(AR(1), K = 2, d = 4, float64)"
+    np.testing.assert_allclose(np.tanh(start.covariance.logit), [0.8, -0.5], atol=0.1)
+    found = jaxgmm.fit(x, start, prior=None, tolerance=1e-12, max_steps=300)
+    assert found.converged
+    assert np.diff(found.history).min() > -1e-9
+    slope = jax.grad(jaxgmm.log_likelihood)(found.mixture, x)
+    for leaf in (slope.means, slope.covariance.log_sd, slope.covariance.logit):
+        np.testing.assert_allclose(leaf, 0, atol=1e-3)
+    weights, means, covariances = (
+        np.asarray(part) for part in (found.mixture.weights, found.mixture.means, found.mixture.covariances)
+    )  # fmt: skip
+    truth = reference.log_likelihood(weights, means, covariances, x)
+    np.testing.assert_allclose(found.log_likelihood, truth, rtol=1e-12)
+    # Its covariances are read back by a search.
+    back = Mixture.from_parameters(weights, means, covariances, family="AR(1)")
+    np.testing.assert_allclose(back.covariances, covariances, rtol=1e-6, atol=1e-8)
+    with pytest.raises(
+        ValueError, match=r"not of family 'AR\(1\)': one is 0\.\d+ from the nearest"
+    ):
+        Mixture.from_parameters(weights, means, covariances + np.eye(D), family="AR(1)")
+    accelerated = jaxgmm.fit(x, start, jaxgmm.SQUAREM(), prior=None, tolerance=1e-12)
+    np.testing.assert_allclose(accelerated.log_likelihood, found.log_likelihood, atol=1e-7)
+
+
+def test_a_default_step_finds_the_closed_form(x64):
+    """An equal-volume family written without an M-step ends where the built-in one does."""
+
+    @jaxgmm.family("common")
+    class Common(jaxgmm.Family):
+        lower: jax.Array
+
+        def frame(self, d):
+            return jaxgmm.Dense.of_precision(
+                self.lower @ jnp.swapaxes(self.lower, 1, 2) + 1e-3 * jnp.eye(d)[None]
+            )
+
+        @classmethod
+        def identity(cls, k, d, dtype):
+            return cls(jnp.eye(d, dtype=dtype)[None])
+
+        @classmethod
+        def n_parameters(cls, k, d):
+            return d * (d + 1) // 2
+
+    jaxgmm.check_family(Common, d=2)
+    x = rows()
+    starts = [jaxgmm.from_labels(x, LABELS, family=name) for name in ("common", "tied")]
+    np.testing.assert_allclose(starts[0].covariances, starts[1].covariances, rtol=1e-6)
+
+
+def test_what_check_family_says(x64):
+    class Halves(jaxgmm.Family):
+        """Leaves of the wrong length."""
+
+        log_sd: jax.Array
+
+        def frame(self, d):
+            return jaxgmm.Dense.of(jnp.exp(-self.log_sd)[:, None, None] * jnp.eye(d)[None])
+
+        @classmethod
+        def identity(cls, k, d, dtype):
+            return cls(jnp.zeros(k + 2, dtype))
+
+    class Repeated(Halves):
+        """Two leaves for one number."""
+
+        other: jax.Array
+
+        def frame(self, d):
+            sd = jnp.exp(-self.log_sd - self.other)
+            return jaxgmm.Dense.of(sd[:, None, None] * jnp.eye(d)[None])
+
+        @classmethod
+        def identity(cls, k, d, dtype):
+            return cls(jnp.zeros(k, dtype), jnp.zeros(k, dtype))
+
+    class Negative(Halves):
+        """Finite for positive leaves alone."""
+
+        def frame(self, d):
+            return jaxgmm.Dense.of(jnp.sqrt(self.log_sd)[:, None, None] * jnp.eye(d)[None])
+
+        @classmethod
+        def identity(cls, k, d, dtype):
+            return cls(jnp.full(k, 0.1, dtype))
+
+    class Boastful(Negative):
+        """An M-step that says what is not so."""
+
+        def frame(self, d):
+            return jaxgmm.Dense.of(jnp.exp(-self.log_sd)[:, None, None] * jnp.eye(d)[None])
+
+        def maximize(self, moments, mass, d):
+            return jax.tree.map(jnp.zeros_like, self), jnp.ones(len(mass))
+
+    class Bare(Negative):
+        """A frame that is an array."""
+
+        def frame(self, d):
+            return jnp.eye(d)
+
+    for kind, said in (
+        (Halves, r"a leaf of identity\(3, 3, …\) has shape \(5,\): the leading axis must be k = 3"),
+        (Repeated, r"n_parameters\(3, 3\) is 6, but the covariances can move in 3 directions"),
+        (Negative, "at random leaves is not finite: every number in a leaf must be valid"),
+        (Boastful, "maximize says that it gains .* nats, and it gains 0"),
+        (Bare, r"Bare.frame\(3\) does not return a layout of 3 features: return jaxgmm.Dense.of"),
+    ):
+        made = jaxgmm.family(kind.__name__)(kind)
+        with pytest.raises(ValueError, match=said):
+            jaxgmm.check_family(made)
+    for name in ("full", "VVV", "E", "all"):
+        with pytest.raises(ValueError, match=f"there is a family '{name}' already"):
+            jaxgmm.family(name)(Bare)
+    with pytest.raises(ValueError, match="is no subclass of jaxgmm.Family"):
+        jaxgmm.family("list")(list)
+    with pytest.raises(ValueError, match="family needs a name"):
+        jaxgmm.family("")
+    with pytest.raises(ValueError, match=r"factor has shape \(2, 2\): pass \(k, d, d\)"):
+        jaxgmm.Dense.of(jnp.eye(2))
+
+
+def test_ways_to_make_a_layout(x64):
+    random = np.random.default_rng(1)
+    factor = jnp.asarray(random.normal(size=(2, 3, 3)))
+    layout = jaxgmm.Dense.of(factor)
+    unit = np.broadcast_to(np.eye(3), (2, 3, 3))
+    np.testing.assert_allclose(layout.inverse_factor @ factor, unit, atol=1e-12)
+    np.testing.assert_allclose(layout.log_determinant, np.linalg.slogdet(factor)[1], atol=1e-12)
+    precision = jnp.swapaxes(factor, 1, 2) @ factor
+    for other in (
+        jaxgmm.Dense.of_precision(precision), jaxgmm.Dense.of_covariance(jnp.linalg.inv(precision)),
+    ):  # fmt: skip
+        np.testing.assert_allclose(other.dense_precision, precision, rtol=1e-9, atol=1e-10)
+        np.testing.assert_allclose(other.dense, layout.dense, rtol=1e-8)
+        np.testing.assert_allclose(other.log_determinant, layout.log_determinant, atol=1e-10)
