@@ -57,13 +57,9 @@ def common_axes(scatter, mass, volume, axes):
         variance = scales_of(s, mass, volume, "V")
         return (mass[:, None] * np.log(variance) + s / variance).sum() / mass.sum()
 
-    for _ in range(20):
-        found = minimize(loss, np.zeros(len(rows)), method="BFGS", options=dict(gtol=1e-13))
-        axes = turned(found.x)
-        if np.abs(found.x).max() < 1e-9:
-            break
+    axes = turned(minimize(loss, np.zeros(len(rows)), method="BFGS", options=dict(gtol=1e-4)).x)
     # Jacobi rotations to the last digits.
-    for _ in range(300):
+    for _ in range(60):
         largest = 0.0
         for p in range(d):
             for q in range(p):
@@ -77,7 +73,7 @@ def common_axes(scatter, mass, volume, axes):
                 axes[:, [p, q]] = np.c_[c * axes[:, p] + sine * axes[:, q],
                                         c * axes[:, q] - sine * axes[:, p]]  # fmt: skip
                 largest = max(largest, abs(angle))
-        if largest < 1e-14:
+        if largest < 1e-13:
             break
     return axes
 

@@ -118,8 +118,8 @@ def _wrong_count(kind: type[Family], member: Family, d: int, k: int) -> Iterator
     count = kind.n_parameters(k, d)
     if count != rank:
         yield (
-            f"n_parameters({k}, {d}) is {count}, but the covariances can move in {rank} directions: "
-            "define n_parameters, or leave out fields that change nothing"
+            f"n_parameters({k}, {d}) is {count}, but the covariances can move in {rank} "
+            "directions: define n_parameters, or leave out fields that change nothing"
         )
 
 

@@ -169,9 +169,9 @@ class Layout(abc.ABC):
     ) -> jax.Array:
         """Return how much the factors T W gain in N log|W| − ½ tr Σ⁻¹M, in units of N/2, as (c,).
 
-        `change` is T − I in the form of the layout's factors, and `bend` (c,) is log|T| − tr(T − I).
-        The sum over the covariances is accurate to rounding of its square root: M − N I cancels
-        along the family, and nothing else does.
+        `change` is T − I in the form of the layout's factors, and `bend` (c,) is
+        log|T| − tr(T − I). The sum over the covariances has the rounding error of its own square
+        root, because M − N I cancels along the family.
         """
 
 

@@ -22,8 +22,7 @@ Kind = TypeVar("Kind", bound=type[Family])
 
 def member(kind: Kind) -> Kind:
     """Make a class a frozen dataclass and a pytree."""
-    frozen = dataclasses.dataclass(frozen=True)(kind)
-    return jax.tree_util.register_dataclass(frozen)
+    return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True)(kind))  # type: ignore[return-value]
 
 
 class Lettered(Family):

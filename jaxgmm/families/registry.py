@@ -168,15 +168,12 @@ def family(name: str) -> Callable[[Kind], Kind]:
         aliases = {"all", *ALIASES, *OF_ONE_FEATURE, *OF_ONE_COMPONENT}
         if (known is not None and not defined_again) or name in aliases:
             raise ValueError(f"there is a family {name!r} already: choose another name.")
-        made = (
-            kind
-            if "__dataclass_fields__" in vars(kind)
-            else dataclasses.dataclass(frozen=True)(kind)
-        )
-        fields = [field.name for field in dataclasses.fields(made)]  # type: ignore[arg-type]
-        jax.tree_util.register_dataclass(made, data_fields=fields, meta_fields=[])
-        FAMILIES[name] = made
-        return made
+        if "__dataclass_fields__" not in vars(kind):
+            kind = dataclasses.dataclass(frozen=True)(kind)  # type: ignore[assignment]
+        fields = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+        jax.tree_util.register_dataclass(kind, data_fields=fields, meta_fields=[])
+        FAMILIES[name] = kind
+        return kind
 
     return register
 

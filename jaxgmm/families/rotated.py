@@ -189,7 +189,7 @@ class Rotated(Lettered):
 
     @classmethod
     def from_own(cls, covariances, xp):
-        k, d, _ = covariances.shape
+        k = len(covariances)
         mixed = covariances
         if not cls.own_orientation:
             # The axes of members are those of every combination. These coefficients have no

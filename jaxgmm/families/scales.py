@@ -73,7 +73,6 @@ def likeliest_scales(
       own_volume: whether each component has a volume of its own.
       own_shape: whether each component has a shape of its own.
     """
-    k, d = moments.shape
     used = mass[:, None] > 0
     count = jnp.where(used, mass[:, None], 1)
     moments = jnp.where(used, moments, count)

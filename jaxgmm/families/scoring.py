@@ -2,8 +2,9 @@
 
 It needs no pass over the rows. With T = W' L for the factors of another member, the expected
 log-density N log|W'| − ½ tr T M Tᵀ has the Fisher information F_ij = ½ Σ_c N_c tr(P_i P_j), with
-P = dT + dTᵀ. The step solves F δ = slope and is shortened until it gains; so EM with it never lowers
-the objective (Lange 1995, J. Royal Stat. Soc. B 57, for one Newton step instead of a full M-step).
+P = dT + dTᵀ. The step solves F δ = slope, and is shortened until it gains. EM with it therefore
+never lowers the objective (Lange 1995, J. Royal Stat. Soc. B 57, takes one Newton step in place of
+an M-step).
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ def dense_layout_of(member: Family, d: int) -> Dense:
     layout = layout_of(member, d)
     if not isinstance(layout, Dense):
         raise ValueError(
-            f"{type(member).__name__} returns a layout that is not dense, and has no formula of its "
-            "own for this: define the method, or return a jaxgmm.Dense."
+            f"{type(member).__name__} returns a layout that is not dense, and has no formula of "
+            "its own for this: define the method, or return a jaxgmm.Dense."
         )
     return layout
 

@@ -19,7 +19,7 @@ def misfit(covariances: np.ndarray, letters: str) -> str:
       A clause such as "orientations differ by 0.31 rad, and VVE needs common axes", or "" if no
       single word is contradicted.
     """
-    volume, shape, orientation = letters
+    volume, shape, orientation = tuple(letters)
     found = [
         _orientation(covariances, orientation),
         _shape(covariances, shape, orientation),
@@ -65,8 +65,8 @@ def _shape(covariances: np.ndarray, word: str, orientation: str) -> tuple[float,
                 "direction, and {letters} needs multiples of one matrix"
             )
         return apart, (
-            f"the variances of a component differ by a factor of {ratio:.3g}, and {{letters}} needs "
-            "equal ones"
+            f"the variances of a component differ by a factor of {ratio:.3g}, and {{letters}} "
+            "needs equal ones"
         )
     apart = float(np.ptp(logs, axis=0).max())
     return apart, (

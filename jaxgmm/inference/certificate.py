@@ -29,20 +29,13 @@ from ..families.family import HasFactor
 from ..internal import checks
 from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture
-from ..numerics.eigenvalues import (
-    columns_of,
-    em_jacobian,
-    extremes,
-    project,
-    spectral_radius,
-    start_like,
-)
+from ..numerics.eigenvalues import columns_of, extremes, project, spectral_radius, start_like
 from ..numerics.products import matmul
 from ..objective import prior as priors
 from ..objective.curvature import (
     RELATIVE,
     complete_information,
-    complete_information_matrix,
+    em_jacobian,
     free_directions,
     slope_of,
 )
@@ -281,8 +274,7 @@ def _certify(
         unit = shift * scale / jnp.linalg.norm(shift * scale)
         product = lambda along: project(scale * em_product(along / scale), free, unit)
     else:
-        information = complete_information_matrix(mixture, sums, prior)
-        symmetric, unit = em_jacobian(hessian, information, free, shift), shift
+        symmetric, unit = em_jacobian(mixture, sums, prior, hessian, free, shift), shift
         product = lambda along: project(matmul(along, symmetric), free, shift)
     rate, error = spectral_radius(product, project(start_like(zero), free, unit))
     steps = jnp.zeros_like(mixture.means[0])  # The steps between the rows' values are unknown here.

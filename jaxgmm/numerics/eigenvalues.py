@@ -59,13 +59,12 @@ def extremes(hessian: jax.Array, free: jax.Array, shift: jax.Array) -> tuple[jax
     return values[0], values[count - 1]
 
 
-def em_jacobian(
+def scaled_curvature(
     hessian: jax.Array, information: jax.Array, free: jax.Array, shift: jax.Array
 ) -> jax.Array:
-    """Return the symmetric form I + C^(−½) H C^(−½) of EM's Jacobian I + C⁻¹H, as (p, p).
+    """Return C^(−½) H C^(−½) (p, p), for a Hessian H and an information C.
 
-    H is the Hessian of the objective and C the complete-data information. Directions that are not
-    free, and those without complete-data information, in which EM does not move, keep a 1.
+    It is 0 in directions that are not free, and in those without information.
     """
     project_rows = jax.vmap(lambda row: project(row, free, shift))
     inside = project_rows(project_rows(information).T)
@@ -74,7 +73,7 @@ def em_jacobian(
     root = jnp.where(values > least, jax.lax.rsqrt(jnp.where(values > least, values, 1)), 0)
     scaling = matmul(vectors * root[None], vectors.T)
     curvature = project_rows(project_rows(hessian).T)
-    return jnp.eye(len(values), dtype=values.dtype) + matmul(matmul(scaling, curvature), scaling)
+    return matmul(matmul(scaling, curvature), scaling)
 
 
 def start_like(like: jax.Array) -> jax.Array:

@@ -33,7 +33,7 @@ def fixed_point(step: Callable[[jax.Array, Any], jax.Array], start: jax.Array, d
         moves = jnp.any(jnp.abs(now - before) > precision * jnp.abs(before))
         return (number == 0) | ((number < MOST_STEPS) & moves)
 
-    def iterate(state: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
+    def iterate(state: tuple[Any, jax.Array, jax.Array]) -> tuple[Any, jax.Array, jax.Array]:
         number, _, now = state
         return number + 1, now, step(now, data)
 

@@ -116,6 +116,11 @@ def compose(first: jax.Array, second: jax.Array) -> jax.Array:
     return first + second + matmul(first, second)
 
 
+def _length(column: jax.Array) -> jax.Array:
+    """Return the lengths (c, 1, 1) of columns (c, d, 1)."""
+    return jnp.sqrt(jnp.sum(column**2, axis=1, keepdims=True))
+
+
 @jax.custom_jvp
 def orthonormal(matrix: jax.Array) -> jax.Array:
     """Return the orthonormal columns D (c, d, d) that Gram–Schmidt makes of the columns of A.
@@ -125,10 +130,12 @@ def orthonormal(matrix: jax.Array) -> jax.Array:
 
     def add_column(j: jax.Array, columns: jax.Array) -> jax.Array:
         column = jax.lax.dynamic_index_in_dim(matrix, j, 2)
+        noise = 4 * matrix.shape[-1] * jnp.finfo(matrix.dtype).eps * _length(column)
         for _ in range(2):  # the second time removes the rounding errors of the first one
             along = jnp.sum(columns * column, axis=1, keepdims=True)
             column = column - jnp.sum(columns * along, axis=2, keepdims=True)
-        column = column / jnp.sqrt(jnp.sum(column**2, axis=1, keepdims=True))
+        length = _length(column)
+        column = column / jnp.where(length > noise, length, 0)
         return jax.lax.dynamic_update_index_in_dim(columns, column, j, 2)
 
     return jax.lax.fori_loop(0, matrix.shape[-1], add_column, jnp.zeros_like(matrix))
@@ -180,11 +187,10 @@ class _Round:
     def __init__(self, number: jax.Array, d: int, dtype: Any) -> None:
         partners, sides = rounds(d)
         self.side = jnp.asarray(sides, dtype)[number]
-        self.permutation = self.partner = None
+        self.partner = jnp.asarray(partners)[number]
+        self.permutation = None
         if d <= LOOPED:
             self.permutation = jnp.asarray(np.eye(d)[partners], dtype)[number]
-        else:
-            self.partner = jnp.asarray(partners)[number]
 
     def partners(self, values: jax.Array) -> jax.Array:
         """Return for each entry of the last axis that of its partner."""

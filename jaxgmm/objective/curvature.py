@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 
 from ..mixture.coordinates import Relative
 from ..mixture.mixture import Mixture
+from ..numerics.eigenvalues import scaled_curvature
 from .log_likelihood import expected
 from .prior import Prior, log_prior
 from .statistics import Statistics
@@ -97,12 +98,25 @@ def complete_information(mixture: Mixture, sums: Statistics, prior: Prior | None
     )
 
 
-def complete_information_matrix(
-    mixture: Mixture, sums: Statistics, prior: Prior | None
+def em_jacobian(
+    mixture: Mixture,
+    sums: Statistics,
+    prior: Prior | None,
+    hessian: jax.Array,
+    free: jax.Array,
+    shift: jax.Array,
 ) -> jax.Array:
-    """Return the complete-data information (p, p), per unit of row weight, as above.
+    """Return EM's Jacobian (p, p) at a fixed point, in its symmetric form (see `scaled_curvature`).
 
-    In families with constraints it is not diagonal. It needs no pass.
+    It needs no pass. The complete-data information is not diagonal in families with constraints.
+
+    Args:
+      mixture: the mixture.
+      sums: the statistics there.
+      prior: the prior of the objective, or None.
+      hessian: that of the objective per unit of row weight (p, p), in relative coordinates.
+      free: see `free_directions`.
+      shift: see `free_directions`.
     """
     zero, unravel = ravel_pytree(RELATIVE.zero(mixture))
 
@@ -110,4 +124,6 @@ def complete_information_matrix(
         moved = RELATIVE.place(mixture, RELATIVE.local(mixture, unravel(offsets)))
         return -(expected(moved, mixture, sums) + log_prior(moved, prior)) / jnp.sum(sums.mass)
 
-    return jax.hessian(loss)(zero)
+    information = jax.hessian(loss)(zero)
+    scaled = scaled_curvature(hessian, information, free, shift)
+    return jnp.eye(len(zero), dtype=zero.dtype) + scaled

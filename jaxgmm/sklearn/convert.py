@@ -80,7 +80,8 @@ def from_sklearn(estimator: Any) -> Mixture:
             f"{type(estimator).__name__} is not a fitted GaussianMixture: call its fit first."
         ) from None
     # The leaves are NumPy arrays until the last line converts them to JAX arrays.
-    covariance = _member_of_factors(family, *means.shape, factor)
+    k, d = means.shape
+    covariance = _member_of_factors(family, k, d, factor)
     mixture = Mixture(logits, means, covariance)  # type: ignore[arg-type]
     dtype = jax.dtypes.canonicalize_dtype(means.dtype)
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), mixture)

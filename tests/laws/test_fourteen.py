@@ -4,6 +4,7 @@ The ten families with constraints share one program each, of two components; the
 every other test. The start is the mixture of labels of which three are wrong.
 """
 
+import dataclasses
 import functools
 import warnings
 
@@ -11,6 +12,7 @@ import fourteen
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import reference
 
@@ -24,7 +26,6 @@ BIC = dict(zip(FOURTEEN, (1123.4, 1012.2, 1043.0, 956.3, 1007.3, 857.6, 688.1, 6
                           644.6, 561.7, 658.3, 574.0), strict=True))  # fmt: skip
 LABELS = (np.arange(150) >= 50).astype(int)
 LABELS[[3, 90, 120]] = 1, 0, 0
-KINDS = ["VEI", "VEE", "VVE", "VEV"]  # one of each way to compute
 
 
 @pytest.fixture(params=NEW)
@@ -89,7 +90,8 @@ def test_fits_of_iris_have_the_known_criterion(name):
     np.testing.assert_allclose(criterion, BIC[name], atol=0.06)
 
 
-def test_float32_stays_near_float64(name):
+@pytest.mark.parametrize("name", ["EEI", "VEI", "VEE", "EVV", "VVE", "VEV"])
+def test_float32_stays_near_float64(name, x64):
     """The same steps until D < 1e-9, the same mixture, and a floor of D far below."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
@@ -116,38 +118,38 @@ def test_one_component_is_known(one, x64):
     np.testing.assert_allclose(count * np.log(150) - 2 * likelihood, covariance, atol=1e-3)
 
 
-@pytest.mark.parametrize(("one", "likelihood", "covariances"), [
-    ("VEV", -248.2363614, 1), ("EVV", -248.2363614, 1), ("VVE", -200.5787590, 2)])  # fmt: skip
-def test_one_feature(one, likelihood, covariances, x64):
+@pytest.mark.parametrize("one", ["VEV", "EVV", "VVE"])
+def test_one_feature(one, x64):
     """All fourteen are two families in one dimension, which mclust calls E and V."""
     x = rows()[:, 2:3]
     start = jaxgmm.from_labels(x, LABELS, family=one)
-    del likelihood
     assert jaxgmm.n_parameters(start) == 3 + (2 if one[0] == "V" else 1)
     expected = x[LABELS == 0].var(), x[LABELS == 1].var()
     if one[0] == "E":
         expected = (np.average(expected, weights=np.bincount(LABELS)),) * 2
     np.testing.assert_allclose(start.covariances.ravel(), expected, rtol=1e-12)
-    del covariances
 
 
-@pytest.mark.parametrize("one", KINDS)
-def test_other_algorithms_end_where_em_does(one, x64):
-    """Accelerated EM, and a gradient method in relative coordinates."""
+@pytest.mark.parametrize(
+    ("one", "algorithm"),
+    [
+        ("VEI", jaxgmm.Gradient(optax.lbfgs, memory_size=5)),
+        ("VEE", jaxgmm.SQUAREM()),
+        ("VVE", jaxgmm.SQUAREM()),
+        ("VVE", jaxgmm.Gradient(optax.lbfgs, memory_size=5)),
+        ("VEV", jaxgmm.OverrelaxedEM()),
+    ],
+)
+def test_other_algorithms_end_where_em_does(one, algorithm, x64):
     end = fit(one, 2.0, tolerance=1e-14)
-    import optax
-
-    for algorithm in (
-        jaxgmm.SQUAREM(), jaxgmm.OverrelaxedEM(), jaxgmm.Gradient(optax.lbfgs, memory_size=5),
-    ):  # fmt: skip
-        found = fit(one, 2.0, algorithm=algorithm, tolerance=1e-12, max_steps=200)
-        assert found.converged, algorithm
-        np.testing.assert_allclose(found.objective, end.objective, atol=1e-8)
-        truth = end.mixture.weights, end.mixture.means, end.mixture.covariances
-        assert reference.distance(found.mixture, *map(np.asarray, truth)) < 1e-4
+    found = fit(one, 2.0, algorithm=algorithm, tolerance=1e-12, max_steps=200)
+    assert found.converged
+    np.testing.assert_allclose(found.objective, end.objective, atol=1e-8)
+    truth = end.mixture.weights, end.mixture.means, end.mixture.covariances
+    assert reference.distance(found.mixture, *map(np.asarray, truth)) < 1e-4
 
 
-@pytest.mark.parametrize("one", KINDS)
+@pytest.mark.parametrize("one", ["VEE", "VVE"])
 def test_gradients_are_those_of_a_plain_likelihood(one, x64):
     weights, means, covariances, _ = first(one)
     mixture = Mixture.from_parameters(weights, means + 0.1, covariances, family=one)
@@ -167,23 +169,27 @@ def test_gradients_are_those_of_a_plain_likelihood(one, x64):
         np.testing.assert_allclose(one_leaf, other, rtol=1e-10, atol=1e-9)
 
 
-@pytest.mark.parametrize("one", KINDS)
+@pytest.mark.parametrize("one", ["VEI", "VEE", "VVE"])
 def test_the_certificate_knows_curvature_and_rate(one, x64):
-    """At a maximum: the verdict, and by what D falls at each step of EM."""
-    prior = prior_of(2.0)
-    end = fit(one, 2.0, tolerance=1e-22, max_steps=2000)
-    found = jaxgmm.certificate(end.mixture, rows(), prior=prior)
+    """Of two overlapping clusters, at a maximum: the verdict, and how fast D falls."""
+    x, labels = rows()[50:], np.repeat([0, 1], 50)
+    x = x[:, :2]
+    prior = Prior(2.0, 2.0 * np.cov(x.T))
+    start = jaxgmm.from_labels(x, labels, family=one)
+    climb = lambda **settings: jaxgmm.fit(x, start, prior=prior, **settings)
+    end = climb(tolerance=1e-24, max_steps=10_000)
+    found = jaxgmm.certificate(end.mixture, x, prior=prior)
     assert found.verdict == "maximum"
     assert found.n_parameters == jaxgmm.n_parameters(end.mixture)
     assert found.gradient_norm < 1e-9
-    gains = [float(fit(one, 2.0, tolerance=0.0, max_steps=n).em_gain) for n in (12, 16)]
-    np.testing.assert_allclose(found.rate, (gains[1] / gains[0]) ** (1 / 8), rtol=0.02)
+    middle = int(end.steps) - int(end.steps) // 4
+    gains = [float(climb(tolerance=0.0, max_steps=n).em_gain) for n in (middle - 10, middle)]
+    np.testing.assert_allclose(1 - found.rate, 1 - (gains[1] / gains[0]) ** (1 / 20), rtol=0.01)
 
 
 def test_what_is_not_of_the_family_is_explained(x64):
     turned = np.array([[2.0, 0.5], [0.5, 1.0]])
     wide, flat = np.diag([4.0, 1.0]), np.diag([1.0, 4.0])
-    angle = np.arctan(1) / 2 + 0.0
     for name, second, said in (
         (
             "VVE",
@@ -203,7 +209,6 @@ def test_what_is_not_of_the_family_is_explained(x64):
     ):
         with pytest.raises(ValueError, match=said):
             Mixture.from_parameters([0.5, 0.5], np.eye(2), np.stack([wide, second]), name)
-    assert angle
     fine = Mixture.from_parameters([0.5, 0.5], np.eye(2), np.stack([wide, 3 * flat]), "VEV")
     np.testing.assert_allclose(fine.covariances, [wide, 3 * flat], rtol=1e-12)
 
@@ -219,18 +224,21 @@ def test_collapse_is_a_status(x64):
         found = jaxgmm.fit(x, start, prior=None, max_steps=500)
         assert found.status == jaxgmm.Status.DEGENERATE
         assert np.isfinite(found.log_likelihood)
-    singular = jax.tree.map(lambda leaf: leaf, Mixture.from_parameters(
-        [0.5, 0.5], np.zeros((2, 2)), np.stack([np.eye(2)] * 2), "VVE"))  # fmt: skip
-    axes = jnp.ones_like(singular.covariance.axes)
-    import dataclasses
-
+    equal = np.stack([np.eye(2)] * 2)
+    mixture = Mixture.from_parameters([0.5, 0.5], np.zeros((2, 2)), equal, "VVE")
+    axes = jnp.ones_like(mixture.covariance.axes)
     broken = dataclasses.replace(
-        singular, covariance=dataclasses.replace(singular.covariance, axes=axes)
+        mixture, covariance=dataclasses.replace(mixture.covariance, axes=axes)
     )
     assert jaxgmm.fit(x, broken, prior=None).status == jaxgmm.Status.NONFINITE
-    with pytest.raises(ValueError, match="coordinates 'precision' describe a factor"):
-        import optax
 
-        jaxgmm.fit(
-            x, singular, jaxgmm.Gradient(optax.adam, learning_rate=0.1, coordinates="precision")
-        )
+
+def test_coordinates_of_factors_are_refused(x64):
+    weights, means, covariances, _ = first("VVE")
+    mixture = Mixture.from_parameters(weights, means, covariances, family="VVE")
+    descent = jaxgmm.Gradient(optax.adam, learning_rate=0.1, coordinates="precision")
+    with pytest.raises(ValueError, match="coordinates 'precision' describe a factor of the cov"):
+        jaxgmm.fit(rows(), mixture, descent)
+    em = jaxgmm.scale_by_em(150)
+    with pytest.raises(ValueError, match="those of family 'VVE' do not follow from it"):
+        em.update(mixture, em.init(mixture), mixture)
