@@ -96,7 +96,16 @@ def printed(script):
     return out
 
 
-@pytest.fixture(params=["full", "tied", "diagonal", "spherical"])
+FAMILIES = ("full", "tied", "diagonal", "spherical")
+QUICK_FAMILIES = ("full", "diagonal")  # one of each layout; with the other families, as `thorough`
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=() if name in QUICK_FAMILIES else pytest.mark.thorough)
+        for name in FAMILIES
+    ]
+)
 def family(request):
     """The families without constraints. The others have modules of their own, whose tests share
     their programs."""

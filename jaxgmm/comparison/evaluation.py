@@ -51,7 +51,7 @@ def _evaluate(
         sums = statistics(mixture, rows, "whitened")
 
         at = lambda offsets: coordinates.place(mixture, coordinates.local(mixture, offsets))
-        slope = slope_of(at, jax.tree.map(jnp.zeros_like, mixture), sums, prior)
+        slope = slope_of(at, coordinates.zero(mixture), sums, prior)
         square = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(slope))
         objective = objective_value(mixture, sums, prior)
         gain = m_step_from(mixture, sums, prior).em_gain
