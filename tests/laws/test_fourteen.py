@@ -242,3 +242,45 @@ def test_coordinates_of_factors_are_refused(x64):
     em = jaxgmm.scale_by_em(150)
     with pytest.raises(ValueError, match="those of family 'VVE' do not follow from it"):
         em.update(mixture, em.init(mixture), mixture)
+
+
+def test_files_and_estimators_take_them(tmp_path, x64):
+    """Leaves come back to the bit, and scikit-learn's attributes make the same mixture."""
+    pytest.importorskip("sklearn")
+    from jaxgmm.sklearn import GaussianMixture, from_sklearn
+    from jaxgmm.sklearn.convert import fitted_attributes
+
+    for name in ("EII", "EEI", "VEI", "VEE", "VVE", "VEV"):
+        weights, means, covariances, _ = first(name)
+        mixture = Mixture.from_parameters(weights, means, covariances, family=name)
+        jaxgmm.save(tmp_path / "model.npz", mixture)
+        back = jaxgmm.load(tmp_path / "model.npz")
+        assert back.family == name
+        for leaf, other in zip(jax.tree.leaves(back), jax.tree.leaves(mixture), strict=True):
+            np.testing.assert_array_equal(leaf, other)
+        model = GaussianMixture(2, covariance_type=name)
+        for key, value in fitted_attributes(mixture).items():
+            setattr(model, key, value)
+        again = from_sklearn(model)
+        np.testing.assert_allclose(again.covariances, covariances, rtol=1e-10, atol=1e-12)
+
+
+def test_an_estimator_of_a_constrained_family():
+    pytest.importorskip("sklearn")
+    from jaxgmm.sklearn import GaussianMixture
+
+    model = GaussianMixture(2, covariance_type="VEV", random_state=0, reg_covar=0).fit(rows())
+    np.testing.assert_allclose(model.bic(rows()), BIC["VEV"], atol=0.1)
+    assert model.precisions_cholesky_.shape == (2, 4, 4)
+    np.testing.assert_allclose(np.tril(model.precisions_cholesky_, -1), 0)
+
+
+def test_a_sweep_and_a_comparison_of_them(iris):
+    found = jaxgmm.sweep(jax.random.key(0), iris, (1, 2), restarts=3, families=("VEV", "EEE"))
+    assert list(found.fits) == ["VEV", "tied"]
+    assert found.best("bic").mixture.family == "VEV"
+    assert [round(row["BIC"]) for row in found.table()] == [830, 562, 830, 688]
+    compared = jaxgmm.compare(
+        jax.random.key(1), iris, 2, ["em", "squarem"], restarts=2, family="VVE"
+    )
+    assert len(compared.table()) == 2
