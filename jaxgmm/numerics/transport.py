@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from ..internal.derivatives import refuse_derivatives
 
@@ -58,20 +59,41 @@ def _solve(cost: jax.Array, source: jax.Array, target: jax.Array) -> Any:
             jnp.zeros_like(source), cost[0]
         )  # fmt: skip
         return source[:, None] * target[None], *potentials
-    shapes = [jax.ShapeDtypeStruct(shape, cost.dtype) for shape in ((k, l), (k,), (l,))]
-    return jax.pure_callback(_solve_on_host, shapes, cost, source, target, vmap_method="sequential")
+    # The host's thread does not share JAX's 64-bit mode with this one, and would round float64 to
+    # float32. Therefore numbers cross over as their bits.
+    bits = [_to_bits(array) for array in (cost, source, target)]
+    shapes = [jax.ShapeDtypeStruct(array.shape, jnp.uint32) for array in bits]
+    on_host = functools.partial(_solve_on_host, np.dtype(cost.dtype))
+    found = jax.pure_callback(on_host, shapes, *bits, vmap_method="sequential")
+    return [_from_bits(array, cost.dtype) for array in found]
 
 
-def _solve_on_host(*arguments: Any) -> list[np.ndarray]:
+def _to_bits(array: jax.Array) -> jax.Array:
+    """Return the bits of float numbers (…) as whole numbers (…, 1) or (…, 2) of 32 bits each."""
+    bits = jax.lax.bitcast_convert_type(array, jnp.uint32)
+    return bits.reshape(*array.shape, array.dtype.itemsize // 4)
+
+
+def _from_bits(bits: jax.Array, dtype: DTypeLike) -> jax.Array:
+    """Return the float numbers with these bits."""
+    one_word = bits.shape[-1] == 1
+    return jax.lax.bitcast_convert_type(bits[..., 0] if one_word else bits, dtype)
+
+
+def _solve_on_host(dtype: np.dtype, *bits: Any) -> list[np.ndarray]:
     """Solve the linear program in float64, by POT where it is installed and by SciPy elsewhere."""
-    cost, source, target = (np.asarray(argument, np.float64) for argument in arguments)
-    dtype = np.asarray(arguments[0]).dtype
-    if not (np.isfinite(cost).all() and np.isfinite(source).all() and np.isfinite(target).all()):
-        return [np.full(part.shape, np.nan, dtype) for part in (cost, source, target)]
-    scale = max(float(cost.max()), np.finfo(np.float64).tiny)
-    solver = _by_network_simplex if _pot() is not None else _by_linear_program
-    parts = solver(cost / scale, source / source.sum(), target / target.sum())
-    return [part.astype(dtype) for part in (parts[0], scale * parts[1], scale * parts[2])]
+    cost, source, target = (
+        np.ascontiguousarray(array).view(dtype)[..., 0].astype(np.float64) for array in bits
+    )
+    parts = [np.full(array.shape, np.nan) for array in (cost, source, target)]
+    if all(np.isfinite(array).all() for array in (cost, source, target)):
+        scale = max(float(cost.max()), np.finfo(np.float64).tiny)
+        solver = _by_linear_program if _pot() is None else _by_network_simplex
+        plan, by_source, by_target = solver(
+            cost / scale, source / source.sum(), target / target.sum()
+        )
+        parts = [plan, scale * by_source, scale * by_target]
+    return [np.ascontiguousarray(part, dtype)[..., None].view(np.uint32) for part in parts]
 
 
 @functools.cache
