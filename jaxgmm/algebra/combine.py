@@ -64,14 +64,11 @@ class Combined:
         g = checks.whole(n_clusters, "n_clusters", 1, len(self.groups))
         groups, found = self.groups[g], []
         belongs = (groups[:, None] == np.arange(g)[None]).astype(float)
-        if x is not None:
-            pieces: Any = [(x, None)]
-        else:
-            pieces = open_for_mixture(self.mixture, self.x)[1].pieces()
-        for rows, _ in pieces:
+        data = open_for_mixture(self.mixture, self.x if x is None else x)[1]
+        for rows, _ in data.pieces():
             shares = np.asarray(responsibilities(self.mixture, rows), np.float64)
             found.append(np.argmax(shares @ belongs, axis=1))
-        return np.concatenate(found)
+        return np.concatenate(found)[: data.n]  # without padding
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Plot the entropy against the number of clusters, see `jaxgmm.plot.entropy_curve`."""
