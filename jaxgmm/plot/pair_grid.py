@@ -12,8 +12,8 @@ from ..internal import checks
 from ..internal.feature_names import resolve_feature_names
 from ..mixture import densities
 from ..mixture.mixture import Mixture
-from .mixtures import draw_curve, draw_ellipses, draw_rows
 from .marginals import Marginal, marginal
+from .mixtures import draw_curve, draw_ellipses, draw_rows
 from .style import color, dashes, new_axes, percent
 
 MOST_FEATURES = 8
