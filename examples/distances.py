@@ -30,10 +30,12 @@ jax.config.update("jax_enable_x64", True)
 # %%
 x, species, names = load.penguins()
 x = (x - x.mean(axis=0)) / x.std(axis=0)
+names = [name.split(" (")[0] for name in names]  # without units
 groups = []
 for i in range(3):
-    found = jaxgmm.sweep(jax.random.key(i), x[species == i], [2], restarts=8, families=("tied",))
-    groups.append(found.best().mixture)
+    weight = (species == i).astype(float)  # rows of weight 0 do not count
+    start = jaxgmm.initialize(jax.random.key(0), x, 2, family="tied", weight=weight)
+    groups.append(jaxgmm.fit(x, start, weight=weight).mixture)
 
 
 def show(title, distance):

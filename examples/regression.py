@@ -30,7 +30,7 @@ rng = np.random.default_rng(0)
 t = rng.uniform(0, 1, 600)
 y = t + 0.3 * np.sin(2 * np.pi * t) + 0.05 * rng.uniform(-1, 1, 600)
 rows = np.stack([y, t], axis=1)
-inverse = jaxgmm.sweep(jax.random.key(0), rows, [7], restarts=8).best().mixture
+inverse = jaxgmm.fit(rows, jaxgmm.initialize(jax.random.key(0), rows, 6)).mixture
 
 at = 0.5
 mean = float(jaxgmm.regress(inverse, 0, [[at]]).mean[0, 0])
@@ -69,8 +69,8 @@ for name, guess in (("conditional mean", by_mean), ("heaviest component", by_com
 x, _, names = load.penguins()
 order = rng.permutation(len(x))
 seen, held_out = x[order[::2]], x[order[1::2]]
-found = jaxgmm.sweep(jax.random.key(1), seen, range(1, 5), restarts=8, families=("full", "tied"))
-penguins = found.best().mixture
+start = jaxgmm.initialize(jax.random.key(1), seen, 3)
+penguins = jaxgmm.fit(seen, start).mixture
 
 prediction = jaxgmm.regress(penguins, names[:3], held_out[:, :3], names=names)
 low, high = np.asarray(prediction.quantile([0.05, 0.95])).T
@@ -79,7 +79,7 @@ inside = np.mean((low < truth) & (truth < high))
 share = 1 - np.mean((truth - mass) ** 2) / np.var(truth)
 print(f"\n2. Body mass of {len(truth)} penguins that were not fitted ({penguins})\n")
 print(f"  R² of the mean                    {share:.2f}")
-print(f"  masses inside their 90 % bands    {inside:.0%}".replace("%", " %"))
+print(f"  masses inside their 90 % bands    {100 * inside:.0f} %")
 print(f"  width of the bands                {np.min(high - low):.0f} to {np.max(high - low):.0f} g")
 
 # %% [markdown]
