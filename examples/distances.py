@@ -67,8 +67,10 @@ plan = jaxgmm.mw2_plan(groups[0], groups[1])
 half = plan.mixture(0.5)
 moved = plan.map(x[species == 0])
 print(f"\n  half of the way: {float(jaxgmm.mw2(groups[0], half)):.3f} of {float(plan.value):.3f}")
-print(f"  moved Adelies, log p under Chinstrap: {float(jnp.mean(jaxgmm.log_prob(groups[1], moved))):.2f}"
-      f" per row; Chinstraps: {float(np.mean(jaxgmm.log_prob(groups[1], x[species == 1]))):.2f}")  # fmt: skip
+moved_score = float(jnp.mean(jaxgmm.log_prob(groups[1], moved)))
+own_score = float(jnp.mean(jaxgmm.log_prob(groups[1], x[species == 1])))
+print(f"  log p under the Chinstraps' mixture, per row: {own_score:.2f} for Chinstraps, "
+      f"{moved_score:.2f} for moved Adelies")  # fmt: skip
 
 # %% [markdown]
 # ## A gradient through a distance

@@ -129,7 +129,9 @@ def combine(
     cluster = np.arange(k)  # the number of a component that stands for its cluster
     own, joint = (
         np.array(part, np.float64)
-        for part in data.compute(_sums, wide, cluster.astype(np.int32), np.arange(k, dtype=np.int32))
+        for part in data.compute(
+            _sums, wide, cluster.astype(np.int32), np.arange(k, dtype=np.int32)
+        )
     )
     groups, entropy, alive = {}, {}, list(present)
     while True:

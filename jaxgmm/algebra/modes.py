@@ -80,7 +80,9 @@ def _climb_from_means(mixture: Mixture) -> tuple[jax.Array, jax.Array, jax.Array
     weights = jnp.where(mixture.present, mixture.weights, 0)[:, None]
     center = jnp.sum(weights * mixture.means, axis=0)
     centered = mixture.translate(-center)
-    precisions = jnp.broadcast_to(mixture.frame.dense_precision, (*mixture.means.shape, mixture.n_features))
+    precisions = jnp.broadcast_to(
+        mixture.frame.dense_precision, (*mixture.means.shape, mixture.n_features)
+    )
 
     def reach(start: jax.Array, i: jax.Array) -> jax.Array:
         first = _climb(centered, precisions, start)
@@ -98,12 +100,16 @@ def _climb(mixture: Mixture, precisions: jax.Array, start: jax.Array) -> jax.Arr
     eps = jnp.finfo(start.dtype).eps
     height = lambda x: row_log_prob(mixture, x)
 
-    def step(state: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def step(
+        state: tuple[jax.Array, jax.Array, jax.Array],
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
         x, _, count = state
         slope, curvature = jax.grad(height)(x), jax.hessian(height)(x)
         r = jax.nn.softmax(row_log_joint(mixture, x))
         metric = jnp.sum(r[:, None, None] * precisions, axis=0)
-        shifted = x + _solve(metric, slope)  # the fixed-point step, since Σ r Λ (μ − x) is the slope
+        shifted = x + _solve(
+            metric, slope
+        )  # the fixed-point step, since Σ r Λ (μ − x) is the slope
         newton = x + _solve(-curvature, slope)  # NaN unless the curvature is negative
         # NaN compares as false.
         new = jnp.where(height(newton) > height(shifted), newton, shifted)
@@ -135,5 +141,5 @@ def _nudged(mixture: Mixture, x: jax.Array, i: jax.Array) -> jax.Array:
     root = jax.vmap(column, out_axes=1)(unit)
     curvature = jax.hessian(lambda x: row_log_prob(mixture, x))(x)
     values, vectors = lapack.eigh(matmul(matmul(root.T, curvature), root)[None])
-    up = values[0, -1] > -jnp.finfo(x.dtype).eps ** 0.5
+    up = values[0, -1] > -(jnp.finfo(x.dtype).eps ** 0.5)
     return jnp.where(up, x + NUDGE * matmul(root, vectors[0, :, -1]), x)

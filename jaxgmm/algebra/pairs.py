@@ -36,7 +36,7 @@ def check_pair(first: Mixture, second: Mixture) -> tuple[Mixture, Mixture]:
             "of the same features, e.g. by marginal."
         )
     dtype = jnp.promote_types(first.dtype, second.dtype)
-    cast = lambda leaf: leaf.astype(dtype)
+    cast = lambda leaf: leaf if leaf.dtype == dtype else leaf.astype(dtype)
     return jax.tree.map(cast, first), jax.tree.map(cast, second)
 
 
@@ -60,7 +60,7 @@ def component_divergences(first: Mixture, second: Mixture) -> jax.Array:
     With T = W'_j L_i and y = W'_j (μ_i − μ'_j), twice the divergence is Σ_a [t_aa² − 1 − log t_aa²]
     + Σ_{a>b} t_ab² + |y|². It is computed as a sum of nonnegative terms.
     """
-    k, l, d = len(first.means), len(second.means), first.n_features
+    k, l = len(first.means), len(second.means)
     log_ratio = (
         _each(log_whitening_of(second), l)[None] - _each(log_whitening_of(first), k)[:, None]
     )
@@ -107,9 +107,7 @@ def bhattacharyya_distances(first: Mixture, second: Mixture) -> jax.Array:
     """
     d = first.n_features
     log_determinant, square = _of_sums(first, second)
-    own = [
-        _each(mixture.frame.log_determinant, len(mixture.means)) for mixture in (first, second)
-    ]
+    own = [_each(mixture.frame.log_determinant, len(mixture.means)) for mixture in (first, second)]
     within = own[0][:, None] + own[1][None]  # −½ log(|Σ||Σ'|)
     return square / 4 + (log_determinant - d * math.log(2) + within) / 2
 
@@ -126,9 +124,7 @@ def _of_sums(first: Mixture, second: Mixture) -> tuple[jax.Array, jax.Array]:
         total = variances[0][:, None] + variances[1][None]
         return jnp.sum(jnp.log(total), axis=-1), jnp.sum(apart**2 / total, axis=-1)
     shared = first.frame.shared and second.frame.shared
-    one, other = (
-        mixture.frame.dense if shared else _dense(mixture) for mixture in (first, second)
-    )
+    one, other = (mixture.frame.dense if shared else _dense(mixture) for mixture in (first, second))
     total = (one[:, None] + other[None]).reshape(-1, d, d)
     # Features are scaled to unit variance first, so that small ones lose no digits.
     scale = jnp.sqrt(jnp.diagonal(total, axis1=-2, axis2=-1))

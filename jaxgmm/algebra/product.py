@@ -56,7 +56,9 @@ def _product(a: Mixture, b: Mixture) -> tuple[Mixture, jax.Array]:
     k, l, d = len(a.means), len(b.means), a.n_features
     shared = a.frame.shared and b.frame.shared
     one, other = whitening_matrices(a), whitening_matrices(b)
-    one, other = (w if shared else jnp.broadcast_to(w, (n, d, d)) for w, n in ((one, k), (other, l)))
+    one, other = (
+        w if shared else jnp.broadcast_to(w, (n, d, d)) for w, n in ((one, k), (other, l))
+    )
     pairs = (1, 1, d, d) if shared else (k, l, d, d)
     first, second = (
         jnp.broadcast_to(w, pairs).reshape(-1, d, d) for w in (one[:, None], other[None])

@@ -99,8 +99,8 @@ def _load_inputs(
     if rows.x.shape[1] != len(given):
         of_model = ", ".join(names) if names else ", ".join(str(i + 1) for i in given)
         raise ValueError(
-            f"{arguments.data} has {rows.x.shape[1]} columns, and {len(given)} are needed: pass the "
-            f"model's features {of_model} by --columns, in this order."
+            f"{arguments.data} has {rows.x.shape[1]} columns, and {len(given)} are needed: pass "
+            f"the model's features {of_model} by --columns, in this order."
         )
     describe_rows(rows, arguments)
     return rows

@@ -43,7 +43,6 @@ def components_of(mixture: Mixture) -> Components:
       ValueError: if `mixture` is not a single mixture with finite parameters.
     """
     checks.one_mixture(mixture)
-    k, d = mixture.means.shape
     found = Components(mixture.log_weights, mixture.means, _roots(mixture))
     if checks.traced(mixture):
         return found

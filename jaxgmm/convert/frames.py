@@ -23,7 +23,7 @@ def to_frame(mixture: Mixture, features: Sequence[str] | None = None) -> Any:
 
     Returns:
       A data frame with a line for each component, in float64. Its columns have three levels:
-      ("weight", "", ""), ("mean", a, "") for each feature a, and ("covariance", a, b) for each pair.
+      ("weight", "", ""), ("mean", a, "") for each feature, and ("covariance", a, b) for each pair.
 
     Raises:
       ValueError: if `mixture` is not such a mixture, or the names are not one for each feature.

@@ -35,4 +35,6 @@ class Estimate:
     @classmethod
     def of_mean(cls, draws: jax.Array) -> Estimate:
         """Return the estimate of an expectation by the mean of n independent draws (n,)."""
-        return cls(jnp.mean(draws), jnp.std(draws, ddof=1) / jnp.sqrt(len(draws)).astype(draws.dtype))
+        return cls(
+            jnp.mean(draws), jnp.std(draws, ddof=1) / jnp.sqrt(len(draws)).astype(draws.dtype)
+        )

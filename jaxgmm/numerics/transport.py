@@ -9,7 +9,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import DTypeLike
 
 from ..internal.derivatives import refuse_derivatives
 
@@ -22,9 +21,7 @@ TOLERANCE = 1e-10
 
 
 @jax.custom_jvp
-def transport(
-    cost: jax.Array, source: jax.Array, target: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def transport(cost: jax.Array, source: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return the least cost of moving one distribution to another, and the plan that has it.
 
     The derivatives of the least cost are those of the envelope theorem: the plan for the costs, and
@@ -60,40 +57,38 @@ def _solve(cost: jax.Array, source: jax.Array, target: jax.Array) -> Any:
         )  # fmt: skip
         return source[:, None] * target[None], *potentials
     # The host's thread does not share JAX's 64-bit mode with this one, and would round float64 to
-    # float32. Therefore numbers cross over as their bits.
-    bits = [_to_bits(array) for array in (cost, source, target)]
-    shapes = [jax.ShapeDtypeStruct(array.shape, jnp.uint32) for array in bits]
-    on_host = functools.partial(_solve_on_host, np.dtype(cost.dtype))
-    found = jax.pure_callback(on_host, shapes, *bits, vmap_method="sequential")
-    return [_from_bits(array, cost.dtype) for array in found]
+    # float32. Therefore numbers cross over as their bits, in one array, since each costs time.
+    joined = jnp.concatenate([cost.reshape(-1), source, target])
+    words = joined.dtype.itemsize // 4
+    bits = jax.lax.bitcast_convert_type(joined, jnp.uint32).reshape(-1, words)
+    on_host = functools.partial(_solve_on_host, np.dtype(cost.dtype), k)
+    shape = jax.ShapeDtypeStruct(bits.shape, jnp.uint32)
+    found = jax.pure_callback(on_host, shape, bits, vmap_method="sequential")
+    found = jax.lax.bitcast_convert_type(found[:, 0] if words == 1 else found, cost.dtype)
+    return found[: k * l].reshape(k, l), found[k * l : -l], found[-l:]
 
 
-def _to_bits(array: jax.Array) -> jax.Array:
-    """Return the bits of float numbers (…) as whole numbers (…, 1) or (…, 2) of 32 bits each."""
-    bits = jax.lax.bitcast_convert_type(array, jnp.uint32)
-    return bits.reshape(*array.shape, array.dtype.itemsize // 4)
+def _solve_on_host(dtype: np.dtype, k: int, bits: Any) -> np.ndarray:
+    """Solve the linear program in float64, by POT where it is installed and by SciPy elsewhere.
 
+    Args:
+      dtype: the dtype of the numbers.
+      k: the number of points of the source.
+      bits: the costs, row by row, and the probabilities of both sides, as words of 32 bits.
 
-def _from_bits(bits: jax.Array, dtype: DTypeLike) -> jax.Array:
-    """Return the float numbers with these bits."""
-    one_word = bits.shape[-1] == 1
-    return jax.lax.bitcast_convert_type(bits[..., 0] if one_word else bits, dtype)
-
-
-def _solve_on_host(dtype: np.dtype, *bits: Any) -> list[np.ndarray]:
-    """Solve the linear program in float64, by POT where it is installed and by SciPy elsewhere."""
-    cost, source, target = (
-        np.ascontiguousarray(array).view(dtype)[..., 0].astype(np.float64) for array in bits
-    )
-    parts = [np.full(array.shape, np.nan) for array in (cost, source, target)]
-    if all(np.isfinite(array).all() for array in (cost, source, target)):
+    Returns:
+      The bits of the plan and of the dual potentials, in the same order.
+    """
+    joined = np.ascontiguousarray(bits).view(dtype)[:, 0].astype(np.float64)
+    l = (len(joined) - k) // (k + 1)
+    cost, source, target = joined[: k * l].reshape(k, l), joined[k * l : -l], joined[-l:]
+    found = np.full(len(joined), np.nan)
+    if np.isfinite(joined).all():
         scale = max(float(cost.max()), np.finfo(np.float64).tiny)
         solver = _by_linear_program if _pot() is None else _by_network_simplex
-        plan, by_source, by_target = solver(
-            cost / scale, source / source.sum(), target / target.sum()
-        )
-        parts = [plan, scale * by_source, scale * by_target]
-    return [np.ascontiguousarray(part, dtype)[..., None].view(np.uint32) for part in parts]
+        plan, *potentials = solver(cost / scale, source / source.sum(), target / target.sum())
+        found = np.concatenate([plan.ravel(), *(scale * potential for potential in potentials)])
+    return found.astype(dtype)[:, None].view(np.uint32)
 
 
 @functools.cache

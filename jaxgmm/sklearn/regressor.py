@@ -6,7 +6,6 @@ This module needs scikit-learn, which is imported only by `jaxgmm.sklearn`.
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import Any
 
 import jax
 import numpy as np
@@ -21,16 +20,12 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
-from ..algebra.affine import moments
-from ..algebra.condition import condition
-from ..algebra.marginal import marginal
-from ..algebra.regress import regress
 from ..algorithms.protocol import Algorithm
 from ..algorithms.registry import ALGORITHMS
 from ..internal import forks
 from ..internal.array_like import to_array
-from ..mixture.densities import sample
 from ..mixture.mixture import Mixture
+from .conditionals import describe, draw, patterns_of_known, standards
 from .convert import from_sklearn
 from .estimator import GaussianMixture
 from .rows import RowsMixin, plain_weight
@@ -155,7 +150,7 @@ class GaussianMixtureRegressor(MultiOutputMixin, RegressorMixin, RowsMixin, Base
         weight = _check_sample_weight(
             plain_weight(sample_weight), rows, dtype=x.dtype, ensure_non_negative=True
         )
-        center, scale = _standards(rows, weight, common=self.covariance_type == "spherical")
+        center, scale = standards(rows, weight, common=self.covariance_type == "spherical")
         names = (
             "n_components", "covariance_type", "tol", "reg_covar", "max_iter", "n_init",
             "init_params", "random_state", "algorithm",
@@ -213,8 +208,8 @@ class GaussianMixtureRegressor(MultiOutputMixin, RegressorMixin, RowsMixin, Base
         covariance = np.empty((len(x), t, t), self.means_.dtype)
         with jax.enable_x64(bool(self.means_.dtype == np.float64)):
             mixture = from_sklearn(self)
-            for rows, known in _patterns(x):
-                mean[rows], covariance[rows] = _describe(mixture, x[rows], known)
+            for rows, known in patterns_of_known(x):
+                mean[rows], covariance[rows] = describe(mixture, x[rows], known)
         shaped = mean[:, 0] if self._single else mean
         if return_cov:
             return shaped, covariance
@@ -251,10 +246,10 @@ class GaussianMixtureRegressor(MultiOutputMixin, RegressorMixin, RowsMixin, Base
         with jax.enable_x64(bool(self.means_.dtype == np.float64)):
             mixture = from_sklearn(self)
             keys = jax.random.split(jax.random.key(seed), len(pad_rows(x)))
-            for rows, known in _patterns(x):
+            for rows, known in patterns_of_known(x):
                 part = pad_rows(x[rows])
                 own = keys[np.resize(np.flatnonzero(rows), len(part))]
-                draws = _draw(mixture, part, own, known, int(n_samples))
+                draws = draw(mixture, part, own, known, int(n_samples))
                 drawn[rows] = np.asarray(draws)[: int(rows.sum())]
         return drawn[:, :, 0] if self._single else drawn.transpose(0, 2, 1)
 
@@ -264,60 +259,3 @@ class GaussianMixtureRegressor(MultiOutputMixin, RegressorMixin, RowsMixin, Base
         check_is_fitted(self)
         x = self._validate_rows(X, reset=False, allow_missing=self.missing == "marginalize")
         return x.astype(self.means_.dtype)
-
-
-def _standards(
-    rows: np.ndarray, weight: np.ndarray, common: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean and the standard deviation (d,) of each column, or one deviation for all."""
-    wide = rows.astype(np.float64)
-    total = max(float(weight.sum(dtype=np.float64)), np.finfo(np.float64).tiny)
-    center = weight @ wide / total
-    variance = weight @ (wide - center) ** 2 / total
-    variance = np.where(variance > 0, variance, 1)
-    if common:
-        variance = np.full_like(variance, variance.mean())
-    return center.astype(rows.dtype), np.sqrt(variance).astype(rows.dtype)
-
-
-def _patterns(x: np.ndarray) -> list[tuple[np.ndarray, tuple[int, ...]]]:
-    """Return the sets of rows that have the same inputs, as booleans (n,), and these inputs."""
-    known = ~np.isnan(x)
-    if known.all():
-        return [(np.ones(len(x), bool), tuple(range(x.shape[1])))]
-    patterns = np.unique(known, axis=0)
-    return [
-        ((known == pattern).all(axis=1), tuple(int(i) for i in np.flatnonzero(pattern)))
-        for pattern in patterns
-    ]
-
-
-def _of_known(mixture: Mixture, d: int, known: tuple[int, ...]) -> Mixture:
-    """Return the marginal of the known ones of d inputs, and of the targets."""
-    if len(known) == d:
-        return mixture
-    return marginal(mixture, (*known, *range(d, mixture.n_features)))
-
-
-def _describe(
-    mixture: Mixture, x: np.ndarray, known: tuple[int, ...]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return means (n, t) and covariances (n, t, t) of the targets given the known inputs."""
-    part = _of_known(mixture, x.shape[1], known)
-    if not known:
-        mean, covariance = moments(part)
-        return np.asarray(mean)[None], np.asarray(covariance)[None]
-    found = regress(part, range(len(known)), pad_rows(x)[:, known])
-    return np.asarray(found.mean)[: len(x)], np.asarray(found.covariance)[: len(x)]
-
-
-def _draw(
-    mixture: Mixture, x: np.ndarray, keys: jax.Array, known: tuple[int, ...], n: int
-) -> Any:
-    """Return draws (rows, n, t) of the targets given the known inputs."""
-    part = _of_known(mixture, x.shape[1], known)
-    if not known:
-        return jax.vmap(lambda key: sample(key, part, n)[0])(keys)
-    features = tuple(range(len(known)))
-    of_row = lambda key, row: sample(key, condition(part, features, row), n)[0]
-    return jax.vmap(of_row)(keys, x[:, known])

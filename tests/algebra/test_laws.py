@@ -226,7 +226,9 @@ def test_derivatives_are_finite_where_a_component_is_absent(x64):
         """A number that depends on every parameter of the components that are present."""
         log_weights = jnp.where(mixture.present, mixture.log_weights, 0)
         parts = (log_weights, mixture.means, *jax.tree.leaves(mixture.covariance))
-        return sum(jnp.sum(part * jnp.cos(jnp.arange(part.size)).reshape(part.shape)) for part in parts)
+        return sum(
+            jnp.sum(part * jnp.cos(jnp.arange(part.size)).reshape(part.shape)) for part in parts
+        )
 
     def everything(a):
         found, plan = jaxgmm.regress(a, (0, 1, 2), X[:, :3]), jaxgmm.mw2_plan(a, b)

@@ -70,7 +70,10 @@ def test_a_mean_on_a_saddle_climbs_on(x64):
 
 def test_reduce_merges_what_is_near(x64):
     mixture = jaxgmm.Mixture.from_parameters(
-        [0.25, 0.25, 0.0, 0.5], [[0.0, 0.0], [0.1, 0.0], [0.0, 0.1], [9.0, 9.0]], np.ones((4, 2)), "diagonal"
+        [0.25, 0.25, 0.0, 0.5],
+        [[0.0, 0.0], [0.1, 0.0], [0.0, 0.1], [9.0, 9.0]],
+        np.ones((4, 2)),
+        "diagonal",
     )
     fewer = jaxgmm.reduce(mixture, 2)
     np.testing.assert_allclose(fewer.weights, [0.5, 0.5], rtol=1e-12)
@@ -118,7 +121,9 @@ def clusters_by_hand(r):
         options = []
         for i in range(len(groups)):
             for j in range(i + 1, len(groups)):
-                joined = [g for a, g in enumerate(groups) if a not in (i, j)] + [groups[i] + groups[j]]
+                joined = [g for a, g in enumerate(groups) if a not in (i, j)] + [
+                    groups[i] + groups[j]
+                ]
                 columns = np.stack([r[:, g].sum(axis=1) for g in joined], axis=1)
                 options.append((entropy(columns), joined))
         value, groups = min(options, key=lambda option: option[0])
@@ -173,7 +178,9 @@ def test_combine_takes_streams_and_weights(crossing, x64):
 
 # ---- bad input ------------------------------------------------------------------------------------
 
-PLANE = lambda: jaxgmm.Mixture.from_parameters([0.5, 0.5], np.zeros((2, 2)), np.ones(2), "spherical")
+PLANE = lambda: jaxgmm.Mixture.from_parameters(
+    [0.5, 0.5], np.zeros((2, 2)), np.ones(2), "spherical"
+)
 LINE = lambda: jaxgmm.Mixture.from_parameters([0.5, 0.5], np.zeros((2, 1)), np.ones(2), "spherical")
 KEY = jax.random.key(0)
 BAD = {

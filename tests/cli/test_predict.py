@@ -77,7 +77,9 @@ def test_a_model_without_names_takes_numbers_and_columns_in_order(run, expected,
 
 
 def test_several_targets_and_incomplete_rows(run):
-    status, told, _ = run("predict named.npz holes.csv --columns mass --target width,height --drop-missing")
+    status, told, _ = run(
+        "predict named.npz holes.csv --columns mass --target width,height --drop-missing"
+    )
     assert status == 0
     names, found = table(told)
     assert len(names) == 10 and names[5] == "height_mean"

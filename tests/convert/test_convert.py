@@ -98,7 +98,9 @@ def test_frames(mixture):
     frame = convert.to_frame(mixture, ["a", "b", "c"])
     assert frame.shape == (2, 1 + 3 + 9) and frame.index.tolist() == [1, 2]
     assert frame[("mean", "b", "")].iloc[1] == pytest.approx(float(mixture.means[2, 1]))
-    assert frame[("covariance", "a", "c")].iloc[0] == pytest.approx(float(mixture.covariances[0, 0, 2]))
+    assert frame[("covariance", "a", "c")].iloc[0] == pytest.approx(
+        float(mixture.covariances[0, 0, 2])
+    )
     same_density(convert.from_frame(frame.sort_values(("weight", "", ""))), mixture)
     assert convert.to_frame(mixture).columns[1] == ("mean", "feature 1", "")
     with pytest.raises(ValueError, match="columns that to_frame makes"):

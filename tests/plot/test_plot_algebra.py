@@ -7,7 +7,7 @@ import pytest
 import jaxgmm
 
 pytest.importorskip("matplotlib")
-from jaxgmm import plot  # noqa: E402
+from jaxgmm import plot
 
 COVARIANCES = [[[1, 0.8], [0.8, 1]], [[1, -0.5], [-0.5, 0.8]], np.eye(2)]
 
@@ -22,7 +22,9 @@ def test_the_band_encloses_its_level_and_the_mean_is_that_of_regress(mixture):
     ax = plot.conditional(mixture, "a", "b", rows=rows, level=0.8, names=["a", "b"])
     dots, low, high, mean = ax.lines
     x = mean.get_xdata()
-    np.testing.assert_allclose(mean.get_ydata(), jaxgmm.regress(mixture, 0, x[:, None]).mean[:, 0], rtol=1e-5)
+    np.testing.assert_allclose(
+        mean.get_ydata(), jaxgmm.regress(mixture, 0, x[:, None]).mean[:, 0], rtol=1e-5
+    )
     inside = np.interp(rows[:, 0], x, low.get_ydata()) < rows[:, 1]
     inside &= rows[:, 1] < np.interp(rows[:, 0], x, high.get_ydata())
     assert inside.mean() == pytest.approx(0.8, abs=0.06)

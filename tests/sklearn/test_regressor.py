@@ -10,12 +10,12 @@ import pytest
 import jaxgmm
 
 pytest.importorskip("sklearn")
-from sklearn.base import clone  # noqa: E402
-from sklearn.linear_model import LinearRegression  # noqa: E402
-from sklearn.model_selection import cross_val_score  # noqa: E402
-from sklearn.utils.estimator_checks import check_estimator  # noqa: E402
+from sklearn.base import clone
+from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import cross_val_score
+from sklearn.utils.estimator_checks import check_estimator
 
-from jaxgmm.sklearn import GaussianMixtureRegressor  # noqa: E402
+from jaxgmm.sklearn import GaussianMixtureRegressor
 
 
 @pytest.fixture(scope="module")
