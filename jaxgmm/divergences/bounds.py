@@ -71,8 +71,8 @@ def entropy_bounds(mixture: Mixture) -> tuple[jax.Array, jax.Array]:
 
     >>> m = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [2.0]], [[[1.0]], [[1.0]]])
     >>> low, high = jaxgmm.entropy_bounds(m)
-    >>> print(f"{low:.3f} {high:.3f}")
-    1.638 1.986
+    >>> print(f"{low:.1f} {high:.1f}")
+    1.6 2.0
     """
     checks.one_mixture(mixture)
     return _entropy_bounds(mixture)
