@@ -96,7 +96,15 @@ def printed(script):
     return out
 
 
-@pytest.fixture(params=list(jaxgmm.FAMILIES))
+QUICK_FAMILIES = ("full", "diagonal")  # one of each layout; with the other families, as `thorough`
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=() if name in QUICK_FAMILIES else pytest.mark.thorough)
+        for name in jaxgmm.FAMILIES
+    ]
+)
 def family(request):
     return request.param
 

@@ -101,24 +101,31 @@ class Layout(abc.ABC):
     # ---- one block of rows, for the natural kernel --------------------------------------------
 
     @abc.abstractmethod
-    def features(self, x: jax.Array) -> jax.Array:
-        """Return the natural features φ(x) (f, b) of rows x (d, b).
+    def features(self, x: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+        """Return the natural features of rows x (d, b), in which every log-density is linear.
 
-        Every log-density of this layout is linear in them.
+        The first array (f, b) contains the features whose coefficients differ among components. If
+        all components share one covariance, the second array (g, b) contains the features whose
+        coefficients they share. Otherwise it is None.
         """
 
     @abc.abstractmethod
-    def natural(self, means: jax.Array, constants: jax.Array) -> jax.Array:
-        """Return the natural parameters (k, f): the log-joint is their product with `features`.
+    def natural(self, means: jax.Array, constants: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+        """Return the natural parameters: the coefficients (k, f) and (1, g) of `features`.
 
-        `constants` (k,) are the values of the log-joint at the means (k, d).
+        The log-joint is the sum of both products with the features. `constants` (k,) are the values
+        of the log-joint at the means (k, d).
         """
 
     @abc.abstractmethod
     def statistics(
-        self, sums: jax.Array, means: jax.Array
+        self, sums: jax.Array, common: jax.Array | None, means: jax.Array
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Return mass (k,), shift (k, d) and spread from the summed natural features (k, f)."""
+        """Return mass (k,), shift (k, d) and spread from sums of the natural features.
+
+        `sums` (k, f) are weighted by responsibilities, and `common` (1, g), if there are such
+        features, by row weights.
+        """
 
     # ---- second moments -----------------------------------------------------------------------
 

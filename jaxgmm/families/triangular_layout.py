@@ -14,14 +14,13 @@ from .layout import Layout
 
 
 @functools.cache
-def _pairs(d: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the pairs i ≤ j of augmented features, and the position of (i, j) among them.
+def _pairs(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the pairs i ≤ j of `size` numbers, and the position of (i, j) among the pairs.
 
-    The augmented features are d features and a last one, which is 1. The positions are a symmetric
-    matrix (d + 1, d + 1).
+    The positions are a symmetric matrix (size, size).
     """
-    first, second = (index.astype(np.int32) for index in np.triu_indices(d + 1))
-    position = np.zeros((d + 1, d + 1), np.int32)
+    first, second = (index.astype(np.int32) for index in np.triu_indices(size))
+    position = np.zeros((size, size), np.int32)
     position[first, second] = position[second, first] = np.arange(len(first))
     return first, second, position
 
@@ -99,32 +98,45 @@ class TriangularLayout(Layout):
         return symmetric(matmul(cross, transpose(self.factor)) - moved)
 
     def features(self, x):
-        first, second, _ = _pairs(len(x))
         augmented = jnp.concatenate([x, jnp.ones((1, x.shape[1]), x.dtype)])
-        return augmented[first] * augmented[second]
+        first, second, _ = _pairs(len(x) if self.shared else len(augmented))
+        products = augmented[first] * augmented[second]
+        return (augmented, products) if self.shared else (products, None)
 
     def natural(self, means, constants):
         # The log-joint is −½ xᵀPx + (Pμ)ᵀx + constant − ½|Wμ|². Products of different entries of
-        # [x, 1] occur twice in the quadratic form and once among the features; the linear form is
-        # not halved.
-        k, d = means.shape
-        first, second, _ = _pairs(d)
-        precision = jnp.broadcast_to(self.dense_precision, (k, d, d))
+        # x occur twice in the quadratic form and once among the features.
+        d = self.d
         shifted = self.whiten(means)
         linear = matmul(self.factor_transposed, shifted[..., None])
         corner = (constants - jnp.sum(shifted**2, axis=-1) / 2)[:, None, None]
-        top = jnp.concatenate([-precision / 2, linear], axis=2)
+        if self.shared:
+            first, second, _ = _pairs(d)
+            twice = np.where(first == second, 1, 2).astype(means.dtype)
+            own = jnp.concatenate([linear, corner], axis=1)[..., 0]
+            return own, -self.dense_precision[:, first, second] / 2 * twice[None]
+        # The features are products of entries of [x, 1]; the linear form is not halved.
+        first, second, _ = _pairs(d + 1)
+        top = jnp.concatenate([-self.dense_precision / 2, linear], axis=2)
         form = jnp.concatenate([top, jnp.pad(corner, ((0, 0), (0, 0), (d, 0)))], axis=1)
         twice = np.where((first == second) | (second == d), 1, 2).astype(form.dtype)
-        return form[:, first, second] * twice[None]
+        return form[:, first, second] * twice[None], None
 
-    def statistics(self, sums, means):
+    def statistics(self, sums, common, means):
         d = self.d
-        matrix = sums[:, _pairs(d)[2]]
-        mass, first, second = matrix[:, d, d], matrix[:, d, :d], matrix[:, :d, :d]
+        if self.shared:
+            mass, first, second = sums[:, d], sums[:, :d], common[:, _pairs(d)[2]]
+        else:
+            matrix = sums[:, _pairs(d + 1)[2]]
+            mass, first, second = matrix[:, d, d], matrix[:, d, :d], matrix[:, :d, :d]
         moved = first - mass[:, None] * means
-        second = second - 2 * _outer(first, means) + _outer(mass[:, None] * means, means)
-        return mass, self.whiten(moved), self._whiten_stack(self.pool(second))
+        # Σ (x − μ)(x − μ)ᵀ = Σ x xᵀ − Σ x μᵀ − μ Σ (x − μ)ᵀ
+        products = symmetric(self._cross_products(first + moved, means))
+        return mass, self.whiten(moved), self._whiten_stack(second - products)
+
+    def _cross_products(self, a: jax.Array, b: jax.Array) -> jax.Array:
+        """Return the sums (c, d, d) of a bᵀ over the components of each covariance."""
+        return matmul(a.T, b)[None] if self.shared else a[..., :, None] * b[..., None, :]
 
     def outer(self, a, b):
         return self.pool(_outer(a, b))

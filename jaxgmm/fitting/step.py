@@ -95,15 +95,17 @@ class Problem:
         """
         if not getattr(type(self.algorithm), "starts_without_pass", False):
             return self.begin(mixture, previous)
-        blank = jax.tree.map(jnp.zeros_like, jax.eval_shape(self.begin, mixture))
-        unknown = jnp.full_like(blank.objective, previous)
-        return blank._replace(
+        unknown = jnp.asarray(previous, mixture.dtype)
+        sums = dataclasses.replace(Statistics.zero(mixture), log_likelihood=unknown)
+        return FitState(
             mixture=mixture,
+            state=self.algorithm.init(mixture, sums),
+            sums=sums,
             em_step=Step.zero(mixture),
-            steps=jnp.int32(-1),
-            sums=dataclasses.replace(blank.sums, log_likelihood=unknown),
             objective=unknown,
             status=jnp.int32(RUNNING),
+            steps=jnp.int32(-1),
+            passes=jnp.float32(0),
         )
 
     def step(self, fit_state: FitState) -> tuple[FitState, jax.Array]:

@@ -13,6 +13,8 @@ from ..mixture.mixture import Mixture
 from ..numerics.products import matmul
 from .protocol import Moments
 
+Features = tuple[jax.Array, jax.Array | None]  # of components and common, or sums of them
+
 # The largest `rounding` at which the natural kernel is used.
 SAFE_ROUNDING = {"float32": 3e-5, "float64": 3e-11}
 
@@ -21,6 +23,12 @@ class Natural:
     """The kernel of natural parameters times features, which are the same for every mixture.
 
     `lanes` is the number of mixtures that are evaluated at once under vmap.
+
+    Attributes:
+      parameters: the natural parameters (k, f).
+      common: the natural parameters (1, g) that all components share, or None. Those of a tied
+        covariance's quadratic form are the same for all components, so that they are multiplied
+        with the features, and these summed, once instead of k times.
     """
 
     def __init__(self, mixture: Mixture, lanes: int = 1):
@@ -29,20 +37,25 @@ class Natural:
         # A finite constant for absent components, whose exponential is 0. Products with −∞ itself
         # would be NaN.
         lowest = jnp.finfo(mixture.dtype).min / 4
-        self.parameters = mixture.frame.natural(
+        self.parameters, self.common = mixture.frame.natural(
             mixture.means, jnp.where(mixture.present, mixture.log_constants, lowest)
         )
+
+    @property
+    def _common_features(self) -> int:
+        """The count g of features whose parameters all components share."""
+        return 0 if self.common is None else self.common.size
 
     @property
     def numbers_per_row(self) -> int:
         """The count of numbers that all lanes store for each row of a block."""
         k, features = self.parameters.shape
-        return self.lanes * k + features
+        return self.lanes * k + features + self._common_features
 
     @property
     def numbers_in_sums(self) -> int:
         """The count of numbers in the sums of all lanes."""
-        return self.lanes * self.parameters.size
+        return self.lanes * (self.parameters.size + self._common_features)
 
     @property
     def sums_are_transposed(self) -> bool:
@@ -53,26 +66,36 @@ class Natural:
         k, features = self.parameters.shape
         return self.lanes * k < features
 
-    def log_joint(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return the log-joint (k, b) of a block, and its features (f, b), which `sums` needs."""
-        features = self.mixture.frame.features(x)
-        return matmul(self.parameters, features), features
+    def log_joint(self, x: jax.Array) -> tuple[jax.Array, Features]:
+        """Return the log-joint (k, b) of a block, and its features, which `sums` needs."""
+        features, common = self.mixture.frame.features(x)
+        joint = matmul(self.parameters, features)
+        if self.common is not None and common is not None:
+            joint = joint + matmul(self.common, common)
+        return joint, (features, common)
 
     def sums(
-        self, x: jax.Array, features: jax.Array, weighted_responsibilities: jax.Array
-    ) -> jax.Array:
+        self, x: jax.Array, intermediate: Features, weighted_responsibilities: jax.Array
+    ) -> Features:
         """Return a block's terms of the sums, for weighted responsibilities w r (k, b)."""
+        features, common = intermediate
         if self.sums_are_transposed:
-            return matmul(features, weighted_responsibilities.T)
-        return matmul(weighted_responsibilities, features.T)
+            sums = matmul(features, weighted_responsibilities.T)
+        else:
+            sums = matmul(weighted_responsibilities, features.T)
+        if common is None:
+            return sums, None
+        weight = jnp.sum(weighted_responsibilities, axis=0, keepdims=True)
+        return sums, matmul(weight, common.T)
 
-    def statistics(self, sums: jax.Array) -> Moments:
+    def statistics(self, sums: Features) -> Moments:
         """Return mass, shift and spread from the sums over all blocks.
 
         The raw moments are moved to each component's mean and whitened.
         """
-        sums = sums.T if self.sums_are_transposed else sums
-        return self.mixture.frame.statistics(sums, self.mixture.means)
+        own, common = sums
+        own = own.T if self.sums_are_transposed else own
+        return self.mixture.frame.statistics(own, common, self.mixture.means)
 
 
 def rounding(mixture: Mixture) -> jax.Array:

@@ -43,6 +43,13 @@ class Statistics:
     spread: jax.Array
     log_likelihood: jax.Array
 
+    @classmethod
+    def zero(cls, mixture: Mixture) -> Statistics:
+        """Return the statistics of no rows at all."""
+        zeros = jnp.zeros_like(mixture.means)
+        mass = jnp.zeros_like(mixture.logits)
+        return cls(mass, zeros, mixture.frame.outer(zeros, zeros), jnp.zeros((), mixture.dtype))
+
     def __add__(self, other: Statistics) -> Statistics:
         return jax.tree.map(jnp.add, self, other)
 

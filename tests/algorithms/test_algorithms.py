@@ -202,6 +202,7 @@ def test_momentum_and_line_search_on_top_of_em(iris, x64):
         assert abs(float(fit.objective - plain.objective)) < 1e-6 * 150
 
 
+@pytest.mark.thorough
 def test_an_absent_component_stays_absent(iris, x64):
     start = jaxgmm.initialize(jax.random.key(0), iris, 3)
     padded = jaxgmm.Mixture(
@@ -234,6 +235,7 @@ def test_stepwise_em_without_decay_is_em(family, iris, x64):
     assert same.passes == 1 + 2 * 8  # the batch, and the pass that judges
 
 
+@pytest.mark.thorough
 def test_stepwise_em_converges_to_where_em_stays(family, iris, x64):
     """Its own statistics are those at which an M-step stays, whatever the prior."""
     prior = PRIORS["all"](iris)
@@ -282,6 +284,7 @@ def test_a_minibatch_stands_for_all_rows(x64):
     np.testing.assert_allclose(fit.mixture.covariances[0], np.eye(2) * 50 / 150, atol=1e-12)
 
 
+@pytest.mark.thorough
 def test_minibatches_come_in_another_order_by_seed(iris):
     x = iris.astype(np.float32)
     start = jaxgmm.initialize(jax.random.key(0), x, 2)

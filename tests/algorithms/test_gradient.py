@@ -109,6 +109,7 @@ def test_a_square_root_need_not_be_positive(x64):
     chex.assert_trees_all_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "optimizer",
     [
@@ -143,6 +144,7 @@ def test_the_recovered_end_is_the_real_one(family, iris, x64):
     np.testing.assert_allclose(fit.em_gain, again.em_gain, rtol=1e-4, atol=1e-14)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "family"),
     [

@@ -210,6 +210,7 @@ def test_starts_side_by_side(iris, x64):
     np.testing.assert_allclose(share, share[0], rtol=1e-5)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["shards", "stream"])
 def test_every_kind_of_rows(kind, iris, x64):
     rows = jaxgmm.Shards(iris) if kind == "shards" else jaxgmm.Stream([iris[:70], iris[70:]])
@@ -248,6 +249,7 @@ def test_where_nothing_converged(iris, x64):
     assert found.table()[0]["gap"] > 0
 
 
+@pytest.mark.thorough
 def test_what_overlap_decides(x64):
     """EM's extrapolation costs next to nothing where EM is quick, and halves the passes where
     clusters overlap, as L-BFGS does; on separated clusters no gradient beats EM."""

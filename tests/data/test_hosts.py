@@ -9,6 +9,7 @@ import time
 
 import jax
 import numpy as np
+import pytest
 from conftest import ROOT
 
 import jaxgmm
@@ -38,6 +39,7 @@ def climb(max_steps, checkpoint=None):
     )
 
 
+@pytest.mark.thorough
 def test_a_killed_process_ends_the_others_and_the_fit_resumes(tmp_path):
     checkpoint = tmp_path / "fit.npz"
     with socket.socket() as free:

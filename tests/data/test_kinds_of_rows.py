@@ -57,6 +57,7 @@ def test_every_kind_has_the_same_gradient_and_start(kind, start):
     same(found, jaxgmm.initialize(key, X, K, weight=WEIGHT))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("kind", "algorithm"),
     [("shards", SQUAREM()), ("stream of a function", Gradient(optax.lbfgs))],
@@ -167,6 +168,7 @@ except ValueError as error:
 """
 
 
+@pytest.mark.thorough
 def test_eight_devices():
     environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_NUM_CPU_DEVICES": "5"}
     done = subprocess.run(

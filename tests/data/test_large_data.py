@@ -19,6 +19,7 @@ def start(x64):
     return jaxgmm.initialize(jax.random.key(0), X, K)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["blocks", "shards", "stream of a list", "stream over devices"])
 def test_minibatches_of_every_kind_cover_the_rows(kind, start, monkeypatch):
     """Short steps of gradient ascent sum to a step along the whole gradient, if an epoch has every
@@ -39,6 +40,7 @@ def test_minibatches_of_every_kind_cover_the_rows(kind, start, monkeypatch):
     np.testing.assert_allclose(moved(epoch), moved(whole), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.thorough
 def test_minibatches_are_the_same_wherever_rows_are(start):
     """An array, and a stream of a single chunk, draw the same: padding is not drawn."""
     algorithm = jaxgmm.Stochastic(jaxgmm.StepwiseEM(), batch_rows=100)
@@ -91,6 +93,7 @@ def test_a_sample_is_unbiased():
 # ---- programs ----------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["array", "blocks", "shards", "stream"])
 def test_nearby_n_share_a_program(kind, start):
     """Within a bucket a fit, a start and a likelihood compile once, weighted or not; and padding

@@ -85,6 +85,7 @@ def test_callback_sees_every_step(iris, start):
     np.testing.assert_allclose([objective for _, objective, _ in seen], fit.history[1:])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("algorithm", [EM(), LBFGS], ids=["em", "lbfgs"])
 def test_lanes_are_fits_of_their_own(algorithm, iris, x64):
     """vmap over starts, weights, priors and data sets equals a loop; a failing lane changes none."""

@@ -187,6 +187,7 @@ def test_units_do_not_matter(family, x64):
         np.testing.assert_allclose(getattr(plain, name), getattr(other, name), rtol=1e-6)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "rows",
     [jaxgmm.Blocks(X, 16), jaxgmm.Shards(X), jaxgmm.Stream([X[:20], X[20:]])],

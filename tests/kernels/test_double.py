@@ -190,6 +190,7 @@ KINDS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_rows(kind, monkeypatch):
     if kind == "stream over devices":
@@ -296,6 +297,7 @@ def test_sweeps_take_it_for_narrow_components(monkeypatch):
         np.testing.assert_allclose(best(fits), best(others), atol=1e-5 * len(x))
 
 
+@pytest.mark.thorough
 def test_other_algorithms_take_it():
     x, component = clusters(0.01)
     start = narrow_mixture(x, component, "spherical")

@@ -135,6 +135,7 @@ def _noise(rng, shape: str, n: int, d: int) -> np.ndarray:
     return noise
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("shape", ["round", "correlated", "flat"])
 @pytest.mark.parametrize("d", [4, 16, 48])
 def test_where_the_rule_allows_it_the_natural_kernel_keeps_second_moments(d, shape, x64):

@@ -45,6 +45,7 @@ def error(mixture, truth):
     return max(np.abs(moved).max(), np.abs(between).max())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kernel", ["whitened", "natural"])
 @pytest.mark.parametrize(
     ("offset", "condition"),
@@ -120,6 +121,7 @@ def test_every_function_says_it_once():
     assert quietly(model.fit, x)[1] == []  # in float64
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["iris", "wine", "diabetes"])
 def test_data_that_people_have_are_held(name):
     """Silent: warnings are errors."""

@@ -24,6 +24,7 @@ def separation_of(mixture):
     )  # fmt: skip
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("d", "k", "c", "e"), [(1, 3, 2.0, 1.0), (4, 5, 0.2, 10.0), (2, 2, 1e4, 3.0), (3, 2, 0.0, 1.0)]
 )

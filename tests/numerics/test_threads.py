@@ -44,6 +44,7 @@ print(os.environ.get("PJRT_NPROC"))
 """
 
 
+@pytest.mark.thorough
 @needs_linux
 @pytest.mark.parametrize(
     ("given", "expected"), [({"PJRT_NPROC": "2"}, "3"), ({"NPROC": "1"}, "3"), ({"PJRT_NPROC": "7"}, "7"), ({"NPROC": "7"}, "None")],
@@ -124,6 +125,7 @@ print(subprocess.run([sys.executable, "-c", code], capture_output=True, text=Tru
 )
 
 
+@pytest.mark.thorough
 @needs_linux
 def test_a_fork_before_jax_starts_works_and_one_after_is_refused_at_once(tmp_path):
     """At every door; and a new program is not a fork."""

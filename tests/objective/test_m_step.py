@@ -52,6 +52,7 @@ def test_equals_the_reference_and_scikit_learn(family, steps, iris, x64):
     np.testing.assert_allclose(fit.mixture.means, peer.means_, rtol=1e-8)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("pseudo_rows", [0.0, 0.01])
 def test_converges_where_the_reference_does(family, pseudo_rows, penguins, x64):
     weight = np.random.default_rng(0).uniform(0.5, 2, len(penguins))

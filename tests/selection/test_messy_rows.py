@@ -96,6 +96,7 @@ def prices():
     return np.c_[np.floor(x) + 0.99, r.normal(size=700) + (np.arange(700) < 400)]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("x", "family", "most", "said"),
     [
@@ -129,6 +130,7 @@ def collinear(noise=0.0):
     return x + r.normal(0, noise, x.shape)
 
 
+@pytest.mark.thorough
 def test_collinear_columns_are_named(x64):
     x, names = collinear(), ["a", "b", "total"]
     found = jaxgmm.sweep(KEY, x, (1, 2), restarts=4, features=names)
@@ -147,11 +149,13 @@ def test_collinear_columns_are_named(x64):
         nearly.best()
 
 
+@pytest.mark.thorough
 def test_a_comparison_of_failed_fits_says_why(x64):
     with pytest.warns(UserWarning, match=r"Every fit failed, since c = a \+ b"):
         jaxgmm.compare(KEY, collinear(), 2, ["em"], restarts=2, features=["a", "b", "c"])
 
 
+@pytest.mark.thorough
 def test_weights_that_sum_to_one(x64):
     v = np.linspace(-3, 9, 40)
     share = np.exp(-0.5 * v**2) + np.exp(-0.5 * (v - 6) ** 2)

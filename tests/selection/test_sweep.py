@@ -92,6 +92,7 @@ def test_programs_compiled_quickly_lead_to_the_same_ends(full, iris, monkeypatch
     assert not compiling._is_supported(("xla_no_such_option", 1))
 
 
+@pytest.mark.thorough
 def test_spurious_lanes_have_an_artifact(full, iris, x64):
     fits, doubtful = full.fits["full"], full.spurious["full"]
     assert (fits.status == Status.CONVERGED).all()
@@ -121,6 +122,7 @@ def test_a_spurious_fit_is_best_only_among_its_like(full):
         assert marked.table()[3]["at best"] == "1 of 5"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("method", "families"),
     [(method, jaxgmm.FAMILIES if method == "k-means++" else ("full",)) for method in METHODS],
@@ -258,6 +260,7 @@ def test_two_programs_then_none(iris):
     assert not made
 
 
+@pytest.mark.thorough
 def test_the_shared_kernel_leads_to_the_same_ends(iris, monkeypatch):
     """In float32 lanes climb by the natural kernel beyond where it is safe, and end without it."""
     monkeypatch.setattr(lanes, "LITTLE_WORK", 0)
@@ -328,6 +331,7 @@ def test_a_number_of_components_beyond_the_rows(iris, x64):
         jaxgmm.sweep(KEY, x, 5)
 
 
+@pytest.mark.thorough
 def test_halving_counts_only_lanes_that_ended():
     """One Gaussian, 40 rows: folds in which all begun lanes of a K are spurious. A lane that was
     never begun says nothing of the rows left out."""
@@ -350,6 +354,7 @@ def test_what_leads_a_cell_has_ended():
         assert found.fit("full", k).status in (Status.CONVERGED, Status.MAX_STEPS)
 
 
+@pytest.mark.thorough
 def test_a_fold_that_leaves_too_few_rows():
     x = np.array([[0.0], [1.0], [2.2], [4.0], [9.0]], np.float32)
     found = jaxgmm.sweep(jax.random.key(3), x, (2, 4, 5), restarts=2, folds=5)
@@ -369,6 +374,7 @@ def test_when_every_fit_fails(iris, x64):
         assert found.best().status == Status.DEGENERATE
 
 
+@pytest.mark.thorough
 def test_a_number_of_components_without_a_sound_fit_yields(x64):
     """Two components, one on rows that are all the same, climb without bound: their BIC is the
     lower one wherever they are stopped, and they are not the best."""
@@ -386,6 +392,7 @@ def test_a_number_of_components_without_a_sound_fit_yields(x64):
         assert found.best(n_components=2).status == Status.DEGENERATE
 
 
+@pytest.mark.thorough
 def test_a_start_that_is_not_finite(iris, x64):
     prior = jaxgmm.Prior(strength=1.0, scatter=1e308 * np.eye(4))  # overflows
     found = jaxgmm.sweep(KEY, iris, 2, restarts=2, prior=prior, strategy="full")
@@ -408,6 +415,7 @@ def test_calls_that_are_not_meant(full):
         full.fit("full", True)
 
 
+@pytest.mark.thorough
 def test_progress_and_interrupts(iris, monkeypatch):
     seen = []
     monkeypatch.setattr(lanes, "REPORT_SECONDS", 1e9)  # as if every step were quick
@@ -483,6 +491,7 @@ def test_bad_questions(full):
             full.fit(*question)
 
 
+@pytest.mark.thorough
 def test_compile_seconds_are_right_after_the_caches_are_cleared(iris, monkeypatch):
     """By a clock that only compiling moves."""
     compiled = []

@@ -47,6 +47,7 @@ def kind(request):
     return request.param
 
 
+@pytest.mark.thorough
 def test_check_estimator():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -55,6 +56,7 @@ def test_check_estimator():
     assert sum(r["status"] == "passed" for r in results) > 40
 
 
+@pytest.mark.thorough
 def test_it_finds_what_scikit_learn_finds_from_the_same_seed(x, kind):
     settings = dict(n_components=2, covariance_type=kind, n_init=3, random_state=3, **LONG)
     ours, theirs = GaussianMixture(**settings).fit(x), Theirs(**settings).fit(x)
@@ -131,6 +133,7 @@ def test_warm_start_goes_on(x):
     assert (np.diff(scores) >= -1e-12).all()
 
 
+@pytest.mark.thorough
 def test_more_starts_are_not_worse(x, kind):
     """As scikit-learn's test_init and test_multiple_init ask, to rounding: the first of many starts
     is the one alone."""
@@ -180,6 +183,7 @@ def test_starts_have_no_mean_twice(x, method):
     assert len(np.unique(found.means_, axis=0)) == 2
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("algorithm", ["squarem", "lbfgs", "adam", jaxgmm.EM()])
 def test_every_algorithm_reaches_the_same_optimum(x, algorithm):
     best = GaussianMixture(2, random_state=0, **LONG).fit(x)

@@ -34,7 +34,7 @@ SKIPPED = {
     "test_gaussian_mixture_raises_where_array_api_not_implemented": "arrays of other libraries",
 }
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.thorough, pytest.mark.filterwarnings("ignore")]
 globals().update({
     name: test for name, test in vars(theirs).items()
     if name.startswith("test_") and name not in SKIPPED

@@ -66,6 +66,7 @@ def assert_same_end(ours, theirs):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-6 * np.abs(other).max())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("data", DATA)
 def test_from_a_given_start(data, kind, iris):
     x = DATA[data](iris)

@@ -217,6 +217,7 @@ for seed in range(5):
 """
 
 
+@pytest.mark.thorough
 def test_many_wide_components_end():
     """Two large calls of LAPACK at once wait for one another for ever on two cores, every
     other time or so."""
