@@ -90,20 +90,22 @@ def test_reduce_merges_what_is_near(x64):
             np.testing.assert_allclose(one, other, atol=1e-12)
 
 
-def test_reduce_chooses_the_pair_that_runnalls_chooses(x64):
-    weights, means, covariances = random_mixture(3, 5, 2, "full")
+@pytest.mark.parametrize("seed", range(6))
+def test_reduce_chooses_the_pair_that_runnalls_chooses(seed, x64):
+    _, means, covariances = random_mixture(seed, 5, 2, "full", spread=1.0)
+    weights = np.random.default_rng(seed).dirichlet(np.ones(5))
     whole = jaxgmm.Mixture.from_parameters(weights, means, covariances)
     log_det = lambda c: np.linalg.slogdet(c)[1]
-    best = {}
+    costs = {}
     for i in range(5):
         for j in range(i):
             w = weights[i] + weights[j]
             apart = means[i] - means[j]
             joint = (weights[i] * covariances[i] + weights[j] * covariances[j]) / w
             joint = joint + weights[i] * weights[j] / w**2 * np.outer(apart, apart)
-            cost = w * log_det(joint) - sum(weights[a] * log_det(covariances[a]) for a in (i, j))
-            best[cost] = (i, j)
-    kept = set(range(5)) - set(best[min(best)])
+            own = sum(weights[a] * log_det(covariances[a]) for a in (i, j))
+            costs[i, j] = w * log_det(joint) - own
+    kept = set(range(5)) - set(min(costs, key=costs.get))
     found = np.asarray(jaxgmm.reduce(whole, 4).means)
     for i in kept:
         assert np.abs(found - means[i]).max(axis=1).min() < 1e-12
@@ -144,23 +146,36 @@ def crossing():
         return mixture, np.asarray(jaxgmm.sample(jax.random.key(0), mixture, 501)[0])
 
 
+def check_clusters(found, r, components):
+    merged, curve = clusters_by_hand(r[:, components])
+    assert sorted(found.groups) == list(range(1, len(components) + 1))
+    for g, groups in found.groups.items():
+        sets = [set(np.flatnonzero(groups[components] == i)) for i in range(g)]
+        assert sorted(map(sorted, sets)) == sorted(map(sorted, merged[g]))
+        assert found.entropy[g] == pytest.approx(curve[g], abs=1e-9)
+
+
 def test_combine_is_the_textbook(crossing, x64):
     mixture, x = crossing
     found = jaxgmm.combine(mixture, x)
     r = np.asarray(jaxgmm.responsibilities(mixture, x))
-    merged, curve = clusters_by_hand(r[:, [0, 1, 3, 4]])
-    original = np.array([0, 1, 3, 4])
-    assert sorted(found.groups) == [1, 2, 3, 4]
-    for g, groups in found.groups.items():
-        assert groups[2] == -1
-        sets = [set(np.flatnonzero(groups[original] == i)) for i in range(g)]
-        assert sorted(map(sorted, sets)) == sorted(map(sorted, merged[g]))
-        assert found.entropy[g] == pytest.approx(curve[g], abs=1e-9)
+    check_clusters(found, r, np.array([0, 1, 3, 4]))
+    assert all(groups[2] == -1 for groups in found.groups.values())
     assert found.groups[2].tolist() == [0, 0, -1, 1, 1]
     labels = found.labels(2)
     np.testing.assert_array_equal(labels, r[:, 3:].sum(axis=1) > 0.5)
     np.testing.assert_array_equal(found.labels(2, x[:5]), labels[:5])
     assert "4 components" in repr(found)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_combine_merges_the_pairs_that_lower_the_entropy_most(seed, x64):
+    weights = np.random.default_rng(seed).dirichlet(np.ones(5))
+    _, means, covariances = random_mixture(seed, 5, 2, "full", spread=1.5)
+    mixture = jaxgmm.Mixture.from_parameters(weights, means, covariances)
+    x = np.asarray(jaxgmm.sample(jax.random.key(seed), mixture, 501)[0])
+    r = np.asarray(jaxgmm.responsibilities(mixture, x))
+    check_clusters(jaxgmm.combine(mixture, x), r, np.arange(5))
 
 
 def test_combine_takes_streams_and_weights(crossing, x64):
