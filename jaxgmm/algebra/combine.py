@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike
 from ..data.rows import Rows
 from ..internal import checks
 from ..mixture.densities import responsibilities
-from ..mixture.inputs import open_for_mixture, row_log_joint
+from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture
+from ..numerics.products import matmul
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -179,8 +180,9 @@ def _sums(
     belongs = (cluster[None] == jnp.arange(k)[:, None]).astype(mixture.dtype)
 
     def sum_block(x: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
-        joint = jax.vmap(lambda row: row_log_joint(centered, row), 1, 1)(x)
-        shares = jnp.sum(belongs[:, :, None] * jax.nn.softmax(joint, axis=0)[None], axis=1)
+        y = centered.frame.residuals(centered.means, x)
+        joint = centered.log_constants[:, None] - jnp.sum(y**2, axis=1) / 2
+        shares = matmul(belongs, jax.nn.softmax(joint, axis=0))
         of_union = lambda i: _entropy_sum(shares[i][None] + shares, weight)
         return _entropy_sum(shares, weight), jax.vmap(of_union)(which)
 

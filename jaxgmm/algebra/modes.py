@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +13,7 @@ from ..mixture.inputs import row_log_joint, row_log_prob
 from ..mixture.mixture import Mixture
 from ..numerics import lapack
 from ..numerics.products import matmul
+from .factors import covariance_roots
 
 # Two points are one mode if they are nearer than this, in standard deviations of the component
 # from which the second was reached.
@@ -19,12 +22,14 @@ SAME_MODE = 1e-3
 NUDGE = 1e-2
 MOST_STEPS = 1000
 
+State = tuple[jax.Array, jax.Array, jax.Array]  # the point, how far it moved, the steps made
+
 
 def modes(mixture: Mixture) -> tuple[jax.Array, np.ndarray]:
     """Return the local maxima of a mixture's density, and the one above each component's mean.
 
     From every mean a point climbs by x ← (Σ r Λ)⁻¹ Σ r Λ μ, with the responsibilities r at x and
-    the precisions Λ. The density rises with each of these steps. Where a Newton step rises higher,
+    the precisions Λ. The density rises with each of these steps. Where a Newton step rises as high,
     it is taken instead. A point that ends on a saddle is moved a little and climbs on. Points
     nearer than 0.001 standard deviations are one mode. There may be more modes than components, and
     a mode that no mean climbs to is missed.
@@ -86,7 +91,7 @@ def _climb_from_means(mixture: Mixture) -> tuple[jax.Array, jax.Array, jax.Array
 
     def reach(start: jax.Array, i: jax.Array) -> jax.Array:
         first = _climb(centered, precisions, start)
-        return _climb(centered, precisions, _nudged(centered, first, i))
+        return _climb(centered, precisions, _nudged(centered, precisions, first, i))
 
     ends = jax.vmap(reach)(centered.means, jnp.arange(mixture.n_components))
     heights = jax.vmap(lambda x: row_log_prob(centered, x))(ends)
@@ -95,28 +100,47 @@ def _climb_from_means(mixture: Mixture) -> tuple[jax.Array, jax.Array, jax.Array
     return ends + center[None], heights, distances
 
 
+class _Slopes(NamedTuple):
+    """The log-density at a point and its derivatives, and the mean precision Σ r Λ."""
+
+    height: jax.Array
+    slope: jax.Array
+    curvature: jax.Array
+    precision: jax.Array
+
+
+def _slopes(mixture: Mixture, precisions: jax.Array, x: jax.Array) -> _Slopes:
+    """Return the log-density at x (d,) and its derivatives.
+
+    With g_k = Λ_k (μ_k − x), the slope is g = Σ r g_k, and the curvature is
+    −Σ r Λ + Σ r g_k g_kᵀ − g gᵀ.
+    """
+    joint = row_log_joint(mixture, x)
+    r = jax.nn.softmax(joint)
+    pulls = jnp.sum(precisions * (mixture.means - x[None])[:, None], axis=-1)
+    slope, precision = matmul(r, pulls), jnp.sum(r[:, None, None] * precisions, axis=0)
+    apart = pulls - slope[None]
+    spread = jnp.sum(r[:, None, None] * apart[:, :, None] * apart[:, None], axis=0)
+    return _Slopes(jax.nn.logsumexp(joint), slope, spread - precision, precision)
+
+
 def _climb(mixture: Mixture, precisions: jax.Array, start: jax.Array) -> jax.Array:
     """Return where a point (d,) comes to rest that climbs the density."""
     eps = jnp.finfo(start.dtype).eps
     height = lambda x: row_log_prob(mixture, x)
 
-    def step(
-        state: tuple[jax.Array, jax.Array, jax.Array],
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def step(state: State) -> State:
         x, _, count = state
-        slope, curvature = jax.grad(height)(x), jax.hessian(height)(x)
-        r = jax.nn.softmax(row_log_joint(mixture, x))
-        metric = jnp.sum(r[:, None, None] * precisions, axis=0)
-        shifted = x + _solve(
-            metric, slope
-        )  # the fixed-point step, since Σ r Λ (μ − x) is the slope
-        newton = x + _solve(-curvature, slope)  # NaN unless the curvature is negative
-        # NaN compares as false.
-        new = jnp.where(height(newton) > height(shifted), newton, shifted)
-        moved = jnp.sqrt(jnp.sum((new - x) * matmul(metric, new - x)))
+        here = _slopes(mixture, precisions, x)
+        shifted = x + _solve(here.precision, here.slope)
+        newton = x + _solve(-here.curvature, here.slope)  # NaN unless the curvature is negative
+        # NaN compares as false. Near the top, where rounding decides, Newton's step is better.
+        rounding = 4 * eps * (1 + jnp.abs(here.height))
+        new = jnp.where(height(newton) >= height(shifted) - rounding, newton, shifted)
+        moved = jnp.sqrt(jnp.sum((new - x) * matmul(here.precision, new - x)))
         return new, moved, count + 1
 
-    def unfinished(state: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+    def unfinished(state: State) -> jax.Array:
         _, moved, count = state
         return (moved > 8 * eps**0.75) & (count < MOST_STEPS)
 
@@ -130,16 +154,14 @@ def _solve(matrix: jax.Array, vector: jax.Array) -> jax.Array:
     return matmul(whitening.T, matmul(whitening, vector))
 
 
-def _nudged(mixture: Mixture, x: jax.Array, i: jax.Array) -> jax.Array:
+def _nudged(mixture: Mixture, precisions: jax.Array, x: jax.Array, i: jax.Array) -> jax.Array:
     """Return a point moved along the direction in which the density curves upward, if there is one.
 
     Curvature and direction are in the units of component i.
     """
-    unit = jnp.eye(mixture.n_features, dtype=x.dtype)
-    k = mixture.n_components
-    column = lambda e: mixture.frame.unwhiten(jnp.broadcast_to(e, (k, len(e))))[i]
-    root = jax.vmap(column, out_axes=1)(unit)
-    curvature = jax.hessian(lambda x: row_log_prob(mixture, x))(x)
+    root = covariance_roots(mixture)
+    root = root[i] if len(root) > 1 else root[0]
+    curvature = _slopes(mixture, precisions, x).curvature
     values, vectors = lapack.eigh(matmul(matmul(root.T, curvature), root)[None])
     up = values[0, -1] > -(jnp.finfo(x.dtype).eps ** 0.5)
     return jnp.where(up, x + NUDGE * matmul(root, vectors[0, :, -1]), x)
