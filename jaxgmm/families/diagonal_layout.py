@@ -77,6 +77,13 @@ class DiagonalLayout(Layout):
     def amplification(self, means):
         return jnp.sqrt(jnp.sum((jnp.abs(means) * self.scale + 1) ** 4, axis=-1))
 
+    @property
+    def averaging(self) -> float:
+        # A moment has the errors of one feature alone. That of a shared scale is a mean over
+        # features. The errors of log-densities limit the factor.
+        features = self.d // self._scales
+        return 2 * min(features**0.5, 2.0)
+
     def residuals(self, means, x):
         return self.scale[..., None] * (x[None] - means[..., None])
 

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from ..data.rows import WHITENED_UP_TO_ROWS, bucket
 from ..mixture.mixture import Mixture
 from .double import Double
-from .natural import SAFE_ROUNDING, Natural, rounding
+from .natural import SAFE_ROUNDING, Natural, rounding, safe_rounding
 from .protocol import Kernel
 from .whitened import Whitened
 
@@ -91,7 +91,7 @@ def with_kernel(
     """Return run(kernel) for the chosen kernel of this mixture.
 
     "auto" selects the whitened kernel where a pass is little work (see `resolve_kernel`). For more,
-    it selects the first of `_candidates` whose rounding error is at most SAFE_ROUNDING. Under vmap
+    it selects the first of `_candidates` that is accurate (see `kernel_position`). Under vmap
     "auto" then computes all of them, so batches of many rows should name a kernel.
     """
     choice = kernel if isinstance(kernel, Choice) else Choice(kernel)
@@ -100,8 +100,8 @@ def with_kernel(
         name = resolve_kernel(name, n, mixture.means.size)
         if name in KERNELS:
             return run(KERNELS[name](mixture, choice.lanes))
-        safe = SAFE_ROUNDING[str(mixture.dtype)]
-        position = kernel_position(rounding(mixture), mixture.n_features, safe)
+        most = safe_rounding(mixture)
+        position = kernel_position(rounding(mixture), mixture.n_features, most)
     branches = [
         lambda m, make=KERNELS[name]: run(make(m, choice.lanes)) for name in _candidates(mixture)
     ]

@@ -10,12 +10,13 @@ import jax
 import jax.numpy as jnp
 
 from ..mixture.mixture import Mixture
+from ..numerics.float64 import in_double_width
 from ..numerics.products import matmul
 from .protocol import Moments
 
 Features = tuple[jax.Array, jax.Array | None]  # of components and common, or sums of them
 
-# The largest `rounding` at which the natural kernel is used.
+# The largest `rounding` at which the natural kernel is used for dense covariances.
 SAFE_ROUNDING = {"float32": 3e-5, "float64": 3e-11}
 
 
@@ -34,12 +35,8 @@ class Natural:
     def __init__(self, mixture: Mixture, lanes: int = 1):
         self.mixture = mixture
         self.lanes = lanes
-        # A finite constant for absent components, whose exponential is 0. Products with −∞ itself
-        # would be NaN.
-        lowest = jnp.finfo(mixture.dtype).min / 4
-        self.parameters, self.common = mixture.frame.natural(
-            mixture.means, jnp.where(mixture.present, mixture.log_constants, lowest)
-        )
+        # The rounding errors of parameters do not average out over the rows of a component.
+        self.parameters, self.common = in_double_width(_parameters, mixture)
 
     @property
     def _common_features(self) -> int:
@@ -95,7 +92,16 @@ class Natural:
         """
         own, common = sums
         own = own.T if self.sums_are_transposed else own
-        return self.mixture.frame.statistics(own, common, self.mixture.means)
+        move = lambda mixture, sums: mixture.frame.statistics(*sums, mixture.means)
+        return in_double_width(move, self.mixture, (own, common))
+
+
+def _parameters(mixture: Mixture) -> Features:
+    # A finite constant for absent components, whose exponential is 0. Products with −∞ itself would
+    # be NaN.
+    lowest = jnp.finfo(jnp.float32).min / 4
+    constants = jnp.where(mixture.present, mixture.log_constants, lowest)
+    return mixture.frame.natural(mixture.means, constants)
 
 
 def rounding(mixture: Mixture) -> jax.Array:
@@ -106,12 +112,21 @@ def rounding(mixture: Mixture) -> jax.Array:
     it, and seldom more than all of it, with rows in random order. It can be 20 times as large where
     a block begins with the few rows of a component and continues with many rows that hardly belong
     to it: the terms of the latter are lost in the component's sums. The error of a single
-    log-density, in nats, was up to 3 times the bound at 16 features, and up to 9 times at 128.
+    log-density, in nats, can be several times the bound, but it differs from row to row.
     """
     growth = jnp.where(mixture.present, mixture.frame.amplification(mixture.means), 0)
     return 2 * jnp.finfo(mixture.dtype).eps * jnp.max(growth)
 
 
+def safe_rounding(mixture: Mixture) -> float:
+    """Return the largest `rounding` at which the natural kernel is used for such a mixture.
+
+    Up to this value, parameters after 200 steps of EM with overlapping components were within 1e-4
+    of those in float64, in units of each component's covariance.
+    """
+    return SAFE_ROUNDING[str(mixture.dtype)] * mixture.frame.averaging
+
+
 def natural_is_safe(mixture: Mixture) -> jax.Array:
-    """Return whether the natural kernel's `rounding` at this mixture is at most SAFE_ROUNDING."""
-    return rounding(mixture) <= SAFE_ROUNDING[str(mixture.dtype)]
+    """Return whether the natural kernel's `rounding` at this mixture is at most `safe_rounding`."""
+    return rounding(mixture) <= safe_rounding(mixture)

@@ -40,6 +40,18 @@ def in_float64(exact: Callable[..., Any], rounded: Callable[..., Any], *operands
     return jax.tree.unflatten(jax.tree.structure(shape), results)
 
 
+def in_double_width(function: Callable[..., Any], *operands: Any) -> Any:
+    """Return function(*operands) in the operands' dtype, with float32 computed in float64.
+
+    It is for small computations whose rounding errors would affect every row. On TPUs, which
+    emulate float64, and for float64 operands, it is function(*operands) itself.
+    """
+    dtypes = {leaf.dtype for leaf in jax.tree.leaves(operands)}
+    if dtypes == {jnp.dtype(jnp.float32)} and jax.default_backend() != "tpu":
+        return in_float64(function, function, *operands)
+    return function(*operands)
+
+
 @_in_float64_p.def_abstract_eval
 def _abstract(*operands, exact: Function, rounded: Function):
     shapes = [jax.ShapeDtypeStruct(operand.shape, operand.dtype) for operand in operands]

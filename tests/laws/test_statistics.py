@@ -12,7 +12,7 @@ import reference
 import jaxgmm
 from jaxgmm import Mixture
 from jaxgmm.data.rows import Rows
-from jaxgmm.kernels.natural import SAFE_ROUNDING, natural_is_safe
+from jaxgmm.kernels.natural import natural_is_safe, safe_rounding
 from jaxgmm.objective.statistics import statistics
 
 
@@ -158,10 +158,10 @@ def test_where_the_rule_allows_it_the_natural_kernel_keeps_second_moments(d, sha
         error = jnp.abs(found.spread - truth.spread) / truth.mass[:, None, None]
         errors.append(float(jnp.max(error)))
         allowed.append(bool(natural_is_safe(mixture)))
-        assert not allowed[-1] or errors[-1] < SAFE_ROUNDING["float32"]
+        assert not allowed[-1] or errors[-1] < safe_rounding(mixture)
     assert allowed[0]
     assert not allowed[-1]
-    assert errors[allowed.index(False)] > SAFE_ROUNDING["float32"] / 30
+    assert errors[allowed.index(False)] > safe_rounding(mixture) / 30
 
 
 def test_auto_takes_either_kernel_beyond_a_few_thousand_rows(x64):
