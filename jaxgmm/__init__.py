@@ -18,7 +18,7 @@ def __getattr__(name: str) -> Any:
     public = importlib.import_module(f"{__name__}.public.names")
     exported = {key: getattr(public, key) for key in public.__all__}
     globals().update(exported, __all__=public.__all__)
-    if name in ("plot", "sklearn"):
+    if name in ("convert", "plot", "sklearn"):
         return importlib.import_module(f"{__name__}.{name}")
     if name not in globals():
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -26,4 +26,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*__getattr__("__all__"), "__version__", "plot", "sklearn"]
+    return [*__getattr__("__all__"), "__version__", "convert", "plot", "sklearn"]

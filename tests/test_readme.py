@@ -20,7 +20,7 @@ PLACES = [ROOT, ROOT / "jaxgmm", ROOT / "tests", ROOT / "examples"]
 WITH_CODE = [
     "README.md", "jaxgmm/README.md",
     *(f"jaxgmm/{package}/README.md" for package in (
-        "data", "families", "kernels", "fitting", "algorithms", "selection", "comparison",
+        "data", "algebra", "families", "kernels", "fitting", "algorithms", "selection", "comparison",
         "sklearn", "plot", "cli",
     )),
 ]  # fmt: skip

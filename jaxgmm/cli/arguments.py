@@ -52,7 +52,7 @@ def load_rows_to_fit(arguments: argparse.Namespace) -> Records:
     """Return the rows of the data file, whose columns must vary, and say what was read."""
     rows = read_table(arguments.data, read_options(arguments))
     refuse_constant_columns(rows.x, rows.names, rows.columns, arguments.data)
-    _say_what_was_read(rows, arguments)
+    describe_rows(rows, arguments)
     return rows
 
 
@@ -68,7 +68,7 @@ def load_rows_of_model(
     """
     rows = read_table(arguments.data, read_options(arguments), features)
     same_features(mixture.n_features, rows.x.shape[1])
-    _say_what_was_read(rows, arguments)
+    describe_rows(rows, arguments)
     if features is not None and set(rows.names) != set(features) and not arguments.quiet:
         print_message(
             f"columns {', '.join(rows.columns)} are used as the model's features "
@@ -77,7 +77,8 @@ def load_rows_of_model(
     return rows
 
 
-def _say_what_was_read(rows: Records, arguments: argparse.Namespace) -> None:
+def describe_rows(rows: Records, arguments: argparse.Namespace) -> None:
+    """Say on stderr what was read, unless --quiet is set."""
     if not arguments.quiet:
         for note in rows.notes:
             print_message(note)
@@ -96,7 +97,7 @@ def read_options(arguments: argparse.Namespace) -> ReadOptions:
     if decimal is not None and decimal.lower() not in DECIMALS:
         raise ValueError(f"--decimal is {decimal!r}: write point or comma.")
     return ReadOptions(
-        columns=_parse_list(arguments.columns, "--columns"),
+        columns=parse_list(arguments.columns, "--columns"),
         weight=arguments.weight,
         drop_missing=arguments.drop_missing,
         numeric=arguments.numeric,
@@ -104,11 +105,11 @@ def read_options(arguments: argparse.Namespace) -> ReadOptions:
         separator=separator,
         decimal=None if decimal is None else DECIMALS[decimal.lower()],
         encoding=arguments.encoding,
-        missing=tuple(_parse_list(arguments.missing, "--missing") or ()),
+        missing=tuple(parse_list(arguments.missing, "--missing") or ()),
     )
 
 
-def _parse_list(text: str | None, option: str) -> list[str] | None:
+def parse_list(text: str | None, option: str) -> list[str] | None:
     """Return the parts of a list, where quotes enclose a part with a comma."""
     if text is None:
         return None

@@ -27,6 +27,7 @@ COMMANDS = {
     "score": "Print log p(x), the most likely component and the responsibilities of each row.",
     "sample": "Print rows drawn from a model and the component of each row.",
     "compare": "Compare several algorithms from the same starts.",
+    "predict": "Print the mean, standard deviation and quantiles of features given the others.",
 }
 
 

@@ -57,7 +57,8 @@ def cast(values: np.ndarray | jax.Array, name: str, dtype: DTypeLike) -> jax.Arr
     """Return `values` as a JAX array of another dtype. NumPy arrays are checked by `narrow`."""
     if isinstance(values, jax.Array):
         return values.astype(dtype)
-    return jnp.asarray(np.ascontiguousarray(narrow(values, name, dtype)))
+    contiguous = np.ascontiguousarray(narrow(values, name, dtype))
+    return jnp.asarray(contiguous.reshape(values.shape))  # a number became an array of one
 
 
 def narrow(values: np.ndarray, name: str, dtype: DTypeLike) -> np.ndarray:

@@ -209,6 +209,26 @@ def _(primals, tangents):
 
 
 @jax.custom_jvp
+def polar(matrix: jax.Array) -> jax.Array:
+    """Return the orthogonal factor U of A = U H for A (c, d, d), H symmetric positive semidefinite.
+
+    Its derivative needs no differences of singular values, and is finite unless A is singular.
+    """
+    left, _, right = _svd(matrix)
+    return matmul(left, right)
+
+
+@polar.defjvp
+def _(primals, tangents):
+    ((matrix,), (tangent,)) = primals, tangents
+    left, scale, right = svd(matrix)
+    inside = matmul(matmul(_transpose(left), tangent), _transpose(right))
+    total = scale[..., None, :] + scale[..., :, None]
+    turn = (inside - _transpose(inside)) / jnp.where(total > 0, total, 1)
+    return matmul(left, right), matmul(matmul(left, turn), right)
+
+
+@jax.custom_jvp
 def eigh(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return eigenvalues (c, d) and eigenvectors (c, d, d) of symmetric matrices (c, d, d).
 

@@ -10,8 +10,8 @@ from jax.typing import ArrayLike
 
 from ..internal import checks
 from ..mixture import densities
-from ..mixture.marginals import Marginal, choose_features, marginal
 from ..mixture.mixture import Mixture
+from .marginals import Marginal, choose_features, marginal
 from .style import INK, color, dashes, new_axes, percent, remove_box
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from jax.typing import ArrayLike
 from ..internal import checks
 from ..internal.feature_names import resolve_feature_names
 from ..mixture import densities
-from ..mixture.marginals import Marginal, marginal
 from ..mixture.mixture import Mixture
+from .marginals import Marginal, marginal
 from .mixtures import draw_curve, draw_ellipses, draw_rows
 from .style import color, dashes, new_axes, percent
 

@@ -1,5 +1,15 @@
 """The names that `jaxgmm` exports, which it loads when the first of them is used."""
 
+from ..algebra.affine import affine, convolve, moments
+from ..algebra.combine import Combined, combine
+from ..algebra.condition import condition
+from ..algebra.marginal import marginal
+from ..algebra.modes import modes
+from ..algebra.product import join, product
+from ..algebra.reduce import reduce
+from ..algebra.regions import level
+from ..algebra.regress import Regression, regress
+from ..algebra.univariate import cdf, quantile
 from ..algorithms.em import EM
 from ..algorithms.gradient import Gradient
 from ..algorithms.minibatches import Stochastic
@@ -16,6 +26,11 @@ from ..comparison.result import Comparison
 from ..data.shards import Shards, use_all_cores
 from ..data.sources import Blocks
 from ..data.stream import Stream
+from ..divergences.bounds import entropy_bounds, kl_variational
+from ..divergences.estimate import Estimate
+from ..divergences.inner import cauchy_schwarz, l2, log_inner
+from ..divergences.sampled import entropy, js, kl
+from ..divergences.wasserstein import Plan, bures, mw2, mw2_plan
 from ..families.check_family import check_family
 from ..families.dense_layout import Dense
 from ..families.family import Family
@@ -67,6 +82,10 @@ __all__ = [  # noqa: RUF022
     "Blocks", "Shards", "Stream", "use_all_cores",
     "simulate", "Simulation", "overlap", "misassignment", "separation",
     "sweep", "Sweep", "Progress", "Table",
+    "marginal", "condition", "regress", "Regression", "affine", "convolve", "product", "join",
+    "moments", "cdf", "quantile", "modes", "level", "reduce", "combine", "Combined",
+    "kl", "js", "entropy", "Estimate", "kl_variational", "entropy_bounds",
+    "l2", "cauchy_schwarz", "log_inner", "bures", "mw2", "mw2_plan", "Plan",
     "summary", "save", "load", "progress",
     "compare", "Comparison", "profile", "ALGORITHMS",
 ]  # fmt: skip

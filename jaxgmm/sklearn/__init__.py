@@ -5,5 +5,6 @@ This package needs scikit-learn, which nothing else in jaxgmm imports.
 
 from .convert import from_sklearn, to_sklearn
 from .estimator import GaussianMixture
+from .regressor import GaussianMixtureRegressor
 
-__all__ = ["GaussianMixture", "from_sklearn", "to_sklearn"]
+__all__ = ["GaussianMixture", "GaussianMixtureRegressor", "from_sklearn", "to_sklearn"]

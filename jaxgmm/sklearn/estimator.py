@@ -29,7 +29,8 @@ from ..mixture.mixture import Mixture
 from ..objective.prior import Prior
 from ..selection.best import best_lane
 from .convert import fitted_attributes
-from .prediction import PredictionMixin, plain_weight
+from .prediction import PredictionMixin
+from .rows import plain_weight
 from .starts import is_quick, make_starts, pad_rows, pad_weight
 from .stopping import EstimatorSettings, IterationLimits, run_fits
 

@@ -2,69 +2,29 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from numbers import Number
 from typing import Any
 
 import jax
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_array, check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ..internal import forks
-from ..internal.array_like import to_array
-from ..internal.table_columns import column_names
 from ..mixture.densities import log_joint, log_prob, responsibilities, sample
 from ..mixture.mixture import Mixture
 from ..selection.criteria import n_parameters
 from .convert import from_sklearn
+from .rows import RowsMixin, plain_weight
 from .starts import pad_rows, padded_size
 
 
-def plain_weight(sample_weight: Any) -> Any:
-    """Return row weights of any kind as an array; None and a single number stay as they are."""
-    if sample_weight is None or isinstance(sample_weight, Number):
-        return sample_weight
-    return to_array(sample_weight, "sample_weight")
-
-
-def _with_names(X: Any, rows: np.ndarray) -> Any:
-    """Return a table from which scikit-learn reads names of features, or rows without names.
-
-    Only distinct strings are names: scikit-learn raises an error for others in some tables.
-    """
-    names = column_names(X)
-    if not names or any(type(name) is not str for name in names) or len({*names}) < len(names):
-        return rows
-    # scikit-learn does not read the names of these two.
-    if hasattr(X, "data_vars"):  # a Dataset of xarray
-        return X.isel(dict.fromkeys(X.dims, slice(0))).to_dataframe()[names]
-    if type(X).__name__ == "RecordBatch":
-        return sys.modules["pyarrow"].Table.from_batches([X])  # its module is already imported
-    return X
-
-
-class PredictionMixin:
+class PredictionMixin(RowsMixin):
     """The methods of a fitted estimator that has scikit-learn's attributes of a mixture."""
 
     means_: np.ndarray
     random_state: Any
-
-    def _validate_rows(
-        self, X: ArrayLike, reset: bool = True, ensure_min_samples: int = 1
-    ) -> np.ndarray:
-        """Return X as an array after scikit-learn's checks of values, names and features.
-
-        It is converted first, because scikit-learn accepts fewer kinds of tables and arrays.
-        """
-        rows = check_array(
-            to_array(X, "X"), dtype=[np.float64, np.float32], estimator=self, input_name="X",
-            ensure_min_samples=ensure_min_samples,
-        )  # fmt: skip
-        validate_data(self, _with_names(X, rows), reset=reset, skip_check_array=True)
-        return rows
 
     @property
     def mixture_(self) -> Mixture:

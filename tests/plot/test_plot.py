@@ -14,7 +14,7 @@ from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 
 from jaxgmm import plot
-from jaxgmm.mixture.marginals import marginal
+from jaxgmm.plot.marginals import marginal
 from jaxgmm.plot.style import color
 
 COVARIANCES = np.array(

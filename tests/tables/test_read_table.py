@@ -399,10 +399,10 @@ def test_columns_are_offered_that_can_be_read(read):
         with pytest.raises(ValueError, match="--columns") as error:
             read(text)
         offered = re.search(r"--columns ('.*?'|[^ ]*?)[,.]? |--columns (.*)\.$", str(error.value))
-        from jaxgmm.cli.arguments import _parse_list
+        from jaxgmm.cli.arguments import parse_list
 
         option = (offered[1] or offered[2]).strip("'")
-        assert read(text, columns=_parse_list(option, "--columns")).x.shape == (2, 2)
+        assert read(text, columns=parse_list(option, "--columns")).x.shape == (2, 2)
 
 
 def test_stdin_and_folders(tmp_path, monkeypatch):

@@ -1,4 +1,7 @@
-"""Marginal distributions of a mixture over some of its features."""
+"""The marginal of a mixture over the features that a figure shows, in NumPy.
+
+`jaxgmm.marginal` would compile a program for every choice of features.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..internal import checks
-from .mixture import Mixture
+from ..algebra.features import resolve_features
+from ..mixture.mixture import Mixture
 
 
 class Marginal(NamedTuple):
@@ -46,12 +49,7 @@ def choose_features(mixture: Mixture, features: Sequence[int] | np.ndarray) -> l
     Raises:
       ValueError: if the mixture lacks one of them, or one is repeated.
     """
-    checks.one_mixture(mixture)
-    last = mixture.n_features - 1
-    chosen = [checks.whole(i, "a feature to draw", 0, last) for i in np.asarray(features).tolist()]
-    if len(set(chosen)) < len(chosen):
-        raise ValueError(f"features is {tuple(chosen)}: pass each feature only once.")
-    return chosen
+    return list(resolve_features(mixture, features, what="a feature to draw"))
 
 
 def marginal(mixture: Mixture, features: Sequence[int] | np.ndarray) -> Marginal:

@@ -1,0 +1,1 @@
+"""What a mixture is good for after the fit: its parts, images, products and summaries."""

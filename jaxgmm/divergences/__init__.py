@@ -1,0 +1,1 @@
+"""How far two mixtures are apart, and how uncertain one is."""
