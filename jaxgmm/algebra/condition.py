@@ -95,7 +95,7 @@ def condition(
     Args:
       mixture: a single mixture with finite parameters.
       features: the numbers of the given features, counted from 0, or their names; or a single one.
-      values: (j,) the value of each given feature, in the order of `features`.
+      values: (j,) the value of each given feature, in the order of `features`; or a number for one.
       names: the names of the mixture's features, if `features` contains names.
 
     Returns:

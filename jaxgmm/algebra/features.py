@@ -79,11 +79,15 @@ def other_features(mixture: Mixture, given: tuple[int, ...]) -> tuple[int, ...]:
 def given_values(values: Any, given: tuple[int, ...], ndim: int, mixture: Mixture) -> jax.Array:
     """Return values of the given features in the mixture's dtype, as (j,) or (n, j).
 
+    A number is accepted as the value of a single feature.
+
     Raises:
       ValueError: if the shape is another one, or a number is not finite.
     """
     array = checks.array(values, "values")
     j = len(given)
+    if ndim == j == 1 and array.ndim == 0:
+        array = array.reshape(1)
     if array.ndim != ndim or array.shape[-1] != j:
         shape, each = (f"(n, {j})", "each row") if ndim == 2 else (f"({j},)", "the features")
         raise ValueError(

@@ -28,8 +28,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the mean, the standard deviation and quantiles of targets given the other features.
 
     The output is CSV with a line for each row of the data. With --drop-missing, the lines of
-    incomplete rows are blank. The data have the model's other features as columns, which are found
-    by name if both the model and the data name them.
+    incomplete rows are blank. If there are several targets, the columns begin with their names. The
+    data have the model's other features as columns, which are found by name if both the model and
+    the data name them.
     """
     check_outputs(arguments.out, inputs=[arguments.model, arguments.data])
     probabilities = _parse_probabilities(arguments.quantiles)
@@ -46,9 +47,10 @@ def run(arguments: argparse.Namespace) -> int:
         if probabilities:
             parts.append(np.asarray(found.quantile(probabilities)))
         columns += parts
-        name = features[target] if features else f"feature_{target + 1}"
-        quantiles = [f"{name}_quantile_{p:g}" for p in probabilities]
-        names += [f"{name}_mean", f"{name}_standard_deviation", *quantiles]
+        of_target = (features[target] if features else f"feature_{target + 1}") + "_"
+        before = of_target if len(targets) > 1 else ""
+        statistics = ["mean", "standard_deviation", *(f"quantile_{p:g}" for p in probabilities)]
+        names += [before + statistic for statistic in statistics]
     lines = np.full((len(rows.complete), len(names)), np.nan)
     lines[rows.complete] = np.hstack(columns)
     write_table(names, lines, arguments.out)

@@ -61,8 +61,8 @@ def conditional(
     shown, pair = shown_marginal(mixture, [i, j]), marginal(mixture, (i, j))
     x, y = np.linspace(*shown.extent(0, 3), ALONG), np.linspace(*shown.extent(1, 4), ACROSS)
     grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    height = np.asarray(log_prob(pair, grid), np.float64).reshape(len(y), len(x))
-    relative = np.exp(height - height.max(axis=0))
+    height = shown.component_densities(grid).sum(axis=0).reshape(len(y), len(x))
+    relative = height / np.maximum(height.max(axis=0), np.finfo(float).tiny)
     ax.pcolormesh(x, y, relative, cmap="Greys", vmin=0, vmax=2.2, shading="gouraud", zorder=0)
     found = regress(pair, 0, x[:, None])
     low, high = np.asarray(found.quantile([(1 - level) / 2, (1 + level) / 2])).T

@@ -244,6 +244,7 @@ def test_names_stand_for_numbers(x64):
     np.testing.assert_array_equal(by_name.mean, by_number.mean)
     one = jaxgmm.condition(a, "mass", [1.0], names=names)
     np.testing.assert_array_equal(one.means, jaxgmm.condition(a, 3, [1.0]).means)
+    np.testing.assert_array_equal(one.means, jaxgmm.condition(a, 3, 1.0).means)
     np.testing.assert_array_equal(
         jaxgmm.marginal(a, "depth", names=names).means, jaxgmm.marginal(a, 1).means
     )

@@ -61,7 +61,7 @@ def test_targets_are_predicted_from_columns_found_by_name(run, expected):
         status, told, said = run(f"predict named.npz {data} --target height")
         assert status == 0 and data in said
         names, found = table(told)
-        assert names[:3] == ["height_mean", "height_standard_deviation", "height_quantile_0.05"]
+        assert names[:3] == ["mean", "standard_deviation", "quantile_0.05"]
         np.testing.assert_allclose(found, expected, rtol=1e-8)
 
 
@@ -72,7 +72,7 @@ def test_a_model_without_names_takes_numbers_and_columns_in_order(run, expected,
     )
     assert status == 0 and not told
     names, found = table(out.read_text())
-    assert names == ["feature_2_mean", "feature_2_standard_deviation"]
+    assert names == ["mean", "standard_deviation"]
     np.testing.assert_allclose(found, expected[:, :2], rtol=1e-8)
 
 
