@@ -26,8 +26,9 @@ def bic_curve(found: Sweep, ax: Axes | None = None) -> Axes:
     """Plot BIC and ICL of the best fit against the number of components.
 
     Each family has a color. A solid line shows BIC, a dashed line ICL, and dots the BIC of every
-    lane that ended. Of more than four families, there are only the lines of BIC. A ring marks the fit that `found.best()` returns, which has the lowest BIC
-    among the fits without spurious components, if there are any.
+    lane that ended. Of more than four families, there are only the lines of BIC. A ring marks the
+    fit that `found.best()` returns, which has the lowest BIC among the fits without spurious
+    components, if there are any.
 
     Args:
       found: the result of `sweep`.
