@@ -4,6 +4,7 @@ iterations to their end, on dense covariances. It shares no code with the librar
 import pathlib
 
 import numpy as np
+import pytest
 import reference
 from scipy.linalg import expm
 from scipy.optimize import minimize
@@ -13,6 +14,8 @@ IRIS = pathlib.Path(__file__).parent.parent / "examples" / "data" / "iris.csv"
 FOURTEEN = [
     "EII", "VII", "EEI", "VEI", "EVI", "VVI", "EEE", "VEE", "EVE", "VVE", "EEV", "VEV", "EVV", "VVV"
 ]  # fmt: skip
+# One of each kind of leaves; tests of the others are `thorough`.
+QUICK = ("VEI", "VEE", "VVE")
 NAMES = {"VVV": "full", "EEE": "tied", "VVI": "diagonal", "VII": "spherical"}
 
 
@@ -135,3 +138,10 @@ def em(weights, means, covariances, x, family, steps, pseudo_rows=0.0, axes=None
         covariances = np.broadcast_to(covariances, (len(mass), d, d))
         weights = mass / mass.sum()
     return weights, means, covariances
+
+
+def each(names):
+    """Parameters for pytest: the quick families, and the others as thorough tests."""
+    return [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.thorough) for name in names
+    ]

@@ -18,13 +18,17 @@ if TYPE_CHECKING:
     from ..comparison.result import Comparison
     from ..selection.sweep_result import Sweep
 
+# With more families than this, a figure shows a single line for each.
+FAMILIES_WITH_DETAIL = 4
+
 
 def bic_curve(found: Sweep, ax: Axes | None = None) -> Axes:
     """Plot BIC and ICL of the best fit against the number of components.
 
     Each family has a color. A solid line shows BIC, a dashed line ICL, and dots the BIC of every
-    lane that ended. A ring marks the fit that `found.best()` returns, which has the lowest BIC
-    among the fits without spurious components, if there are any.
+    lane that ended. Of more than four families, there are only the lines of BIC. A ring marks the
+    fit that `found.best()` returns, which has the lowest BIC among the fits without spurious
+    components, if there are any.
 
     Args:
       found: the result of `sweep`.
@@ -35,10 +39,15 @@ def bic_curve(found: Sweep, ax: Axes | None = None) -> Axes:
     """
     ax = new_axes(6, 4) if ax is None else ax
     rows = [row for row in found.table() if row["passes"]]
+    many = len(found.fits) > FAMILIES_WITH_DETAIL
     for i, family in enumerate(found.fits):
         style: dict[str, Any] = dict(color=color(i))
         family_rows = [row for row in rows if row["family"] == family]
         ks = [row["K"] for row in family_rows]
+        if many:
+            bics = [row["BIC"] for row in family_rows]
+            ax.plot(ks, bics, marker="o", ls=dashes(i), label=family, **style)
+            continue
         for index, row in enumerate(family_rows):
             fits = found.fits[family]
             ended = np.isin(fits.status[index], (Status.CONVERGED, Status.MAX_STEPS))
@@ -57,7 +66,7 @@ def bic_curve(found: Sweep, ax: Axes | None = None) -> Axes:
     ax.plot(best["K"], best["BIC"], "o", **ring)
     ax.set(
         xlabel="number of components K",
-        ylabel="BIC and ICL (lower is better)",
+        ylabel=f"{'BIC' if many else 'BIC and ICL'} (lower is better)",
         xticks=sorted({row["K"] for row in rows}),
     )
     ax.legend(frameon=False)

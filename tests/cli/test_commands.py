@@ -73,6 +73,13 @@ def test_fit_tells_keeps_and_draws_the_best(run, folder, tmp_path):
     assert again[0] == 0 and "  90 " in again[1]  # the sum of the weights; they are no feature
 
 
+def test_fit_takes_the_names_of_mclust(run):
+    status, told, _ = run("fit rows.csv --columns width,height --k 2 --restarts 2 --family VEI,VII")
+    assert status == 0 and "VEI" in told and "spherical" in told
+    status, _, said = run("fit rows.csv --columns width,height --k 2 --family V")
+    assert status == 2 and "family 'V' is mclust's for one feature, and there are 2" in said
+
+
 def test_score_gives_what_the_functions_give(run, folder, tmp_path):
     status, told, said = run("score model.npz rows.csv --columns width,height")
     assert status == 0

@@ -26,7 +26,7 @@ SCATTER = np.stack([
 ])  # fmt: skip
 
 
-@pytest.fixture(params=NEW)
+@pytest.fixture(params=fourteen.each(NEW))
 def kind(request, x64):
     return FAMILIES[request.param]
 

@@ -28,7 +28,7 @@ LABELS = (np.arange(150) >= 50).astype(int)
 LABELS[[3, 90, 120]] = 1, 0, 0
 
 
-@pytest.fixture(params=NEW)
+@pytest.fixture(params=fourteen.each(NEW))
 def name(request, x64):
     return request.param
 
@@ -90,7 +90,7 @@ def test_fits_of_iris_have_the_known_criterion(name):
     np.testing.assert_allclose(criterion, BIC[name], atol=0.06)
 
 
-@pytest.mark.parametrize("name", ["EEI", "VEI", "VEE", "EVV", "VVE", "VEV"])
+@pytest.mark.parametrize("name", fourteen.each(["EEI", "VEI", "VEE", "EVV", "VVE", "VEV"]))
 def test_float32_stays_near_float64(name, x64):
     """The same steps until D < 1e-9, the same mixture, and a floor of D far below."""
     with warnings.catch_warnings():
@@ -107,7 +107,7 @@ def test_float32_stays_near_float64(name, x64):
     assert 0 <= float(end.em_gain) < 1e-12
 
 
-@pytest.mark.parametrize("one", ["EII", "VEI", "VEE", "VVE", "VEV"])
+@pytest.mark.parametrize("one", fourteen.each(["EII", "VEI", "VEE", "VVE", "VEV"]))
 def test_one_component_is_known(one, x64):
     """The covariance of all rows in the family's form; E.. and V.. are the same then."""
     found = jaxgmm.from_labels(rows(), np.zeros(150, int), family=one)
