@@ -15,7 +15,13 @@ def test_the_examples_are_found():
     assert {"quickstart", "iris_em", "em_by_hand", "README"} <= set(SCRIPTS)
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param(name, marks=() if name == "quickstart" else pytest.mark.thorough)
+        for name in SCRIPTS
+    ],
+)
 def test_script(script, printed):
     assert "nan" not in printed.lower()
     figure = ROOT / "examples" / f"{script}.png"

@@ -75,6 +75,7 @@ def test_accelerated_em(algorithm, family, iris, x64):
     np.testing.assert_allclose(quick.log_likelihood, recomputed, rtol=1e-12)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "algorithm",
     [SQUAREM(), OverrelaxedEM(4.0), Then(EM(), Gradient(optax.lbfgs))],
@@ -177,6 +178,7 @@ def test_em_out_of_the_gradient(prior, family, iris, x64):
         leaves_close(mixture, em, 1e-11)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("prior", ["default", None, PRIORS["all"]], ids=["default", "none", "all"])
 def test_em_out_of_the_gradient_in_a_fit(prior, iris, x64):
     """There the fit's own prior counts, about the rows' own center."""
@@ -225,6 +227,7 @@ def test_an_absent_component_stays_absent(iris, x64):
 # ---- minibatches -------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_stepwise_em_without_decay_is_em(family, iris, x64):
     start = jaxgmm.initialize(jax.random.key(0), iris, 3, family=family)
     plain = jaxgmm.fit(iris, start, max_steps=8, tolerance=0.0)

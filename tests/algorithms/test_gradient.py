@@ -193,6 +193,7 @@ def test_relative_coordinates_ignore_units(iris, x64):
     np.testing.assert_allclose(other.log_likelihood + volume, plain.log_likelihood, rtol=1e-6)
 
 
+@pytest.mark.thorough
 def test_float32_in_64_bit_mode(iris, x64):
     x = iris.astype(np.float32)
     fit = jaxgmm.fit(x, jaxgmm.initialize(jax.random.key(0), x, 2), LBFGS)

@@ -226,6 +226,7 @@ def test_every_kind_of_rows(kind, iris, x64):
             run(x=rows, side_by_side=True)
 
 
+@pytest.mark.thorough
 def test_passes_for_the_value_alone_have_a_price_of_their_own(iris, x64):
     search = optax.chain(optax.sgd(1.0), optax.scale_by_backtracking_linesearch(20))
     contenders = {"EM": EM(), "backtracking": Gradient(search)}

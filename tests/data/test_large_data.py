@@ -59,6 +59,7 @@ def test_minibatches_are_the_same_wherever_rows_are(start):
     same(everything.mixture, run(X, algorithm=jaxgmm.StepwiseEM()).mixture)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["shards", "stream of a function", "array"])
 def test_a_start_from_a_sample(kind, start, monkeypatch):
     """Beyond SAMPLE_ROWS all kinds draw the same rows, weighted by the strata they stand for."""

@@ -54,6 +54,7 @@ def rows(n=120):
 LABELS = np.repeat([0, 1], 120)
 
 
+@pytest.mark.thorough
 def test_an_autoregressive_family(x64):
     kind = autoregressive()
     jaxgmm.check_family(kind)

@@ -120,6 +120,7 @@ def test_forward_derivatives(x64):
     forward(of_any_family, "full")
 
 
+@pytest.mark.thorough
 def test_forward_derivatives_through_loops(x64):
     forward(of_loops, "full", 1e-4)
 

@@ -130,6 +130,7 @@ def test_one_feature(one, x64):
     np.testing.assert_allclose(start.covariances.ravel(), expected, rtol=1e-12)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("one", "algorithm"),
     [
@@ -169,6 +170,7 @@ def test_gradients_are_those_of_a_plain_likelihood(one, x64):
         np.testing.assert_allclose(one_leaf, other, rtol=1e-10, atol=1e-9)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("one", ["VEI", "VEE", "VVE"])
 def test_the_certificate_knows_curvature_and_rate(one, x64):
     """Of two overlapping clusters, at a maximum: the verdict, and how fast D falls."""
@@ -275,6 +277,7 @@ def test_an_estimator_of_a_constrained_family():
     np.testing.assert_allclose(np.tril(model.precisions_cholesky_, -1), 0)
 
 
+@pytest.mark.thorough
 def test_a_sweep_and_a_comparison_of_them(iris):
     found = jaxgmm.sweep(jax.random.key(0), iris, (1, 2), restarts=3, families=("VEV", "EEE"))
     assert list(found.fits) == ["VEV", "tied"]

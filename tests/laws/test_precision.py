@@ -127,7 +127,7 @@ def test_the_gain_of_a_covariance(family, dtype, shape, x64):
             )
             apart = np.linalg.eigvalsh((moment - whole) / mass[:, None, None])
         else:
-            scales = kind.shape(1, d)[1:] or (1,)
+            scales = kind.array_shape(1, d)[1:] or (1,)
             share = d // scales[0]
             whole = share * mass.astype(np.longdouble)[:, None]
             moment = (whole * (1 + size * rng.normal(size=(len(mass), *scales)))).astype(dtype)

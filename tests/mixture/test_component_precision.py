@@ -100,6 +100,7 @@ def test_a_chain_of_columns_is_nearly_singular():
     assert "nearly singular" in words
 
 
+@pytest.mark.thorough
 def test_every_function_says_it_once():
     x = np.random.default_rng(0).normal(size=(60, 2)) + np.array([0, 1e6])
     key = jax.random.key(0)

@@ -170,6 +170,7 @@ def test_the_table(full):
     assert repr(full) == "Sweep(full; K = 1, 2, 3, 4; 5 restarts)"
 
 
+@pytest.mark.thorough
 def test_halving_finds_what_all_find_for_less(iris, x64):
     run = lambda strategy: jaxgmm.sweep(KEY, iris, range(1, 7), restarts=32, strategy=strategy)
     every, halved = run("full"), run("halving")
@@ -304,6 +305,7 @@ def test_rows_left_out(iris, x64):
     np.testing.assert_allclose(found.best(n_components=1).mixture.means[0], iris.mean(axis=0))
 
 
+@pytest.mark.thorough
 def test_families_algorithms_and_priors(iris, x64):
     families = ("tied", "diag")
     found = jaxgmm.sweep(

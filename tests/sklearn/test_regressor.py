@@ -40,6 +40,7 @@ def several():
     return x, y
 
 
+@pytest.mark.thorough
 def test_check_estimator():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

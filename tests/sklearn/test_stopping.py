@@ -77,6 +77,7 @@ def test_from_a_given_start(data, kind, iris):
         assert_same_end(GaussianMixture(**settings).fit(x), Theirs(**settings).fit(x))
 
 
+@pytest.mark.thorough
 def test_from_the_same_random_state(kind, iris):
     """Of several starts the one with the largest lower bound, which may not have converged."""
     x = DATA["overlap"](iris)
