@@ -8,6 +8,7 @@ of the whitening factors.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -71,8 +72,8 @@ def triangular_whitening(mixture: Mixture, order: Sequence[int] | None = None) -
 
 
 def log_whitening(mixture: Mixture) -> jax.Array:
-    """Return the logarithms (c, d) of the diagonals of the triangular whitening factors."""
-    return -mixture.frame.log_scales
+    """Return the logarithms (c, d) of the whitening factors of diagonal covariances."""
+    return -cast(DiagonalLayout, mixture.frame).log_scales
 
 
 def _unit(mixture: Mixture) -> jax.Array:

@@ -16,7 +16,7 @@ HALVINGS = {"float32": 30, "float64": 60}
 
 def scales(mixture: Mixture) -> jax.Array:
     """Return the standard deviations (k,) of the components of a mixture in one dimension."""
-    return jnp.broadcast_to(jnp.exp(mixture.frame.log_scales[:, 0]), (mixture.n_components,))
+    return jnp.abs(mixture.frame.unwhiten(jnp.ones_like(mixture.means)))[:, 0]
 
 
 def probability_below(
