@@ -6,6 +6,9 @@ share.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -35,8 +38,7 @@ class Natural:
     def __init__(self, mixture: Mixture, lanes: int = 1):
         self.mixture = mixture
         self.lanes = lanes
-        # The rounding errors of parameters do not average out over the rows of a component.
-        self.parameters, self.common = in_double_width(_parameters, mixture)
+        self.parameters, self.common = self._accurately(_parameters, mixture)
 
     @property
     def _common_features(self) -> int:
@@ -93,7 +95,16 @@ class Natural:
         own, common = sums
         own = own.T if self.sums_are_transposed else own
         move = lambda mixture, sums: mixture.frame.statistics(*sums, mixture.means)
-        return in_double_width(move, self.mixture, (own, common))
+        return self._accurately(move, self.mixture, (own, common))
+
+    def _accurately(self, function: Callable[..., Any], *operands: Any) -> Any:
+        """Return function(*operands), computed in float64 for a single mixture.
+
+        The rounding errors of parameters and of moved sums do not average out over a component's
+        rows. A batch has few rows for each mixture, so that float64 would take a fifth of a step
+        there; its limit for the rounding error is the one without it.
+        """
+        return in_double_width(function, *operands) if self.lanes == 1 else function(*operands)
 
 
 def _parameters(mixture: Mixture) -> Features:
