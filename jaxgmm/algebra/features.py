@@ -89,10 +89,10 @@ def given_values(values: Any, given: tuple[int, ...], ndim: int, mixture: Mixtur
     if ndim == j == 1 and array.ndim == 0:
         array = array.reshape(1)
     if array.ndim != ndim or array.shape[-1] != j:
-        shape, each = (f"(n, {j})", "each row") if ndim == 2 else (f"({j},)", "the features")
+        shape, where = (f"(n, {j})", " of each row") if ndim == 2 else (f"({j},)", "")
+        names = f"feature {given[0]}" if j == 1 else f"each of the features {given}"
         raise ValueError(
-            f"values has shape {array.shape}: pass {shape}, a number in {each} for every one of "
-            f"the features {given}."
+            f"values has shape {array.shape}: pass {shape}, the value of {names}{where}."
         )
     if not checks.traced(array):
         finite = np.isfinite(np.asarray(array)).reshape(-1, j).all(axis=1)
