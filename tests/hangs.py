@@ -49,7 +49,7 @@ def factorizations(turn: int):
             triangular.inverse(jnp.eye(x.shape[-1])[None] + jnp.tril(x, -1)),
             triangular.solve(jnp.eye(x.shape[-1])[None] + jnp.tril(x, -1), x[..., 0]),
             lapack.lower_root(x), lapack.svd(x), lapack.eigh(matrix), lapack.eigvalsh(matrix),
-            lapack.orthogonal(x),
+            lapack.orthogonal(x), lapack.polar(x),
         ]  # fmt: skip
 
     devices = jax.devices()
@@ -71,7 +71,7 @@ def factorizations(turn: int):
 
 
 def fits(turn: int):
-    """fit, sweep, and in turn compare, certificate and the estimator."""
+    """fit, sweep, a transport plan, and in turn compare, certificate and the estimator."""
     import jax
     import numpy as np
 
@@ -89,7 +89,8 @@ def fits(turn: int):
     start = jaxgmm.Mixture.from_parameters(
         np.full(k, 1 / k, np.float32), x[:k], np.stack([np.eye(x.shape[1], dtype=np.float32)] * k)
     )
-    jax.block_until_ready(jaxgmm.fit(x, start, kernel="whitened", **settings))
+    fit = jaxgmm.fit(x, start, kernel="whitened", **settings)
+    jax.block_until_ready(jaxgmm.mw2(start, fit.mixture))  # calls the host inside a program
     x, k = rows(1)
     jaxgmm.sweep(key, x, [1, 2, 3] if k == 3 else k, restarts=4, strategy="full", **settings)
     x, k = rows(2)

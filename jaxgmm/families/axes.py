@@ -12,10 +12,11 @@ from ..numerics.logarithms import exponential_excess
 from .diagonal_layout import DiagonalLayout
 from .lettered import Lettered, member
 from .scales import likeliest_scales, split
+from .variances import Variances
 
 
 @dataclasses.dataclass(frozen=True)
-class Axes(Lettered):
+class Axes(Variances, Lettered):
     """Variances of the features: a volume and a shape, of which one is common.
 
     `volume` and `shape` are those of `Scales`. A local has the same form, and is added to them.
@@ -45,18 +46,6 @@ class Axes(Lettered):
 
     def metric(self, mass, d):
         return type(self)(*self.metric_of_scales(mass, d))
-
-    @classmethod
-    def array_shape(cls, k, d):
-        return (k, d)
-
-    @classmethod
-    def own(cls, covariances):
-        return covariances.diagonal(axis1=-2, axis2=-1)
-
-    @classmethod
-    def expand(cls, covariances, k, d, xp):
-        return covariances[:, :, None] * xp.eye(d, dtype=covariances.dtype)[None]
 
     @classmethod
     def from_own(cls, covariances, xp):

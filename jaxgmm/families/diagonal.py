@@ -16,11 +16,12 @@ import numpy as np
 from ..numerics.logarithms import logarithm_and_excess
 from .diagonal_layout import DiagonalLayout, sum_features
 from .family import HasFactor
+from .variances import Variances
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Diagonal(HasFactor):
+class Diagonal(Variances, HasFactor):
     """A variance for each component and feature.
 
     `log_diagonal` (k, d) contains the logarithms of the inverse standard deviations, which are the
@@ -67,18 +68,6 @@ class Diagonal(HasFactor):
         mass = jnp.where(mass > 0, mass, 1)
         root = jnp.sqrt(2 * (d // self._scales(d)) * mass)[:, None]
         return type(self)(jnp.broadcast_to(root, self.log_diagonal.shape))
-
-    @classmethod
-    def array_shape(cls, k, d):
-        return (k, d)
-
-    @classmethod
-    def own(cls, covariances):
-        return covariances.diagonal(axis1=-2, axis2=-1)
-
-    @classmethod
-    def expand(cls, covariances, k, d, xp):
-        return covariances[:, :, None] * xp.eye(d, dtype=covariances.dtype)[None]
 
     @classmethod
     def from_own(cls, covariances, xp):

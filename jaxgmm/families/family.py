@@ -77,6 +77,15 @@ class Family(abc.ABC):
     def _unit(cls, k: int, d: int) -> Family:
         return cls.identity(k, d, np.float32)
 
+    @classmethod
+    def depends_on_units(cls) -> bool:
+        """Return whether a fit depends on the units in which the features are measured.
+
+        It does unless the family contains every member with its features rescaled. Those are
+        mclust's families with the letters ?EI, ?VI, ?EE and ?VV; of others it is not known.
+        """
+        return cls.letters[1:] not in ("EI", "VI", "EE", "VV")
+
     # ---- locals -------------------------------------------------------------------------------
 
     def maximize(self, moments: jax.Array, mass: jax.Array, d: int) -> tuple[Local, jax.Array]:

@@ -38,7 +38,15 @@ class Natural:
     def __init__(self, mixture: Mixture, lanes: int = 1):
         self.mixture = mixture
         self.lanes = lanes
-        self.parameters, self.common = self._accurately(_parameters, mixture)
+        # A finite constant for absent components, whose exponential is 0. Products with −∞ itself
+        # would be NaN.
+        lowest = float(jnp.finfo(mixture.dtype).min) / 4
+        self.parameters, self.common = self._accurately(
+            lambda mixture: mixture.frame.natural(
+                mixture.means, jnp.where(mixture.present, mixture.log_constants, lowest)
+            ),
+            mixture,
+        )
 
     @property
     def _common_features(self) -> int:
@@ -105,14 +113,6 @@ class Natural:
         there; its limit for the rounding error is the one without it.
         """
         return in_double_width(function, *operands) if self.lanes == 1 else function(*operands)
-
-
-def _parameters(mixture: Mixture) -> Features:
-    # A finite constant for absent components, whose exponential is 0. Products with −∞ itself would
-    # be NaN.
-    lowest = jnp.finfo(jnp.float32).min / 4
-    constants = jnp.where(mixture.present, mixture.log_constants, lowest)
-    return mixture.frame.natural(mixture.means, constants)
 
 
 def rounding(mixture: Mixture) -> jax.Array:

@@ -5,14 +5,14 @@ This module needs scikit-learn, which is imported only by `jaxgmm.sklearn`.
 
 from __future__ import annotations
 
-from numbers import Integral, Real
+from numbers import Integral
 
 import jax
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
     _check_sample_weight,
     _check_y,
@@ -21,17 +21,23 @@ from sklearn.utils.validation import (
 )
 
 from ..algorithms.protocol import Algorithm
-from ..algorithms.registry import ALGORITHMS
+from ..families.registry import family_class
 from ..internal import forks
 from ..internal.array_like import to_array
 from ..mixture.mixture import Mixture
 from .conditionals import describe, draw, patterns_of_known, standards
-from .convert import from_sklearn
+from .convert import from_sklearn, holds_matrices
 from .estimator import GaussianMixture
 from .rows import RowsMixin, plain_weight
 from .starts import pad_rows
 
 Prediction = np.ndarray | tuple[np.ndarray, np.ndarray]
+
+# The parameters that are passed on to the estimator of the mixture.
+OF_THE_MIXTURE = (
+    "n_components", "covariance_type", "tol", "reg_covar", "max_iter", "n_init", "init_params",
+    "random_state", "algorithm",
+)  # fmt: skip
 
 
 class GaussianMixtureRegressor(MultiOutputMixin, RegressorMixin, RowsMixin, BaseEstimator):
@@ -41,13 +47,14 @@ class GaussianMixtureRegressor(MultiOutputMixin, RegressorMixin, RowsMixin, Base
     mean is the prediction. Its covariance says how certain the prediction is, and differs from row
     to row. With one component of covariance type "full" it is linear regression.
 
-    Columns are standardized for the fit, so that starts do not depend on units; "spherical", whose
-    meaning depends on units, divides all columns by one number. The fitted attributes are in the
-    units of the data. Float64 rows are computed in float64, whatever JAX's 64-bit mode is.
+    Columns are standardized for the fit, so that starts do not depend on units. For types of
+    covariances that depend on units, such as "spherical" and "VEV", all columns are divided by one
+    number. The fitted attributes are in the units of the data. Float64 rows are computed in
+    float64, whatever JAX's 64-bit mode is.
 
     Args:
       n_components: the number of components.
-      covariance_type: "full", "tied", "diag" or "spherical", the covariances of [X, y].
+      covariance_type: the covariances of [X, y], a type as in `GaussianMixture`.
       tol: a fit stops when the lower bound changes by less than tol, in nats per row.
       reg_covar: the variance of the prior's pseudo-rows, in squared standard deviations of the
         columns; see `GaussianMixture`.
@@ -79,16 +86,10 @@ class GaussianMixtureRegressor(MultiOutputMixin, RegressorMixin, RowsMixin, Base
     ((2,), (2,), True)
     """
 
-    _parameter_constraints = {  # noqa: RUF012 — read by scikit-learn from the class
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "covariance_type": [StrOptions({"full", "tied", "diag", "spherical"})],
-        "tol": [Interval(Real, 0.0, None, closed="left")],
-        "reg_covar": [Interval(Real, 0.0, None, closed="left")],
+    _parameter_constraints = {
+        name: GaussianMixture._parameter_constraints[name] for name in OF_THE_MIXTURE
+    } | {
         "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "n_init": [Interval(Integral, 1, None, closed="left")],
-        "init_params": [StrOptions({"kmeans", "k-means++", "random", "random_from_data"})],
-        "random_state": ["random_state"],
-        "algorithm": [StrOptions(set(ALGORITHMS)), HasMethods(["init", "move"])],
         "missing": [StrOptions({"error", "marginalize"})],
     }
 
@@ -150,25 +151,21 @@ class GaussianMixtureRegressor(MultiOutputMixin, RegressorMixin, RowsMixin, Base
         weight = _check_sample_weight(
             plain_weight(sample_weight), rows, dtype=x.dtype, ensure_non_negative=True
         )
-        center, scale = standards(rows, weight, common=self.covariance_type == "spherical")
-        names = (
-            "n_components", "covariance_type", "tol", "reg_covar", "max_iter", "n_init",
-            "init_params", "random_state", "algorithm",
-        )  # fmt: skip
-        inner = GaussianMixture(**{name: getattr(self, name) for name in names})
+        depends_on_units = family_class(self.covariance_type).depends_on_units()
+        center, scale = standards(rows, weight, common=depends_on_units)
+        inner = GaussianMixture(**{name: getattr(self, name) for name in OF_THE_MIXTURE})
         inner.fit((rows - center) / scale, sample_weight=weight)
         self._store(inner, center, scale)
         return self
 
     def _store(self, inner: GaussianMixture, center: np.ndarray, scale: np.ndarray) -> None:
         """Set the fitted attributes in the units of the data."""
-        by_type = {
-            "full": (scale[None, :, None], scale[:, None] * scale[None]),
-            "tied": (scale[:, None], scale[:, None] * scale[None]),
-            "diag": (scale, scale**2),
-            "spherical": (scale[0], scale[0] ** 2),
-        }
-        of_factor, of_covariance = by_type[self.covariance_type]
+        if holds_matrices(self.covariance_type):
+            of_factor, of_covariance = scale[:, None], scale[:, None] * scale[None]
+        elif np.ndim(inner.covariances_) and inner.covariances_.shape[-1] == len(scale):
+            of_factor, of_covariance = scale, scale**2
+        else:  # a variance for all columns, which have one scale
+            of_factor, of_covariance = scale[0], scale[0] ** 2
         self.weights_ = inner.weights_
         self.means_ = inner.means_ * scale + center
         self.covariances_ = inner.covariances_ * of_covariance

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import jaxgmm
-from jaxgmm.kernels.natural import rounding, safe_rounding
+from jaxgmm.data.rows import Rows
+from jaxgmm.kernels.natural import Natural, rounding, safe_rounding
+from jaxgmm.objective.statistics import statistics
 
 N, D, PAIRS = 3000, 8, 4
 SPREAD = {"full": 4, "tied": 7, "diagonal": 8, "spherical": 11}  # of centers, in widths
@@ -42,3 +44,21 @@ def test_parameters_stay_within_a_ten_thousandth(family, steps, x64):
     np.testing.assert_allclose(whiten((found.means - exact.means)[..., None]), 0, atol=1e-4)
     np.testing.assert_allclose(whitened, np.broadcast_to(np.eye(D), whitened.shape), atol=1e-4)
     np.testing.assert_allclose(found.weights, exact.weights, rtol=1e-4)
+
+
+def test_an_absent_component_takes_no_row_however_far(x64):
+    """It may be the wider one, and differences of log-densities reach 1e49 in float64."""
+    covariances = [[[1.0]], [[9.0]]]
+    mixture = jaxgmm.Mixture.from_parameters([1.0, 0.0], [[0.0], [1.0]], covariances)
+    sums = statistics(mixture, Rows.of(jnp.asarray([[1e25], [0.0]]), None), "natural")
+    np.testing.assert_array_equal(sums.mass, [2.0, 0.0])
+
+
+def test_parameters_have_no_rounding_error_of_their_own(x64):
+    """The natural parameters of float32 are those of float64, rounded."""
+    x, start = pairs_far_from_the_center("full")
+    wide = jax.tree.map(lambda leaf: leaf.astype(np.float64), start)
+    exact = Natural(wide).parameters
+    np.testing.assert_array_equal(Natural(start).parameters, exact.astype(np.float32))
+    # A batch computes them in float32.
+    assert np.any(np.asarray(Natural(start, lanes=2).parameters) != exact.astype(np.float32))
