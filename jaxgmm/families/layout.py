@@ -165,8 +165,8 @@ class Layout(abc.ABC):
         """Return the traces (c,) of second moments."""
 
     @abc.abstractmethod
-    def largest(self, moments: jax.Array) -> jax.Array:
-        """Return the largest variance of second moments in any direction, as (c,).
+    def largest(self, matrix: jax.Array) -> jax.Array:
+        """Return the largest variance of W S Wᵀ in any direction, for a dense S (d, d), as (c,).
 
         It is accurate to a few percent.
         """

@@ -18,6 +18,7 @@ from ..data import row_checks, source_checks
 from ..data.open_data import open_data
 from ..data.rows import Rows
 from ..internal import checks, derivatives
+from ..kernels.choice import residual_numbers
 from ..mixture.component_precision import warn_of_coarse_components
 from ..mixture.mixture import Mixture
 from ..objective import prior as priors
@@ -189,7 +190,7 @@ def fit(
     if prior is not None:
         row_checks.weights_count_rows(weight)
 
-    loop_settings = settings.for_loop(algorithm, data.n, mixture.means.size, callback)
+    loop_settings = settings.for_loop(algorithm, data.n, residual_numbers(mixture), callback)
     if checkpoint is None:
         result = data.compute(run, mixture, prior, threshold, max_steps, settings=loop_settings)
     else:

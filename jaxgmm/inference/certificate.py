@@ -3,7 +3,7 @@
 All numbers refer to the free parameters around the mixture, in relative coordinates (see
 `coordinates.Relative`): means in standard deviations of their component, and covariances as factors
 near the identity, each multiplied by the square root of the component's weight. The common shift of
-all logits, absent components and unused covariances are not free parameters. The numbers therefore
+all logits, absent components, unused covariances and rotations of factors are not free parameters. The numbers therefore
 do not depend on the data's units. The objective is divided by the total weight of the rows, so they
 do not depend on the number of rows either. At a fixed point of EM without a prior, the
 complete-data information is the identity in these coordinates, unless the family constrains the
@@ -29,7 +29,14 @@ from ..families.family import HasFactor
 from ..internal import checks
 from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture
-from ..numerics.eigenvalues import columns_of, extremes, project, spectral_radius, start_like
+from ..numerics.eigenvalues import (
+    columns_of,
+    extremes,
+    n_free,
+    project,
+    spectral_radius,
+    start_like,
+)
 from ..numerics.products import matmul
 from ..objective import prior as priors
 from ..objective.curvature import (
@@ -37,6 +44,7 @@ from ..objective.curvature import (
     complete_information,
     em_jacobian,
     free_directions,
+    orthonormal,
     slope_of,
 )
 from ..objective.m_step import m_step_from
@@ -271,7 +279,7 @@ def _certify(
     # complete-data information, which is a diagonal matrix if the family has no constraints.
     if hessian is None or isinstance(mixture.covariance, HasFactor):
         scale = complete_information(mixture, sums, prior) ** 0.5
-        unit = shift * scale / jnp.linalg.norm(shift * scale)
+        unit = orthonormal(shift * scale[None])
         product = lambda along: project(scale * em_product(along / scale), free, unit)
     else:
         symmetric, unit = em_jacobian(mixture, sums, prior, hessian, free, shift), shift
@@ -284,7 +292,7 @@ def _certify(
         objective=objective_value(mixture, sums, prior),
         log_likelihood=sums.log_likelihood,
         weight=total,
-        n_parameters=jnp.sum(free, dtype=jnp.int32) - 1,
+        n_parameters=n_free(free, shift),
         gradient_norm=jnp.linalg.norm(gradient),
         em_gain=step.em_gain,
         smallest_eigenvalue=smallest,

@@ -33,6 +33,7 @@ from ..divergences.sampled import entropy, js, kl
 from ..divergences.wasserstein import Plan, bures, mw2, mw2_plan
 from ..families.check_family import check_family
 from ..families.dense_layout import Dense
+from ..families.factors import factors, ppca
 from ..families.family import Family
 from ..families.registry import FAMILIES, family
 from ..fitting.fit import fit
@@ -68,7 +69,7 @@ from ..starts.initialization import initialize
 
 # Grouped as in jaxgmm/README.md.
 __all__ = [  # noqa: RUF022
-    "FAMILIES", "Family", "family", "Dense", "check_family",
+    "FAMILIES", "Family", "family", "Dense", "check_family", "factors", "ppca",
     "Mixture", "initialize", "from_responsibilities", "from_labels",
     "log_joint", "log_prob", "responsibilities", "sample",
     "log_likelihood", "complete_log_likelihood", "log_prior",

@@ -59,7 +59,7 @@ def sweep(
     n_components: Sequence[int] | int,
     *,
     restarts: int = 16,
-    families: Iterable[str] | str = ("full",),
+    families: Iterable[str | type[Family]] | str | type[Family] = ("full",),
     algorithm: Algorithm = EM(),
     weight: ArrayLike | None = None,
     prior: Prior | str | None = "default",
@@ -82,7 +82,8 @@ def sweep(
       x: (n, d) rows.
       n_components: the numbers of components, e.g. range(1, 11).
       restarts: number of starts for each K.
-      families: names in `FAMILIES`, or "all" for mclust's fourteen.
+      families: names in `FAMILIES` and families such as `factors(2)`, or "all" for mclust's
+        fourteen.
       algorithm: as for `fit`.
       weight: (n,) row weights, or None for ones.
       prior: as for `fit`.
@@ -191,9 +192,9 @@ def sweep(
     )
 
 
-def _family_classes(families: Iterable[str] | str, k: int, d: int) -> list[type[Family]]:
+def _family_classes(families: Any, k: int, d: int) -> list[type[Family]]:
     """Return the classes of the families; raise ValueError for an unknown or repeated one."""
-    if not isinstance(families, Iterable):
+    if not isinstance(families, Iterable | type):
         raise ValueError(f"families is {families!r}: give a name, or a list of names.")
     kinds = family_classes(families, k, d)
     checks.not_repeated([family_name(kind) for kind in kinds], "families")
