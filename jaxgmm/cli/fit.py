@@ -31,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_arguments(parser)
     add = parser.add_argument
     add("--k", default="1:6", help="numbers of components: 3, 1:10, 1-10 or 1,2,5 (1:6)")
-    add("--family", default="full", help=f"any of {families}, separated by commas; or all")
+    some = "factors-2 and ppca-2 with any number of factors"
+    add("--family", default="full", help=f"any of {families}, {some}, separated by commas; or all")
     add("--restarts", type=int, default=16, help="number of starts for each K (16)")
     add("--algorithm", default="em", help=f"one of {algorithms}")
     add("--criterion", default="bic", choices=["bic", "aic", "icl", "held-out"])

@@ -72,8 +72,9 @@ def ppca(q: int, *, tied_noise: bool = False) -> type[Family]:
 
 def is_low_rank(name: Any) -> bool:
     """Return whether a name stands for a low-rank family, whatever its number of factors."""
-    stem, _, rank = str(name).rpartition("-")
-    return any(part in (*KINDS, *LETTERS) for part in (name, stem if rank else None))
+    if not isinstance(name, str):
+        return False
+    return any(part in (*KINDS, *LETTERS) for part in (name, name.rpartition("-")[0]))
 
 
 def low_rank_family(name: str, d: int | None = None) -> type[Family] | None:

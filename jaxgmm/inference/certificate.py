@@ -3,12 +3,12 @@
 All numbers refer to the free parameters around the mixture, in relative coordinates (see
 `coordinates.Relative`): means in standard deviations of their component, and covariances as factors
 near the identity, each multiplied by the square root of the component's weight. The common shift of
-all logits, absent components, unused covariances and rotations of factors are not free parameters. The numbers therefore
-do not depend on the data's units. The objective is divided by the total weight of the rows, so they
-do not depend on the number of rows either. At a fixed point of EM without a prior, the
-complete-data information is the identity in these coordinates, unless the family constrains the
-covariances in more ways than full, tied, diagonal and spherical ones do. The Hessian's largest
-eigenvalue is then ρ − 1, and D is half the squared norm of the gradient.
+all logits, absent components, unused covariances and rotations of factors are not free parameters.
+The numbers therefore do not depend on the data's units. The objective is divided by the total
+weight of the rows, so they do not depend on the number of rows either. At a fixed point of EM
+without a prior, the complete-data information is the identity in these coordinates, unless the
+family constrains the covariances in more ways than full, tied, diagonal and spherical ones do. The
+Hessian's largest eigenvalue is then ρ − 1, and D is half the squared norm of the gradient.
 """
 
 from __future__ import annotations

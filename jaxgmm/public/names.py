@@ -50,6 +50,7 @@ from ..mixture.coordinates import (
     SquareRoot,
 )
 from ..mixture.densities import log_joint, log_prob, responsibilities, sample
+from ..mixture.loadings import communalities, loadings
 from ..mixture.mixture import Mixture
 from ..mixture.overlap import misassignment, overlap, separation
 from ..mixture.simulation import Simulation, simulate
@@ -70,6 +71,7 @@ from ..starts.initialization import initialize
 # Grouped as in jaxgmm/README.md.
 __all__ = [  # noqa: RUF022
     "FAMILIES", "Family", "family", "Dense", "check_family", "factors", "ppca",
+    "loadings", "communalities",
     "Mixture", "initialize", "from_responsibilities", "from_labels",
     "log_joint", "log_prob", "responsibilities", "sample",
     "log_likelihood", "complete_log_likelihood", "log_prior",

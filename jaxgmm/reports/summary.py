@@ -17,6 +17,7 @@ from ..internal.tables import Table, align_columns
 from ..mixture.densities import responsibilities
 from ..mixture.mixture import Mixture
 from ..selection.criteria import aic, bic, icl, n_parameters
+from .loading_tables import loading_lines
 
 COMPONENTS_ACROSS = 6
 MOST_FEATURES = 20
@@ -42,9 +43,9 @@ def summary(
         names, and numbers otherwise.
 
     Returns:
-      Lines of text. Each mean is shown with its standard deviation, "mean ± deviation", in the
-      units of the data. AIC, BIC and ICL are lower for a better mixture (mclust's BIC has the
-      opposite sign).
+      Lines of text, which end with loadings and communalities for a low-rank family. Each mean is
+      shown with its standard deviation, "mean ± deviation", in the units of the data. AIC, BIC and
+      ICL are lower for a better mixture (mclust's BIC has the opposite sign).
 
     Raises:
       ValueError: for x or weight whose shape does not match the mixture, for a wrong number of
@@ -76,7 +77,8 @@ def summary(
     if fit is not None:
         lines += [_ending(fit), ""]
     sizes = None if x is None else _component_sizes(mixture, x, weight)
-    return "\n".join([*lines, *_component_lines(mixture, sizes, names)])
+    lines += _component_lines(mixture, sizes, names)
+    return "\n".join([*lines, *loading_lines(mixture, names, MOST_FEATURES)])
 
 
 def _count(count: int, noun: str) -> str:

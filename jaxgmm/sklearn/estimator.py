@@ -18,6 +18,9 @@ from sklearn.utils.validation import _check_sample_weight
 
 from ..algorithms.protocol import Algorithm
 from ..algorithms.registry import ALGORITHMS, by_name
+from ..families.factors import is_low_rank
+from ..families.family import Family
+from ..families.low_rank import LowRank
 from ..families.registry import FOURTEEN, family_class
 from ..fitting.result import Fit
 from ..fitting.settings import MOST_STEPS, capacity
@@ -33,6 +36,18 @@ from .prediction import PredictionMixin
 from .rows import plain_weight
 from .starts import is_quick, make_starts, pad_rows, pad_weight
 from .stopping import EstimatorSettings, IterationLimits, run_fits
+
+
+class FamilyName(StrOptions):
+    """scikit-learn's description of a parameter that takes a family.
+
+    Its options are those that messages list; families with factors are accepted too.
+    """
+
+    def is_satisfied_by(self, val: object) -> bool:
+        """Return whether the value is one of the options, or a family with factors."""
+        low_rank = isinstance(val, type) and issubclass(val, LowRank)
+        return low_rank or is_low_rank(val) or super().is_satisfied_by(val)
 
 
 class GaussianMixture(PredictionMixin, DensityMixin, BaseEstimator):
@@ -60,7 +75,8 @@ class GaussianMixture(PredictionMixin, DensityMixin, BaseEstimator):
     Args:
       n_components: the number of components.
       covariance_type: "full", "tied", "diag" or "spherical", or one of mclust's fourteen, such as
-        "VEV" (see `jaxgmm.FAMILIES`).
+        "VEV" (see `jaxgmm.FAMILIES`), or a family with factors, such as "factors-2" or
+        `jaxgmm.factors(2)`.
       tol: a fit stops when the lower bound changes by less than tol, in nats per row.
       reg_covar: the variance of the prior's pseudo-rows, in squared units of the data.
       max_iter: the largest number of iterations.
@@ -98,7 +114,7 @@ class GaussianMixture(PredictionMixin, DensityMixin, BaseEstimator):
 
     _parameter_constraints = {  # noqa: RUF012 — read by scikit-learn from the class
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "covariance_type": [StrOptions({"full", "tied", "diag", "spherical", *FOURTEEN})],
+        "covariance_type": [FamilyName({"full", "tied", "diag", "spherical", *FOURTEEN})],
         "tol": [Interval(Real, 0.0, None, closed="left")],
         "reg_covar": [Interval(Real, 0.0, None, closed="left")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
@@ -117,7 +133,7 @@ class GaussianMixture(PredictionMixin, DensityMixin, BaseEstimator):
         self,
         n_components: int = 1,
         *,
-        covariance_type: str = "full",
+        covariance_type: str | type[Family] = "full",
         tol: float = 1e-3,
         reg_covar: float = 1e-6,
         max_iter: int = 100,
