@@ -227,7 +227,6 @@ def test_absent_components_and_missing_weight_change_nothing(x64):
     mixture, _ = start("tied-factors-2")
     logits = mixture.logits.at[1].set(-jnp.inf)
 
-
     with_absent = dataclasses.replace(mixture, logits=logits)
     two = dataclasses.replace(
         mixture, logits=mixture.logits[np.array([0, 2])], means=mixture.means[np.array([0, 2])],
