@@ -22,11 +22,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..numerics import lapack
 from ..numerics.host_factors import lower_factor
 from ..numerics.logarithms import exponential_excess, logarithm_and_excess
 from ..numerics.products import matmul
-from ..numerics.triangular import inverse, parts, transpose
+from ..numerics.triangular import parts, small_cholesky, small_inverse, transpose
 from .factor_analysis import FactorStart, closest_member, likeliest_noise
 from .family import Family
 from .low_rank_layout import LowRankLayout
@@ -94,8 +93,8 @@ class LowRank(Family):
         count = jnp.where(used, mass, 1)[:, None, None]
         cross, scores, errors = self.frame(d).with_factors(moments, mass)
         unit = jnp.eye(self.rank, dtype=moments.dtype)[None]
-        root = lapack.cholesky(jnp.where(used[:, None, None], scores / count, unit))
-        solved = inverse(root)
+        root = small_cholesky(jnp.where(used[:, None, None], scores / count, unit))
+        solved = small_inverse(root)
         cross = jnp.where(used[:, None, None], cross, 0)
         change = matmul(matmul(cross / count, transpose(solved)), solved)
         left = jnp.where(used[:, None], errors - jnp.sum(change * cross, axis=-1), 0)

@@ -16,9 +16,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from ..numerics import lapack
 from ..numerics.products import matmul
-from ..numerics.triangular import inverse, symmetric, transpose
+from ..numerics.triangular import small_cholesky, small_inverse, symmetric, transpose
 from .layout import Layout, wider_than
 
 # Steps of a power iteration, after which the largest variance is accurate to a few percent.
@@ -44,9 +43,9 @@ class LowRankLayout(Layout):
         self.scale = jnp.exp(self.log_scale)
         self.loadings = loadings
         unit = jnp.eye(loadings.shape[2], dtype=loadings.dtype)[None]
-        self.root = lapack.cholesky(unit + matmul(transpose(loadings), loadings))  # K
-        self.inverse_root = inverse(self.root)
-        self._half = inverse(unit + self.root)  # X
+        self.root = small_cholesky(unit + matmul(transpose(loadings), loadings))  # K
+        self.inverse_root = small_inverse(self.root)
+        self._half = small_inverse(unit + self.root)  # X
 
     # ---- factors and errors -------------------------------------------------------------------
 

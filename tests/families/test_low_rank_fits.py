@@ -99,12 +99,17 @@ def test_em_never_falls_and_reaches_its_floor_in_float32(x64):
         assert np.diff(history).min() >= -eps * abs(history[-1])
     truth = wide.mixture.weights, wide.mixture.means, wide.mixture.covariances
     assert reference.distance(narrow.mixture, *map(np.asarray, truth)) < 1e-4
-    assert abs(float(narrow.log_likelihood) - float(wide.log_likelihood)) < 1e-6 * 178
+    # A millionth of a row, and the rounding of the sum itself.
+    error = abs(float(narrow.log_likelihood) - float(wide.log_likelihood))
+    assert error < 1e-6 * 178 + 2 * np.spacing(np.float32(wide.log_likelihood * -1))
     # In this dtype, D falls as far as eps² allows.
     np.testing.assert_allclose(narrow.em_gain, wide.em_gain, rtol=1e-2, atol=1e-11)
 
 
-@pytest.mark.parametrize(("q", "known"), [(1, -2894.27028), (2, -2747.19105)])
+@pytest.mark.parametrize(
+    ("q", "known"),
+    [pytest.param(1, -2894.27028, marks=pytest.mark.thorough), (2, -2747.19105)],
+)
 def test_one_component_is_factor_analysis(q, known, x64):
     """scikit-learn's optimum, and the published one of this data."""
     x, _ = wine()
@@ -168,6 +173,7 @@ def test_gradient_and_hessian_of_the_likelihood(x64):
         np.testing.assert_allclose(ours, theirs, atol=1e-10 * scale)
 
 
+@pytest.mark.thorough  # for the certificate's compilation
 def test_em_and_gradient_end_at_one_optimum(x64):
     """A maximum, whose free directions do not count rotations of factors."""
     x = (

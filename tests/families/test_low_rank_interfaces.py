@@ -30,6 +30,7 @@ def swept(x):
     )  # fmt: skip
 
 
+@pytest.mark.thorough
 def test_sweeps_choose_the_number_of_factors(swept, x):
     assert list(swept.fits) == ["factors-1", "factors-2"]
     assert {row["family"] for row in swept.table()} == set(swept.fits)
@@ -44,11 +45,11 @@ def test_sweeps_choose_the_number_of_factors(swept, x):
     )
     pytest.importorskip("matplotlib")
     swept.plot()
-    jaxgmm.plot.ellipses(two.mixture, x, features=(0, 1))
+    jaxgmm.plot.pairs(two.mixture, x)
 
 
-def test_files_and_summaries(swept, x, tmp_path):
-    mixture = swept.fit("factors-2", K).mixture
+def test_files_and_summaries(x, tmp_path):
+    mixture = jaxgmm.from_labels(x, np.arange(200) % 2, family="factors-2")
     jaxgmm.save(tmp_path / "m.npz", mixture)
     again = jaxgmm.load(tmp_path / "m.npz")
     assert again.family == "factors-2"
@@ -102,26 +103,12 @@ def test_comparisons_and_the_command_line(x, tmp_path, capsys):
     np.savetxt(tmp_path / "x.csv", x, delimiter=",", header="a,b,c,d,e", comments="")
     file = str(tmp_path / "x.csv")
     out = str(tmp_path / "m.npz")
-    assert (
-        main(
-            [
-                "fit",
-                file,
-                "--k",
-                "2",
-                "--family",
-                "factors-1,tied-ppca-1",
-                "--restarts",
-                "2",
-                "--out",
-                out,
-            ]
-        )
-        == 0
-    )
+    fitted = ["--family", "factors-1,tied-ppca-1", "--restarts", "2", "--out"]
+    assert main(["fit", file, "--k", "2", *fitted, out]) == 0
     printed = capsys.readouterr().out
     assert "factors-1" in printed and "tied-ppca-1" in printed and "communality" in printed
-    assert jaxgmm.load(out).mixture.n_components == 2
+    with jax.enable_x64(True):
+        assert jaxgmm.load(out).mixture.n_components == 2
     with pytest.raises(SystemExit):
         main(["fit", file, "--k", "2", "--family", "factors"])
 
