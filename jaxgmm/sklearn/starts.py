@@ -11,7 +11,7 @@ from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.utils import check_random_state
 from threadpoolctl import threadpool_limits  # a dependency of scikit-learn
 
-from ..families.registry import family_class
+from ..families.registry import family_class, family_name
 from ..internal.array_like import to_array
 from ..internal.compiling import LITTLE_TO_RUN, jit_with_options
 from ..mixture.mixture import Mixture
@@ -44,6 +44,7 @@ def make_starts(
         without weights.
     """
     kind = estimator.covariance_type
+    kind = kind if isinstance(kind, str) else family_name(kind)
     fixed = _initial_parameters(estimator)
     _check_shapes(fixed, estimator.n_components, x.shape[1], kind)
     if "covariances_" in fixed:
