@@ -6,6 +6,7 @@ The rows are the wines, in standard deviations. Most tests share the programs of
 import csv
 import dataclasses
 import functools
+import itertools
 import warnings
 
 import jax
@@ -258,3 +259,51 @@ def test_a_constant_feature_is_degenerate():
         warnings.simplefilter("ignore", UserWarning)
         found = jaxgmm.fit(x, first, prior=None, max_steps=50, tolerance=0.0)
     assert found.status == jaxgmm.Status.DEGENERATE
+
+
+@pytest.mark.thorough
+def test_gradients_are_fast_near_heywood_cases(x64):
+    """What L-BFGS reaches in 150 passes, where EM crawls: it has more to gain after 1000."""
+    x, _ = wine()
+    first = jaxgmm.initialize(jax.random.key(0), x, K, family="factors-2")
+    settings = dict(tolerance=0.0, max_steps=1000)
+    by_gradient, by_em = (fit("", first, rule, **settings) for rule in (LBFGS, jaxgmm.EM()))
+    within = np.asarray(by_gradient.history)[np.asarray(by_gradient.history_passes) <= 150]
+    assert within.max() > -2277.2
+    em = np.asarray(by_em.history)
+    assert em[150] < within.max() < em[1000]
+    assert (
+        0.9 < (em[1000] - em[900]) / (em[900] - em[800]) * (900 / 800) < 1.1
+    )  # a gap like 1/steps
+    assert np.asarray(jaxgmm.communalities(by_em.mixture)).max() > 0.99
+
+
+@pytest.mark.thorough
+def test_units_and_nesting(x64):
+    """Scaled features scale the fit, or turned and scaled ones for equal noise; and a family that
+    contains another one is at least as likely from its responsibilities."""
+    x, _ = wine()
+    x = x[:, :6]
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 6)))[0]
+    scale = np.exp(np.random.default_rng(1).normal(size=6))
+    settings = dict(prior=None, tolerance=0.0, max_steps=15)
+    resp = np.random.default_rng(2).dirichlet(np.ones(2), size=len(x))
+    ends = {}
+    for name in ("tied-ppca-1", "ppca-1", "factors-1", "full"):
+        first = jaxgmm.from_responsibilities(x, resp, family=name)
+        ends[name] = jaxgmm.fit(x, first, **settings | dict(max_steps=3000, tolerance=1e-11))
+        if name == "full":
+            continue
+        map_ = np.diag(scale) if name == "factors-1" else 3 * turn
+        moved = jaxgmm.from_responsibilities(x @ map_.T, resp, family=name)
+        plain, there = jaxgmm.fit(x, first, **settings), jaxgmm.fit(x @ map_.T, moved, **settings)
+        expected = map_ @ np.asarray(plain.mixture.covariances) @ map_.T
+        np.testing.assert_allclose(there.mixture.covariances, expected, rtol=1e-6, atol=1e-8)
+        shift = len(x) * np.linalg.slogdet(map_)[1]
+        np.testing.assert_allclose(there.log_likelihood, plain.log_likelihood - shift, rtol=1e-9)
+    for inner, outer in itertools.pairwise(ends):
+        shares = jaxgmm.responsibilities(ends[inner].mixture, x)
+        again = jaxgmm.from_responsibilities(x, shares, family=outer)
+        found = jaxgmm.fit(x, again, **settings | dict(max_steps=3000, tolerance=1e-11))
+        best = max(float(found.log_likelihood), float(ends[outer].log_likelihood))
+        assert best >= float(ends[inner].log_likelihood) - 1e-6, (inner, outer)
