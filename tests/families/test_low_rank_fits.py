@@ -272,9 +272,7 @@ def test_gradients_are_fast_near_heywood_cases(x64):
     assert within.max() > -2277.2
     em = np.asarray(by_em.history)
     assert em[150] < within.max() < em[1000]
-    assert (
-        0.9 < (em[1000] - em[900]) / (em[900] - em[800]) * (900 / 800) < 1.1
-    )  # a gap like 1/steps
+    assert 0.7 < (em[1000] - em[900]) / (em[900] - em[800]) < 1  # and it goes on as slowly
     assert np.asarray(jaxgmm.communalities(by_em.mixture)).max() > 0.99
 
 
