@@ -40,6 +40,9 @@ from ..fitting.result import Fit
 from ..fitting.status import Status
 from ..fitting.textbook import textbook_em
 from ..inference.certificate import Certificate, certificate
+from ..inference.parameters import Parameters
+from ..inference.uncertainty import uncertainty
+from ..inference.uncertainty_result import Uncertainty
 from ..internal.tables import Table
 from ..mixture.coordinates import (
     CovarianceCholesky,
@@ -78,6 +81,7 @@ __all__ = [  # noqa: RUF022
     "Then", "SlowerThan", "GainBelow", "scale_by_em",
     "Relative", "Leaves", "PrecisionCholesky", "CovarianceCholesky", "SquareRoot",
     "textbook_em", "certificate", "Certificate",
+    "uncertainty", "Uncertainty", "Parameters",
     "aic", "bic", "icl", "n_parameters", "best",
     "Blocks", "Shards", "Stream", "use_all_cores",
     "simulate", "Simulation", "overlap", "misassignment", "separation",
