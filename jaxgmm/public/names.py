@@ -36,6 +36,7 @@ from ..families.dense_layout import Dense
 from ..families.family import Family
 from ..families.registry import FAMILIES, family
 from ..fitting.fit import fit
+from ..fitting.implicit import solution
 from ..fitting.result import Fit
 from ..fitting.status import Status
 from ..fitting.textbook import textbook_em
@@ -81,7 +82,7 @@ __all__ = [  # noqa: RUF022
     "Then", "SlowerThan", "GainBelow", "scale_by_em",
     "Relative", "Leaves", "PrecisionCholesky", "CovarianceCholesky", "SquareRoot",
     "textbook_em", "certificate", "Certificate",
-    "uncertainty", "Uncertainty", "Parameters",
+    "uncertainty", "Uncertainty", "Parameters", "solution",
     "aic", "bic", "icl", "n_parameters", "best",
     "Blocks", "Shards", "Stream", "use_all_cores",
     "simulate", "Simulation", "overlap", "misassignment", "separation",
