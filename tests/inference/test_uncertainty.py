@@ -117,7 +117,7 @@ def test_functions_intervals_draws_and_influence(fitted, x64):
     np.testing.assert_allclose(blocks, np.einsum("ab,kbLd,cd->kaLc", turn, own, turn), rtol=1e-9)
     np.testing.assert_allclose(plain.standard_error, found.standard_errors.means)
     low, high = found.interval(lambda m: m.weights, 0.99, "logit")
-    assert np.all((0 < low) & (low < fitted.weights) & (fitted.weights < high) & (high < 1))
+    assert np.all((low > 0) & (low < fitted.weights) & (fitted.weights < high) & (high < 1))
     draws = found.draw(jax.random.key(0), 500)
     assert np.linalg.eigvalsh(draws.covariances).min() > 0
     ratio = np.std(draws.means, axis=0) / plain.standard_error
