@@ -184,9 +184,8 @@ def fit(
     if not traced and not checks.traced(mixture):
         present = int(np.sum(np.asarray(mixture.logits) > -np.inf))
         row_checks.enough_distinct_in(data.pieces(), present)
-    prior = priors.resolve_prior(prior, data)
-    maximized, maximized_prior = data, prior  # with their derivatives
-    data, mixture, prior, threshold = derivatives.stop((data, mixture, prior, threshold))
+    maximized, maximized_prior = data, priors.resolve_prior(prior, data)  # with derivatives
+    data, mixture, prior, threshold = derivatives.stop((data, mixture, maximized_prior, threshold))
     if prior is not None:
         row_checks.weights_count_rows(weight)
 

@@ -123,10 +123,14 @@ def likelihood_ratio(
     draw = jax.jit(jax.vmap(lambda one: sample(one, smaller, n)[0]))
     rows = draw(jax.random.split(key, replicates)).astype(x.dtype)
     ones = jnp.ones((1, n), x.dtype)
-    settings = dict(algorithm=algorithm, tolerance=tolerance)
-    run = lambda starts, rows, steps: run_tasks(
-        Tasks(starts, rows, ones), len(rows), prior, max_steps=steps, **settings
-    )
+    tolerance = checks.not_negative(tolerance, "tolerance")
+
+    def run(starts: Mixture, rows: jax.Array, steps: int) -> Outcome:
+        tasks = Tasks(starts, rows, ones)
+        return run_tasks(
+            tasks, len(rows), prior, algorithm=algorithm, tolerance=tolerance, max_steps=steps
+        )
+
     few = run(jax.tree.map(lambda leaf: leaf[None], smaller), rows, max_steps)
     many = _best_of_starts(run, _starts_of_larger(smaller, larger), rows, max_steps)
     null = 2 * np.asarray(many.log_likelihood - few.log_likelihood, np.float64)

@@ -66,7 +66,7 @@ def parameter_table(
         numbers = {title: float(entry(column)) for title, column in columns.items()}
         rows.append({"component": component + 1, "parameter": name} | numbers)
 
-    for k in np.flatnonzero(np.asarray(mixture.present)):
+    for k in np.flatnonzero(np.asarray(mixture.present)).tolist():
         add(k, "weight", lambda of, k=k: of.weights[k])
         for i, name in enumerate(names):
             add(k, f"mean of {name}", lambda of, k=k, i=i: of.means[k, i])

@@ -99,7 +99,7 @@ def draw_confidence(found: Uncertainty, ax: Axes, level: float, features: Sequen
     k, d = found.mixture.means.shape
     covariance = np.asarray(found.of(_means).covariance, float).reshape(k, d, k, d)
     radius = np.sqrt(-2 * np.log1p(-level))
-    for component in np.flatnonzero(np.asarray(found.mixture.present)):
+    for component in np.flatnonzero(np.asarray(found.mixture.present)).tolist():
         own = covariance[component][:, component][np.ix_(indices, indices)]
         if not np.isfinite(own).all():
             continue

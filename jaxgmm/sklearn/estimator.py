@@ -234,7 +234,7 @@ class GaussianMixture(PredictionMixin, DensityMixin, BaseEstimator):
         with jax.enable_x64(bool(x.dtype == np.float64)):
             prior = self._make_prior(weight)
             found = uncertainty(self.mixture_, x, weight=weight, prior=prior)
-            self.standard_errors_ = Parameters(*map(np.asarray, found.standard_errors))
+            self.standard_errors_ = jax.tree.map(np.asarray, found.standard_errors)
         return self.standard_errors_
 
     @property

@@ -67,6 +67,7 @@ def fitted():
         yield jaxgmm.fit(X, start, tolerance=1e-12, max_steps=5000).mixture
 
 
+@pytest.mark.thorough
 def test_laws_of_a_shift_and_of_weights(fitted, x64):
     """A shift of all rows moves the means alone; without a prior only the ratios of weights count;
     rows of weight 0 and the start have no influence."""
@@ -89,6 +90,7 @@ def test_laws_of_a_shift_and_of_weights(fitted, x64):
     assert np.abs(by_rows[5]).max() == 0 and np.abs(by_rows[6]).max() > 0
 
 
+@pytest.mark.thorough
 def test_the_start_the_tolerance_and_the_optimizer_have_none(fitted, x64):
     def value(mixture, tolerance, rate):
         algorithm = jaxgmm.Gradient(optax.sgd(rate))

@@ -131,9 +131,10 @@ def test_functions_intervals_draws_and_influence(fitted, x64):
     table = found.table(["a", "b"])
     assert len(table) == 2 * (1 + 2 + 3)
     assert all(row["low"] < row["estimate"] < row["high"] for row in table)
-    assert "mean of a" in str(found)
+    assert "mean of a" in str(table) and "mean of feature 1" in str(found)
 
 
+@pytest.mark.thorough
 def test_clusters_of_copies_count_once(fitted, x64):
     """Every row twice in its cluster: the scores of a cluster double, and the information too."""
     prior = Prior.from_data(X)
