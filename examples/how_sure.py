@@ -45,7 +45,7 @@ for name, (low, high) in ways.items():
 
 # %% Two kinds of penguins, or three?
 print()
-test = jaxgmm.likelihood_ratio(key, x, found[2], found[3], replicates=49)
+test = jaxgmm.likelihood_ratio(key, x, found[2], found[3], replicates=39)
 print(f"2 against 3 components: {test}")
 for k, mixture in found.items():
     predicted = jaxgmm.loo(mixture, x)
