@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--criterion", default="bic", choices=["bic", "aic", "icl", "held-out"])
     add("--out", help="file for the best fit (.npz)")
     add("--plot", help="file for a plot of the best fit (.png, .pdf, .svg)")
+    add("--errors", action="store_true", help="show standard errors and 95 %% intervals")
     add("--progress", action="store_true", help="show progress on stderr")
     add_seed_argument(parser)
 
@@ -72,8 +73,9 @@ def run(arguments: argparse.Namespace) -> int:
     columns = (*COLUMNS, *(["held-out"] if held_out else []), *COUNTS)
     print(jaxgmm.Table({name: row[name] for name in columns} for row in found.table()))
     print()
-    print(best.summary(rows.x, weight=rows.weight, features=rows.names))
     failed = best.status in (jaxgmm.Status.NONFINITE, jaxgmm.Status.DEGENERATE)
+    errors = arguments.errors and not failed
+    print(best.summary(rows.x, weight=rows.weight, features=rows.names, errors=errors))
     if arguments.out and not failed:
         jaxgmm.save(arguments.out, best, features=rows.names if rows.named else None)
     if arguments.plot and not failed:

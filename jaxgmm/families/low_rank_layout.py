@@ -36,6 +36,7 @@ class LowRankLayout(Layout):
     """
 
     double_pays = True
+    keeps_all_moments = False
 
     def __init__(self, log_scale: jax.Array, loadings: jax.Array) -> None:
         super().__init__(loadings.shape[1])

@@ -12,7 +12,6 @@ from jax.flatten_util import ravel_pytree
 from ..mixture.coordinates import Relative
 from ..mixture.mixture import Mixture
 from ..numerics import lapack
-from ..numerics.eigenvalues import scaled_curvature
 from .log_likelihood import expected
 from .prior import Prior, log_prior
 from .statistics import Statistics
@@ -117,34 +116,3 @@ def complete_information(mixture: Mixture, sums: Statistics, prior: Prior | None
             _of_leaf(covariances, leaf), _of_leaf(frame.pool(scaled), leaf)
         ),
     )
-
-
-def em_jacobian(
-    mixture: Mixture,
-    sums: Statistics,
-    prior: Prior | None,
-    hessian: jax.Array,
-    free: jax.Array,
-    shift: jax.Array,
-) -> jax.Array:
-    """Return EM's Jacobian (p, p) at a fixed point, in its symmetric form (see `scaled_curvature`).
-
-    It needs no pass. The complete-data information is not diagonal in families with constraints.
-
-    Args:
-      mixture: the mixture.
-      sums: the statistics there.
-      prior: the prior of the objective, or None.
-      hessian: that of the objective per unit of row weight (p, p), in relative coordinates.
-      free: see `free_directions`.
-      shift: see `free_directions`.
-    """
-    zero, unravel = ravel_pytree(RELATIVE.zero(mixture))
-
-    def loss(offsets: jax.Array) -> jax.Array:
-        moved = RELATIVE.place(mixture, RELATIVE.local(mixture, unravel(offsets)))
-        return -(expected(moved, mixture, sums) + log_prior(moved, prior)) / jnp.sum(sums.mass)
-
-    information = jax.hessian(loss)(zero)
-    scaled = scaled_curvature(hessian, information, free, shift)
-    return jnp.eye(len(zero), dtype=zero.dtype) + scaled

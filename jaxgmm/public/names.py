@@ -37,10 +37,20 @@ from ..families.factors import factors, ppca
 from ..families.family import Family
 from ..families.registry import FAMILIES, family
 from ..fitting.fit import fit
+from ..fitting.implicit import solution
 from ..fitting.result import Fit
 from ..fitting.status import Status
 from ..fitting.textbook import textbook_em
+from ..inference.bootstrap import bootstrap
+from ..inference.bootstrap_result import Bootstrap
 from ..inference.certificate import Certificate, certificate
+from ..inference.leave_one_out import Loo, loo
+from ..inference.likelihood_ratio import LikelihoodRatio, likelihood_ratio
+from ..inference.parameters import Parameters
+from ..inference.profile_interval import ProfileInterval, profile_interval
+from ..inference.takeuchi import tic
+from ..inference.uncertainty import uncertainty
+from ..inference.uncertainty_result import Uncertainty
 from ..internal.tables import Table
 from ..mixture.coordinates import (
     CovarianceCholesky,
@@ -82,6 +92,9 @@ __all__ = [  # noqa: RUF022
     "Then", "SlowerThan", "GainBelow", "scale_by_em",
     "Relative", "Leaves", "PrecisionCholesky", "CovarianceCholesky", "SquareRoot",
     "textbook_em", "certificate", "Certificate",
+    "uncertainty", "Uncertainty", "Parameters", "solution",
+    "bootstrap", "Bootstrap", "likelihood_ratio", "LikelihoodRatio",
+    "profile_interval", "ProfileInterval", "tic", "loo", "Loo",
     "aic", "bic", "icl", "n_parameters", "best",
     "Blocks", "Shards", "Stream", "use_all_cores",
     "simulate", "Simulation", "overlap", "misassignment", "separation",

@@ -25,6 +25,8 @@ from ..families.registry import FOURTEEN, family_class
 from ..fitting.result import Fit
 from ..fitting.settings import MOST_STEPS, capacity
 from ..fitting.status import Status
+from ..inference.parameters import Parameters
+from ..inference.uncertainty import uncertainty
 from ..internal import checks, forks
 from ..internal.compiling import jit_with_options
 from ..mixture.component_precision import warn_of_coarse_components
@@ -235,6 +237,21 @@ class GaussianMixture(PredictionMixin, DensityMixin, BaseEstimator):
     ) -> np.ndarray:
         """Fit the mixture and return the most likely component (n,) of each row."""
         return self.fit(X, y, sample_weight).predict(X)
+
+    def compute_standard_errors(
+        self, X: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Parameters:
+        """Set and return `standard_errors_`, those of weights_, means_ and dense covariances.
+
+        X and sample_weight are those of `fit`. Use a small `tol`; see `jaxgmm.uncertainty`.
+        """
+        x = self._validate_rows(X, reset=False)
+        weight = _check_sample_weight(sample_weight, x, dtype=x.dtype, ensure_non_negative=True)
+        with jax.enable_x64(bool(x.dtype == np.float64)):
+            prior = self._make_prior(weight)
+            found = uncertainty(self.mixture_, x, weight=weight, prior=prior)
+            self.standard_errors_ = jax.tree.map(np.asarray, found.standard_errors)
+        return self.standard_errors_
 
     @property
     def _shares_covariance(self) -> bool:
