@@ -26,8 +26,8 @@ class Layout(abc.ABC):
     Attributes:
       double_pays: whether on CPUs the natural kernel in float64 takes less time than the whitened
         kernel in float32.
-      keeps_all_moments: whether second moments contain all that Q depends on. Otherwise they contain
-        what EM needs, and `expected` is a lower bound of Q.
+      keeps_all_moments: whether second moments contain all that Q depends on. Otherwise they
+        contain what EM needs, and `expected` is a lower bound of Q.
       log_scales: logarithms (c, d) of each feature's standard deviation given the features before
         it, if W is triangular or diagonal; else None.
     """

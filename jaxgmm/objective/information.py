@@ -49,8 +49,8 @@ class Information:
 
     Attributes:
       observed: (p, p) −∂² of ℓ + log prior.
-      complete: (p, p) −∂² of Q + log prior at fixed statistics, the complete-data information. For a
-        low-rank family the factors are missing data too, as they are for EM.
+      complete: (p, p) −∂² of Q + log prior at fixed statistics, the complete-data information. For
+        a low-rank family the factors are missing data too, as they are for EM.
       outer: (p, p) Σ w s sᵀ, from the scores s of the rows; if clusters were passed, the sum over
         clusters of the product of each cluster's score with itself.
       gradient: (p,) the gradient of ℓ + log prior.
