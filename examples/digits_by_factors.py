@@ -29,10 +29,10 @@ jaxgmm.use_all_cores()  # one CPU device per core; must come before any other us
 # %%
 x, digit = load.digit_images()
 found = jaxgmm.sweep(
-    jax.random.key(0), x.astype(np.float32), 10, restarts=4, tolerance=1e-6,
+    jax.random.key(0), x.astype(np.float32), 10, restarts=2, tolerance=1e-6,
     families=("diagonal", "factors-2", "factors-4", "factors-8"),
 )  # fmt: skip
-print("Digits: 1797 images of 64 pixels, ten components, four starts each.\n")
+print("Digits: 1797 images of 64 pixels, ten components, two starts each.\n")
 columns = ("family", "K", "log-likelihood", "BIC", "ICL", "seconds")
 table = [{name: row[name] for name in columns} for row in found.table()]
 for row in table:
