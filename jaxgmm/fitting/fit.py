@@ -186,19 +186,22 @@ def fit(
         present = int(np.sum(np.asarray(mixture.logits) > -np.inf))
         row_checks.enough_distinct_in(data.pieces(), present)
     maximized, maximized_prior = data, priors.resolve_prior(prior, data)  # with derivatives
-    data, mixture, prior, threshold = derivatives.stop((data, mixture, maximized_prior, threshold))
-    if prior is not None:
+    data, mixture, threshold = derivatives.stop((data, mixture, threshold))
+    fixed_prior: Prior | None = derivatives.stop(maximized_prior)
+    if fixed_prior is not None:
         row_checks.weights_count_rows(weight)
 
     loop_settings = settings.for_loop(algorithm, data.n, residual_numbers(mixture), callback)
     if checkpoint is None:
-        result = data.compute(run, mixture, prior, threshold, max_steps, settings=loop_settings)
+        result = data.compute(
+            run, mixture, fixed_prior, threshold, max_steps, settings=loop_settings
+        )
     else:
-        source_checks.untraced_checkpoint(data, mixture, prior, threshold)
+        source_checks.untraced_checkpoint(data, mixture, fixed_prior, threshold)
         loop_state, constants = run_with_checkpoints(
             data,
             mixture,
-            prior,
+            fixed_prior,
             tolerance=threshold,
             max_steps=max_steps,
             settings=loop_settings,

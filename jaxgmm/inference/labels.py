@@ -10,7 +10,6 @@ import optax
 
 from ..mixture.inputs import row_log_joint
 from ..mixture.mixture import Mixture
-from ..numerics.products import matmul
 
 
 def _responsibilities(mixture: Mixture, x: jax.Array) -> jax.Array:
@@ -23,17 +22,21 @@ def match_labels(
 ) -> tuple[Mixture, jax.Array, jax.Array]:
     """Return the mixtures with their components in the order of those of `mixture`.
 
-    The order maximizes the weight of the rows that both mixtures give to the same component.
+    The order maximizes Σ w min(r, r'), the weight of the rows that both mixtures give to the same
+    component.
 
     Returns:
-      The mixtures; the fraction of that weight (lanes,); and whether the order changed (lanes,).
+      The mixtures; that weight as a fraction of all (lanes,), which is 1 for equal mixtures; and
+      whether the order changed (lanes,).
     """
-    reference = weight[:, None] * _responsibilities(mixture, x)
+    reference = _responsibilities(mixture, x)
     components = jnp.arange(mixture.n_components)
 
     def match(lane: Mixture) -> tuple[Any, ...]:
         own = _responsibilities(lane, x)
-        common = matmul(reference.T, jnp.where(jnp.isfinite(own), own, 0))
+        own = jnp.where(jnp.isfinite(own), own, 0)
+        shared = jnp.minimum(reference[:, :, None], own[:, None, :])
+        common = jnp.tensordot(weight, shared, 1, precision="highest")
         first, second = optax.assignment.hungarian_algorithm(-common)
         order = jnp.zeros_like(components).at[first].set(second.astype(components.dtype))
         agreement = jnp.sum(common[components, order]) / jnp.sum(weight)
