@@ -23,7 +23,6 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from numpy.typing import ArrayLike
 
-from ..data.robust_covariance import robust_covariance_of
 from ..data.rows import Rows
 from ..families.family import HasFactor
 from ..internal import checks
@@ -32,6 +31,7 @@ from ..mixture.mixture import Mixture
 from ..numerics.eigenvalues import columns_of, extremes, project, spectral_radius, start_like
 from ..numerics.products import matmul
 from ..objective import prior as priors
+from ..objective.data_covariance import data_covariance
 from ..objective.curvature import (
     RELATIVE,
     complete_information,
@@ -220,7 +220,7 @@ def certificate(
     prior = priors.resolve_prior(prior, data)
     tolerance = jnp.asarray(checks.not_negative(tolerance, "tolerance"), data.dtype)
     return data.compute(
-        _certify, mixture, prior, tolerance, data.compute_once(robust_covariance_of)
+        _certify, mixture, prior, tolerance, data.compute_once(data_covariance)
     )[0]
 
 

@@ -23,6 +23,7 @@ from ..algorithms.switching import GainBelow, SlowerThan, Then
 from ..comparison.compare import compare
 from ..comparison.profile import profile
 from ..comparison.result import Comparison
+from ..data.observed import Observed
 from ..data.shards import Shards, use_all_cores
 from ..data.sources import Blocks
 from ..data.stream import Stream
@@ -48,10 +49,11 @@ from ..mixture.coordinates import (
     Relative,
     SquareRoot,
 )
-from ..mixture.densities import log_joint, log_prob, responsibilities, sample
+from ..mixture.densities import sample
 from ..mixture.mixture import Mixture
 from ..mixture.overlap import misassignment, overlap, separation
 from ..mixture.simulation import Simulation, simulate
+from ..objective.densities import log_joint, log_prob, responsibilities
 from ..objective.log_likelihood import complete_log_likelihood, log_likelihood
 from ..objective.m_step import m_step
 from ..objective.prior import Prior, log_prior
@@ -79,7 +81,7 @@ __all__ = [  # noqa: RUF022
     "Relative", "Leaves", "PrecisionCholesky", "CovarianceCholesky", "SquareRoot",
     "textbook_em", "certificate", "Certificate",
     "aic", "bic", "icl", "n_parameters", "best",
-    "Blocks", "Shards", "Stream", "use_all_cores",
+    "Observed", "Blocks", "Shards", "Stream", "use_all_cores",
     "simulate", "Simulation", "overlap", "misassignment", "separation",
     "sweep", "Sweep", "Progress", "Table",
     "marginal", "condition", "regress", "Regression", "affine", "convolve", "product", "join",

@@ -14,8 +14,8 @@ from ..fitting.status import Status
 from ..internal import checks
 from ..internal.feature_names import resolve_feature_names
 from ..internal.tables import Table, align_columns
-from ..mixture.densities import responsibilities
 from ..mixture.mixture import Mixture
+from ..objective.densities import responsibilities
 from ..selection.criteria import aic, bic, icl, n_parameters
 
 COMPONENTS_ACROSS = 6

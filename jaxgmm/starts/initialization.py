@@ -12,12 +12,12 @@ from numpy.typing import ArrayLike
 from ..data import row_checks
 from ..data.arrays import ArrayData
 from ..data.open_data import open_data, pad_array
-from ..data.robust_covariance import robust_covariance_of
 from ..data.rows import Rows, sample
 from ..families.family import Family
 from ..families.registry import family_class
 from ..internal import checks
 from ..mixture.mixture import Mixture
+from ..objective.data_covariance import data_covariance
 from .from_assignments import even_scales
 from .methods import METHODS, finite_or_even
 
@@ -137,7 +137,7 @@ def initialize(
         row_checks.extent_fits(*data.extent())
         row_checks.enough_distinct_in(data.pieces(), k)
     kind = family_class(family, k, data.n_features)
-    covariance = data.compute_once(robust_covariance_of)
+    covariance = data.compute_once(data_covariance)
     if isinstance(data, ArrayData):
         array: ArrayData = data  # `start` samples its rows inside the compiled program.
     else:
