@@ -63,6 +63,11 @@ class Observed(Source):
     log_odds: Any = None
 
 
+def table_of(x: Any) -> Any:
+    """Return what a user passed as rows, without what is known beside them."""
+    return x.x if isinstance(x, Observed) else x
+
+
 class Packed(NamedTuple):
     """An array (n, width) with the parts of an `Observed`, and what its columns hold.
 

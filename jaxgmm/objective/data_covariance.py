@@ -137,16 +137,16 @@ def data_covariance(rows: SummableRows) -> jax.Array:
     return covariance_and_gaussian(rows.about_mean())[0]
 
 
-def fill_rows(rows: Rows) -> tuple[Rows, jax.Array]:
-    """Return rows without gaps, noise and labels, and which rows had a value, as booleans (n,).
+def fill_rows(rows: Rows) -> Rows:
+    """Return rows without gaps, noise and labels.
 
-    Missing values are replaced by their means under the likeliest Gaussian.
+    Missing values are replaced by their means under the likeliest Gaussian. Rows without any value
+    have weight 0.
     """
     columns = rows.columns
     plain = dataclasses.replace(rows, x=rows.features, columns=None)
-    some = jnp.ones(len(rows.x), bool)
     if columns is None or not columns.most:
-        return plain, some
+        return plain
     about = rows.about_mean()
     gaussian = covariance_and_gaussian(about)[1].translate(about.center)
     x = jax.lax.map(
@@ -154,5 +154,6 @@ def fill_rows(rows: Rows) -> tuple[Rows, jax.Array]:
         rows.features,
         batch_size=min(256, len(rows.x)),
     )
-    some = ~jnp.all(jnp.isnan(rows.features), axis=1)
-    return dataclasses.replace(plain, x=x), some
+    some = (~jnp.all(jnp.isnan(rows.features), axis=1)).astype(x.dtype)
+    weight = some if rows.weight is None else some * rows.weight
+    return dataclasses.replace(plain, x=x, weight=weight)
