@@ -68,6 +68,11 @@ def table_of(x: Any) -> Any:
     return x.x if isinstance(x, Observed) else x
 
 
+def as_observed(x: Any) -> Observed:
+    """Return rows as `Observed`, whatever they are."""
+    return x if isinstance(x, Observed) else Observed(x)
+
+
 class Packed(NamedTuple):
     """An array (n, width) with the parts of an `Observed`, and what its columns hold.
 

@@ -50,9 +50,11 @@ class ObservedStream(Stream):
                 common = getattr(self.whole, field.name)
                 if common is not None and value is not None:
                     raise ValueError(
-                        f"{field.name} is given both for the stream and in its blocks: pass it once."
+                        f"{field.name} is given both for the stream and in a block: pass it once."
                     )
-                own[field.name] = value if common is None else _rows_of(field.name, common, start, stop)
+                own[field.name] = (
+                    value if common is None else _rows_of(field.name, common, start, stop)
+                )
             yield Observed(**own)
             start = stop
 

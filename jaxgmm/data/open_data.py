@@ -18,8 +18,8 @@ from jax.typing import DTypeLike
 from ..internal import checks, forks
 from . import row_checks, source_checks
 from .arrays import ArrayData
-from .columns import Columns
 from .column_precision import warn_of_rounded_columns
+from .columns import Columns
 from .observed import Observed, Packed, pack
 from .observed_stream import ObservedStream
 from .rows import BUCKETED_ROWS, bucket

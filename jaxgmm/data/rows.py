@@ -285,7 +285,9 @@ class Rows:
         See `total_packed`.
         """
         return self.total_packed(
-            lambda packed, *rest: function(packed[: len(self.center)], *rest), block_rows, *row_arrays
+            lambda packed, *rest: function(packed[: len(self.center)], *rest),
+            block_rows,
+            *row_arrays,
         )
 
     def total_blocks(self, function: Callable[[Block, jax.Array], Any], block_rows: int) -> Any:

@@ -151,7 +151,9 @@ class ShardData(InMemory):
     def extent(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the smallest and the largest value (d,) of each feature in this process's part."""
         shards = self.x.addressable_shards
-        parts = [row_checks.ends(features_of(np.asarray(shard.data), self.columns)) for shard in shards]
+        parts = [
+            row_checks.ends(features_of(np.asarray(shard.data), self.columns)) for shard in shards
+        ]
         low, high = zip(*parts, strict=True)
         return np.fmin.reduce(low, axis=0), np.fmax.reduce(high, axis=0)
 

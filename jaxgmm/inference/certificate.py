@@ -31,7 +31,6 @@ from ..mixture.mixture import Mixture
 from ..numerics.eigenvalues import columns_of, extremes, project, spectral_radius, start_like
 from ..numerics.products import matmul
 from ..objective import prior as priors
-from ..objective.data_covariance import data_covariance
 from ..objective.curvature import (
     RELATIVE,
     complete_information,
@@ -39,6 +38,7 @@ from ..objective.curvature import (
     free_directions,
     slope_of,
 )
+from ..objective.data_covariance import data_covariance
 from ..objective.m_step import m_step_from
 from ..objective.prior import Prior
 from ..objective.statistics import Statistics, about_mixture, statistics
@@ -219,9 +219,7 @@ def certificate(
     mixture, data = open_for_mixture(mixture, x, weight, devices)
     prior = priors.resolve_prior(prior, data)
     tolerance = jnp.asarray(checks.not_negative(tolerance, "tolerance"), data.dtype)
-    return data.compute(
-        _certify, mixture, prior, tolerance, data.compute_once(data_covariance)
-    )[0]
+    return data.compute(_certify, mixture, prior, tolerance, data.compute_once(data_covariance))[0]
 
 
 def _certify(

@@ -32,9 +32,7 @@ class ClosedForm:
         scales = jnp.broadcast_to(frame.log_scales, mixture.means.shape)
         unseen = (~seen).astype(y.dtype)
         # A missing feature leaves out its factor of the density.
-        joint = mixture.log_constants[:, None] + matmul(
-            scales + math.log(2 * math.pi) / 2, unseen
-        )
+        joint = mixture.log_constants[:, None] + matmul(scales + math.log(2 * math.pi) / 2, unseen)
         if block.noise is None:
             rest = jnp.broadcast_to(unseen[None], y.shape)
             return joint - jnp.sum(y**2, axis=1) / 2, (y, rest)

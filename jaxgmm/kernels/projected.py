@@ -71,7 +71,7 @@ class Projected:
             column = matmul(factor.reshape(c * d, d), chosen).reshape(c, d, -1)
             for root in roots * self.times:
                 column = column - dot(root, column)[:, None] * root
-            used = (number[:1] >= i)
+            used = number[:1] >= i
             square = jnp.where(used, dot(column, column), 1)
             joint = joint - jnp.log(square) / 2
             root = column * jax.lax.rsqrt(square)[:, None]

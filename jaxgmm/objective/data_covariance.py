@@ -117,7 +117,9 @@ def covariance_and_gaussian(rows: SummableRows) -> tuple[jax.Array, Mixture]:
     _, gaussian, _ = jax.lax.while_loop(unfinished, step, begin)
 
     _, ellipsoid = trim(FilledRows(rows, gaussian, rows.center))
-    distance = lambda x: matmul(ellipsoid.factor, fill_block(gaussian, x) - ellipsoid.center[:, None])
+    distance = lambda x: matmul(
+        ellipsoid.factor, fill_block(gaussian, x) - ellipsoid.center[:, None]
+    )
     sums = take_pass(gaussian, lambda x: jnp.sum(distance(x) ** 2, axis=0) <= ellipsoid.limit)
     root = gaussian.frame.inverse_factor[0]  # type: ignore[attr-defined]
     shift = sums.shift[0] / sums.mass[0]

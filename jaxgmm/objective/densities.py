@@ -17,9 +17,7 @@ from ..mixture import densities
 from ..mixture.mixture import Mixture
 
 
-def check_mixture_and_observed(
-    mixture: Mixture, x: Observed
-) -> tuple[Mixture, jax.Array, Columns]:
+def check_mixture_and_observed(mixture: Mixture, x: Observed) -> tuple[Mixture, jax.Array, Columns]:
     """Return a mixture, packed rows in the order given, and what their columns hold."""
     checks.one_mixture(mixture)
     packed = pack(x, mixture.dtype, whole=False)

@@ -44,7 +44,6 @@ from ..mixture.inputs import (
 from ..mixture.mixture import Mixture
 from .statistics import Statistics, about_mixture, statistics, statistics_at
 
-
 Layout = tuple[int | None, Columns | None]  # rows in a block, and what the columns hold
 
 
@@ -112,9 +111,7 @@ def value_of_rows(rows: Rows, mixture: Mixture) -> jax.Array:
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _value(
-    layout: Layout, mixture: Mixture, x: jax.Array, weight: jax.Array | None
-) -> jax.Array:
+def _value(layout: Layout, mixture: Mixture, x: jax.Array, weight: jax.Array | None) -> jax.Array:
     """Return the log-likelihood of an array, with its derivatives."""
     return value_of_rows(Rows.of(x, weight, *layout), mixture)
 

@@ -41,6 +41,7 @@ from ..fitting.result import Fit
 from ..fitting.status import Status
 from ..fitting.textbook import textbook_em
 from ..inference.certificate import Certificate, certificate
+from ..inference.completion import Posterior, impute, posterior
 from ..internal.tables import Table
 from ..mixture.coordinates import (
     CovarianceCholesky,
@@ -73,6 +74,7 @@ __all__ = [  # noqa: RUF022
     "FAMILIES", "Family", "family", "Dense", "check_family",
     "Mixture", "initialize", "from_responsibilities", "from_labels",
     "log_joint", "log_prob", "responsibilities", "sample",
+    "impute", "posterior", "Posterior",
     "log_likelihood", "complete_log_likelihood", "log_prior",
     "Statistics", "e_step", "m_step",
     "fit", "Fit", "Status", "Prior", "Algorithm",

@@ -144,7 +144,7 @@ def sweep(
     derivatives.on_host("sweep", key, array, weight, prior, tolerance)
     rows = pad_array(array, weight, dtype, columns=columns)
     if columns is not None:
-        for k in (ks if columns.components else [max(ks)]):
+        for k in ks if columns.components else [max(ks)]:
             columns.check_components(k)
         ks = [k for k in ks if k > columns.largest_label]
         check_kernel(kernel, columns)

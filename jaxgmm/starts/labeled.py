@@ -19,7 +19,7 @@ from .methods import draw_index
 def allowed_components(packed: jax.Array, columns: Columns, k: int) -> jax.Array:
     """Return which of k components each packed row (n, width) may come from, as (n, k)."""
     block = columns.split(packed.T)
-    return block.add_odds(jnp.zeros((k, len(packed)), packed.dtype)).T > -jnp.inf
+    return -jnp.inf < block.add_odds(jnp.zeros((k, len(packed)), packed.dtype)).T
 
 
 def start_with_labels(
