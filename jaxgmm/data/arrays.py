@@ -87,5 +87,5 @@ def _call_once(
     x: jax.Array,
     weight: jax.Array | None,
 ) -> Any:
-    function, *layout = static
-    return function(Rows.of(x, weight, *layout))
+    function, rows_per_block, columns = static
+    return function(Rows.of(x, weight, rows_per_block, columns))

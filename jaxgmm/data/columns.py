@@ -8,11 +8,10 @@ whether it copies, orders, pads, spreads, streams or samples rows. A missing val
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 
 class Block(NamedTuple):
@@ -113,6 +112,6 @@ def bound_of_count(count: int, d: int) -> int:
     return 0 if count == 0 else min(1 << (count - 1).bit_length(), d)
 
 
-def features_of(x: np.ndarray | jax.Array, columns: Columns | None) -> np.ndarray | jax.Array:
+def features_of(x: Any, columns: Columns | None) -> Any:
     """Return the features (n, d) of an array that may be packed."""
     return x if columns is None else x[:, : columns.features]

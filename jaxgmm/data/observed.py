@@ -90,6 +90,7 @@ def pack(
     like: DTypeLike | None = None,
     warn_of_columns: Callable[..., None] | None = None,
     whole: bool = True,
+    dtype: np.dtype | None = None,
 ) -> Packed:
     """Check the parts of an `Observed` over one array, and pack them into one array.
 
@@ -98,13 +99,15 @@ def pack(
       like: the dtype for whole numbers; None for JAX's default.
       warn_of_columns: see `row_checks.check_rows`.
       whole: whether these are all rows, so that each column must have a value.
+      dtype: the dtype of the packed array; by default the one to compute in.
     """
     given = observed.x
     if isinstance(given, np.ma.MaskedArray):  # masked entries are missing
         given = np.ma.filled(given.astype(np.promote_types(given.dtype, np.float32)), np.nan)
-    x, dtype = row_checks.check_rows(
+    x, computed = row_checks.check_rows(
         given, like=like, warn_of_columns=warn_of_columns, missing=True
     )
+    dtype = computed if dtype is None else dtype
     n, d = x.shape
     x, noise = observed_checks.noise_of_rows(observed.noise, x, dtype)
     labels = observed_checks.labels(observed.labels, n)
@@ -124,6 +127,7 @@ def pack(
         most=d if counts is None else bound_of_count(int(counts.max()), d),
         largest_label=-1 if labels is None or checks.traced(labels) else int(np.max(labels)),
     )
+    table: Any
     if traced:
         table = jnp.concatenate([jnp.asarray(part, dtype).reshape(n, -1) for part in parts], axis=1)
     elif len(parts) == 1:

@@ -77,7 +77,7 @@ def _covariances(values: Array, x: Array, xp: Any) -> tuple[Array, Array | None]
     values = xp.where(hidden, 0, values)
     x = xp.where(unknown, np.nan, x).astype(x.dtype)
     if xp is np:
-        _check_covariances(values)
+        _check_covariances(np.asarray(values))
         if not values.any():
             return x, None
         if not (values * (1 - np.eye(d))[None]).any():

@@ -12,7 +12,7 @@ import numpy as np
 from ..internal import checks
 from . import source_checks
 from .columns import Columns
-from .observed import Observed, pack
+from .observed import Observed, Packed, pack
 from .stream import Stream, Survey, survey_blocks
 
 
@@ -58,12 +58,18 @@ class ObservedStream(Stream):
             yield Observed(**own)
             start = stop
 
+    def _pack(self, block: Observed) -> Packed:
+        """Pack a block in its own dtype: blocks are read on a thread that has no mode of JAX."""
+        dtype = np.asarray(block.x).dtype
+        wide = dtype if dtype in (np.float32, np.float64) else np.dtype(np.float64)
+        return pack(block, whole=False, dtype=wide)
+
     @functools.cached_property
     def columns(self) -> Columns | None:  # type: ignore[override]
         """What the columns of blocks hold, from a first pass."""
         found: Columns | None = None
         for block in self._raw_blocks():
-            own = pack(block, whole=False).columns
+            own = self._pack(block).columns
             if found is not None and (own.noise, own.labeled, own.components) != (
                 found.noise, found.labeled, found.components,
             ):  # fmt: skip
@@ -80,7 +86,7 @@ class ObservedStream(Stream):
             return
         for number, block in enumerate(self._raw_blocks()):
             source_checks.block(np.asarray(block.x), number, columns.features)
-            packed = pack(block, whole=False)
+            packed = self._pack(block)
             yield _widen(np.asarray(packed.x), packed.columns, columns)
 
     @functools.cached_property

@@ -263,7 +263,7 @@ def shard_rows(
     elif isinstance(source, jax.Array) and not source.is_fully_addressable:
         (n, d), dtype, read = source.shape, source.dtype, None
     else:
-        array, dtype = source, getattr(source, "dtype", None)
+        array, dtype = source, np.dtype(getattr(source, "dtype", np.float32))
         if columns is None:
             array, dtype = row_checks.check_rows(source, like=like, warn_of_columns=warn_of_columns)
         n, d = array.shape

@@ -29,6 +29,7 @@ class ClosedForm:
         seen = ~jnp.isnan(block.x)
         exact = jnp.where(seen, block.x, 0)
         y = jnp.where(seen[None], frame.residuals(mixture.means, exact), 0)
+        assert frame.log_scales is not None  # the covariances are diagonal
         scales = jnp.broadcast_to(frame.log_scales, mixture.means.shape)
         unseen = (~seen).astype(y.dtype)
         # A missing feature leaves out its factor of the density.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -116,7 +116,7 @@ def covariance_and_gaussian(rows: SummableRows) -> tuple[jax.Array, Mixture]:
     begin = (jnp.int32(0), start, jnp.full((), jnp.inf, dtype))
     _, gaussian, _ = jax.lax.while_loop(unfinished, step, begin)
 
-    _, ellipsoid = trim(FilledRows(rows, gaussian, rows.center))
+    _, ellipsoid = trim(cast(SummableRows, FilledRows(rows, gaussian, rows.center)))
     distance = lambda x: matmul(
         ellipsoid.factor, fill_block(gaussian, x) - ellipsoid.center[:, None]
     )

@@ -146,7 +146,7 @@ def sweep(
     if columns is not None:
         for k in ks if columns.components else [max(ks)]:
             columns.check_components(k)
-        ks = [k for k in ks if k > columns.largest_label]
+        ks = tuple(k for k in ks if k > columns.largest_label)
         check_kernel(kernel, columns)
     filled = None if columns is None else rows.compute_once(_fill)
     x = np.asarray(rows.features if filled is None else filled)[: rows.n]

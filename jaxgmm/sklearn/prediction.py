@@ -41,7 +41,7 @@ class PredictionMixin(RowsMixin):
         check_is_fitted(self)
         x = self._validate_rows(X, reset=False, allow_missing=self._accepts_missing)
         wide = np.promote_types(x.dtype, np.asarray(self.means_).dtype) == np.float64
-        rows = pad_rows(x)
+        rows: Any = pad_rows(x)
         with jax.enable_x64(bool(wide)):
             rows = Observed(rows) if np.isnan(x).any() else rows
             return np.asarray(function(from_sklearn(self), rows))[: len(x)]

@@ -94,7 +94,7 @@ def read_table(
     kept = options.keep_missing and not options.drop_missing
     if kept:  # weights must be there
         d = len(choice.features)
-        complete = np.isfinite(x[:, d:]).all(axis=1) & ~np.isinf(x).any(axis=1)
+        complete = np.asarray(np.isfinite(x[:, d:]).all(axis=1) & ~np.isinf(x).any(axis=1))
     _check_missing(x, complete, [table.names[i] for i in read], table, options, shown)
     notes = [_describe(table, choice, shown), *table.notes]
     if not complete.all():
@@ -102,7 +102,8 @@ def read_table(
         x = x[complete]
     if kept:
         notes += _describe_gaps(x[:, : len(choice.features)], table, choice)
-    labels, label_names = None, []
+    labels: np.ndarray | None = None
+    label_names: list[str] = []
     if choice.label is not None:
         labels, label_names = read_labels(table, choice.label, options, shown)
         labels = labels[complete]
@@ -188,8 +189,8 @@ def _describe_gaps(x: np.ndarray, table: RawTable, choice: ColumnChoice) -> list
     values = "value is" if total == 1 else "values are"
     where = "column" if len(columns) == 1 else "columns"
     return [
-        f"{total} of {x.size} {values} missing, in {len(columns)} {where} ({names}). What is there of "
-        "each row is used; --drop-missing leaves incomplete rows out."
+        f"{total} of {x.size} {values} missing, in {len(columns)} {where} ({names}). What is "
+        "there of each row is used; --drop-missing leaves incomplete rows out."
     ]
 
 
