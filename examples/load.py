@@ -38,6 +38,24 @@ def penguins() -> tuple[np.ndarray, np.ndarray, list[str]]:
     return _read("penguins.csv", columns, PENGUIN_SPECIES)
 
 
+def faithful() -> tuple[np.ndarray, list[str]]:
+    """Return x (272, 2) in minutes and the features' names: eruptions of Old Faithful."""
+    table = np.loadtxt(DATA / "faithful.csv", delimiter=",", skiprows=1)
+    return table, ["eruption (min)", "waiting (min)"]
+
+
+def mclust_bic(name: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return mclust's BIC (9, 14) of a data set for K = 1 … 9 and each model, and the models.
+
+    The names of data sets are "iris", "faithful" and "penguins". It is NaN where mclust gives none.
+    """
+    with open(DATA / "mclust_bic.csv", newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["data"] == name]
+    models = tuple(rows[0])[2:]
+    value = lambda text: np.nan if text == "NA" else float(text)
+    return np.array([[value(row[model]) for model in models] for row in rows]), models
+
+
 # Five of the thirteen measurements, in which the cultivars differ.
 WINE_COLUMNS = ("alcohol", "malic_acid", "flavanoids", "color_intensity", "proline")
 

@@ -55,6 +55,10 @@ class Axes(Variances, Lettered):
     def of_scales(cls, scales, k):
         return cls(*cls.even(scales, k))
 
+    @classmethod
+    def of_axes(cls, log_scales, axes, first):
+        return cls(*cls.scales_of_batch(log_scales, first))
+
     def factor_on_host(self, d):
         return np.exp(self.scales_on_host(d))
 

@@ -80,6 +80,11 @@ class Diagonal(Variances, HasFactor):
         c = 1 if cls.shared else k
         return cls(jnp.broadcast_to(-jnp.log(variance) / 2, (c, len(variance))))
 
+    @classmethod
+    def of_axes(cls, log_scales, axes, first):
+        scales = log_scales.mean(axis=-1, keepdims=True) if cls.spherical else log_scales
+        return cls(first(scales) if cls.shared else scales)
+
     def factor_on_host(self, d):
         scale = np.exp(np.asarray(self.log_diagonal, np.float64))
         return np.broadcast_to(scale, (len(scale), d))

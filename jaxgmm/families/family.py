@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import abc
 import functools
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -72,6 +73,15 @@ class Family(abc.ABC):
             for n in (1, 2)
         )
         return one + (k - 1) * (two - one)
+
+    def n_own_parameters(self, d: int) -> Any:
+        """Return the number of parameters that a covariance does not share with others."""
+        count = type(self).n_parameters
+        return count(1, d) if self.frame(d).shared else count(2, d) - count(1, d)
+
+    def shares_leaves(self, c: int) -> Any:
+        """Return whether some of the c covariances share a leaf, which then depends on all."""
+        return any(len(leaf) < c for leaf in jax.tree.leaves(self))
 
     @classmethod
     def _unit(cls, k: int, d: int) -> Family:
@@ -219,6 +229,20 @@ class Family(abc.ABC):
         """
         variances = jnp.diag(scales**2)[None]
         return _likeliest_member(cls, jnp.broadcast_to(variances, (k, *variances.shape[1:])))
+
+    @classmethod
+    def of_axes(
+        cls, log_scales: np.ndarray, axes: np.ndarray, first: Callable[[np.ndarray], np.ndarray]
+    ) -> Family:
+        """Return a batch of members on the host, for a family with letters.
+
+        Args:
+          log_scales: (lanes, k, d) logarithms of the scales w along the principal axes.
+          axes: (lanes, k, d, d) the axes, as columns. They must be those of a member.
+          first: a function that returns the row (lanes, 1, …) of a present component in an array
+            (lanes, k, …), for leaves that all components share.
+        """
+        raise NotImplementedError
 
     def factor_on_host(self, d: int) -> np.ndarray:
         """Return whitening factors in float64, computed without compiling if possible.

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..numerics import lapack
-from ..numerics.host_factors import assemble_on_host
+from ..numerics.host_factors import assemble_on_host, factors_of_axes
 from ..numerics.logarithms import logarithm_and_excess
 from ..numerics.products import matmul
 from ..numerics.triangular import assemble, inverse, parts, transpose
@@ -103,6 +103,12 @@ class Full(HasFactor):
     def of_scales(cls, scales, k):
         unit = cls.identity(k, len(scales), scales.dtype)
         return cls(unit.log_diagonal - jnp.log(scales)[None], unit.lower)
+
+    @classmethod
+    def of_axes(cls, log_scales, axes, first):
+        choose = first if cls.shared else lambda leaf: leaf
+        log_diagonal, lower = factors_of_axes(choose(log_scales), choose(axes))
+        return cls(log_diagonal, lower)
 
     def factor_on_host(self, d):
         log_diagonal, lower = (np.asarray(part, np.float64) for part in self.entries())

@@ -41,6 +41,10 @@ class Layout(abc.ABC):
         """Sum per-component values (k, ...) into per-covariance values (c, ...)."""
         return jnp.sum(values, axis=0, keepdims=True) if self.shared else values
 
+    def sum_covariances(self, values: jax.Array) -> jax.Array:
+        """Return the sum of values (c,), one for each covariance."""
+        return jnp.sum(values)
+
     # ---- vectors and scales -------------------------------------------------------------------
 
     @abc.abstractmethod

@@ -7,6 +7,7 @@ a unit matrix (I), for Σ_k = λ_k D_k A_k D_kᵀ (Banfield & Raftery 1993; Cele
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
 import jax
@@ -69,6 +70,17 @@ class Lettered(Family):
         """Return the leaves of k equal covariances with these standard deviations (d,)."""
         rows = jnp.broadcast_to(-jnp.log(scales)[None], (k, len(scales)))
         return split(rows, cls.own_volume, cls.own_shape)
+
+    @classmethod
+    def scales_of_batch(
+        cls, log_scales: np.ndarray, first: Callable[[np.ndarray], np.ndarray]
+    ) -> Scales:
+        """Return the leaves of a batch of members on the host: see `Family.of_axes`."""
+        shape = log_scales @ contrasts(log_scales.shape[-1], log_scales.dtype)
+        volume = log_scales.mean(axis=-1, keepdims=True)
+        return Scales(
+            volume if cls.own_volume else first(volume), shape if cls.own_shape else first(shape)
+        )
 
     def metric_of_scales(self, mass: jax.Array, d: int) -> Scales:
         """Return the roots of the Fisher information of log volumes and contrasts."""

@@ -209,6 +209,11 @@ class Rotated(Lettered):
     def of_scales(cls, scales, k):
         return cls(*cls.even(scales, k), cls._unit_axes(k, len(scales), scales.dtype))
 
+    @classmethod
+    def of_axes(cls, log_scales, axes, first):
+        scales = cls.scales_of_batch(log_scales, first)
+        return cls(*scales, axes if cls.own_orientation else first(axes))
+
     def factor_on_host(self, d):
         axes = np.asarray(self.axes, np.float64)
         orthogonal = axes @ np.linalg.inv(lower_factor(axes))

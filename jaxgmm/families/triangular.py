@@ -12,7 +12,7 @@ import numpy as np
 
 from ..numerics import lapack
 from ..numerics.fixed_points import fixed_point
-from ..numerics.host_factors import assemble_on_host
+from ..numerics.host_factors import assemble_on_host, factors_of_axes
 from ..numerics.logarithms import exponential_excess, logarithm_and_excess
 from ..numerics.products import matmul
 from ..numerics.triangular import assemble, inverse, parts, transpose
@@ -92,6 +92,13 @@ class Triangular(Lettered):
     def of_scales(cls, scales, k):
         unit = cls.identity(k, len(scales), scales.dtype)
         return cls(*cls.even(scales, k), unit.lower)
+
+    @classmethod
+    def of_axes(cls, log_scales, axes, first):
+        log_diagonal, lower = factors_of_axes(log_scales, axes)
+        lower = lower * np.exp(-log_diagonal.mean(axis=-1, keepdims=True))
+        scales = cls.scales_of_batch(log_diagonal, first)
+        return cls(*scales, lower if cls.own_orientation else first(lower))
 
     def factor_on_host(self, d):
         logarithm = self.scales_on_host(d)

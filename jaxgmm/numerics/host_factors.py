@@ -43,3 +43,20 @@ def lower_factor(factor: np.ndarray) -> np.ndarray:
             matrix[:, :, :j] -= matrix[:, :, j, None] * lower[:, j, None, :j]
         result = np.einsum("cij,cjl->cil", lower, result)
     return result
+
+
+def factors_of_axes(log_scales: np.ndarray, axes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the triangular factors of diag(w) Dᵀ, as logarithms of diagonals and lower parts.
+
+    Args:
+      log_scales: log w (..., d).
+      axes: D (..., d, d).
+
+    Returns:
+      Arrays (..., d) and (..., d(d−1)/2), the strict lower parts row by row.
+    """
+    *batch, d = log_scales.shape
+    factor = np.exp(log_scales)[..., :, None] * np.swapaxes(axes, -1, -2)
+    flat = lower_factor(factor.reshape(-1, d, d)).reshape(-1, d * d)
+    diagonal, lower = flat[:, :: d + 1], flat[:, _positions_below_diagonal(d)]
+    return np.log(diagonal).reshape(*batch, d), lower.reshape(*batch, -1)

@@ -112,8 +112,8 @@ def m_step_from(
     # only the means move. This still cannot lower the objective, and the next move is shorter.
     near = jnp.sqrt(jnp.finfo(move.dtype).eps * jnp.sum(move**2, axis=-1)) < FARTHEST_MOVE
     all_near = frame.pool((~near & present).astype(count.dtype)) == 0
-    if any(len(leaf) < len(count) for leaf in jax.tree.leaves(mixture.covariance)):
-        all_near = jnp.all(all_near, keepdims=True)  # a shared leaf depends on every moment
+    coupled = mixture.covariance.shares_leaves(len(count))
+    all_near = jnp.where(coupled, jnp.all(all_near, keepdims=True), all_near)
     updates = used & (count > 0) & all_near
     covariance, counted = mixture.covariance, jnp.where(updates, count, 0)
     if to_the_end:
@@ -123,7 +123,7 @@ def m_step_from(
     local = where_each(updates, local, jax.tree.map(jnp.zeros_like, local))
     # The terms of covariances that share a leaf need not be positive, but their sum is, up to
     # rounding.
-    gain = jnp.sum(jnp.where(updates, count * gain, 0)) / 2
+    gain = frame.sum_covariances(jnp.where(updates, count * gain, 0)) / 2
     em_gain += jnp.where(gain < 0, 0, gain)
 
     return Step(jnp.log(weights), move, local, em_gain / total)

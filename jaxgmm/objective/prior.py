@@ -214,7 +214,7 @@ def _log_prior(mixture: Mixture, prior: Prior | None) -> jax.Array:
     terms = 2 * prior.strength * frame.log_determinant
     if prior.scatter is not None:
         terms -= frame.quadratic(jnp.asarray(prior.scatter, mixture.dtype))
-    total = jnp.sum(jnp.where(used, terms, 0)) / 2
+    total = frame.sum_covariances(jnp.where(used, terms, 0)) / 2
     if prior.concentration is not None:
         log_weights = jnp.where(present, mixture.log_weights, 0)
         total += (prior.concentration - 1) * jnp.sum(log_weights)

@@ -53,7 +53,13 @@ def conditional(
     Raises:
       ValueError: if there is not one feature of each kind, or the level is not between 0 and 1.
     """
-    (i,), (j,) = (resolve_features(mixture, feature, names) for feature in (given, target))
+    chosen = [resolve_features(mixture, feature, names) for feature in (given, target)]
+    if any(len(features) != 1 for features in chosen):
+        raise ValueError(
+            "one feature is drawn given another: pass one as `given` and one as `target`; the "
+            "others are left out."
+        )
+    (i,), (j,) = chosen
     if i == j:
         raise ValueError(f"feature {i} is given and drawn: pass two different features.")
     checks.between(level, "level", 1e-9, 1 - 1e-9)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # With more families than this, a figure shows a single line for each.
 FAMILIES_WITH_DETAIL = 4
+MARKERS = "os^D"  # change when the colors repeat
 
 
 def bic_curve(found: Sweep, ax: Axes | None = None) -> Axes:
@@ -37,16 +38,17 @@ def bic_curve(found: Sweep, ax: Axes | None = None) -> Axes:
     Returns:
       The axes.
     """
-    ax = new_axes(6, 4) if ax is None else ax
-    rows = [row for row in found.table() if row["passes"]]
     many = len(found.fits) > FAMILIES_WITH_DETAIL
+    ax = new_axes(7 if many else 6, 4.5 if many else 4) if ax is None else ax
+    rows = [row for row in found.table() if row["passes"]]
     for i, family in enumerate(found.fits):
         style: dict[str, Any] = dict(color=color(i))
         family_rows = [row for row in rows if row["family"] == family]
         ks = [row["K"] for row in family_rows]
         if many:
             bics = [row["BIC"] for row in family_rows]
-            ax.plot(ks, bics, marker="o", ls=dashes(i), label=family, **style)
+            style |= dict(marker=MARKERS[i // len(PALETTE) % len(MARKERS)], ms=4, lw=1.2)
+            ax.plot(ks, bics, ls=dashes(i), label=family, **style)
             continue
         for index, row in enumerate(family_rows):
             fits = found.fits[family]
@@ -69,7 +71,8 @@ def bic_curve(found: Sweep, ax: Axes | None = None) -> Axes:
         ylabel=f"{'BIC' if many else 'BIC and ICL'} (lower is better)",
         xticks=sorted({row["K"] for row in rows}),
     )
-    ax.legend(frameon=False)
+    # Many lines leave no room for a legend among them.
+    ax.legend(frameon=False, **dict(loc="upper left", bbox_to_anchor=(1, 1)) if many else {})
     return remove_box(ax)
 
 

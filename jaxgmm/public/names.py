@@ -64,7 +64,8 @@ from ..reports.storage import load, save
 from ..reports.summary import summary
 from ..selection.best import best
 from ..selection.criteria import aic, bic, icl, n_parameters
-from ..selection.sweep import Progress, sweep
+from ..selection.run_families import Progress
+from ..selection.sweep import sweep
 from ..selection.sweep_result import Sweep
 from ..starts.from_assignments import from_labels, from_responsibilities
 from ..starts.initialization import initialize

@@ -14,7 +14,7 @@ import numpy as np
 from ..internal import checks
 
 if TYPE_CHECKING:
-    from ..selection.sweep import Progress
+    from ..selection.run_families import Progress
 
 # The shortest time in seconds between two reports of a sweep, by a bar and by lines.
 BAR_INTERVAL, LINE_INTERVAL = 0.1, 2.0

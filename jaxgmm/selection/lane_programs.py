@@ -23,6 +23,8 @@ from ..data.columns import Columns
 from ..data.robust_covariance import robust_covariance
 from ..data.rows import Rows
 from ..families.family import Family
+from ..families.universal import CodedFamily, Universal
+from ..families.universal_step import Code
 from ..fitting.status import RUNNING
 from ..fitting.step import FitState, Problem
 from ..internal.compiling import jit_with_options
@@ -66,6 +68,11 @@ class LaneSettings:
     lanes: int = 0
     quickly: bool = False
     products: bool = False
+
+    @property
+    def codes(self) -> bool:
+        """Whether lanes differ in their family, which is a code of each lane."""
+        return self.family is Universal
 
     @property
     def begin(self) -> Any:
@@ -186,12 +193,13 @@ def lane_of(settings: LaneSettings, d: int, dtype: np.dtype) -> dict[type, Any]:
     state = jax.eval_shape(begin)
     number = jax.ShapeDtypeStruct((), dtype)
     integer = jax.ShapeDtypeStruct((), np.int32)
+    code = jax.ShapeDtypeStruct((len(Code._fields),), dtype) if settings.codes else None
     trace = lambda dtype: jax.ShapeDtypeStruct((MOST_STEPS_IN_A_CALL,), dtype)
     flags = jax.ShapeDtypeStruct((settings.k,), bool)
     report = LaneReport(number, artifact=flags, outlier=flags, held_out=number, rounding=number)
     return {
         FitState: state,
-        LaneStart: LaneStart(integer, integer, integer, state.mixture, component=integer),
+        LaneStart: LaneStart(integer, integer, integer, state.mixture, integer, code),
         LaneMove: LaneMove(state, fold=integer, tolerance=number, limit=integer),
         LaneOutcome: LaneOutcome(state, report, trace(dtype), trace(state.passes.dtype)),
     }
@@ -222,9 +230,12 @@ def begin(settings: LaneSettings, data: LaneData, task: dict, splits) -> tuple[L
 
         def draw(lane: LaneStart) -> Mixture:
             fold = 0 if data.fold is None else lane.fold
+            family, covariance = settings.family, constants.covariance[fold]
+            if lane.code is not None:
+                family = CodedFamily(lane.code)
             return start(
-                keys[lane.restart], problem(fold).rows, constants.covariance[fold], settings.k,
-                lane.n_components, settings.family, settings.method, settings.lanes, data.filled,
+                keys[lane.restart], problem(fold).rows, covariance, settings.k,
+                lane.n_components, family, settings.method, settings.lanes, data.filled,
             )  # fmt: skip
 
         split_parent = lambda lane: split(lane.parent, lane.component)

@@ -43,13 +43,17 @@ class LaneConstants(NamedTuple):
 
 
 class LaneStart(NamedTuple):
-    """Where lanes start: from a restart's key, or from a parent with one component split."""
+    """Where lanes start: from a restart's key, or from a parent with one component split.
+
+    `code` is that of the lane's family (see `universal.py`), or None if all lanes have one class.
+    """
 
     n_components: Any
     restart: Any
     fold: Any
     parent: Any
     component: Any
+    code: Any
 
 
 class LaneMove(NamedTuple):

@@ -63,6 +63,7 @@ class Lanes:
         n_components: np.ndarray,
         restart: np.ndarray,
         fold: np.ndarray,
+        code: np.ndarray | None = None,
         on_progress: Callable[[Lanes], None] | None = None,
     ):
         n, columns = len(data.x), settings.columns
@@ -72,6 +73,7 @@ class Lanes:
         self.tolerance = np.asarray(data.tolerance)
         self.safe_rounding = SAFE_ROUNDING[str(data.x.dtype)]
         self.n_components, self.restart, self.fold = n_components, restart, fold
+        self.code = None if code is None else code.astype(data.x.dtype)
         self.on_progress, self.seconds_per_step = on_progress, np.inf
         self.constants: Any = None
         self.seconds, self.compile_seconds = np.zeros(len(fold)), 0.0
@@ -146,6 +148,7 @@ class Lanes:
                 fold=self.fold[chosen],
                 parent=_take(self.state.mixture, parent[group]),
                 component=component[group].astype(np.int32),
+                code=None if self.code is None else self.code[chosen],
             )
             task = pack(start, np)
             if settings not in self._prepared:

@@ -64,7 +64,7 @@ def doubts(
     held = frame.pool(mixture.present) > 0
     mass = frame.pool(sums.mass)
 
-    few = held & (mass < 2 * _own_parameters(mixture) / d + 1)
+    few = held & (mass < 2 * mixture.covariance.n_own_parameters(d) / d + 1)
     # The largest ratio, over all directions, of the data's variance to the component's.
     excess = frame.largest(frame.whiten_second(covariance))
     flat = held & (excess > 1 / LEAST_VARIANCE)
@@ -86,12 +86,6 @@ def doubts(
     share = mass < jnp.sum(sums.mass) / (d**0.5 + CORE_ROW) ** 2
     outlier = (few | thin) & share & wide & _far(mixture, sound)
     return Doubts(few & small & ~outlier, (thin & ~outlier) | flat, outlier)
-
-
-def _own_parameters(mixture: Mixture) -> int:
-    """Return the number of parameters that a covariance does not share with others."""
-    count, d = mixture.covariance.n_parameters, mixture.n_features
-    return count(1, d) if mixture.frame.shared else count(2, d) - count(1, d)
 
 
 def _far(mixture: Mixture, sound: jax.Array) -> jax.Array:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -21,7 +20,6 @@ from ..data.open_data import pad_array
 from ..data.rows import Rows
 from ..families.family import Family
 from ..families.registry import family_classes, family_name
-from ..fitting.result import Fit
 from ..fitting.settings import Settings
 from ..internal import checks, derivatives
 from ..internal.feature_names import resolve_feature_names
@@ -32,30 +30,14 @@ from ..objective.prior import Prior
 from ..starts.methods import METHODS
 from .lane_programs import DEVICES, LaneSettings
 from .lane_records import LaneData
-from .lanes import Lanes
 from .remarks import RowTable
-from .schedules import SPLITS, STRATEGIES, finish, rank_lanes
+from .run_families import Progress, run_families
+from .schedules import STRATEGIES
 from .spurious import spacing_of
 from .sweep_result import Sweep
 
 # The fields of a `Sweep` that have a key for each family.
 FIELDS = ("fits", "entropy", "artifact", "outlier", "held_out", "seconds", "compile_seconds")
-
-
-class Progress(NamedTuple):
-    """The argument of a `sweep`'s callback.
-
-    Attributes:
-      family: the family that is being fitted.
-      running: number of fits that have not ended.
-      lanes: number of fits in this family.
-      passes: number of passes over the rows made so far, over all fits of the family.
-    """
-
-    family: str
-    running: int
-    lanes: int
-    passes: float
 
 
 def sweep(
@@ -88,7 +70,9 @@ def sweep(
         ones are left out.
       n_components: the numbers of components, e.g. range(1, 11).
       restarts: number of starts for each K.
-      families: names in `FAMILIES`, or "all" for mclust's fourteen.
+      families: names in `FAMILIES`, or "all" for mclust's fourteen. If there is little work, five
+        or more of the fourteen are fitted by one program, which takes less time to compile than one
+        for each.
       algorithm: as for `fit`.
       weight: (n,) row weights, or None for ones.
       prior: as for `fit`.
@@ -180,18 +164,16 @@ def sweep(
         filled=filled,
     )
 
-    results = {}
-    for kind in kinds:
-        lane_settings = LaneSettings(
-            algorithm=algorithm, family=kind, k=max(possible), restarts=restarts, method=method,
-            kernel=settings.kernel, stopping=settings.stopping, default_prior=default_prior,
-            folds=folds, mesh=mesh, columns=columns,
-            splits=strategy == "halving" and any(k - 1 in possible for k in possible),
-        )  # fmt: skip
-        results[family_name(kind)] = _run(lane_settings, data, possible, strategy, callback)
+    lane_settings = LaneSettings(
+        algorithm=algorithm, family=kinds[0], k=max(possible), restarts=restarts, method=method,
+        kernel=settings.kernel, stopping=settings.stopping, default_prior=default_prior,
+        folds=folds, mesh=mesh, columns=columns,
+        splits=strategy == "halving" and any(k - 1 in possible for k in possible),
+    )  # fmt: skip
+    results = run_families(kinds, lane_settings, data, possible, strategy, callback)
+    for result in results.values():
         if folds:  # where a fold leaves fewer distinct rows than K, there is no fit of K
-            held_out = results[family_name(kind)]["held_out"]
-            held_out[np.array(possible) > most_in_folds] = np.nan
+            result["held_out"][np.array(possible) > most_in_folds] = np.nan
     by_family: dict[str, Any] = {
         field: {family: result[field] for family, result in results.items()} for field in FIELDS
     }
@@ -257,78 +239,3 @@ def _assign_folds(
     counts = np.ones(len(x)) if weight is None else weight
     distinct = lambda out: row_checks.distinct_rows(x, np.where(fold == out, 0, counts), most)
     return fold, min(distinct(out) for out in range(1, folds + 1))
-
-
-def _run(
-    settings: LaneSettings,
-    data: LaneData,
-    ks: tuple[int, ...],
-    strategy: str,
-    callback: Callable[[Progress], object] | None,
-) -> dict[str, Any]:
-    """Run all lanes of one family, and return the fields of a `Sweep` for it."""
-    name = family_name(settings.family)
-    width = settings.restarts + (SPLITS if strategy == "halving" else 0)
-    shape = settings.folds + 1, len(ks), width
-    fold, k_index, lane = (index.ravel().astype(np.int32) for index in np.indices(shape))
-    index = np.arange(fold.size).reshape(shape)
-
-    def report(lanes: Lanes) -> None:
-        if callback is not None:
-            running, passes = int(lanes.running.sum()), float(lanes.state.passes.sum())
-            callback(Progress(name, running=running, lanes=fold.size, passes=passes))
-
-    lanes = Lanes(
-        settings,
-        data,
-        n_components=np.asarray(ks, np.int32)[k_index],
-        restart=np.where(lane >= settings.restarts, 0, lane),
-        fold=fold,
-        on_progress=None if callback is None else report,
-    )
-    grid = [(f, i) for f in range(shape[0]) for i in range(len(ks))]
-    cells = [index[f, i, : settings.restarts] for f, i in grid]
-    splits = []
-    for f, i in grid:
-        if ks[i] - 1 in ks:
-            source = index[f, ks.index(ks[i] - 1), : settings.restarts]
-            splits.append((index[f, i, settings.restarts :][: ks[i] - 1], source))
-    STRATEGIES[strategy](lanes, cells, splits)
-    finish(lanes, [index[f, i] for f, i in grid])
-
-    held_out = np.zeros(len(ks) if settings.folds else 0)
-    for f, i in grid:
-        if f > 0:
-            held_out[i] += lanes.report.held_out[rank_lanes(lanes, index[f, i])[0]]
-    of_all_rows = lambda leaf: leaf.reshape(*shape, *leaf.shape[1:])[0]  # fold 0
-    return dict(
-        fits=jax.tree.map(of_all_rows, _fits_of(lanes)),
-        entropy=of_all_rows(lanes.report.entropy),
-        artifact=of_all_rows(lanes.report.artifact),
-        outlier=of_all_rows(lanes.report.outlier),
-        held_out=held_out,
-        seconds=of_all_rows(lanes.seconds),
-        compile_seconds=np.asarray(lanes.compile_seconds),
-    )
-
-
-def _fits_of(lanes: Lanes) -> Fit:
-    """Return all lanes as one `Fit` in the coordinates of the data, in NumPy arrays."""
-    state = lanes.state
-    steps = np.maximum(state.steps, 0)  # −1 where the first pass led to what is not finite
-    longest = int(steps.max()) + 1
-    beyond = np.arange(longest)[None] > steps[:, None]
-    objectives, passes = lanes.objectives[:, :longest], lanes.passes[:, :longest]
-    means = state.mixture.means + np.asarray(lanes.constants.center)
-    leaves: dict[str, Any] = dict(
-        mixture=dataclasses.replace(state.mixture, means=means),
-        log_likelihood=state.sums.log_likelihood,
-        objective=state.objective,
-        steps=steps,
-        passes=state.passes,
-        status=state.status,
-        em_gain=state.em_step.em_gain,
-        history=np.where(beyond, state.objective[:, None], objectives),
-        history_passes=np.where(beyond, state.passes[:, None], passes),
-    )
-    return Fit(**leaves)

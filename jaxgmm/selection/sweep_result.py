@@ -42,6 +42,7 @@ class Sweep:
         where the other folds have too few rows for K, and empty without folds.
       seconds: (K, lanes) time of each fit. Fits of one batch share its time by their passes.
       compile_seconds: () compilation time; about a millisecond where JAX had the programs already.
+        Families that share a program share its time equally.
       total_weight: () Σ w.
       n_components: numbers of components, in ascending order.
       restarts: number of starts for each K.

@@ -188,6 +188,16 @@ def laws_of_factors(a, b, c):
     }
 
 
+every_family = pytest.mark.parametrize(
+    "family",
+    [
+        pytest.param(name, marks=() if name in ("full", "VEV") else pytest.mark.thorough)
+        for name in jaxgmm.FAMILIES
+    ],
+)
+
+
+@every_family
 @pytest.mark.parametrize("absent", [False, True])
 def test_laws(family, absent, x64):
     laws = all_laws if family in KEPT else laws_of_factors
@@ -196,10 +206,12 @@ def test_laws(family, absent, x64):
     assert not wrong
 
 
+@every_family
 def test_families_are_kept_where_they_can_be(family):
     a = mixtures(family, dtype=np.float32)[0]
+    other = "diagonal" if a.covariance.letters[2] == "I" else "full"
     for part in (jaxgmm.marginal(a, GIVEN), jaxgmm.condition(a, GIVEN, X[0, :2])):
-        assert part.family == (family if family in KEPT else part.family)
+        assert part.family == (family if family in KEPT else other)
         assert part.dtype == np.float32
     assert (jaxgmm.affine(a, WIDE).family == "tied") is a.frame.shared
     assert (jaxgmm.convolve(a, NOISE).family == "tied") is a.frame.shared
@@ -261,3 +273,19 @@ def test_derivatives_are_finite_where_a_component_is_absent(x64):
     for leaf in jax.tree.leaves(slopes):
         assert np.isfinite(leaf).all()
     assert slopes.logits[1] == 0  # an absent component stays absent
+
+
+@pytest.mark.parametrize("family", ["full", "EII", "VEE", "EEV"])  # each kind of factors
+def test_quantiles_of_one_feature(family, x64):
+    unit = jaxgmm.FAMILIES[family].identity(2, 1, np.float64)
+    member = jax.tree.map(lambda leaf: leaf + 0.3, unit)
+    m = jaxgmm.Mixture(jnp.log(jnp.array([0.2, 0.8])), jnp.array([[0.0], [3.0]]), member)
+    p = np.array([0.01, 0.3, 0.9])
+    np.testing.assert_allclose(jaxgmm.cdf(m, jaxgmm.quantile(m, p)), p, atol=1e-9)
+    normal = jax.scipy.stats.norm.cdf(1.0, m.means[:, 0], jnp.sqrt(m.covariances[:, 0, 0]))
+    np.testing.assert_allclose(jaxgmm.cdf(m, 1.0), m.weights @ normal, rtol=1e-12)
+
+
+def test_a_mixture_does_not_diverge_from_itself():
+    a = random_member(1, "full", np.float32)
+    assert float(jaxgmm.kl(jax.random.key(0), a, a, 100).value) == 0

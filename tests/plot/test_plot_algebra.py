@@ -32,6 +32,8 @@ def test_the_band_encloses_its_level_and_the_mean_is_that_of_regress(mixture):
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("a", "b")
     with pytest.raises(ValueError, match="two different features"):
         plot.conditional(mixture, 0, 0)
+    with pytest.raises(ValueError, match="one feature is drawn given another"):
+        plot.conditional(mixture, [0, 1], 1)
     with pytest.raises(ValueError, match="level is 2"):
         plot.conditional(mixture, 0, 1, level=2)
 

@@ -1,0 +1,207 @@
+"""`Universal`: all fourteen of mclust's families as one, so that one program fits them all.
+
+A covariance has a volume, a shape and principal axes, as in `rotated.py`, and every component has
+leaves of its own. Which of these leaves are equal follows from the *code* of the family's three
+letters, which is an array and not part of the class. So fits of different families run in one
+batch. Only sweeps use this class. They convert the results to the family's own class by
+`own_members`.
+
+The M-step alternates between the scales and plane rotations of the axes, as that of `Rotated` does,
+but at most `REPEATS` times. It is therefore a step of generalized EM, which never lowers the
+objective and has the same fixed points.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..numerics.logarithms import exponential_excess
+from ..numerics.products import matmul
+from ..numerics.triangular import transpose
+from .dense_layout import Dense
+from .family import Family
+from .lettered import member
+from .scales import Scales, contrasts, split
+from .universal_step import Code, climb
+
+# Repeats of scales and rotations in an M-step, and in that of a start. Components' own axes
+# converge quadratically near the end of a fit, common ones by about a digit a repeat.
+REPEATS, REPEATS_OF_STARTS = 2, 30
+
+
+def code_of(letters: str) -> np.ndarray:
+    """Return the code of a family's three letters, as the numbers of a `Code`."""
+    volume, shape, orientation = letters
+    return np.array(
+        [volume == "V", shape == "V", shape == "I", orientation == "V", orientation == "E"],
+        np.float32,
+    )
+
+
+def own_members(kind: type[Family], universal: Universal, logits: np.ndarray) -> Family:
+    """Return a batch of members in their family's own class, in NumPy.
+
+    Args:
+      kind: the class of the family.
+      universal: members of this family, with leaves (..., k, …).
+      logits: (..., k) of their components, of which the largest says where common leaves are read.
+    """
+    *batch, k = logits.shape
+    flat = lambda leaf: np.asarray(leaf, np.float64).reshape(-1, *leaf.shape[len(batch) :])
+    leaves = universal.volume, universal.shape, universal.axes
+    volume, shape, axes = (flat(leaf) for leaf in leaves)
+    heaviest = np.argmax(logits.reshape(-1, k), axis=-1)
+    first = lambda leaf: leaf[np.arange(len(leaf)), heaviest][:, None]
+    log_scales = volume + shape @ contrasts(axes.shape[-1], np.float64).T
+    with np.errstate(all="ignore"):  # lanes that never began consist of zeros
+        found = kind.of_axes(log_scales, axes, first)
+    dtype = universal.volume.dtype
+    return jax.tree.map(lambda leaf: leaf.astype(dtype).reshape(*batch, *leaf.shape[1:]), found)
+
+
+class Turned(NamedTuple):
+    """A local: scales to be added, and the rotation V of the axes as V − I (k, d, d)."""
+
+    volume: jax.Array
+    shape: jax.Array
+    change: jax.Array
+
+    @property
+    def scales(self) -> Scales:
+        """The scales to be added, as `Scales`."""
+        return Scales(self.volume, self.shape)
+
+
+class PrincipalLayout(Dense):
+    """A dense layout in which a traced number says whether all components share the covariance.
+
+    If they do, each entry of what is kept for a covariance is the sum over all components.
+    """
+
+    def __init__(self, *parts: jax.Array, common: jax.Array) -> None:
+        super().__init__(*parts)
+        self.shared = False
+        self._common = common
+
+    def pool(self, values):
+        total = jnp.broadcast_to(jnp.sum(values, axis=0, keepdims=True), values.shape)
+        return jnp.where(self._common, total, values)
+
+    def sum_covariances(self, values):
+        return jnp.where(self._common, values[0], jnp.sum(values))
+
+    def spread(self, cross, shift, means):
+        return super().spread(self.pool(cross), shift, means)
+
+    def statistics(self, sums, common, means):
+        mass, shift, spread = super().statistics(sums, common, means)
+        return mass, shift, self.pool(spread)
+
+
+@member
+class Universal(Family):
+    """Covariances with principal axes, of the family that the code says.
+
+    Leaves of components that share something are equal in every row. `volume` (k, 1) and `shape`
+    (k, d−1) are those of `Scales`, `axes` (k, d, d) are orthonormal, and `code` (k, 5) has equal
+    rows.
+    """
+
+    volume: jax.Array
+    shape: jax.Array
+    axes: jax.Array
+    code: jax.Array
+
+    @classmethod
+    def identity(cls, k, d, dtype):
+        axes = jnp.broadcast_to(jnp.eye(d, dtype=dtype)[None], (k, d, d))
+        code = jnp.broadcast_to(jnp.asarray(code_of("VVV"), dtype)[None], (k, 5))
+        return cls(jnp.zeros((k, 1), dtype), jnp.zeros((k, d - 1), dtype), axes, code)
+
+    @classmethod
+    def of_scales(cls, scales, k):
+        unit = cls.identity(k, len(scales), scales.dtype)
+        rows = jnp.broadcast_to(-jnp.log(scales)[None], (k, len(scales)))
+        return cls(*split(rows, True, True), unit.axes, unit.code)
+
+    @property
+    def scales(self) -> Scales:
+        """The leaves as `Scales`."""
+        return Scales(self.volume, self.shape)
+
+    @property
+    def words(self) -> Code:
+        """The code of the family, which all components share."""
+        return Code(*self.code[0])
+
+    def frame(self, d):
+        logarithm = self.scales.logarithms(d)
+        factor = jnp.exp(logarithm)[:, :, None] * transpose(self.axes)
+        inverse = self.axes * jnp.exp(-logarithm)[:, None, :]
+        total = d * self.volume[:, 0]
+        return PrincipalLayout(factor, inverse, total, common=self.words.all_common)
+
+    def shares_leaves(self, c):
+        return self.words.coupled
+
+    def n_own_parameters(self, d):
+        words = self.words
+        own = words.own_volume + words.own_shape * (d - 1) + words.own_axes * (d * (d - 1) // 2)
+        shape, axes = jnp.where(words.round > 0, 0, d - 1), words.common_axes * (d * (d - 1) // 2)
+        return jnp.where(words.all_common, 1 + shape + axes, own)
+
+    # ---- the M-step ---------------------------------------------------------------------------
+
+    def maximize(self, moments, mass, d):
+        local = self._climb(moments, mass, d, REPEATS)
+        return local, self.gain(local, moments, mass, d)
+
+    def likeliest(self, moments, mass, d):
+        return self._climb(moments, mass, d, REPEATS_OF_STARTS)
+
+    def _climb(self, moments: jax.Array, mass: jax.Array, d: int, repeats: int) -> Turned:
+        scale = jnp.exp(self.scales.logarithms(d))
+        log_volume, log_shape, change = climb(repeats, moments, mass, scale, self.code[0])
+        h = contrasts(d, log_shape.dtype)
+        return Turned(-log_volume[:, None] / 2, matmul(-log_shape / 2, h), change)
+
+    def moved(self, local):
+        # A step of Newton and Schulz removes the rounding errors from orthonormal axes.
+        axes = self.axes + matmul(self.axes, local.change)
+        excess = matmul(transpose(axes), axes) - jnp.eye(axes.shape[-1], dtype=axes.dtype)[None]
+        axes = axes - matmul(axes, excess) / 2
+        return type(self)(self.volume + local.volume, self.shape + local.shape, axes, self.code)
+
+    def change(self, local, d):
+        logarithm = local.scales.logarithms(d)
+        scale = jnp.exp(self.scales.logarithms(d))
+        ratio = (scale * jnp.exp(logarithm))[:, :, None] / scale[:, None, :]
+        unit = jnp.eye(d, dtype=scale.dtype)[None]
+        change = ratio * transpose(local.change) + jnp.expm1(logarithm)[:, :, None] * unit
+        along = jnp.diagonal(local.change, axis1=1, axis2=2) * jnp.exp(logarithm)
+        return change, -jnp.sum(exponential_excess(logarithm) + along, axis=-1)
+
+    def zero_local(self):
+        return Turned(*jax.tree.map(jnp.zeros_like, (self.volume, self.shape, self.axes)))
+
+
+class CodedFamily(NamedTuple):
+    """The family of a code, for starts: it has the constructor that they need.
+
+    Attributes:
+      code: (5,) the numbers of a `Code`.
+    """
+
+    code: jax.Array
+
+    def of_scales(self, scales: jax.Array, k: int) -> Universal:
+        """Return k equal covariances with standard deviations `scales` (d,) of the features."""
+        root_mean_square = jnp.sqrt(jnp.mean(scales**2))
+        scales = jnp.where(Code(*self.code).round > 0, root_mean_square, scales)
+        code = jnp.broadcast_to(self.code[None], (k, len(self.code)))
+        return dataclasses.replace(Universal.of_scales(scales, k), code=code)

@@ -1,0 +1,162 @@
+"""The family of all fourteen takes the M-steps of each of them."""
+
+import functools
+
+import fourteen
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxgmm
+from jaxgmm.families.family import _likeliest_member
+from jaxgmm.families.registry import FOURTEEN, family_class
+from jaxgmm.families.universal import CodedFamily, code_of, own_members
+from jaxgmm.mixture.mixture import Mixture
+from jaxgmm.objective.m_step import m_step_from
+from jaxgmm.objective.prior import Prior, log_prior
+from jaxgmm.objective.statistics import Statistics, e_step
+
+K, D = 3, 3
+RNG = np.random.default_rng(8)
+CENTERS = 3 * RNG.normal(size=(K, D))
+MIXED = RNG.normal(size=(K, D, D)) + 2 * np.eye(D)
+X = np.concatenate([
+    center + RNG.normal(size=(40 + 10 * i, D)) @ mixed
+    for i, (center, mixed) in enumerate(zip(CENTERS, MIXED, strict=True))
+])  # fmt: skip
+LABELS = np.repeat(np.arange(K), [40, 50, 60])
+
+
+def start_of(code):
+    """Means and weights of the labels, with equal uncorrelated covariances."""
+    weights = jnp.asarray(np.bincount(LABELS) / len(LABELS))
+    means = jnp.asarray(np.stack([X[c == LABELS].mean(axis=0) for c in range(K)]))
+    scales = jnp.asarray(X.std(axis=0))
+    return Mixture(jnp.log(weights), means, CodedFamily(code).of_scales(scales, K))
+
+
+def prior():
+    return Prior(2.0, jnp.asarray(np.cov(X.T)), mean_strength=0.0)
+
+
+def statistics_of(mixture):
+    """The statistics, of weights so uneven that components differ in mass."""
+    joint = jaxgmm.log_joint(mixture, X)
+    shares = jax.nn.softmax(joint, axis=1)
+    y = jax.vmap(lambda row: mixture.frame.whiten(row[None] - mixture.means))(jnp.asarray(X))
+    mass, shift = shares.sum(0), jnp.einsum("nk,nkd->kd", shares, y)
+    spread = mixture.frame.pool(jnp.einsum("nk,nkd,nke->kde", shares, y, y))
+    return Statistics(mass, shift, spread, jax.nn.logsumexp(joint, axis=1).sum())
+
+
+@functools.cache
+def steps():
+    """Three exact M-steps and a step of the usual length from there, for all codes at once."""
+
+    @jax.jit
+    @jax.vmap
+    def run(code):
+        mixture = start_of(code)
+        for _ in range(3):
+            step = m_step_from(mixture, statistics_of(mixture), prior(), to_the_end=True)
+            mixture = step.apply_to(mixture)
+        step = m_step_from(mixture, statistics_of(mixture), prior())
+        moved = step.apply_to(mixture)
+        value = lambda at: statistics_of(at).log_likelihood + log_prior(at, prior())
+        own = mixture.covariance.n_own_parameters(D), mixture.covariance.shares_leaves(K)
+        return mixture, step.em_gain, value(mixture), value(moved), mixture.frame.dense, own
+
+    codes = jnp.asarray(np.stack([code_of(letters) for letters in FOURTEEN]), float)
+    return jax.tree.map(np.asarray, run(codes))
+
+
+@pytest.fixture(params=fourteen.each(FOURTEEN))
+def letters(request, x64):
+    return request.param
+
+
+def test_members_are_converted_exactly(letters):
+    mixture, _, _, _, dense, _ = steps()
+    at, kind = FOURTEEN.index(letters), family_class(letters)
+    batch = jax.tree.map(lambda leaf: leaf[at : at + 1], mixture)
+    member = own_members(kind, batch.covariance, batch.logits)
+    own = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), member)
+    found = jnp.broadcast_to(own.frame(D).dense, (K, D, D))
+    np.testing.assert_allclose(found, dense[at], rtol=1e-9, atol=1e-10)
+    expected = jax.eval_shape(lambda: kind.identity(K, D, float))
+    assert jax.tree.map(jnp.shape, own) == jax.tree.map(lambda leaf: leaf.shape, expected)
+
+
+def test_exact_m_steps_are_those_of_the_family(letters):
+    """Three steps of the family's own, from its own member nearest to the start."""
+    mixture, em_gain, value, _, dense, _ = steps()
+    at = FOURTEEN.index(letters)
+    start = start_of(jnp.asarray(code_of(letters), float))
+    own = Mixture(
+        start.logits, start.means, _likeliest_member(family_class(letters), start.frame.dense)
+    )
+
+    @jax.jit
+    def run(mixture):
+        for _ in range(3):
+            sums = e_step(mixture, X)
+            mixture = m_step_from(mixture, sums, prior(), to_the_end=True).apply_to(mixture)
+        sums = e_step(mixture, X)
+        gain = m_step_from(mixture, sums, prior()).em_gain
+        return mixture, gain, sums.log_likelihood + log_prior(mixture, prior())
+
+    own, own_gain, own_value = run(own)
+    np.testing.assert_allclose(own.covariances, dense[at], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(own.means, mixture.means[at], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(own_value, value[at], rtol=1e-8)
+    # A step of the usual length gains nearly as much, and never more.
+    assert 0.9 * own_gain <= em_gain[at] <= own_gain * (1 + 1e-4)
+
+
+def test_a_step_raises_the_objective_by_its_gain_or_more(x64):
+    _, em_gain, before, after, _, _ = steps()
+    assert np.all(em_gain > 0)
+    assert np.all(after - before >= em_gain * len(X) * (1 - 1e-6))
+
+
+def test_codes_count_parameters_and_shared_leaves(x64):
+    own, shares = steps()[-1]
+    for letters, parameters, shared in zip(FOURTEEN, own, shares, strict=True):
+        kind = family_class(letters)
+        unit = kind.identity(K, D, float)
+        assert parameters == unit.n_own_parameters(D), letters
+        assert shared == unit.shares_leaves(len(unit.frame(D).log_determinant)), letters
+
+
+def test_absent_components_do_not_count(x64):
+    """A component of mass 0 changes nothing about the others."""
+
+    @jax.jit
+    @jax.vmap
+    def run(code):
+        mixture = start_of(code)
+        sums = statistics_of(mixture)
+        absent = jnp.concatenate([mixture.logits, jnp.array([-jnp.inf])])
+        more = Mixture(
+            absent,
+            jnp.concatenate([mixture.means, jnp.full((1, D), 1e3)]),
+            mixture.covariance.select(jnp.array([0, 1, 2, 0])),
+        )
+        pad = lambda leaf: jnp.concatenate([leaf, jnp.zeros_like(leaf[:1])])
+        spread = jnp.concatenate([sums.spread, sums.spread[:1]])
+        spread = more.frame.pool(jnp.where(jnp.arange(4)[:, None, None] < 3, spread, 0) / 1)
+        pooled = mixture.covariance.words.all_common
+        spread = jnp.where(pooled, jnp.concatenate([sums.spread, sums.spread[:1]]), spread)
+        padded = Statistics(pad(sums.mass), pad(sums.shift), spread, sums.log_likelihood)
+        first = m_step_from(mixture, sums, prior())
+        second = m_step_from(more, padded, prior())
+        covariance = lambda step, at: step.apply_to(at).frame.dense[:K]
+        return (first.em_gain, covariance(first, mixture)), (
+            second.em_gain, covariance(second, more),
+        )  # fmt: skip
+
+    codes = jnp.asarray(np.stack([code_of(letters) for letters in FOURTEEN]), float)
+    (gain, dense), (padded_gain, padded_dense) = run(codes)
+    np.testing.assert_allclose(padded_gain, gain, rtol=1e-9)
+    np.testing.assert_allclose(padded_dense, dense, rtol=1e-9, atol=1e-11)
