@@ -30,9 +30,8 @@ rng = np.random.default_rng(0)
 hidden = (rng.random(measured.shape) < 0.25) & ~np.isnan(measured)
 x = np.where(hidden, np.nan, measured)
 complete = ~np.isnan(x).any(axis=1)
-print(
-    f"{np.isnan(x).sum()} of {x.size} values are missing; {complete.sum()} of {len(x)} rows are complete.\n"
-)
+print(f"{np.isnan(x).sum()} of {x.size} values are missing.")
+print(f"{complete.sum()} of {len(x)} rows are complete.\n")
 
 # %% [markdown]
 # ## Three fits of three components

@@ -22,7 +22,7 @@ from .column_precision import warn_of_rounded_columns
 from .columns import Columns
 from .observed import Observed, Packed, pack
 from .observed_stream import ObservedStream
-from .rows import BUCKETED_ROWS, bucket
+from .row_counts import BUCKETED_ROWS, bucket
 from .shards import Shards, shard_rows, spread_over_devices
 from .sources import Blocks, Data
 from .stream import Stream
@@ -167,7 +167,7 @@ def pad_array(
 ) -> ArrayData:
     """Return an array padded with rows of weight 0, so that nearby n share a program.
 
-    See `rows.bucket`. An array on several devices is not padded.
+    See `row_counts.bucket`. An array on several devices is not padded.
 
     Args:
       x: rows (n, d).

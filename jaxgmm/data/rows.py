@@ -17,16 +17,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from .columns import Block, Columns, features_of
-
-# Padding copies x. With more rows than this, a fit spends less time on compilation than on passes,
-# so larger arrays are not padded.
-BUCKETED_ROWS = 1 << 16
-# Starts are made from a sample of this many rows. It is at least BUCKETED_ROWS, so that padded
-# arrays are never subsampled.
-SAMPLE_ROWS = BUCKETED_ROWS
-# Up to this many rows, kernel="auto" means the whitened kernel, unless there are very many
-# components and features (see `kernels/choice.py`).
-WHITENED_UP_TO_ROWS = 4096
+from .row_counts import even_block_rows, sample
 
 
 class SummableRows(Protocol):
@@ -82,18 +73,6 @@ def add_compensated(
     return grown, (grown - total) - value
 
 
-def bucket(n: int) -> int:
-    """Return the number of rows to which n rows are padded, so that nearby n share a program.
-
-    There are eight steps between consecutive powers of two, so that padding adds at most an eighth.
-    Beyond BUCKETED_ROWS rows there is no padding and the result is n itself.
-    """
-    if n > BUCKETED_ROWS:
-        return n
-    step = max(8, 1 << max((n - 1).bit_length() - 4, 0))
-    return -(-n // step) * step
-
-
 def finest_detail(size: Any, distance: Any) -> Any:
     """Return the resolution of numbers in units of eps; smaller differences are rounding error.
 
@@ -105,31 +84,6 @@ def finest_detail(size: Any, distance: Any) -> Any:
       distance: their distances from the center, of the same shape.
     """
     return size + 3 * distance
-
-
-def _even_block_rows(n: int, most: int) -> int:
-    """Return a block size of at most `most` rows that divides n rows almost evenly.
-
-    Fewer rows than two blocks make one block. Otherwise the last block hardly overlaps the one
-    before it.
-    """
-    return n if n < 2 * most else min(most, -(-n // -(-n // most) // 16) * 16)
-
-
-def sample(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a stratified sample of n rows: positions (m,) in ascending order, and weights (m,).
-
-    Up to SAMPLE_ROWS rows are returned whole. More rows are cut into SAMPLE_ROWS strata of
-    neighbors, and one row of each stratum is drawn, weighted by the stratum's length, so that
-    weighted sums have the right expectation. The sample does not depend on a random key, so that
-    all starts share it.
-    """
-    if n <= SAMPLE_ROWS:
-        return np.arange(n), np.ones(n)
-    edges = np.arange(SAMPLE_ROWS + 1) * n // SAMPLE_ROWS
-    length = np.diff(edges)
-    inside = np.random.default_rng(0).random(SAMPLE_ROWS) * length
-    return edges[:-1] + inside.astype(int), length.astype(float)
 
 
 @jax.tree_util.register_dataclass
@@ -246,13 +200,13 @@ class Rows:
         return dataclasses.replace(self, x=self.x[index], weight=weight, n_rows=n_rows)
 
     def subsample(self) -> Rows:
-        """Return a weighted sample (see `sample`) of many rows; few rows are returned as they are.
+        """Return a weighted sample of many rows; few rows are returned as they are.
 
-        Each part is sampled by itself.
+        See `row_counts.sample`. Each part is sampled by itself.
         """
-        if len(self.x) <= SAMPLE_ROWS:
-            return self
         positions, lengths = sample(len(self.x))
+        if len(positions) == len(self.x):
+            return self
         rows = self.take(positions.astype(np.int32))
         weight = jnp.asarray(lengths, rows.x.dtype)
         weight = weight if rows.weight is None else weight * rows.weight
@@ -311,7 +265,7 @@ class Rows:
         """
         n, beside = len(self.x), self.x.shape[1] - len(self.center)
         origin = jnp.pad(self.center, (0, beside)) if beside else self.center
-        block_rows = self.rows_per_block or _even_block_rows(n, block_rows)
+        block_rows = self.rows_per_block or even_block_rows(n, block_rows)
 
         def block(start, fresh_from, size):
             cut = lambda array: jax.lax.dynamic_slice_in_dim(array, start, size)

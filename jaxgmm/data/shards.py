@@ -19,7 +19,8 @@ from ..numerics import lapack
 from . import row_checks, source_checks
 from .column_precision import warn_of_rounded_columns
 from .columns import Columns, features_of
-from .rows import BUCKETED_ROWS, Rows, bucket
+from .row_counts import BUCKETED_ROWS, bucket
+from .rows import Rows
 from .sources import InMemory, RowsAndWeights, Source
 
 # Arrays of fewer rows stay on one device: a pass over them takes less time than the communication
@@ -43,7 +44,7 @@ class Shards(Source):
       shape: (n, d), needed if `source` is a function.
       dtype: the dtype of the rows, used if `source` is a function.
 
-    Each device takes n/devices rows, padded with rows of weight 0 (see `rows.bucket`). A pass ends
+    Each device takes n/devices rows, padded with rows of weight 0 (`row_counts.bucket`). A pass ends
     in one all-reduce of the sums. With several processes (`jax.distributed`), every process makes
     the same calls and gets the whole result. If one dies, the others end with an error from JAX:
     with `jax.distributed.initialize(heartbeat_timeout_seconds=10, shutdown_timeout_seconds=10)`

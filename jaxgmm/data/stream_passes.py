@@ -18,7 +18,8 @@ from jax.typing import DTypeLike
 from . import source_checks
 from .columns import Columns, features_of
 from .host_interpreter import ProgramPart, Request, close_jaxpr
-from .rows import WHITENED_UP_TO_ROWS, Rows, add_compensated, bucket, finest_detail
+from .row_counts import WHITENED_UP_TO_ROWS, bucket
+from .rows import Rows, add_compensated, finest_detail
 from .shards import AXIS
 from .sources import RowsAndWeights
 from .stream import Stream, StreamRows

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from ..data.columns import Columns
-from ..data.rows import WHITENED_UP_TO_ROWS, bucket
+from ..data.row_counts import WHITENED_UP_TO_ROWS, bucket
 from ..mixture.mixture import Mixture
 from .conditional import Conditional
 from .double import Double

@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike
 from ..data import row_checks
 from ..data.arrays import ArrayData
 from ..data.open_data import open_data, pad_array
-from ..data.rows import Rows, sample
+from ..data.row_counts import sample
+from ..data.rows import Rows
 from ..families.family import Family
 from ..families.registry import family_class
 from ..internal import checks
