@@ -44,7 +44,7 @@ class Shards(Source):
       shape: (n, d), needed if `source` is a function.
       dtype: the dtype of the rows, used if `source` is a function.
 
-    Each device takes n/devices rows, padded with rows of weight 0 (`row_counts.bucket`). A pass ends
+    Each device takes n/devices rows, padded by rows of weight 0 (`row_counts.bucket`). A pass ends
     in one all-reduce of the sums. With several processes (`jax.distributed`), every process makes
     the same calls and gets the whole result. If one dies, the others end with an error from JAX:
     with `jax.distributed.initialize(heartbeat_timeout_seconds=10, shutdown_timeout_seconds=10)`
