@@ -72,12 +72,10 @@ class Lettered(Family):
         return split(rows, cls.own_volume, cls.own_shape)
 
     @classmethod
-    def scales_of_batch(
-        cls, log_scales: np.ndarray, first: Callable[[np.ndarray], np.ndarray]
-    ) -> Scales:
+    def scales_of_batch(cls, log_scales: np.ndarray, first: Callable[[Any], Any]) -> Scales:
         """Return the leaves of a batch of members on the host: see `Family.of_axes`."""
-        shape = log_scales @ contrasts(log_scales.shape[-1], log_scales.dtype)
-        volume = log_scales.mean(axis=-1, keepdims=True)
+        shape: Any = log_scales @ contrasts(log_scales.shape[-1], log_scales.dtype)
+        volume: Any = log_scales.mean(axis=-1, keepdims=True)
         return Scales(
             volume if cls.own_volume else first(volume), shape if cls.own_shape else first(shape)
         )

@@ -36,7 +36,7 @@ REPEATS, REPEATS_OF_STARTS = 2, 30
 
 def code_of(letters: str) -> np.ndarray:
     """Return the code of a family's three letters, as the numbers of a `Code`."""
-    volume, shape, orientation = letters
+    volume, shape, orientation = tuple(letters)
     return np.array(
         [volume == "V", shape == "V", shape == "I", orientation == "V", orientation == "E"],
         np.float32,

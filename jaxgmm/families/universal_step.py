@@ -103,11 +103,11 @@ def _climb_batch(
         variances = jnp.where(used, scale**2 * _diagonal(moments), count)
         return _fit_scales(variances, count, share, log_volume, words)
 
-    def unfinished(state: tuple[jax.Array, ...]) -> jax.Array:
+    def unfinished(state: tuple[Any, ...]) -> jax.Array:
         number, *_, move = state
         return (number < repeats) & (move > jnp.finfo(move.dtype).eps ** (2 / 3))
 
-    def improve(state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    def improve(state: tuple[Any, ...]) -> tuple[Any, ...]:
         number, moments, change, before, _ = state
         log_volume, log_shape = fit_scales(moments, before)
         precision = scale**2 * jnp.exp(-(log_volume + log_shape))

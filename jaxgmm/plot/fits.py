@@ -72,7 +72,8 @@ def bic_curve(found: Sweep, ax: Axes | None = None) -> Axes:
         xticks=sorted({row["K"] for row in rows}),
     )
     # Many lines leave no room for a legend among them.
-    ax.legend(frameon=False, **dict(loc="upper left", bbox_to_anchor=(1, 1)) if many else {})
+    place: dict[str, Any] = dict(loc="upper left", bbox_to_anchor=(1, 1)) if many else {}
+    ax.legend(frameon=False, **place)
     return remove_box(ax)
 
 

@@ -230,9 +230,8 @@ def begin(settings: LaneSettings, data: LaneData, task: dict, splits) -> tuple[L
 
         def draw(lane: LaneStart) -> Mixture:
             fold = 0 if data.fold is None else lane.fold
-            family, covariance = settings.family, constants.covariance[fold]
-            if lane.code is not None:
-                family = CodedFamily(lane.code)
+            covariance = constants.covariance[fold]
+            family: Any = settings.family if lane.code is None else CodedFamily(lane.code)
             return start(
                 keys[lane.restart], problem(fold).rows, covariance, settings.k,
                 lane.n_components, family, settings.method, settings.lanes, data.filled,
