@@ -54,11 +54,13 @@ def study(n):
             gaps = gaps[~np.isnan(gaps).all(axis=1)]
             problem = {"problem": f"{fraction:.0%} missing, d = 5"}
             table.append(problem | passes(jaxgmm.Observed(gaps), 3))
+            print(table[-1], flush=True)
         x = drawn(n, 3, 3)
         for deviation in (0.3, 0.5, 1.0, 2.0):
             noisy = x + deviation * rng.normal(size=x.shape)
             problem = {"problem": f"noise of deviation {deviation}, d = 3"}
             table.append(problem | passes(jaxgmm.Observed(noisy, noise=deviation**2), 3))
+            print(table[-1], flush=True)
         print(jaxgmm.Table(table))
 
 
@@ -102,6 +104,7 @@ def times(n):
                 {"d": d, "k": k, "rows": name, "ms": round(taken, 2),
                  "ratio": round(taken / plain, 2), "first call, s": round(compiled, 1)}
             )  # fmt: skip
+            print(table[-1], flush=True)
     print(jaxgmm.Table({"first call, s": ""} | row for row in table))
 
 
