@@ -113,6 +113,11 @@ def _open_observed(
         rows_per_block = checks.whole(x.block_rows, "block_rows", 1)
         observed = dataclasses.replace(observed, x=x.array)
     packed = pack(observed, like, warn_of_columns)
+    if not (packed.columns.partial or packed.columns.odds):  # these rows share programs with others
+        plain = packed.x if rows_per_block is None else Blocks(packed.x, rows_per_block)
+        return open_data(
+            plain, weight, like=like, devices=devices, operands=operands, warn_of_columns=None
+        )
     if checks.traced(packed.x, weight, operands):
         rows = checks.cast(packed.x, "x", packed.dtype)
         weight = row_checks.weights_of_rows(weight, len(rows), packed.dtype)

@@ -198,6 +198,8 @@ def _check_rows(x: Any, weight: Any) -> tuple[Any, Any, Any, np.dtype, Columns |
         return rows, weight, slice(None), dtype, None
     packed = pack(x, warn_of_columns=warn_of_coarse_columns)
     derivatives.on_host("sweep", packed.x, weight)
+    if not (packed.columns.partial or packed.columns.odds):
+        return packed.x, weight, slice(None), packed.dtype, None
     weight = row_checks.weights_of_rows(weight, len(packed.x), packed.dtype)
     order = np.argsort(packed.counts, kind="stable")  # type: ignore[arg-type]
     weight = None if weight is None else np.asarray(weight)[order]
