@@ -69,6 +69,19 @@ def wine() -> tuple[np.ndarray, np.ndarray, list[str]]:
     return x, labels, [column.replace("_", " ") for column in WINE_COLUMNS]
 
 
+def digit_images(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return x (1797, 64), gray values of 8×8 images, and digit (1797,), from scikit-learn.
+
+    Gray values are whole numbers from 0 to 16. A random number between 0 and 1 is added to each, so
+    that they have a density, and no pixel is constant.
+    """
+    from sklearn.datasets import load_digits
+
+    images = load_digits()
+    noise = np.random.default_rng(seed).uniform(size=images.data.shape)
+    return images.data + noise, images.target
+
+
 def digits() -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Return x (1797, 8), principal components of 8×8 images, digit (1797,), and feature names."""
     table = np.loadtxt(DATA / "digits_pca.csv", delimiter=",", skiprows=1)

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_evidence_arguments(parser)
     add = parser.add_argument
     add("--k", type=int, required=True, help="number of components")
-    add("--family", default="full", help=f"one of {families}")
+    add("--family", default="full", help=f"one of {families}, factors-2, ppca-2")
     add(
         "--algorithms", default="em,squarem,lbfgs", help=f"any of {algorithms}, separated by commas"
     )

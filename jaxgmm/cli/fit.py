@@ -34,12 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_evidence_arguments(parser)
     add = parser.add_argument
     add("--k", default="1:6", help="numbers of components: 3, 1:10, 1-10 or 1,2,5 (1:6)")
-    add("--family", default="full", help=f"any of {families}, separated by commas; or all")
+    some = "factors-2 and ppca-2 with any number of factors"
+    add("--family", default="full", help=f"any of {families}, {some}, separated by commas; or all")
     add("--restarts", type=int, default=16, help="number of starts for each K (16)")
     add("--algorithm", default="em", help=f"one of {algorithms}")
     add("--criterion", default="bic", choices=["bic", "aic", "icl", "held-out"])
     add("--out", help="file for the best fit (.npz)")
     add("--plot", help="file for a plot of the best fit (.png, .pdf, .svg)")
+    add("--errors", action="store_true", help="show standard errors and 95 %% intervals")
     add("--progress", action="store_true", help="show progress on stderr")
     add_seed_argument(parser)
 
@@ -76,8 +78,9 @@ def run(arguments: argparse.Namespace) -> int:
     columns = (*COLUMNS, *(["held-out"] if held_out else []), *COUNTS)
     print(jaxgmm.Table({name: row[name] for name in columns} for row in found.table()))
     print()
-    print(best.summary(x, weight=rows.weight, features=rows.names))
     failed = best.status in (jaxgmm.Status.NONFINITE, jaxgmm.Status.DEGENERATE)
+    errors = arguments.errors and not failed
+    print(best.summary(x, weight=rows.weight, features=rows.names, errors=errors))
     if arguments.out and not failed:
         jaxgmm.save(arguments.out, best, features=rows.names if rows.named else None)
     if arguments.plot and not failed:

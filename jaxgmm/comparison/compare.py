@@ -20,6 +20,7 @@ from ..data.dependence import explain_dependence
 from ..data.observed import Observed, table_of
 from ..data.open_data import open_data
 from ..data.sources import Data
+from ..families.family import Family
 from ..families.registry import family_class
 from ..fitting.fit import run, trim_history
 from ..fitting.result import Fit
@@ -28,7 +29,7 @@ from ..fitting.status import Status
 from ..internal import checks, derivatives
 from ..internal.feature_names import resolve_feature_names
 from ..internal.table_columns import column_names
-from ..kernels.choice import check_kernel
+from ..kernels.choice import check_kernel, residual_numbers
 from ..mixture.mixture import Mixture
 from ..objective import prior as priors
 from ..objective.prior import Prior
@@ -48,7 +49,7 @@ def compare(
     algorithms: Sequence[Algorithm | str] | Mapping[str, Algorithm | str],
     *,
     restarts: int = 10,
-    family: str = "full",
+    family: str | type[Family] = "full",
     weight: ArrayLike | None = None,
     prior: Prior | str | None = "default",
     method: str = "k-means++",
@@ -70,7 +71,7 @@ def compare(
       algorithms: instances, e.g. [EM(), SQUAREM(), Gradient(optax.lbfgs)], or names in
         `ALGORITHMS`. The keys of a dict replace their names.
       restarts: number of starts.
-      family: a name in `FAMILIES`.
+      family: a name in `FAMILIES`, or a family such as `factors(2)`.
       weight: (n,) row weights, or None for ones.
       prior: as for `fit`; this and the next four arguments are the same for every algorithm.
       method: how starts are made, as for `initialize`.
@@ -146,7 +147,7 @@ def compare(
     run_starts = _run_batch if side_by_side else _run_one_by_one
     fits, seconds, compile_seconds = {}, {}, {}
     for name, algorithm in by_name.items():
-        loop_settings = settings.for_loop(algorithm, data.n, k * data.n_features)
+        loop_settings = settings.for_loop(algorithm, data.n, residual_numbers(starts[0]))
 
         def run_from(start: Mixture, most: int, loop_settings=loop_settings) -> Fit:
             return data.compute(run, start, prior, settings.tolerance, most, settings=loop_settings)

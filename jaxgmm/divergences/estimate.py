@@ -1,8 +1,9 @@
-"""`Estimate`: a number from random draws, with its standard error."""
+"""`Estimate`: a value with its standard error."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,20 +12,24 @@ import jax.numpy as jnp
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, repr=False)
 class Estimate:
-    """A Monte-Carlo estimate and its standard error.
+    """An estimate and its standard error.
 
     An estimate is a pytree. Under vmap every field has a leading axis.
 
     Attributes:
-      value: () the estimate.
-      standard_error: () the standard deviation of the estimate over random keys.
+      value: the estimate: () for a Monte-Carlo estimate; for `Uncertainty.of(g)` any array or
+        pytree, as g returns it.
+      standard_error: like `value`, its standard deviation: over random keys for a Monte-Carlo
+        estimate, or over data sets.
+      covariance: (q, q) the covariance of the q numbers in `value`, or None.
 
     >>> jaxgmm.entropy(jax.random.key(0), jaxgmm.Mixture.from_parameters([1.0], [[0.0]], [[[1.0]]]))
     Estimate(1.41... ± 0.002...)
     """
 
-    value: jax.Array
-    standard_error: jax.Array
+    value: Any
+    standard_error: Any
+    covariance: jax.Array | None = None
 
     def __repr__(self) -> str:
         """Return the value and its standard error in one line."""

@@ -204,7 +204,9 @@ class Dense(Layout):
     def trace(self, moments):
         return jnp.trace(moments, axis1=-2, axis2=-1)
 
-    def largest(self, moments):
+    def largest(self, matrix):
+        moments = self.whiten_second(matrix)
+
         # Repeated squaring of a matrix of trace 1 converges to the projector on its main axes.
         def square(_: jax.Array, matrix: jax.Array) -> jax.Array:
             matrix = matmul(matrix, matrix)

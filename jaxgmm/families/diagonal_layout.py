@@ -147,7 +147,8 @@ class DiagonalLayout(Layout):
     def trace(self, moments):
         return jnp.sum(moments, axis=-1)
 
-    def largest(self, moments):
+    def largest(self, matrix):
+        moments = self.whiten_second(matrix)
         # The moment of a shared scale is a sum over its features.
         return jnp.max(moments, axis=-1) / (self.d // moments.shape[-1])
 

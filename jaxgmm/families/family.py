@@ -45,10 +45,13 @@ class Family(abc.ABC):
     Attributes:
       letters: the three letters by which mclust names the family, or "".
       shared: whether all components have one covariance, so that the layout pools moments.
+      whitened_work: how many times as much work the whitened kernel may be before a faster one is
+        worth its compilation, as a divisor of `kernels.choice.WHITENED_UP_TO_NUMBERS`.
     """
 
     letters: ClassVar[str] = ""
     shared: ClassVar[bool] = False
+    whitened_work: ClassVar[int] = 1
 
     # ---- definition ---------------------------------------------------------------------------
 
@@ -184,6 +187,15 @@ class Family(abc.ABC):
     def zero_local(self) -> Local:
         """Return the local that describes this member itself."""
         return jax.tree.map(jnp.zeros_like, self)
+
+    def gauge(self) -> Local:
+        """Return directions of the coordinates that change no covariance, along a leading axis.
+
+        By default there are none. They are linearly independent where the member is regular, and
+        `n_parameters` does not count them.
+        """
+        empty = lambda leaf: jnp.zeros((0, *leaf.shape), leaf.dtype)
+        return jax.tree.map(empty, self.coordinates(self.zero_local()))
 
     # ---- reading and writing ------------------------------------------------------------------
 

@@ -26,11 +26,14 @@ class Layout(abc.ABC):
     Attributes:
       double_pays: whether on CPUs the natural kernel in float64 takes less time than the whitened
         kernel in float32.
+      keeps_all_moments: whether second moments contain all that Q depends on. Otherwise they contain
+        what EM needs, and `expected` is a lower bound of Q.
       log_scales: logarithms (c, d) of each feature's standard deviation given the features before
         it, if W is triangular or diagonal; else None.
     """
 
     double_pays: ClassVar[bool] = False
+    keeps_all_moments: ClassVar[bool] = True
     log_scales: jax.Array | None = None
 
     def __init__(self, d: int, shared: bool = False) -> None:
@@ -180,8 +183,8 @@ class Layout(abc.ABC):
         """Return the traces (c,) of second moments."""
 
     @abc.abstractmethod
-    def largest(self, moments: jax.Array) -> jax.Array:
-        """Return the largest variance of second moments in any direction, as (c,).
+    def largest(self, matrix: jax.Array) -> jax.Array:
+        """Return the largest variance of W S Wᵀ in any direction, for a dense S (d, d), as (c,).
 
         It is accurate to a few percent.
         """

@@ -9,14 +9,16 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 
 from .axes import EVI, VEI
 from .diagonal import EEI, EII, Diagonal, Spherical
+from .factors import is_low_rank, low_rank_family
 from .family import Family
 from .full import Full, Tied
+from .low_rank import LowRank
 from .rotated import EEV, EVE, VEV, VVE
 from .triangular import EVV, VEE
 
@@ -49,18 +51,22 @@ FOURTEEN = ("EII", "VII", "EEI", "VEI", "EVI", "VVI", "EEE", "VEE", "EVE", "VVE"
             "EVV", "VVV")  # fmt: skip
 
 
-def family_class(name: str, k: int | None = None, d: int | None = None) -> type[Family]:
+def family_class(
+    name: str | type[Family], k: int | None = None, d: int | None = None
+) -> type[Family]:
     """Return the class of a family by its name or an alias of it.
 
     Args:
-      name: the name.
+      name: the name, or the class itself.
       k: the largest number of components, if it is known.
       d: the number of features, if it is known.
 
     Raises:
-      ValueError: if there is no such family, or if it is one for a single feature or component and
-        there are more.
+      ValueError: if there is no such family, if it is one for a single feature or component and
+        there are more, or if it has as many factors as there are features.
     """
+    if isinstance(name, type) and issubclass(name, Family):
+        name = family_name(name)
     if not isinstance(name, str):
         raise ValueError(f"unknown family {name!r}: {_known()}.")
     if name in OF_ONE_FEATURE and d is not None and d > 1:
@@ -76,22 +82,27 @@ def family_class(name: str, k: int | None = None, d: int | None = None) -> type[
     alias = {**ALIASES, **OF_ONE_FEATURE, **OF_ONE_COMPONENT}.get(name, name)
     kind = FAMILIES.get(alias)
     if kind is None:
+        kind = low_rank_family(name, d)
+    if kind is None:
         raise ValueError(f"unknown family {name!r}: {_meant(name)}{_known()}.")
     return kind
 
 
 def family_classes(
-    names: Iterable[str] | str, k: int | None = None, d: int | None = None
+    names: Iterable[str | type[Family]] | str | type[Family],
+    k: int | None = None,
+    d: int | None = None,
 ) -> list[type[Family]]:
     """Return the classes of several families; "all" stands for mclust's fourteen."""
-    listed = [names] if isinstance(names, str) else list(names)
+    listed = [names] if isinstance(names, str | type) else list(names)
     if listed == ["all"]:
         listed = list(FOURTEEN)
     return [family_class(name, k, d) for name in listed]
 
 
 def _known() -> str:
-    return "choose one of " + ", ".join(repr(known) for known in FAMILIES)
+    known = ", ".join(repr(known) for known in FAMILIES)
+    return f"choose one of {known}, or a number of factors such as 'factors-2' or 'ppca-2'"
 
 
 def _meant(name: str) -> str:
@@ -111,10 +122,20 @@ def family_name(kind: type[Family]) -> str:
     Raises:
       ValueError: if the class is not in `FAMILIES`.
     """
+    if issubclass(kind, LowRank) and hasattr(kind, "rank"):
+        return f"{kind.stem}-{kind.rank}"
     for name, known in FAMILIES.items():
         if known is kind:
             return name
     raise ValueError(f"{kind.__name__} is not in jaxgmm.FAMILIES: add it there under a name.")
+
+
+def is_family(name: Any) -> bool:
+    """Return whether this is the name of a family, and not an alias of one."""
+    try:
+        return family_name(family_class(name)) == name
+    except ValueError:
+        return False
 
 
 def family(name: str) -> Callable[[Kind], Kind]:
@@ -166,7 +187,8 @@ def family(name: str) -> Callable[[Kind], Kind]:
         known = FAMILIES.get(name)
         defined_again = known is not None and _origin(known) == _origin(kind)
         aliases = {"all", *ALIASES, *OF_ONE_FEATURE, *OF_ONE_COMPONENT}
-        if (known is not None and not defined_again) or name in aliases:
+        taken = name in aliases or is_low_rank(name)
+        if (known is not None and not defined_again) or taken:
             raise ValueError(f"there is a family {name!r} already: choose another name.")
         if "__dataclass_fields__" not in vars(kind):
             kind = dataclasses.dataclass(frozen=True)(kind)  # type: ignore[assignment]

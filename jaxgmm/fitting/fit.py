@@ -18,12 +18,13 @@ from ..data import row_checks, source_checks
 from ..data.open_data import open_data
 from ..data.rows import Rows
 from ..internal import checks, derivatives
-from ..kernels.choice import check_kernel
+from ..kernels.choice import check_kernel, residual_numbers
 from ..mixture.component_precision import warn_of_coarse_components
 from ..mixture.mixture import Mixture
 from ..objective import prior as priors
 from ..objective.prior import Prior
 from .checkpoint import run_with_checkpoints
+from .implicit import with_derivatives
 from .loop import LoopSettings, LoopState, RowConstants, prepare_rows, run_loop, start_loop
 from .result import Fit
 from .settings import Settings
@@ -136,9 +137,10 @@ def fit(
 
     Returns:
       A `Fit`, in the dtype of x (float32 for float16; the dtype of the mixture for integers).
-      Derivatives through a fit are not available yet, and raise ValueError in forward and in
-      reverse mode. Differentiate `log_likelihood` and `log_prior` at the fitted mixture instead, or
-      apply `jax.lax.stop_gradient` to the arguments of the fit.
+      Its mixture, log-likelihood and objective are differentiable in forward and in reverse mode,
+      by x, weight and prior, as functions of the maximum that was reached; see
+      `jaxgmm.solution`. The start, the tolerance and the other fields have derivative 0. For
+      `Shards` and a `Stream` there are derivatives by the prior.
 
     Warns:
       UserWarning: once, where float32 does not represent a component to 1 %: the component is too
@@ -186,14 +188,12 @@ def fit(
     if not traced and not checks.traced(mixture):
         present = int(np.sum(np.asarray(mixture.logits) > -np.inf))
         row_checks.enough_distinct_in(data.pieces(), present)
-    data, mixture, prior, threshold = derivatives.refuse_derivatives(
-        (data, mixture, prior, threshold)
-    )
-    prior = priors.resolve_prior(prior, data)
+    maximized, maximized_prior = data, priors.resolve_prior(prior, data)  # with derivatives
+    data, mixture, prior, threshold = derivatives.stop((data, mixture, maximized_prior, threshold))
     if prior is not None:
         row_checks.weights_count_rows(weight)
 
-    loop_settings = settings.for_loop(algorithm, data.n, mixture.means.size, callback)
+    loop_settings = settings.for_loop(algorithm, data.n, residual_numbers(mixture), callback)
     if checkpoint is None:
         result = data.compute(run, mixture, prior, threshold, max_steps, settings=loop_settings)
     else:
@@ -212,4 +212,5 @@ def fit(
     if not traced and not checks.traced(result):
         warn_of_coarse_components(result.mixture, extent, kernel=kernel)
     # An algorithm may close over a value that is differentiated, such as a learning rate.
-    return derivatives.refuse_derivatives(trim_history(result, max_steps))
+    result = derivatives.stop(trim_history(result, max_steps))
+    return with_derivatives(result, maximized, maximized_prior)

@@ -71,6 +71,8 @@ class Fit:
         *,
         weight: ArrayLike | None = None,
         features: Sequence[str] | None = None,
+        errors: bool = False,
+        prior: Any = "default",
     ) -> str:
         """Return the fit as text.
 
@@ -79,4 +81,4 @@ class Fit:
         """
         from ..reports.summary import summary
 
-        return summary(self, x, weight=weight, features=features)
+        return summary(self, x, weight=weight, features=features, errors=errors, prior=prior)

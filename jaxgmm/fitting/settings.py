@@ -68,7 +68,7 @@ class Settings:
     ) -> LoopSettings:
         """Return the static settings of a loop over n rows that runs one of the algorithms.
 
-        `n_means` is the number of entries of the means.
+        `n_means` is the result of `residual_numbers`.
         """
         return LoopSettings(
             algorithm=algorithm,

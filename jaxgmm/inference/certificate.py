@@ -3,12 +3,12 @@
 All numbers refer to the free parameters around the mixture, in relative coordinates (see
 `coordinates.Relative`): means in standard deviations of their component, and covariances as factors
 near the identity, each multiplied by the square root of the component's weight. The common shift of
-all logits, absent components and unused covariances are not free parameters. The numbers therefore
-do not depend on the data's units. The objective is divided by the total weight of the rows, so they
-do not depend on the number of rows either. At a fixed point of EM without a prior, the
-complete-data information is the identity in these coordinates, unless the family constrains the
-covariances in more ways than full, tied, diagonal and spherical ones do. The Hessian's largest
-eigenvalue is then ρ − 1, and D is half the squared norm of the gradient.
+all logits, absent components, unused covariances and rotations of factors are not free parameters.
+The numbers therefore do not depend on the data's units. The objective is divided by the total
+weight of the rows, so they do not depend on the number of rows either. At a fixed point of EM
+without a prior, the complete-data information is the identity in these coordinates, unless the
+family constrains the covariances in more ways than full, tied, diagonal and spherical ones do. The
+Hessian's largest eigenvalue is then ρ − 1, and D is half the squared norm of the gradient.
 """
 
 from __future__ import annotations
@@ -28,25 +28,33 @@ from ..families.family import HasFactor
 from ..internal import checks
 from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture
-from ..numerics.eigenvalues import columns_of, extremes, project, spectral_radius, start_like
+from ..numerics.eigenvalues import (
+    extremes,
+    n_free,
+    project,
+    scaled_curvature,
+    spectral_radius,
+    start_like,
+)
 from ..numerics.products import matmul
 from ..objective import prior as priors
 from ..objective.curvature import (
     RELATIVE,
     complete_information,
-    em_jacobian,
     free_directions,
+    orthonormal,
     slope_of,
 )
 from ..objective.data_covariance import data_covariance
+from ..objective.information import information, offsets_of
 from ..objective.m_step import m_step_from
 from ..objective.prior import Prior
-from ..objective.statistics import Statistics, about_mixture, statistics
+from ..objective.statistics import about_mixture, statistics
 from ..objective.value import objective_value
 from ..selection.spurious import doubts
 
-# The Hessian costs about three passes per parameter. It is computed up to this many parameters.
-MOST_PARAMETERS = 1000
+# With more parameters than this, the Hessian is not computed.
+MOST_PARAMETERS = 3000
 
 
 @jax.tree_util.register_dataclass
@@ -65,7 +73,7 @@ class Certificate:
         free relative coordinates.
       em_gain: () EM's gain D(θ), as in `Fit`.
       smallest_eigenvalue: () the smallest eigenvalue of the Hessian of the objective per unit of
-        row weight, in the free relative coordinates; NaN if there are more than 1000 parameters.
+        row weight, in the free relative coordinates; NaN if there are more than 3000 parameters.
       largest_eigenvalue: () the largest eigenvalue of this Hessian, or NaN.
       rate: () ρ, the spectral radius of the Jacobian of EM's map. Near a maximum, each EM step
         multiplies the error by ρ, and D by ρ². If ρ is above 1, EM moves away from the point. Far
@@ -201,10 +209,11 @@ def certificate(
       A `Certificate` in the wider dtype of mixture and x. Its `verdict` is "maximum", "saddle",
       "flat" or "not stationary".
 
-      The Hessian is exact. It costs about three passes for each parameter, and is computed a few
-      columns at a time. If there are more than 1000 parameters, the verdict is based on EM's rate
-      instead, which takes at most 60 products with EM's Jacobian, of about three passes each. In
-      float32, eigenvalues below 3e-4 cannot be distinguished from 0; use float64 if this matters.
+      The Hessian is exact. It comes from one pass over the rows, by Louis' identity (see
+      `jaxgmm.objective.information`). If there are more than 3000 parameters, the verdict is based
+      on EM's rate instead, which takes at most 60 products with EM's Jacobian, of about three
+      passes each. In float32, eigenvalues below 3e-4 cannot be distinguished from 0; use float64 if
+      this matters.
       The numbers are differentiable in forward mode (`jax.jvp`). JAX does not support reverse mode
       for the loop that computes the rate.
 
@@ -236,44 +245,40 @@ def _certify(
     """
     # The whitened kernel is always accurate. A choice inside the program would compile both.
     take_pass = lambda at: statistics(*about_mixture(at, rows), "whitened")
-    sums = take_pass(mixture)
-    total, step = jnp.sum(sums.mass), m_step_from(mixture, sums, prior)
-    zero, unravel = ravel_pytree(RELATIVE.zero(mixture))
-
-    def mixture_at(offsets: jax.Array) -> Mixture:
-        return RELATIVE.place(mixture, RELATIVE.local(mixture, unravel(offsets)))
-
-    def gradient_at(offsets: jax.Array, sums: Statistics) -> jax.Array:
-        return slope_of(mixture_at, offsets, sums, prior) / total
-
-    def gradient_and_em_step(offsets: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return the gradient, and the offsets after EM's step, from one pass."""
-        here = mixture_at(offsets)
-        sums = take_pass(here)
-        after = RELATIVE.offsets(mixture, m_step_from(here, sums, prior).apply_to(here))
-        return gradient_at(offsets, sums), ravel_pytree(after)[0]
-
-    derivative = lambda along: jax.jvp(gradient_and_em_step, (zero,), (along,))[1]
+    zero, mixture_at = offsets_of(mixture)
     free, shift = free_directions(mixture)
-    gradient = project(gradient_at(zero, sums), free, shift)
+    hessian, smallest, largest = None, *jnp.full(2, jnp.nan, zero.dtype)
     if len(zero) > MOST_PARAMETERS:
-        hessian, (smallest, largest) = None, jnp.full(2, jnp.nan, zero.dtype)
-        em_product = lambda along: derivative(along)[1]
+        sums = take_pass(mixture)
+        total = jnp.sum(sums.mass)
+        gradient = slope_of(mixture_at, zero, sums, prior) / total
     else:
-        hessian, columns = columns_of(derivative, zero)
+        found = information(rows, mixture, prior)
+        sums, total = found.sums, jnp.sum(found.sums.mass)
+        gradient, hessian = found.gradient / total, -found.observed / total
         smallest, largest = extremes(hessian, free, shift)
-        columns = jnp.where(free[:, None] > 0, columns, 0)
-        em_product = lambda along: matmul(along, columns)
+    step, gradient = m_step_from(mixture, sums, prior), project(gradient, free, shift)
+
+    def em_step(offsets: jax.Array) -> jax.Array:
+        """Return the offsets after EM's step, from one pass."""
+        here = mixture_at(offsets)
+        after = m_step_from(here, take_pass(here), prior).apply_to(here)
+        return ravel_pytree(RELATIVE.offsets(mixture, after))[0]
 
     # At a fixed point, EM's Jacobian is symmetric when it is scaled by the square root of the
     # complete-data information, which is a diagonal matrix if the family has no constraints.
-    if hessian is None or isinstance(mixture.covariance, HasFactor):
-        scale = complete_information(mixture, sums, prior) ** 0.5
-        unit = shift * scale / jnp.linalg.norm(shift * scale)
-        product = lambda along: project(scale * em_product(along / scale), free, unit)
+    scale = complete_information(mixture, sums, prior) ** 0.5
+    if hessian is None:
+        unit = orthonormal(shift * scale[None])
+        along = lambda direction: jax.jvp(em_step, (zero,), (direction,))[1]
+        product = lambda vector: project(scale * along(vector / scale), free, unit)
+    elif isinstance(mixture.covariance, HasFactor):
+        unit = orthonormal(shift * scale[None])
+        scaled = hessian / (scale[:, None] * scale[None])
+        product = lambda vector: project(vector + matmul(vector, scaled), free, unit)
     else:
-        symmetric, unit = em_jacobian(mixture, sums, prior, hessian, free, shift), shift
-        product = lambda along: project(matmul(along, symmetric), free, shift)
+        scaled, unit = scaled_curvature(hessian, found.complete / total, free, shift), shift
+        product = lambda vector: project(vector + matmul(vector, scaled), free, unit)
     rate, error = spectral_radius(product, project(start_like(zero), free, unit))
     steps = jnp.zeros_like(mixture.means[0])  # The steps between the rows' values are unknown here.
     signs = doubts(mixture, sums, covariance, prior, steps)
@@ -282,7 +287,7 @@ def _certify(
         objective=objective_value(mixture, sums, prior),
         log_likelihood=sums.log_likelihood,
         weight=total,
-        n_parameters=jnp.sum(free, dtype=jnp.int32) - 1,
+        n_parameters=n_free(free, shift),
         gradient_norm=jnp.linalg.norm(gradient),
         em_gain=step.em_gain,
         smallest_eigenvalue=smallest,

@@ -10,14 +10,20 @@ from jax.custom_derivatives import SymbolicZero
 
 from . import checks
 
-OF_A_FIT = (
-    "derivatives through a fit are not available yet: differentiate log_likelihood and log_prior "
-    "at the fitted mixture, or exclude the arguments of the fit from differentiation with "
-    "jax.lax.stop_gradient."
+OF_A_SEARCH = (
+    "derivatives through a search of many fits are not available: make the mixture that it found "
+    "differentiable by jaxgmm.solution, or call fit."
 )
 
 
-def refuse_derivatives(tree: Any, message: str = OF_A_FIT) -> Any:
+def stop(tree: Any) -> Any:
+    """Return the same tree, whose leaves are constants for every derivative."""
+    return jax.tree.map(
+        lambda leaf: jax.lax.stop_gradient(leaf) if checks.traced(leaf) else leaf, tree
+    )
+
+
+def refuse_derivatives(tree: Any, message: str) -> Any:
     """Return the same tree; its derivatives raise ValueError with the message.
 
     A program that jit or a loop has traced may be differentiated much later. Therefore the error is
@@ -42,7 +48,7 @@ def on_host(name: str, *arguments: Any) -> None:
     """
     if checks.traced(arguments):
         raise ValueError(
-            f"{name} runs a loop on the host: call it outside jit and vmap. Also, {OF_A_FIT}"
+            f"{name} runs a loop on the host: call it outside jit and vmap. Also, {OF_A_SEARCH}"
         )
 
 

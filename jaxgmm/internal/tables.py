@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -49,7 +49,14 @@ class Table(list):
     >>> print(jaxgmm.Table([{"family": "full", "K": 2, "BIC": 13470.42}]))
     family  K       BIC
     full    2  13470.42
+
+    Attributes:
+      note: a sentence that is printed below the table, or "".
     """
+
+    def __init__(self, rows: Iterable[dict[str, Any]] = (), note: str = "") -> None:
+        super().__init__(rows)
+        self.note = note
 
     def __str__(self) -> str:
         if not self:
@@ -57,6 +64,6 @@ class Table(list):
         names = list(self[0])
         cells = [names, *([_format(row[name]) for name in names] for row in self)]
         words = [all(isinstance(row[name], str) for row in self) for name in names]
-        return "\n".join(align_columns(cells, words))
+        return "\n".join([*align_columns(cells, words), *([self.note] if self.note else [])])
 
     __repr__ = __str__

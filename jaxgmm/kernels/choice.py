@@ -23,12 +23,13 @@ from ..data.row_counts import WHITENED_UP_TO_ROWS, bucket
 from ..mixture.mixture import Mixture
 from .conditional import Conditional
 from .double import Double
-from .natural import SAFE_ROUNDING, Natural, rounding, safe_rounding
+from .natural import SAFE_ROUNDING, rounding, safe_rounding
+from .products import natural_kernel
 from .protocol import Kernel
 from .whitened import Whitened
 
 KERNELS: dict[str, Callable[[Mixture, int], Kernel]] = {
-    "whitened": Whitened, "natural": Natural, "double": Double
+    "whitened": Whitened, "natural": natural_kernel, "double": Double
 }  # fmt: skip
 # For up to WHITENED_UP_TO_ROWS rows, "auto" means "whitened" unless its residuals are more numbers
 # than this. A pass takes it 8 ms there, on one CPU core, and natural 1 ms.
@@ -49,11 +50,20 @@ class Choice(NamedTuple):
     position: jax.Array | None = None
 
 
+def residual_numbers(mixture: Mixture) -> int:
+    """Return how much work the whitened kernel does for a row, as a number of residuals.
+
+    It is the number of entries (k d) of the means, and more in families whose natural kernel saves
+    more work than others' do.
+    """
+    return mixture.means.size * mixture.covariance.whitened_work
+
+
 def resolve_kernel(name: str, n: int, n_means: int) -> str:
     """Return the kernel's name, with "auto" replaced by "whitened" where a pass is little work.
 
-    `n_means` is the number of entries (k d) of the means. All kernels are fast there, and one takes
-    less time to compile than several. For more work, "auto" remains "auto".
+    `n_means` is the result of `residual_numbers`. All kernels are fast there, and one takes less
+    time to compile than several. For more work, "auto" remains "auto".
     """
     rows = bucket(n)  # so that padding does not change the kernel
     little = rows <= WHITENED_UP_TO_ROWS and rows * n_means <= WHITENED_UP_TO_NUMBERS
@@ -114,7 +124,7 @@ def with_kernel(
         return run(Conditional(mixture, choice.lanes, columns))
     name, position = choice.name, choice.position
     if position is None:
-        name = resolve_kernel(name, n, mixture.means.size)
+        name = resolve_kernel(name, n, residual_numbers(mixture))
         if name in KERNELS:
             return run(KERNELS[name](mixture, choice.lanes))
         most = safe_rounding(mixture)

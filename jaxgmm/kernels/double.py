@@ -13,7 +13,7 @@ import jax
 
 from ..mixture.mixture import Mixture
 from ..numerics.float64 import in_float64
-from .natural import Natural
+from .products import natural_kernel
 from .protocol import Moments
 from .whitened import Whitened
 
@@ -27,7 +27,7 @@ class Double:
     def __init__(self, mixture: Mixture, lanes: int = 1):
         self.mixture = mixture
         self.lanes = lanes
-        self._single = Natural(mixture, lanes)
+        self._single = natural_kernel(mixture, lanes)
 
     @property
     def numbers_per_row(self) -> int:
@@ -59,12 +59,12 @@ class Double:
 
 
 def _natural_log_joint(lanes: int, mixture: Mixture, x: jax.Array) -> jax.Array:
-    return Natural(mixture, lanes).log_joint(x)[0]
+    return natural_kernel(mixture, lanes).log_joint(x)[0]
 
 
 def _natural_moments(lanes: int, mixture: Mixture, x: jax.Array, weighted: jax.Array) -> Moments:
-    kernel = Natural(mixture, lanes)
-    return kernel.statistics(kernel.sums(x, mixture.frame.features(x), weighted))
+    kernel = natural_kernel(mixture, lanes)
+    return kernel.statistics(kernel.sums(x, kernel.log_joint(x)[1], weighted))
 
 
 def _whitened_log_joint(mixture: Mixture, x: jax.Array) -> jax.Array:

@@ -64,7 +64,7 @@ class Mixture:
         weights: npt.ArrayLike,
         means: npt.ArrayLike,
         covariances: npt.ArrayLike,
-        family: str = "full",
+        family: str | type[Family] = "full",
     ) -> Mixture:
         """Return the mixture with these weights, means and covariances.
 
@@ -77,7 +77,8 @@ class Mixture:
           covariances: dense covariances (k, d, d), or covariances in the family's own shape: tied
             (d, d), diagonal, VEI and EVI (k, d) variances, spherical (k,) variances, EEI (d,)
             variances, EII a variance, all others (k, d, d). They are in squared units of the data.
-          family: a name in `FAMILIES`, or an alias such as "VVV" for "full".
+          family: a name in `FAMILIES`, an alias such as "VVV" for "full", or a family such as
+            `factors(2)`.
 
         Returns:
           The mixture, in the dtype of `means`. Whole numbers are converted to JAX's default dtype.
@@ -95,6 +96,7 @@ class Mixture:
             raise ValueError(f"means has shape {means.shape}: pass (k, d), a row per component.")
         k, d = means.shape
         kind = family_class(family, k, d)
+        family = family if isinstance(family, str) else family_name(kind)
         if weights.shape != (k,):
             raise ValueError(f"weights has shape {weights.shape}: means has {k} rows, pass ({k},).")
         own_shape = kind.array_shape(k, d)

@@ -1,7 +1,7 @@
 """Eigenvalues of linear maps on a subspace of the space of p numbers.
 
 The subspace consists of the free directions: coordinates for which `free` (p,) is 1 and not 0,
-orthogonal to the unit vector `shift` (p,).
+orthogonal to the orthonormal rows of `shift` (g, p).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def project(vector: jax.Array, free: jax.Array, shift: jax.Array) -> jax.Array:
     """Project a vector (p,) onto the free directions."""
     # Not a product with `free`, because other coordinates may be NaN.
     vector = jnp.where(free > 0, vector, 0)
-    return vector - shift * jnp.vdot(shift, vector, precision="highest")
+    return vector - matmul(matmul(shift, vector), shift)
 
 
 def columns_of(derivative: Callable[[jax.Array], Any], like: jax.Array) -> Any:
@@ -53,10 +53,16 @@ def extremes(hessian: jax.Array, free: jax.Array, shift: jax.Array) -> tuple[jax
     # The other directions get an eigenvalue above all others, so that those of the free directions
     # come first.
     above = 2 * jnp.linalg.norm(inside) + 1
-    outside = jnp.diag(1 - free) + shift[:, None] * shift[None]
+    outside = jnp.diag(1 - free) + matmul(shift.T, shift)
     (values,) = lapack.eigvalsh((inside + above * outside)[None])
-    count = jnp.sum(free).astype(jnp.int32) - 1
-    return values[0], values[count - 1]
+    return values[0], values[n_free(free, shift) - 1]
+
+
+def n_free(free: jax.Array, shift: jax.Array) -> jax.Array:
+    """Return the number of dimensions of the space of free directions."""
+    # Rows of `shift` among the coordinates that are not free take nothing away.
+    taken = jnp.sum(shift**2 * free[None])
+    return jnp.round(jnp.sum(free) - taken).astype(jnp.int32)
 
 
 def scaled_curvature(

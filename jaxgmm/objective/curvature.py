@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 
 from ..mixture.coordinates import Relative
 from ..mixture.mixture import Mixture
-from ..numerics.eigenvalues import scaled_curvature
+from ..numerics import lapack
 from .log_likelihood import expected
 from .prior import Prior, log_prior
 from .statistics import Statistics
@@ -52,10 +52,11 @@ def _of_leaf(values: jax.Array, leaf: jax.Array) -> jax.Array:
 
 
 def free_directions(mixture: Mixture) -> tuple[jax.Array, jax.Array]:
-    """Return which parameters are used, and the direction of the logits' common shift.
+    """Return which parameters are used, and the directions that change nothing.
 
     The first vector (p,) is 1 for parameters of present components and 0 for all others. The second
-    one (p,) is a unit vector: adding the same number to all logits does not change the mixture.
+    result (g, p) contains orthonormal rows. The first row adds the same number to all logits, which
+    does not change the mixture. The others are those of the family's `gauge`.
     """
     present = mixture.present.astype(mixture.dtype)
     used = mixture.frame.pool(present)
@@ -63,7 +64,26 @@ def free_directions(mixture: Mixture) -> tuple[jax.Array, jax.Array]:
     nothing = lambda leaf: jnp.zeros(len(leaf), leaf.dtype)
     shift = _per_parameter(mixture, logits, jnp.zeros_like(present), nothing)
     is_used = lambda leaf: (_of_leaf(used, leaf) > 0).astype(mixture.dtype)
-    return _per_parameter(mixture, present, present, is_used), shift / jnp.linalg.norm(shift)
+    used_entries = _per_parameter(mixture, present, present, is_used)
+    return used_entries, orthonormal(jnp.concatenate([shift[None], _gauge(mixture)]))
+
+
+def _gauge(mixture: Mixture) -> jax.Array:
+    """Return the offsets (g, p) along which the family's covariances do not change."""
+    scale = RELATIVE.scale(mixture)
+    directions = mixture.covariance.gauge()
+    count = len(jax.tree.leaves(directions)[0])
+    nothing = lambda leaf: jnp.zeros((count, *leaf.shape), leaf.dtype)
+    covariance = jax.tree.map(lambda a, b: a * b[None], directions, scale.covariance)
+    offsets = Mixture(nothing(scale.logits), nothing(scale.means), covariance)
+    return jax.vmap(lambda tree: ravel_pytree(tree)[0])(offsets)
+
+
+def orthonormal(rows: jax.Array) -> jax.Array:
+    """Return orthonormal rows (g, p) with the same span as linearly independent ones."""
+    if len(rows) == 1:
+        return rows / jnp.linalg.norm(rows)
+    return lapack.orthogonal(rows.T[None])[0].T
 
 
 def complete_information(mixture: Mixture, sums: Statistics, prior: Prior | None) -> jax.Array:
@@ -96,34 +116,3 @@ def complete_information(mixture: Mixture, sums: Statistics, prior: Prior | None
             _of_leaf(covariances, leaf), _of_leaf(frame.pool(scaled), leaf)
         ),
     )
-
-
-def em_jacobian(
-    mixture: Mixture,
-    sums: Statistics,
-    prior: Prior | None,
-    hessian: jax.Array,
-    free: jax.Array,
-    shift: jax.Array,
-) -> jax.Array:
-    """Return EM's Jacobian (p, p) at a fixed point, in its symmetric form (see `scaled_curvature`).
-
-    It needs no pass. The complete-data information is not diagonal in families with constraints.
-
-    Args:
-      mixture: the mixture.
-      sums: the statistics there.
-      prior: the prior of the objective, or None.
-      hessian: that of the objective per unit of row weight (p, p), in relative coordinates.
-      free: see `free_directions`.
-      shift: see `free_directions`.
-    """
-    zero, unravel = ravel_pytree(RELATIVE.zero(mixture))
-
-    def loss(offsets: jax.Array) -> jax.Array:
-        moved = RELATIVE.place(mixture, RELATIVE.local(mixture, unravel(offsets)))
-        return -(expected(moved, mixture, sums) + log_prior(moved, prior)) / jnp.sum(sums.mass)
-
-    information = jax.hessian(loss)(zero)
-    scaled = scaled_curvature(hessian, information, free, shift)
-    return jnp.eye(len(zero), dtype=zero.dtype) + scaled

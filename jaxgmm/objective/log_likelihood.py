@@ -111,12 +111,14 @@ def value_of_rows(rows: Rows, mixture: Mixture) -> jax.Array:
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _value(layout: Layout, mixture: Mixture, x: jax.Array, weight: jax.Array | None) -> jax.Array:
+def value_of_array(
+    layout: Layout, mixture: Mixture, x: jax.Array, weight: jax.Array | None
+) -> jax.Array:
     """Return the log-likelihood of an array, with its derivatives."""
     return value_of_rows(Rows.of(x, weight, *layout), mixture)
 
 
-@functools.partial(_value.defjvp, symbolic_zeros=True)
+@functools.partial(value_of_array.defjvp, symbolic_zeros=True)
 def _value_jvp(layout, primals, tangents):
     mixture, x, weight = primals
     mixture_tangent, x_tangent, weight_tangent = tangents
@@ -148,7 +150,7 @@ def _instantiate(tangent: Any) -> jax.Array:
     return jnp.zeros(tangent.shape, tangent.dtype) if _is_zero(tangent) else tangent
 
 
-_jitted_value = jax.jit(_value, static_argnums=0)
+_jitted_value = jax.jit(value_of_array, static_argnums=0)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jax.typing import ArrayLike
 
+from ..inference.uncertainty_result import Uncertainty
 from ..internal import checks
 from ..mixture import densities
 from ..mixture.mixture import Mixture
@@ -23,6 +24,7 @@ GRID = 160
 def ellipses(
     mixture: Mixture, ax: Axes | None = None, *,
     level: float = 0.9, features: Sequence[int] = (0, 1),
+    uncertainty: Uncertainty | None = None,
 ) -> Axes:  # fmt: skip
     """Draw, over two features, the ellipse that contains `level` of each component's probability.
 
@@ -35,6 +37,8 @@ def ellipses(
       ax: matplotlib axes, or None for a new figure.
       level: the fraction of a component's probability inside its ellipse.
       features: the indices of the features on the x and y axes.
+      uncertainty: the result of `jaxgmm.uncertainty` for this mixture, or None. With it, a filled
+        ellipse around each mean covers the true mean with probability `level`.
 
     Returns:
       The axes.
@@ -45,6 +49,8 @@ def ellipses(
     from matplotlib.patheffects import withStroke
 
     ax = draw_ellipses(mixture, ax, level, features)
+    if uncertainty is not None:
+        draw_confidence(uncertainty, ax, level, features)
     shown = marginal(mixture, features)
     heaviest = int(np.argmax(shown.weights))
     covariance = shown.covariances[heaviest]
@@ -82,6 +88,30 @@ def draw_ellipses(mixture: Mixture, ax: Axes | None, level: float, features: Seq
         ax.plot(*mean, "+", color=color(k), ms=8, mew=2, zorder=3)
     ax.autoscale_view()
     return remove_box(ax)
+
+
+def draw_confidence(found: Uncertainty, ax: Axes, level: float, features: Sequence[int]) -> None:
+    """Fill the ellipse around each mean that covers the true mean with probability `level`."""
+    from matplotlib.patches import Ellipse
+
+    indices = choose_features(found.mixture, features)
+    means = np.asarray(found.mixture.means, float)[:, indices]
+    k, d = found.mixture.means.shape
+    covariance = np.asarray(found.of(_means).covariance, float).reshape(k, d, k, d)
+    radius = np.sqrt(-2 * np.log1p(-level))
+    for component in np.flatnonzero(np.asarray(found.mixture.present)).tolist():
+        own = covariance[component][:, component][np.ix_(indices, indices)]
+        if not np.isfinite(own).all():
+            continue
+        values, vectors = np.linalg.eigh(own)
+        width, height = 2 * radius * np.sqrt(np.maximum(values, 0))
+        angle = np.degrees(np.arctan2(vectors[1, 0], vectors[0, 0]))
+        style: dict[str, Any] = dict(color=color(component), alpha=0.35, lw=0, zorder=3)
+        ax.add_patch(Ellipse(means[component], width, height, angle=angle, **style))
+
+
+def _means(mixture: Mixture) -> Any:
+    return mixture.means
 
 
 def density(

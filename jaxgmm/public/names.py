@@ -34,14 +34,25 @@ from ..divergences.sampled import entropy, js, kl
 from ..divergences.wasserstein import Plan, bures, mw2, mw2_plan
 from ..families.check_family import check_family
 from ..families.dense_layout import Dense
+from ..families.factors import factors, ppca
 from ..families.family import Family
 from ..families.registry import FAMILIES, family
 from ..fitting.fit import fit
+from ..fitting.implicit import solution
 from ..fitting.result import Fit
 from ..fitting.status import Status
 from ..fitting.textbook import textbook_em
+from ..inference.bootstrap import bootstrap
+from ..inference.bootstrap_result import Bootstrap
 from ..inference.certificate import Certificate, certificate
 from ..inference.completion import Posterior, impute, posterior
+from ..inference.leave_one_out import Loo, loo
+from ..inference.likelihood_ratio import LikelihoodRatio, likelihood_ratio
+from ..inference.parameters import Parameters
+from ..inference.profile_interval import ProfileInterval, profile_interval
+from ..inference.takeuchi import tic
+from ..inference.uncertainty import uncertainty
+from ..inference.uncertainty_result import Uncertainty
 from ..internal.tables import Table
 from ..mixture.coordinates import (
     CovarianceCholesky,
@@ -51,6 +62,7 @@ from ..mixture.coordinates import (
     SquareRoot,
 )
 from ..mixture.densities import sample
+from ..mixture.loadings import communalities, loadings
 from ..mixture.mixture import Mixture
 from ..mixture.overlap import misassignment, overlap, separation
 from ..mixture.simulation import Simulation, simulate
@@ -72,7 +84,8 @@ from ..starts.initialization import initialize
 
 # Grouped as in jaxgmm/README.md.
 __all__ = [  # noqa: RUF022
-    "FAMILIES", "Family", "family", "Dense", "check_family",
+    "FAMILIES", "Family", "family", "Dense", "check_family", "factors", "ppca",
+    "loadings", "communalities",
     "Mixture", "initialize", "from_responsibilities", "from_labels",
     "log_joint", "log_prob", "responsibilities", "sample",
     "impute", "posterior", "Posterior",
@@ -83,6 +96,9 @@ __all__ = [  # noqa: RUF022
     "Then", "SlowerThan", "GainBelow", "scale_by_em",
     "Relative", "Leaves", "PrecisionCholesky", "CovarianceCholesky", "SquareRoot",
     "textbook_em", "certificate", "Certificate",
+    "uncertainty", "Uncertainty", "Parameters", "solution",
+    "bootstrap", "Bootstrap", "likelihood_ratio", "LikelihoodRatio",
+    "profile_interval", "ProfileInterval", "tic", "loo", "Loo",
     "aic", "bic", "icl", "n_parameters", "best",
     "Observed", "Blocks", "Shards", "Stream", "use_all_cores",
     "simulate", "Simulation", "overlap", "misassignment", "separation",

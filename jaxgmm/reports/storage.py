@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..families.registry import FAMILIES, family_class
+from ..families.registry import family_class, is_family
 from ..fitting.result import Fit
 from ..fitting.status import Status
 from ..internal import forks
@@ -110,7 +110,7 @@ def _read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray
             f"{shown} has format {number!r}, but this version of jaxgmm reads format {FORMAT}: "
             "use the version that wrote it."
         )
-    if kind not in ("mixture", "fit") or family not in FAMILIES:
+    if kind not in ("mixture", "fit") or not is_family(family):
         raise ValueError(
             f"{shown} contains a {kind!r} of family {family!r}, which this version of jaxgmm does "
             "not have: use the version that wrote it."

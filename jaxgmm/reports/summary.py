@@ -12,13 +12,16 @@ from ..data import row_checks
 from ..data.observed import Observed, pack, table_of
 from ..fitting.result import Fit
 from ..fitting.status import Status
+from ..inference.uncertainty import uncertainty
 from ..internal import checks
 from ..internal.feature_names import resolve_feature_names
 from ..internal.tables import Table, align_columns
 from ..mixture.mixture import Mixture
 from ..objective.densities import responsibilities
+from ..objective.prior import Prior
 from ..selection.criteria import aic, bic, icl, n_parameters
 from .evidence import evidence_lines
+from .loading_tables import loading_lines
 
 COMPONENTS_ACROSS = 6
 MOST_FEATURES = 20
@@ -30,6 +33,8 @@ def summary(
     *,
     weight: ArrayLike | None = None,
     features: Sequence[str] | None = None,
+    errors: bool = False,
+    prior: Prior | str | None = "default",
 ) -> str:
     """Return a mixture or a fit as text, similar to mclust's summary.
 
@@ -42,20 +47,25 @@ def summary(
       weight: (n,) row weights, or None for ones.
       features: names of the d features. By default they are the columns of x if it is a table with
         names, and numbers otherwise.
+      errors: whether to add a table of all parameters with their standard errors and 95 %
+        intervals, which needs x; see `uncertainty`.
+      prior: the prior of the fit, which the standard errors need; as in `fit`.
 
     Returns:
-      Lines of text. Each mean is shown with its standard deviation, "mean ± deviation", in the
-      units of the data. AIC, BIC and ICL are lower for a better mixture (mclust's BIC has the
-      opposite sign).
+      Lines of text, which end with loadings and communalities for a low-rank family. Each mean is
+      shown with its standard deviation, "mean ± deviation", in the units of the data. AIC, BIC and
+      ICL are lower for a better mixture (mclust's BIC has the opposite sign).
 
     Raises:
       ValueError: for x or weight whose shape does not match the mixture, for a wrong number of
-        names, and for rows with a batch of fits.
+        names, for rows with a batch of fits, and for errors without rows.
 
     >>> m = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
     >>> print(jaxgmm.summary(m, features=["height"]).splitlines()[0])
     Gaussian mixture, full covariances: 2 components in 1 feature
     """
+    if errors and x is None:
+        raise ValueError("standard errors need the rows: pass summary(found, x, errors=True).")
     fit = None if isinstance(found, Mixture) else found
     mixture = found if isinstance(found, Mixture) else found.mixture
     if np.ndim(mixture.means) != 2:
@@ -80,7 +90,12 @@ def summary(
     if isinstance(x, Observed):
         lines += [*evidence_lines(mixture, x, names), ""]
     sizes = None if x is None else _component_sizes(mixture, x, weight)
-    return "\n".join([*lines, *_component_lines(mixture, sizes, names)])
+    lines += _component_lines(mixture, sizes, names)
+    lines += loading_lines(mixture, names, MOST_FEATURES)
+    if errors:
+        certainty = uncertainty(mixture, x, weight=weight, prior=prior)
+        lines += ["", "Standard errors and 95 % intervals", "", str(certainty.table(names))]
+    return "\n".join(lines)
 
 
 def _count(count: int, noun: str) -> str:

@@ -66,7 +66,7 @@ def doubts(
 
     few = held & (mass < 2 * mixture.covariance.n_own_parameters(d) / d + 1)
     # The largest ratio, over all directions, of the data's variance to the component's.
-    excess = frame.largest(frame.whiten_second(covariance))
+    excess = frame.largest(covariance)
     flat = held & (excess > 1 / LEAST_VARIANCE)
     widths = jnp.diagonal(frame.dense, axis1=-2, axis2=-1)
     coarse = jnp.any(widths < steps[None] ** 2 / 12, axis=-1)

@@ -46,7 +46,7 @@ def sweep(
     n_components: Sequence[int] | int,
     *,
     restarts: int = 16,
-    families: Iterable[str] | str = ("full",),
+    families: Iterable[str | type[Family]] | str | type[Family] = ("full",),
     algorithm: Algorithm = EM(),
     weight: ArrayLike | None = None,
     prior: Prior | str | None = "default",
@@ -70,9 +70,9 @@ def sweep(
         ones are left out.
       n_components: the numbers of components, e.g. range(1, 11).
       restarts: number of starts for each K.
-      families: names in `FAMILIES`, or "all" for mclust's fourteen. If there is little work, five
-        or more of the fourteen are fitted by one program, which takes less time to compile than one
-        for each.
+      families: names in `FAMILIES` and families such as `factors(2)`, or "all" for mclust's
+        fourteen. If there is little work, five or more of the fourteen are fitted by one program,
+        which takes less time to compile than one for each.
       algorithm: as for `fit`.
       weight: (n,) row weights, or None for ones.
       prior: as for `fit`.
@@ -210,9 +210,9 @@ def _fill(rows: Rows) -> jax.Array:
     return fill_rows(rows).x
 
 
-def _family_classes(families: Iterable[str] | str, k: int, d: int) -> list[type[Family]]:
+def _family_classes(families: Any, k: int, d: int) -> list[type[Family]]:
     """Return the classes of the families; raise ValueError for an unknown or repeated one."""
-    if not isinstance(families, Iterable):
+    if not isinstance(families, Iterable | type):
         raise ValueError(f"families is {families!r}: give a name, or a list of names.")
     kinds = family_classes(families, k, d)
     checks.not_repeated([family_name(kind) for kind in kinds], "families")

@@ -21,11 +21,16 @@ from ..algorithms.registry import ALGORITHMS, by_name
 from ..data.columns import Columns
 from ..data.observed import as_observed, pack
 from ..data.row_checks import ends
+from ..families.factors import is_low_rank
+from ..families.family import Family
+from ..families.low_rank import LowRank
 from ..families.registry import FOURTEEN, family_class
 from ..fitting.result import Fit
 from ..fitting.settings import MOST_STEPS, capacity
 from ..fitting.status import Status
 from ..inference.completion import impute
+from ..inference.parameters import Parameters
+from ..inference.uncertainty import uncertainty
 from ..internal import checks, forks
 from ..internal.compiling import jit_with_options
 from ..mixture.component_precision import warn_of_coarse_components
@@ -38,6 +43,18 @@ from .prediction import PredictionMixin
 from .rows import plain_weight
 from .starts import is_quick, make_starts, pad_rows, pad_weight
 from .stopping import EstimatorSettings, IterationLimits, run_fits
+
+
+class FamilyName(StrOptions):
+    """scikit-learn's description of a parameter that takes a family.
+
+    Its options are those that messages list; families with factors are accepted too.
+    """
+
+    def is_satisfied_by(self, val: object) -> bool:
+        """Return whether the value is one of the options, or a family with factors."""
+        low_rank = isinstance(val, type) and issubclass(val, LowRank)
+        return low_rank or is_low_rank(val) or super().is_satisfied_by(val)
 
 
 class GaussianMixture(PredictionMixin, DensityMixin, BaseEstimator):
@@ -65,7 +82,8 @@ class GaussianMixture(PredictionMixin, DensityMixin, BaseEstimator):
     Args:
       n_components: the number of components.
       covariance_type: "full", "tied", "diag" or "spherical", or one of mclust's fourteen, such as
-        "VEV" (see `jaxgmm.FAMILIES`).
+        "VEV" (see `jaxgmm.FAMILIES`), or a family with factors, such as "factors-2" or
+        `jaxgmm.factors(2)`.
       tol: a fit stops when the lower bound changes by less than tol, in nats per row.
       reg_covar: the variance of the prior's pseudo-rows, in squared units of the data.
       max_iter: the largest number of iterations.
@@ -103,7 +121,7 @@ class GaussianMixture(PredictionMixin, DensityMixin, BaseEstimator):
 
     _parameter_constraints = {  # noqa: RUF012 — read by scikit-learn from the class
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "covariance_type": [StrOptions({"full", "tied", "diag", "spherical", *FOURTEEN})],
+        "covariance_type": [FamilyName({"full", "tied", "diag", "spherical", *FOURTEEN})],
         "tol": [Interval(Real, 0.0, None, closed="left")],
         "reg_covar": [Interval(Real, 0.0, None, closed="left")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
@@ -122,7 +140,7 @@ class GaussianMixture(PredictionMixin, DensityMixin, BaseEstimator):
         self,
         n_components: int = 1,
         *,
-        covariance_type: str = "full",
+        covariance_type: str | type[Family] = "full",
         tol: float = 1e-3,
         reg_covar: float = 1e-6,
         max_iter: int = 100,
@@ -254,6 +272,21 @@ class GaussianMixture(PredictionMixin, DensityMixin, BaseEstimator):
     ) -> np.ndarray:
         """Fit the mixture and return the most likely component (n,) of each row."""
         return self.fit(X, y, sample_weight).predict(X)
+
+    def compute_standard_errors(
+        self, X: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Parameters:
+        """Set and return `standard_errors_`, those of weights_, means_ and dense covariances.
+
+        X and sample_weight are those of `fit`. Use a small `tol`; see `jaxgmm.uncertainty`.
+        """
+        x = self._validate_rows(X, reset=False)
+        weight = _check_sample_weight(sample_weight, x, dtype=x.dtype, ensure_non_negative=True)
+        with jax.enable_x64(bool(x.dtype == np.float64)):
+            prior = self._make_prior(weight)
+            found = uncertainty(self.mixture_, x, weight=weight, prior=prior)
+            self.standard_errors_ = jax.tree.map(np.asarray, found.standard_errors)
+        return self.standard_errors_
 
     @property
     def _shares_covariance(self) -> bool:

@@ -11,7 +11,7 @@ from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.utils import check_random_state
 from threadpoolctl import threadpool_limits  # a dependency of scikit-learn
 
-from ..families.registry import family_class
+from ..families.registry import family_class, family_name
 from ..internal.array_like import to_array
 from ..internal.compiling import LITTLE_TO_RUN, jit_with_options
 from ..mixture.mixture import Mixture
@@ -44,6 +44,7 @@ def make_starts(
         without weights.
     """
     kind = estimator.covariance_type
+    kind = kind if isinstance(kind, str) else family_name(kind)
     fixed = initial_parameters(estimator, x.shape[1])
     random_state = check_random_state(estimator.random_state)
     single_thread = x.size * estimator.n_components < SINGLE_THREAD_LIMIT
@@ -79,6 +80,7 @@ def make_starts(
 def initial_parameters(estimator: GaussianMixture, d: int) -> dict[str, np.ndarray]:
     """Return the checked parameters that the user set, keyed by attribute, with covariances."""
     fixed, kind = _initial_parameters(estimator), estimator.covariance_type
+    kind = kind if isinstance(kind, str) else family_name(kind)
     _check_shapes(fixed, estimator.n_components, d, kind)
     if "covariances_" in fixed:
         fixed["covariances_"] = _invert_precisions(fixed["covariances_"], kind)

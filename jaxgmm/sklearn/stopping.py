@@ -17,7 +17,7 @@ from ..fitting.loop import LoopSettings, prepare_rows, run_loop, start_loop
 from ..fitting.result import Fit
 from ..fitting.status import Status
 from ..internal.trees import where
-from ..kernels.choice import resolve_kernel
+from ..kernels.choice import residual_numbers, resolve_kernel
 from ..mixture.mixture import Mixture
 from ..objective.prior import Prior
 
@@ -72,7 +72,7 @@ def run_fits(
         loop_settings = LoopSettings(
             algorithm=settings.algorithm,
             stopping="absolute",
-            kernel=resolve_kernel(kernel, len(x), start.means.size),
+            kernel=resolve_kernel(kernel, len(x), residual_numbers(start)),
             capacity=settings.capacity,
             callback=None,
         )

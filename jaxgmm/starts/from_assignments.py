@@ -173,7 +173,7 @@ def from_responsibilities(
     x: Any,
     responsibilities: ArrayLike,
     *,
-    family: str = "full",
+    family: str | type[Family] = "full",
     weight: ArrayLike | None = None,
     prior: Prior | None = None,
 ) -> Mixture:
@@ -183,7 +183,7 @@ def from_responsibilities(
       x: (n, d) rows.
       responsibilities: (n, k) the responsibilities of the components for each row. A column of
         zeros makes an absent component.
-      family: a name in `FAMILIES`.
+      family: a name in `FAMILIES`, or a family such as `factors(2)`.
       weight: (n,) row weights, or None for ones.
       prior: a `Prior`, or None for weighted means and covariances (divided by the mass, without
         bias correction).
@@ -221,7 +221,7 @@ def from_labels(
     labels: ArrayLike,
     n_components: int | None = None,
     *,
-    family: str = "full",
+    family: str | type[Family] = "full",
     weight: ArrayLike | None = None,
     prior: Prior | None = None,
 ) -> Mixture:
@@ -231,7 +231,7 @@ def from_labels(
       x: (n, d) rows.
       labels: (n,) whole numbers 0 … n_components − 1.
       n_components: k; by default the largest label + 1.
-      family: a name in `FAMILIES`.
+      family: a name in `FAMILIES`, or a family such as `factors(2)`.
       weight: (n,) row weights, or None for ones.
       prior: a `Prior`, or None for weighted means and covariances (divided by the mass, without
         bias correction).

@@ -108,7 +108,7 @@ def initialize(
     x: Any,
     n_components: int,
     *,
-    family: str = "full",
+    family: str | type[Family] = "full",
     method: str = "k-means++",
     weight: ArrayLike | None = None,
 ) -> Mixture:
@@ -123,7 +123,7 @@ def initialize(
         consecutive rows, weighted by the length of the interval. The sample is the same for every
         key.
       n_components: k, a Python integer.
-      family: a name in `FAMILIES`.
+      family: a name in `FAMILIES`, or a family such as `factors(2)`.
       method: "k-means++" draws k rows that are far apart, with features scaled to unit variance,
         assigns each row to the nearest drawn row, and makes one M-step (Arthur & Vassilvitskii
         2007, sec. 2.2). "random-rows" uses k random rows as means, with equal weights and the

@@ -110,6 +110,8 @@ def finite_or_even(mixture: Mixture, even: Family) -> Mixture:
     """Return the mixture, with covariances that are not finite replaced by those of `even`."""
     is_finite = lambda leaf: jnp.all(jnp.isfinite(leaf), axis=tuple(range(1, leaf.ndim)))
     good = functools.reduce(operator.and_, map(is_finite, jax.tree.leaves(mixture.covariance)))
+    if type(even) is not type(mixture.covariance):  # starts of this family have one of their own
+        even = even.moved(even.zero_local())
     return Mixture(mixture.logits, mixture.means, where_each(good, mixture.covariance, even))
 
 

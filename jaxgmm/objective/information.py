@@ -1,0 +1,211 @@
+"""The observed information and the sum of products of scores, from one pass over the rows.
+
+The derivatives are with respect to the relative coordinates of a mixture (see
+`coordinates.Relative`), in the order of the mixture's leaves. There the complete-data information
+is near the identity per unit of weight, whatever the units of the data.
+
+Q is linear in the statistics of the rows, so the score of a row is s_n = G t_n, where t_n are the
+statistics [r, r y, Σ r y yᵀ] of this row alone and G (p, s) are derivatives of Q's coefficients
+(Fisher's identity). If the row belonged to component k alone, its statistics would be h_nk and its
+score G h_nk. Louis' identity for the observed information is then
+
+    −∂²ℓ = −∂²Q − G [Σ_n w Σ_k r_nk h_nk h_nkᵀ − Σ_n w t_n t_nᵀ] Gᵀ
+
+with the second derivatives of Q at fixed statistics. Both sums are accumulated block by block. All
+of this holds for every family, because G and ∂²Q are derivatives of `expected`.
+
+Source: Louis 1982, J. Royal Stat. Soc. B 44, eq. 3.1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from ..data.rows import Rows, SummableRows
+from ..families.full import Full
+from ..families.scoring import dense_layout_of
+from ..kernels.blocks import block_rows
+from ..kernels.row_statistics import RowStatistics, coefficients, statistics_of_parts
+from ..mixture.coordinates import Relative
+from ..mixture.mixture import Mixture
+from ..numerics.eigenvalues import columns_of
+from ..numerics.products import matmul
+from .curvature import slope_of
+from .log_likelihood import expected
+from .prior import Prior, log_prior
+from .statistics import Statistics, about_mixture, statistics
+
+RELATIVE = Relative()
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Information:
+    """Derivatives of the objective at a mixture, in relative coordinates; sums over all rows.
+
+    Attributes:
+      observed: (p, p) −∂² of ℓ + log prior.
+      complete: (p, p) −∂² of Q + log prior at fixed statistics, the complete-data information. For a
+        low-rank family the factors are missing data too, as they are for EM.
+      outer: (p, p) Σ w s sᵀ, from the scores s of the rows; if clusters were passed, the sum over
+        clusters of the product of each cluster's score with itself.
+      gradient: (p,) the gradient of ℓ + log prior.
+      slopes: (p, s) the matrix G that turns the statistics of a row into its score.
+      sums: the statistics at the mixture.
+    """
+
+    observed: jax.Array
+    complete: jax.Array
+    outer: jax.Array
+    gradient: jax.Array
+    slopes: jax.Array
+    sums: Statistics
+
+
+def offsets_of(mixture: Mixture) -> tuple[jax.Array, Callable[[jax.Array], Mixture]]:
+    """Return the zero offsets (p,), and the map from offsets to mixtures."""
+    zero, unravel = ravel_pytree(RELATIVE.zero(mixture))
+
+    def mixture_at(offsets: jax.Array) -> Mixture:
+        return RELATIVE.place(mixture, RELATIVE.local(mixture, unravel(offsets)))
+
+    return zero, mixture_at
+
+
+def information(
+    rows: Rows | SummableRows,
+    mixture: Mixture,
+    prior: Prior | None,
+    clusters: jax.Array | None = None,
+    n_clusters: int = 0,
+) -> Information:
+    """Compute the information of a mixture in the data's own coordinates, in one pass.
+
+    Args:
+      rows: rows of any kind.
+      mixture: the mixture.
+      prior: the prior of the objective, or None.
+      clusters: (n,) the number of the cluster of each row, for rows in one array.
+      n_clusters: the number of clusters.
+    """
+    if rows.columns is not None:
+        return _information_of_observed(rows, mixture, prior)
+    explicit = with_all_moments(mixture)
+    centered, rows = about_mixture(explicit, rows)  # type: ignore[arg-type]
+    kernel = RowStatistics(centered, 1)
+
+    def sum_block(x: jax.Array, weight: jax.Array, *ids: jax.Array) -> tuple[jax.Array, ...]:
+        block = kernel.of_block(x)
+        counts = (weight[None] * block.responsibilities)[:, None]
+        outer = matmul(weight[None] * block.together, block.together.T)
+        inner = matmul(counts * block.parts, jnp.swapaxes(block.parts, 1, 2))
+        scores = (weight[None] * block.together).T
+        by_cluster = [jax.ops.segment_sum(scores, one, n_clusters) for one in ids]
+        return outer, inner, matmul(weight, block.log_prob), *by_cluster
+
+    arrays = () if clusters is None else (clusters,)
+    outer, inner, log_likelihood, *by_cluster = rows.total(sum_block, block_rows(kernel), *arrays)
+    sums = Statistics(*statistics_of_parts(explicit, inner[:, 0]), log_likelihood)
+    gradient, slopes, curvature = derivatives_of_expected(mixture, explicit, sums, prior)
+    complete = curvature
+    if explicit is not mixture:
+        sums = _in_units_of(mixture, explicit, sums)
+        complete = derivatives_of_expected(mixture, mixture, sums, prior)[2]
+    places = kernel.positions
+    missing = (-outer).at[places[:, :, None], places[:, None, :]].add(inner)
+    if by_cluster:
+        outer = matmul(by_cluster[0].T, by_cluster[0])
+    transform = lambda products: matmul(matmul(slopes, products), slopes.T)
+    return Information(
+        observed=_symmetric(-curvature - transform(missing)),
+        complete=_symmetric(-complete),
+        outer=_symmetric(transform(outer)),
+        gradient=gradient,
+        slopes=slopes,
+        sums=sums,
+    )
+
+
+def _information_of_observed(
+    rows: Rows | SummableRows, mixture: Mixture, prior: Prior | None
+) -> Information:
+    """Return the information from rows that are not fully observed.
+
+    Their statistics are no products of a few numbers for each row. The observed information is the
+    derivative of the gradient instead, which takes about a pass for each parameter. The scores of
+    single rows are not computed, and `outer` is NaN.
+    """
+    zero, mixture_at = offsets_of(mixture)
+
+    def pass_at(offsets: jax.Array) -> Statistics:
+        here = mixture_at(offsets)
+        return statistics(*about_mixture(here, rows), "whitened")  # type: ignore[arg-type]
+
+    slope = lambda offsets: slope_of(mixture_at, offsets, pass_at(offsets), prior)
+    hessian = columns_of(lambda along: jax.jvp(slope, (zero,), (along,))[1], zero)
+    sums = pass_at(zero)
+    gradient, slopes, curvature = derivatives_of_expected(mixture, mixture, sums, prior)
+    return Information(
+        observed=_symmetric(-hessian),
+        complete=_symmetric(-curvature),
+        outer=jnp.full_like(hessian, jnp.nan),
+        gradient=gradient,
+        slopes=slopes,
+        sums=sums,
+    )
+
+
+def with_all_moments(mixture: Mixture) -> Mixture:
+    """Return the mixture with a layout that keeps all second moments of the residuals.
+
+    That of a low-rank family does not keep those that EM does not need. The result then has full
+    covariances; otherwise it is the mixture itself.
+    """
+    if mixture.frame.keeps_all_moments:
+        return mixture
+    return dataclasses.replace(mixture, covariance=Full.from_own(mixture.frame.dense, jnp))
+
+
+def _in_units_of(mixture: Mixture, explicit: Mixture, sums: Statistics) -> Statistics:
+    """Return the statistics of `explicit` as the layout of `mixture` keeps them."""
+    root = dense_layout_of(explicit.covariance, mixture.n_features).inverse_factor
+    moments = matmul(matmul(root, sums.spread), jnp.swapaxes(root, 1, 2))
+    frame = mixture.frame
+    shift = frame.whiten(explicit.frame.unwhiten(sums.shift))
+    return Statistics(sums.mass, shift, frame.whiten_stack(moments), sums.log_likelihood)
+
+
+def derivatives_of_expected(
+    mixture: Mixture, explicit: Mixture, sums: Statistics, prior: Prior | None
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return derivatives of Q + log prior by offsets, with fixed statistics.
+
+    They are the gradient (p,), the matrix G (p, s), and the second derivatives (p, p). The
+    statistics are those of `explicit`, which is the mixture or the result of `with_all_moments`.
+    """
+    zero, mixture_at = offsets_of(mixture)
+    convert = (lambda moved: moved) if explicit is mixture else with_all_moments
+
+    def q(offsets: jax.Array, sums: Statistics) -> jax.Array:
+        return expected(convert(mixture_at(offsets)), explicit, sums)
+
+    def objective(offsets: jax.Array) -> jax.Array:
+        return q(offsets, sums) + log_prior(mixture_at(offsets), prior)
+
+    def slopes_at(offsets: jax.Array) -> tuple[jax.Array, jax.Array]:
+        by_sums = jax.grad(q, argnums=1)(offsets, sums)
+        parts = by_sums.mass, by_sums.shift, coefficients(by_sums.spread)
+        return ravel_pytree(parts)[0], jax.grad(objective)(offsets)
+
+    along = lambda direction: jax.jvp(slopes_at, (zero,), (direction,))[1]
+    slopes, curvature = columns_of(along, zero)
+    return jax.grad(objective)(zero), slopes, curvature
+
+
+def _symmetric(matrix: jax.Array) -> jax.Array:
+    return (matrix + matrix.T) / 2

@@ -1,0 +1,120 @@
+"""Derivatives through a fit are those of the maximum that it reaches."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from fourteen import FOURTEEN
+
+import jaxgmm
+from jaxgmm import Blocks, Mixture, Prior
+
+N, D, K = 40, 2, 2
+RANDOM = np.random.default_rng(3)
+X = RANDOM.normal(size=(N, D)) + 3 * (np.arange(N) % K)[:, None]
+WEIGHT = RANDOM.uniform(0.5, 2, N)
+WEIGHT[5] = 0
+KEY = jax.random.key(1)
+PICKS = [RANDOM.normal(size=shape) for shape in ((K,), (K, D), (K, D, D))]
+ALONG = RANDOM.normal(size=X.shape), RANDOM.normal(size=N) * (WEIGHT > 0)
+
+
+def numbers(found):
+    """A random linear function of the parameters, and the likelihoods."""
+    mixture = found.mixture
+    parts = mixture.weights, mixture.means, mixture.covariances
+    one = sum(jnp.sum(pick * part) for pick, part in zip(PICKS, parts, strict=True))
+    return jnp.stack([one, found.log_likelihood, found.objective])
+
+
+def at_step(family, step, tolerance=1e-9, max_steps=2000):
+    """A fit of rows, weights and a prior that all move with `step`."""
+    x, weight = X + step * ALONG[0], WEIGHT + step * ALONG[1]
+    prior = Prior.from_data(x, weight=weight, strength=0.5 + step)
+    start = jaxgmm.initialize(KEY, X, K, family=family)
+    return numbers(
+        jaxgmm.fit(x, start, weight=weight, prior=prior, tolerance=tolerance, max_steps=max_steps)
+    )
+
+
+@pytest.mark.parametrize(
+    "family", [pytest.param(f, marks=() if f == "VVV" else pytest.mark.thorough) for f in FOURTEEN]
+)
+def test_they_equal_central_differences(family, x64):
+    """At the default tolerance; forward and reverse derivatives agree."""
+    tight = jax.jit(lambda step: at_step(family, step, 1e-20, 20_000))
+    expected = (tight(1e-4) - tight(-1e-4)) / 2e-4
+    forward = jax.jit(lambda t: jax.jvp(lambda s: at_step(family, s), (t,), (1.0,))[1])(0.0)
+    np.testing.assert_allclose(forward, expected, rtol=1e-4)
+    reverse = jax.jit(jax.jacrev(lambda step: at_step(family, step)))(0.0)
+    np.testing.assert_allclose(reverse, forward, rtol=1e-10)
+
+
+@pytest.mark.thorough
+def test_second_derivatives(x64):
+    tight = jax.jit(lambda step: at_step("full", step, 1e-20, 20_000))
+    expected = (tight(1e-3) - 2 * tight(0.0) + tight(-1e-3)) / 1e-6
+    found = jax.jit(jax.hessian(lambda step: at_step("full", step, 1e-14)))(0.0)
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    with jax.enable_x64(True):
+        start = jaxgmm.initialize(KEY, X, K)
+        yield jaxgmm.fit(X, start, tolerance=1e-12, max_steps=5000).mixture
+
+
+@pytest.mark.thorough
+def test_laws_of_a_shift_and_of_weights(fitted, x64):
+    """A shift of all rows moves the means alone; without a prior only the ratios of weights count;
+    rows of weight 0 and the start have no influence."""
+    plain = jaxgmm.fit(X, fitted, prior=None, tolerance=1e-14, max_steps=5000).mixture
+    given = jnp.asarray(WEIGHT)
+
+    @jax.jit
+    def slopes(x, weight):
+        by_shift = jax.jacfwd(lambda c: jaxgmm.solution(fitted, x + c))(0.0)
+        of_weight = lambda w: jaxgmm.solution(plain, x, weight=w, prior=None)
+        scaled = jax.jvp(of_weight, (jnp.ones(N),), (jnp.ones(N),))[1]
+        score = lambda x: jnp.sum(jaxgmm.solution(fitted, x, weight=weight).means)
+        return by_shift, scaled, jax.grad(score)(x)
+
+    by_shift, scaled, by_rows = slopes(jnp.asarray(X), given)
+    chex.assert_trees_all_close(
+        by_shift, jax.tree.map(jnp.zeros_like, fitted).translate(jnp.ones(D)), atol=1e-7
+    )
+    chex.assert_trees_all_close(scaled, jax.tree.map(jnp.zeros_like, fitted), atol=1e-9)
+    assert np.abs(by_rows[5]).max() == 0 and np.abs(by_rows[6]).max() > 0
+
+
+@pytest.mark.thorough
+def test_the_start_the_tolerance_and_the_optimizer_have_none(fitted, x64):
+    def value(mixture, tolerance, rate):
+        algorithm = jaxgmm.Gradient(optax.sgd(rate))
+        return jaxgmm.fit(X, mixture, algorithm, tolerance=tolerance, max_steps=2).objective
+
+    slopes = jax.grad(value, argnums=(0, 1, 2))(fitted, 1e-9, 0.1)
+    assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(slopes))
+
+
+def test_a_saddle_has_none(x64):
+    """Two equal components."""
+    mean, covariance = X.mean(axis=0), np.cov(X.T, bias=True)
+    twins = Mixture.from_parameters([0.5, 0.5], [mean, mean], [covariance, covariance])
+    score = lambda c: jaxgmm.solution(twins, X * c, prior=None).means[0, 0]
+    assert np.isnan(jax.jvp(score, (1.0,), (1.0,))[1])
+
+
+@pytest.mark.thorough
+def test_vmap_and_kinds_of_rows(fitted, x64):
+    shift = lambda c: jaxgmm.fit(X + c, fitted).mixture.means[0, 0]
+    np.testing.assert_allclose(jax.vmap(jax.grad(shift))(jnp.zeros(2)), 1, atol=1e-5)
+    by_strength = lambda kind: jax.grad(
+        lambda s: jnp.sum(jaxgmm.solution(fitted, kind, prior=Prior(s, np.eye(D))).means ** 2)
+    )(1.0)
+    expected = by_strength(X)
+    for kind in (Blocks(X, 16), jaxgmm.Shards(X), jaxgmm.Stream([X[:20], X[20:]])):
+        np.testing.assert_allclose(by_strength(kind), expected, rtol=1e-9)

@@ -1,0 +1,129 @@
+"""Bootstrap, likelihood-ratio test, profile interval, TIC and leave-one-out densities."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxgmm
+from jaxgmm import Prior
+from jaxgmm.inference.labels import match_labels
+from jaxgmm.inference.slots import Tasks, run_tasks
+
+N, D, K = 60, 2, 2
+RANDOM = np.random.default_rng(1)
+X = RANDOM.normal(size=(N, D)) + 3.5 * (np.arange(N) % K)[:, None]
+KEY = jax.random.key(0)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    with jax.enable_x64(True):
+        yield jaxgmm.fit(X, jaxgmm.initialize(KEY, X, K), tolerance=1e-12).mixture
+
+
+@pytest.fixture(scope="module")
+def result(fitted):
+    with jax.enable_x64(True):
+        yield jaxgmm.bootstrap(KEY, X, fitted, replicates=99)
+
+
+def test_slots_run_the_fits_that_fit_runs(fitted, x64):
+    """More fits than slots, each with weights of its own, in their order."""
+    weight = jnp.asarray(RANDOM.integers(0, 3, (70, N)).astype(float)).at[0].set(1)
+    prior = Prior.from_data(X)
+    tasks = Tasks(jax.tree.map(lambda leaf: leaf[None], fitted), jnp.asarray(X)[None], weight)
+    found = run_tasks(tasks, 70, prior, algorithm=jaxgmm.EM(), tolerance=1e-14, max_steps=2000)
+    np.testing.assert_allclose(found.mixture.means[0], fitted.means, atol=1e-5)
+    for i in (1, 69):
+        alone = jaxgmm.fit(
+            X, fitted, weight=weight[i], prior=prior, tolerance=1e-14, max_steps=2000
+        )
+        np.testing.assert_allclose(found.mixture.means[i], alone.mixture.means, rtol=1e-6)
+        np.testing.assert_allclose(found.log_likelihood[i], alone.log_likelihood, rtol=1e-9)
+        assert found.passes[i] == alone.passes
+
+
+@pytest.mark.thorough
+def test_a_bootstrap_agrees_with_the_curvature(fitted, result, x64):
+    curvature = jaxgmm.uncertainty(fitted, X).standard_errors
+    for found, expected in zip(result.standard_errors, curvature, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=0.6)
+    g = lambda mixture: mixture.covariances[:, 0, 0]
+    for kind in ("bca", "percentile"):
+        low, high = result.interval(g, kind=kind)
+        assert np.all((low < g(fitted)) & (g(fitted) < high))
+    np.testing.assert_allclose(result.covariance(g).diagonal() ** 0.5, result.of(g).standard_error)
+    assert result.agreement.min() > 0.8 and not result.swapped.any()
+    assert "99 replicates" in str(result)
+
+
+def test_permuted_components_come_back(fitted, x64):
+    """In the order of the first mixture."""
+    swap = lambda leaf: jnp.stack([leaf, leaf[::-1]])
+    both = jax.tree.map(swap, fitted)
+    found, agreement, swapped = match_labels(fitted, both, jnp.asarray(X), jnp.ones(N))
+    np.testing.assert_array_equal(found.means, jnp.stack([fitted.means] * 2))
+    assert list(swapped) == [False, True]
+    np.testing.assert_allclose(agreement[0], agreement[1])
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("method", ["bayesian", "mixture"])
+def test_other_bootstraps(method, fitted, x64):
+    weight = 1.0 + np.arange(N) % 2
+    found = jaxgmm.bootstrap(KEY, X, fitted, replicates=40, method=method, weight=weight)
+    assert found.usable.all() and np.isfinite(found.standard_errors.means).all()
+
+
+@pytest.mark.thorough
+def test_leaving_rows_out(fitted, x64):
+    """The prediction is close to the fits, which are those of `fit`; TIC is its sum."""
+    prior = Prior.from_data(X)
+    predicted = jaxgmm.loo(fitted, X, refit_above=np.inf)
+    exact = jaxgmm.loo(fitted, X, refit_above=0, tolerance=1e-12)
+    assert exact.refitted.all() and not predicted.refitted.any()
+    inside = float(jaxgmm.log_likelihood(fitted, X))
+    np.testing.assert_allclose(predicted.total - inside, exact.total - inside, rtol=0.2)
+    tic = jaxgmm.tic(fitted, X)
+    np.testing.assert_allclose(2 * predicted.leverage.sum() - 2 * inside, tic, rtol=1e-6)
+    without = jaxgmm.fit(
+        X, fitted, weight=(np.arange(N) != 4).astype(float), prior=prior, tolerance=1e-12
+    )
+    np.testing.assert_allclose(exact.log_prob[4], jaxgmm.log_prob(without.mixture, X)[4], rtol=1e-5)
+
+
+@pytest.mark.thorough
+def test_profile_intervals_end_where_the_likelihood_has_fallen(fitted, x64):
+    """For one component and no prior, the interval of a mean is known."""
+    one = jaxgmm.fit(X, jaxgmm.initialize(KEY, X, 1), prior=None).mixture
+    found = jaxgmm.profile_interval(lambda m: m.means[0, 0], one, X, prior=None)
+    variance = X[:, 0].var()
+    half = np.sqrt(variance * np.expm1(1.959963984540054**2 / N))
+    np.testing.assert_allclose([found.low, found.high], X[:, 0].mean() + half * np.array([-1, 1]))
+    assert list(found.status) == [0, 0]
+
+
+@pytest.mark.thorough
+def test_likelihood_ratio(fitted, x64):
+    one = jaxgmm.fit(X, jaxgmm.initialize(KEY, X, 1)).mixture
+    found = jaxgmm.likelihood_ratio(KEY, X, one, fitted, replicates=19)
+    assert found.p_value == 0.05 and found.null.min() > -1e-3
+    assert "p = 0.050" in str(found)
+    with pytest.raises(ValueError, match="pass one of K"):
+        jaxgmm.likelihood_ratio(KEY, X, fitted, one)
+
+
+def test_bad_input(fitted, x64):
+    for words, settings in {
+        "replicates is 1": dict(replicates=1),
+        "unknown method": dict(method="jackknife"),
+    }.items():
+        with pytest.raises(ValueError, match=words):
+            jaxgmm.bootstrap(KEY, X, fitted, **settings)
+    with pytest.raises(ValueError, match="rows in memory"):
+        jaxgmm.bootstrap(KEY, jaxgmm.Stream([X]), fitted)
+    with pytest.raises(ValueError, match="refit_above"):
+        jaxgmm.loo(fitted, X, refit_above=-1)
+    with pytest.raises(ValueError, match="level is 0"):
+        jaxgmm.profile_interval(lambda m: m.means[0, 0], fitted, X, level=0)
