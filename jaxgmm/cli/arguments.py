@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import dataclasses
 import re
 
 import jax
@@ -43,6 +44,45 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     add("--quiet", action="store_true", help="do not say what was read")
 
 
+def add_evidence_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what is known of the rows beside their values."""
+    add = parser.add_argument
+    add("--sd", help="a file with the standard deviation of each value's noise", metavar="FILE")
+    add("--labels", help="the column with known labels; empty is unknown", metavar="COLUMN")
+
+
+def observed_rows(rows: Records, arguments: argparse.Namespace) -> np.ndarray | jaxgmm.Observed:
+    """Return the rows with all that is known of them, or a plain array if they are complete.
+
+    Raises ValueError for standard deviations of another shape or below 0.
+    """
+    noise, path = None, getattr(arguments, "sd", None)
+    if path is not None:
+        options = dataclasses.replace(
+            read_options(arguments), weight=None, labels=None, keep_missing=True, drop_missing=False
+        )
+        deviations = read_table(path, options, rows.names if rows.named else None)
+        if deviations.x.shape != (len(rows.complete), rows.x.shape[1]):
+            raise ValueError(
+                f"{path} has {len(deviations.x)} rows and {deviations.x.shape[1]} columns, and the "
+                f"data {len(rows.complete)} and {rows.x.shape[1]}: write a standard deviation for "
+                "each value."
+            )
+        if (deviations.x < 0).any():
+            raise ValueError(f"{path} has a negative standard deviation: 0 means exact.")
+        kept = deviations.x[rows.complete]
+        unknown = np.isnan(kept) & ~np.isnan(rows.x)
+        if unknown.any():
+            raise ValueError(
+                f"{path} lacks the standard deviation of {np.sum(unknown)} values that the data "
+                "have: write 0 for exact values."
+            )
+        noise = np.where(np.isnan(kept), 0, kept) ** 2
+    if noise is None and rows.labels is None and not rows.has_gaps:
+        return rows.x
+    return jaxgmm.Observed(rows.x, noise=noise, labels=rows.labels)
+
+
 def add_seed_argument(parser: argparse.ArgumentParser) -> None:
     """Add the seed of all random numbers."""
     parser.add_argument("--seed", type=int, default=0, help="seed of all random numbers (0)")
@@ -50,7 +90,8 @@ def add_seed_argument(parser: argparse.ArgumentParser) -> None:
 
 def load_rows_to_fit(arguments: argparse.Namespace) -> Records:
     """Return the rows of the data file, whose columns must vary, and say what was read."""
-    rows = read_table(arguments.data, read_options(arguments))
+    options = dataclasses.replace(read_options(arguments), keep_missing=True)
+    rows = read_table(arguments.data, options)
     refuse_constant_columns(rows.x, rows.names, rows.columns, arguments.data)
     describe_rows(rows, arguments)
     return rows
@@ -66,7 +107,8 @@ def load_rows_of_model(
       mixture: the model.
       features: the names of its features, or None.
     """
-    rows = read_table(arguments.data, read_options(arguments), features)
+    options = dataclasses.replace(read_options(arguments), keep_missing=True)
+    rows = read_table(arguments.data, options, features)
     same_features(mixture.n_features, rows.x.shape[1])
     describe_rows(rows, arguments)
     if features is not None and set(rows.names) != set(features) and not arguments.quiet:
@@ -100,6 +142,7 @@ def read_options(arguments: argparse.Namespace) -> ReadOptions:
         columns=parse_list(arguments.columns, "--columns"),
         weight=arguments.weight,
         drop_missing=arguments.drop_missing,
+        labels=getattr(arguments, "labels", None),
         numeric=arguments.numeric,
         header=arguments.header,
         separator=separator,

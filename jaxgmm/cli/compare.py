@@ -8,7 +8,14 @@ import jaxgmm
 
 from ..algorithms.registry import by_name
 from ..internal import checks
-from .arguments import add_data_arguments, add_seed_argument, load_rows_to_fit, make_key
+from .arguments import (
+    add_data_arguments,
+    add_evidence_arguments,
+    add_seed_argument,
+    load_rows_to_fit,
+    make_key,
+    observed_rows,
+)
 from .write import check_outputs, save_figure
 
 COLUMNS = (
@@ -20,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command to its parser."""
     families, algorithms = ", ".join(jaxgmm.FAMILIES), ", ".join(jaxgmm.ALGORITHMS)
     add_data_arguments(parser)
+    add_evidence_arguments(parser)
     add = parser.add_argument
     add("--k", type=int, required=True, help="number of components")
     add("--family", default="full", help=f"one of {families}, factors-2, ppca-2")
@@ -40,9 +48,10 @@ def run(arguments: argparse.Namespace) -> int:
     for name in algorithms:
         by_name(name)
     rows = load_rows_to_fit(arguments)
+    x = observed_rows(rows, arguments)
     found = jaxgmm.compare(
         key,
-        rows.x,
+        x,
         arguments.k,
         algorithms,
         restarts=arguments.restarts,

@@ -14,9 +14,11 @@ from ..internal import checks
 from ..reports.progress import ProgressReport
 from .arguments import (
     add_data_arguments,
+    add_evidence_arguments,
     add_seed_argument,
     load_rows_to_fit,
     make_key,
+    observed_rows,
     parse_whole_numbers,
 )
 from .write import check_outputs, save_figure
@@ -29,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command to its parser."""
     families, algorithms = ", ".join(jaxgmm.FAMILIES), ", ".join(jaxgmm.ALGORITHMS)
     add_data_arguments(parser)
+    add_evidence_arguments(parser)
     add = parser.add_argument
     add("--k", default="1:6", help="numbers of components: 3, 1:10, 1-10 or 1,2,5 (1:6)")
     some = "factors-2 and ppca-2 with any number of factors"
@@ -55,11 +58,13 @@ def run(arguments: argparse.Namespace) -> int:
     checks.whole(arguments.restarts, "--restarts", 1)
     key, algorithm = make_key(arguments), by_name(arguments.algorithm)
     rows = load_rows_to_fit(arguments)
+    x = observed_rows(rows, arguments)
+    numbers = _enough_for_labels(numbers, len(rows.label_names))
     held_out = arguments.criterion == "held-out"
     with _show_progress(arguments) as report:
         found = jaxgmm.sweep(
             key,
-            rows.x,
+            x,
             numbers,
             restarts=arguments.restarts,
             families=families,
@@ -75,15 +80,26 @@ def run(arguments: argparse.Namespace) -> int:
     print()
     failed = best.status in (jaxgmm.Status.NONFINITE, jaxgmm.Status.DEGENERATE)
     errors = arguments.errors and not failed
-    print(best.summary(rows.x, weight=rows.weight, features=rows.names, errors=errors))
+    print(best.summary(x, weight=rows.weight, features=rows.names, errors=errors))
     if arguments.out and not failed:
         jaxgmm.save(arguments.out, best, features=rows.names if rows.named else None)
     if arguments.plot and not failed:
         from .. import plot
 
-        axes = plot.pairs(best.mixture, rows.x, names=rows.names, weight=rows.weight)
+        axes = plot.pairs(best.mixture, x, names=rows.names, weight=rows.weight)
         save_figure(axes[0, 0].figure, arguments.plot)
     return int(failed)
+
+
+def _enough_for_labels(numbers: list[int], labels: int) -> list[int]:
+    """Return the numbers of components that are at least that of the labels."""
+    enough = [k for k in numbers if k >= labels]
+    if not enough:
+        raise ValueError(
+            f"there are {labels} different labels, and --k has no number as large: pass --k "
+            f"{labels} or more."
+        )
+    return enough
 
 
 def _show_progress(

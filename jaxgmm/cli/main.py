@@ -28,6 +28,7 @@ COMMANDS = {
     "sample": "Print rows drawn from a model and the component of each row.",
     "compare": "Compare several algorithms from the same starts.",
     "predict": "Print the mean, standard deviation and quantiles of features given the others.",
+    "impute": "Print the rows with their missing values filled by a model.",
 }
 
 

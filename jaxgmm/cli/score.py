@@ -8,7 +8,13 @@ import numpy as np
 
 import jaxgmm
 
-from .arguments import add_data_arguments, load_mixture, load_rows_of_model
+from .arguments import (
+    add_data_arguments,
+    add_evidence_arguments,
+    load_mixture,
+    load_rows_of_model,
+    observed_rows,
+)
 from .messages import print_message
 from .write import check_outputs, write_table
 
@@ -17,20 +23,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command to its parser."""
     parser.add_argument("model", help="a model file written by fit --out")
     add_data_arguments(parser)
+    add_evidence_arguments(parser)
     parser.add_argument("--out", help="file for the CSV (default: stdout)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print log p(x), the most likely component and the responsibilities of each row, as CSV.
 
-    Each row of the data has a line. With --drop-missing, the lines of incomplete rows are blank.
+    Each row of the data has a line. Of a row with missing values, the density is that of what is
+    there. With --drop-missing, the lines of incomplete rows are blank.
     If both the model and the data name their columns, the model's features are found by name.
     """
     check_outputs(arguments.out, inputs=[arguments.model, arguments.data])
     mixture, features = load_mixture(arguments.model)
     rows = load_rows_of_model(arguments, mixture, features)
-    log_probs = np.asarray(jaxgmm.log_prob(mixture, rows.x))
-    responsibilities = np.asarray(jaxgmm.responsibilities(mixture, rows.x))
+    x = observed_rows(rows, arguments)
+    log_probs = np.asarray(jaxgmm.log_prob(mixture, x))
+    responsibilities = np.asarray(jaxgmm.responsibilities(mixture, x))
     likeliest = responsibilities.argmax(axis=1) + 1
     lines = np.full((len(rows.complete), 2 + responsibilities.shape[1]), np.nan)
     lines[rows.complete] = np.column_stack([log_probs, likeliest, responsibilities])

@@ -17,6 +17,7 @@ from ..algorithms.registry import resolve_algorithms
 from ..data import row_checks, source_checks
 from ..data.column_precision import warn_of_coarse_columns
 from ..data.dependence import explain_dependence
+from ..data.observed import Observed, table_of
 from ..data.open_data import open_data
 from ..data.sources import Data
 from ..families.family import Family
@@ -28,7 +29,7 @@ from ..fitting.status import Status
 from ..internal import checks, derivatives
 from ..internal.feature_names import resolve_feature_names
 from ..internal.table_columns import column_names
-from ..kernels.choice import residual_numbers
+from ..kernels.choice import check_kernel, residual_numbers
 from ..mixture.mixture import Mixture
 from ..objective import prior as priors
 from ..objective.prior import Prior
@@ -110,8 +111,10 @@ def compare(
     family_class(family, k)
     by_name = resolve_algorithms(algorithms)
     restarts = checks.whole(restarts, "restarts", 1)
-    table = x
-    if column_names(x) is not None:  # it is converted once, not for every start
+    table = table_of(x)
+    if (
+        not isinstance(x, Observed) and column_names(x) is not None
+    ):  # it is converted once, not for every start
         x, _ = row_checks.check_rows(x, warn_of_columns=None)
     weight = None if weight is None else checks.array(weight, "weight")
     # Times are fair on one device; only Shards and a Stream choose their devices themselves.
@@ -119,6 +122,9 @@ def compare(
         x, weight, devices=jax.local_devices()[:1], warn_of_columns=warn_of_coarse_columns
     )
     names = resolve_feature_names(features, table, data.n_features)
+    if data.columns is not None:
+        data.columns.check_components(k)
+        check_kernel(kernel, data.columns)
     derivatives.on_host("compare", key, data, prior, tolerance)
     if side_by_side:
         source_checks.in_memory(data)

@@ -58,8 +58,10 @@ def _lane(tree: Any, i: int) -> Any:
     return jax.tree.map(lambda leaf: np.asarray(leaf)[i], tree)
 
 
-def distance(a: _Parameters, b: _Parameters) -> float:
+def distance(a: _Parameters, b: _Parameters, in_order: bool = False) -> float:
     """Return the distance of two mixtures, up to the order of their components.
+
+    With `in_order`, components are paired by number, as labels of rows demand.
 
     Each component of a is paired with the nearest component of b. The distance is infinite where
     two components of a have the same partner, and otherwise
@@ -73,7 +75,7 @@ def distance(a: _Parameters, b: _Parameters) -> float:
     if len(own) != len(others):
         return np.inf
     squares = np.array([[_square(a, b, i, j) for j in others.tolist()] for i in own.tolist()])
-    partner = squares.argmin(axis=1)
+    partner = np.arange(len(own)) if in_order else squares.argmin(axis=1)
     if len(set(partner)) < len(partner):
         return np.inf
     return float(np.sqrt(squares[np.arange(len(own)), partner].sum()))
@@ -107,11 +109,12 @@ def identify_optima(
     ends.sort(key=lambda end: -objective[end[0]][end[1]])
     converged = [(name, i) for name, i in ends if fits[name].status[i] == Status.CONVERGED]
     known: list[tuple[Optimum, _Parameters]] = []
+    in_order = data.columns is not None and data.columns.odds
 
     def index_of(height: float, parameters: _Parameters) -> int:
         for i, (optimum, of_optimum) in enumerate(known):
             alike = abs(optimum.objective - height) < SAME_OPTIMUM * total
-            if alike and distance(of_optimum, parameters) < NEAR:
+            if alike and distance(of_optimum, parameters, in_order) < NEAR:
                 return i
         return -1
 

@@ -13,6 +13,8 @@ import numpy as np
 
 from ..internal import checks
 from ..internal.compiling import LITTLE_TO_RUN_ONCE, jit_with_options
+from . import row_checks
+from .columns import Columns
 from .rows import Rows
 from .sources import InMemory, RowsAndWeights
 
@@ -39,12 +41,11 @@ class ArrayData(InMemory):
 
     def extent(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the smallest and the largest value (d,) of each feature."""
-        values = np.asarray(self.x)
-        return values.min(axis=0), values.max(axis=0)
+        return row_checks.ends(np.asarray(self.features))
 
     def pieces(self) -> Iterator[RowsAndWeights]:
         """Yield all rows as a single piece."""
-        yield self.x, self.weight
+        yield self.features, self.weight
 
     def rows_at(self, index: np.ndarray) -> RowsAndWeights:
         """Return the rows at these positions with their weights."""
@@ -53,7 +54,8 @@ class ArrayData(InMemory):
     def compute(self, function: Callable[..., Any], *operands: Any, **static: Any) -> Any:
         """Return function(rows, *operands, **static), compiled."""
         names = tuple(sorted(static.items()))
-        return _call(self.x, self.weight, operands, function, names, self.rows_per_block)
+        layout = self.rows_per_block, self.columns
+        return _call(self.x, self.weight, operands, function, names, layout)
 
     def compute_once(self, function: Callable[..., Any]) -> Any:
         """Return function(rows), compiled quickly: for a program that runs once or a few times."""
@@ -62,7 +64,7 @@ class ArrayData(InMemory):
         inside = checks.traced(self) or checks.traced(jnp.zeros(()))
         if inside or jax.default_backend() != "cpu":
             return self.compute(function)
-        static = (function, self.rows_per_block)
+        static = (function, self.rows_per_block, self.columns)
         little = self.x.size * self.n_features < LITTLE_TO_RUN_ONCE
         compiled = jit_with_options(_call_once, quickly=True, runs_once=little)
         return compiled(static, self.x, self.weight)
@@ -75,13 +77,15 @@ def _call(
     operands: tuple[Any, ...],
     function: Callable[..., Any],
     static: tuple[tuple[str, Any], ...],
-    rows_per_block: int | None,
+    layout: tuple[int | None, Columns | None],
 ) -> Any:
-    return function(Rows.of(x, weight, rows_per_block), *operands, **dict(static))
+    return function(Rows.of(x, weight, *layout), *operands, **dict(static))
 
 
 def _call_once(
-    static: tuple[Callable[..., Any], int | None], x: jax.Array, weight: jax.Array | None
+    static: tuple[Callable[..., Any], int | None, Columns | None],
+    x: jax.Array,
+    weight: jax.Array | None,
 ) -> Any:
-    function, rows_per_block = static
-    return function(Rows.of(x, weight, rows_per_block))
+    function, rows_per_block, columns = static
+    return function(Rows.of(x, weight, rows_per_block, columns))

@@ -23,14 +23,20 @@ from .sources import RowsAndWeights, Source
 ROWS_AT_A_TIME = 1 << 16
 
 
-def find_not_finite(x: np.ndarray | jax.Array) -> tuple[int, int, str] | None:
+WAY_OUT = "If NaN means a missing value, pass jaxgmm.Observed(x)"
+
+
+def find_not_finite(
+    x: np.ndarray | jax.Array, missing: bool = False
+) -> tuple[int, int, str] | None:
     """Return the row, the column and the kind, "NaN" or "infinity", of the first such number.
 
-    The result is None if all numbers are finite.
+    The result is None if all numbers are finite, or, if values may be `missing`, none is infinite.
     """
     x = np.asarray(x)
     for start in range(0, len(x), ROWS_AT_A_TIME):
-        finite = np.isfinite(x[start : start + ROWS_AT_A_TIME])
+        part = x[start : start + ROWS_AT_A_TIME]
+        finite = ~np.isinf(part) if missing else np.isfinite(part)
         if not finite.all():
             row, column = (int(i) for i in np.unravel_index(np.argmin(finite), finite.shape))
             return start + row, column, "NaN" if np.isnan(x[start + row, column]) else "infinity"
@@ -44,9 +50,18 @@ def _count_not_finite(x: np.ndarray | jax.Array) -> int:
     return len(x) - sum(int(part.sum()) for part in finite)
 
 
-def _check_finite(rows: np.ndarray | jax.Array, x: Any) -> None:
-    """Check that rows are finite; the error has the names of x's columns if it is a table."""
-    found = find_not_finite(rows)
+def what_to_do(what: str) -> str:
+    """Return what to do about a row with NaN or infinity."""
+    other = f" {WAY_OUT}." if what == "NaN" else ""
+    return f"drop or correct such rows.{other}"
+
+
+def _check_finite(rows: np.ndarray | jax.Array, x: Any, missing: bool = False) -> None:
+    """Check that rows are finite; the error has the names of x's columns if it is a table.
+
+    Values that are NaN pass the check if they may be `missing`.
+    """
+    found = find_not_finite(rows, missing)
     if found is not None:
         row, column, what = found
         names = column_names(x)
@@ -55,7 +70,7 @@ def _check_finite(rows: np.ndarray | jax.Array, x: Any) -> None:
         others = "the only such row" if count == 1 else f"one of {count} such rows"
         raise ValueError(
             f"row {row} of x contains {what} in column {of_column} ({others} among {len(rows)}): "
-            "drop or fill such rows (missing values are not supported yet)."
+            f"{what_to_do(what)}"
         )
 
 
@@ -64,6 +79,7 @@ def check_rows(
     *,
     like: DTypeLike | None = None,
     warn_of_columns: Callable[..., None] | None = warn_of_rounded_columns,
+    missing: bool = False,
 ) -> tuple[np.ndarray | jax.Array, np.dtype]:
     """Check an array of rows; return it as (n, d) together with the dtype to compute in.
 
@@ -73,6 +89,7 @@ def check_rows(
       warn_of_columns: a function of the array and the dtype, which warns if the dtype cannot
         represent the columns. None is for callers that warn about a mixture instead (see
         `mixture/component_precision.py`), or do not warn.
+      missing: whether NaN stands for a missing value.
     """
     if isinstance(x, Source):
         raise ValueError(
@@ -95,7 +112,7 @@ def check_rows(
     dtype = checks.float_dtype(rows.dtype, like)
     if not checks.traced(rows):
         if jnp.issubdtype(rows.dtype, jnp.floating):
-            _check_finite(rows, x)
+            _check_finite(rows, x, missing)
         if warn_of_columns is not None:
             warn_of_columns(rows, dtype)
     return rows, dtype
@@ -153,7 +170,7 @@ def squares_fit(x: jax.Array) -> None:
     """Check that sums of squares of the numbers in x (n, d) stay in the range of their dtype."""
     if not checks.traced(x):
         values = np.asarray(x)  # not jnp, which inside a trace would return a tracer
-        extent_fits(values.min(axis=0), values.max(axis=0))
+        extent_fits(*ends(values))
 
 
 def folds(value: Any, n: int) -> int:
@@ -234,6 +251,13 @@ def labels_of_rows(labels: Any, n: int, n_components: int | None) -> tuple[jax.A
     return jnp.asarray(array).astype(jnp.int32), k
 
 
+def ends(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the smallest and the largest value (d,) of each column; NaN does not count."""
+    if not np.isnan(np.min(x)):
+        return x.min(axis=0), x.max(axis=0)
+    return np.fmin.reduce(x, axis=0), np.fmax.reduce(x, axis=0)
+
+
 def extent_fits(low: np.ndarray, high: np.ndarray) -> None:
     """Check that squares of features between `low` and `high` (d,) stay in their dtype's range."""
     limits = np.finfo(low.dtype)
@@ -251,7 +275,7 @@ def extent_fits(low: np.ndarray, high: np.ndarray) -> None:
 def distinct_in(pieces: Iterable[RowsAndWeights], most: int) -> int:
     """Return the number of distinct rows of positive weight in all pieces, but at most `most`.
 
-    No more rows than necessary are read.
+    No more rows than necessary are read. A row without any value does not count.
     """
     seen = None
     for x, weight in pieces:
@@ -261,6 +285,9 @@ def distinct_in(pieces: Iterable[RowsAndWeights], most: int) -> int:
         while start < len(rows) and len(seen) < most:
             part = rows[start : start + size]
             part = part if counts is None else part[counts[start : start + size]]
+            missing = np.isnan(part)
+            if missing.any():  # NaN is not equal to itself
+                part = np.where(missing, np.inf, part)[~missing.all(axis=1)]
             seen = np.unique(np.concatenate([seen, part]), axis=0)
             start, size = start + size, min(4 * size, ROWS_AT_A_TIME)
         if len(seen) >= most:

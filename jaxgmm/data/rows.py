@@ -16,15 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-# Padding copies x. With more rows than this, a fit spends less time on compilation than on passes,
-# so larger arrays are not padded.
-BUCKETED_ROWS = 1 << 16
-# Starts are made from a sample of this many rows. It is at least BUCKETED_ROWS, so that padded
-# arrays are never subsampled.
-SAMPLE_ROWS = BUCKETED_ROWS
-# Up to this many rows, kernel="auto" means the whitened kernel, unless there are very many
-# components and features (see `kernels/choice.py`).
-WHITENED_UP_TO_ROWS = 4096
+from .columns import Block, Columns, features_of
+from .row_counts import even_block_rows, sample
 
 
 class SummableRows(Protocol):
@@ -54,6 +47,13 @@ class SummableRows(Protocol):
     def total(self, function: Callable[..., Any], block_rows: int) -> Any:
         """Return Σ over blocks of function(x (d, b), w (b,)), a pytree."""
 
+    def total_blocks(self, function: Callable[[Block, jax.Array], Any], block_rows: int) -> Any:
+        """Return Σ over blocks of function(block, w (b,)), a pytree."""
+
+    @property
+    def columns(self) -> Columns | None:
+        """What the columns of the rows hold if they are not fully observed, or None."""
+
     def fold(self, function: Callable[[Any, Rows], Any], carry: Any) -> Any:
         """Apply carry = function(carry, rows) to one chunk after another and return the carry."""
 
@@ -73,18 +73,6 @@ def add_compensated(
     return grown, (grown - total) - value
 
 
-def bucket(n: int) -> int:
-    """Return the number of rows to which n rows are padded, so that nearby n share a program.
-
-    There are eight steps between consecutive powers of two, so that padding adds at most an eighth.
-    Beyond BUCKETED_ROWS rows there is no padding and the result is n itself.
-    """
-    if n > BUCKETED_ROWS:
-        return n
-    step = max(8, 1 << max((n - 1).bit_length() - 4, 0))
-    return -(-n // step) * step
-
-
 def finest_detail(size: Any, distance: Any) -> Any:
     """Return the resolution of numbers in units of eps; smaller differences are rounding error.
 
@@ -98,38 +86,13 @@ def finest_detail(size: Any, distance: Any) -> Any:
     return size + 3 * distance
 
 
-def _even_block_rows(n: int, most: int) -> int:
-    """Return a block size of at most `most` rows that divides n rows almost evenly.
-
-    Fewer rows than two blocks make one block. Otherwise the last block hardly overlaps the one
-    before it.
-    """
-    return n if n < 2 * most else min(most, -(-n // -(-n // most) // 16) * 16)
-
-
-def sample(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a stratified sample of n rows: positions (m,) in ascending order, and weights (m,).
-
-    Up to SAMPLE_ROWS rows are returned whole. More rows are cut into SAMPLE_ROWS strata of
-    neighbors, and one row of each stratum is drawn, weighted by the stratum's length, so that
-    weighted sums have the right expectation. The sample does not depend on a random key, so that
-    all starts share it.
-    """
-    if n <= SAMPLE_ROWS:
-        return np.arange(n), np.ones(n)
-    edges = np.arange(SAMPLE_ROWS + 1) * n // SAMPLE_ROWS
-    length = np.diff(edges)
-    inside = np.random.default_rng(0).random(SAMPLE_ROWS) * length
-    return edges[:-1] + inside.astype(int), length.astype(float)
-
-
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Rows:
     """n rows of d features with row weights, in coordinates with their origin at `center`.
 
     Attributes:
-      x: rows (n, d).
+      x: rows (n, d), or the packed array (n, width) of rows that are not fully observed.
       weight: row weights (n,), or None if every row counts once. Padding rows have weight 0.
       center: the origin (d,), subtracted from each block when it is read. If it is near the data,
         float32 keeps its digits without a second copy of x.
@@ -138,6 +101,7 @@ class Rows:
       axis: the mesh axis whose devices each have a part of the rows (inside `jax.shard_map`, where
         x is this device's part), or None. Sums run over all parts.
       n_rows: the number of rows in all parts together; None for the number of rows of x.
+      columns: what the columns of a packed array hold; None if x contains the features alone.
     """
 
     x: jax.Array
@@ -146,16 +110,36 @@ class Rows:
     rows_per_block: int | None = dataclasses.field(default=None, metadata={"static": True})
     axis: str | None = dataclasses.field(default=None, metadata={"static": True})
     n_rows: int | None = dataclasses.field(default=None, metadata={"static": True})
+    columns: Columns | None = dataclasses.field(default=None, metadata={"static": True})
 
     @classmethod
-    def of(cls, x: jax.Array, weight: jax.Array | None, rows_per_block: int | None = None) -> Rows:
+    def of(
+        cls,
+        x: jax.Array,
+        weight: jax.Array | None,
+        rows_per_block: int | None = None,
+        columns: Columns | None = None,
+    ) -> Rows:
         """Wrap an array, in its own coordinates."""
-        return cls(x, weight, jnp.zeros(x.shape[1], x.dtype), rows_per_block)
+        d = x.shape[1] if columns is None else columns.features
+        return cls(x, weight, jnp.zeros(d, x.dtype), rows_per_block, columns=columns)
 
     @classmethod
-    def about_own_mean(cls, x: jax.Array, weight: jax.Array | None) -> Rows:
+    def about_own_mean(
+        cls, x: jax.Array, weight: jax.Array | None, columns: Columns | None = None
+    ) -> Rows:
         """Wrap an array, in coordinates with their origin near the weighted mean."""
-        return cls.of(x, weight).about_mean()
+        return cls.of(x, weight, columns=columns).about_mean()
+
+    @property
+    def features(self) -> jax.Array:
+        """The features (n, d), with NaN for missing values."""
+        return features_of(self.x, self.columns)
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether values may be missing."""
+        return self.columns is not None and self.columns.most > 0
 
     @property
     def n(self) -> int:
@@ -172,30 +156,57 @@ class Rows:
         return dataclasses.replace(self, center=center)
 
     def about_mean(self) -> Rows:
-        """Return the same rows in coordinates with their origin near the weighted mean."""
+        """Return the same rows in coordinates with their origin near the weighted mean.
+
+        Where values are missing, the mean of a feature is that of its values.
+        """
+        if self.has_gaps:
+            return self._about_mean_of_values()
+        features = self.features
         if self.weight is None:
-            near, counts = jnp.mean(self.x, axis=0), jnp.ones((), self.x.dtype)
+            near, counts = jnp.mean(features, axis=0), jnp.ones((), self.x.dtype)
         else:  # one row of positive weight from each part that has one
             first = jnp.argmax(self.weight > 0)
-            near, counts = self.x[first], (self.weight[first] > 0).astype(self.x.dtype)
+            near, counts = features[first], (self.weight[first] > 0).astype(self.x.dtype)
         near, counts = self._sum_parts((counts * near, counts))
         rows = self.about(near / counts)
         mass, moved = rows.total(lambda x, w: (jnp.sum(w), jnp.sum(w[None] * x, axis=1)), 1 << 16)
         return self.about(rows.center + moved / mass)
 
-    def take(self, index: jax.Array | np.ndarray) -> Rows:
+    def _about_mean_of_values(self) -> Rows:
+        def sums(x: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
+            seen = ~jnp.isnan(x)
+            counted = jnp.where(seen, weight[None], 0)
+            return jnp.sum(counted, axis=1), jnp.sum(counted * jnp.where(seen, x, 0), axis=1)
+
+        rows = self.about(jnp.zeros_like(self.center))
+        for _ in range(2):  # the second mean, about the first one, has all digits
+            mass, moved = rows.total(sums, 1 << 16)
+            rows = rows.about(rows.center + moved / jnp.where(mass > 0, mass, 1))
+        return rows
+
+    def ordered(self) -> Rows:
+        """Return the rows of each part in the order of how many of their values are missing.
+
+        Sums do not depend on the order, and a block takes as long as its row with the most gaps.
+        """
+        if not self.has_gaps:
+            return self
+        return self.take(jnp.argsort(jnp.sum(jnp.isnan(self.features), axis=1)), self.n_rows)
+
+    def take(self, index: jax.Array | np.ndarray, n_rows: int | None = None) -> Rows:
         """Return the rows at these positions of each part, for example a minibatch."""
         weight = None if self.weight is None else self.weight[index]
-        return dataclasses.replace(self, x=self.x[index], weight=weight, n_rows=None)
+        return dataclasses.replace(self, x=self.x[index], weight=weight, n_rows=n_rows)
 
     def subsample(self) -> Rows:
-        """Return a weighted sample (see `sample`) of many rows; few rows are returned as they are.
+        """Return a weighted sample of many rows; few rows are returned as they are.
 
-        Each part is sampled by itself.
+        See `row_counts.sample`. Each part is sampled by itself.
         """
-        if len(self.x) <= SAMPLE_ROWS:
-            return self
         positions, lengths = sample(len(self.x))
+        if len(positions) == len(self.x):
+            return self
         rows = self.take(positions.astype(np.int32))
         weight = jnp.asarray(lengths, rows.x.dtype)
         weight = weight if rows.weight is None else weight * rows.weight
@@ -225,6 +236,24 @@ class Rows:
     def total(self, function: Callable[..., Any], block_rows: int, *row_arrays: jax.Array) -> Any:
         """Return Σ over blocks of function(x (d, b), w (b,), *block of each row array), a pytree.
 
+        See `total_packed`.
+        """
+        return self.total_packed(
+            lambda packed, *rest: function(packed[: len(self.center)], *rest),
+            block_rows,
+            *row_arrays,
+        )
+
+    def total_blocks(self, function: Callable[[Block, jax.Array], Any], block_rows: int) -> Any:
+        """Return Σ over blocks of function(block, w (b,)), a pytree."""
+        split = Block if self.columns is None else self.columns.split
+        return self.total_packed(lambda packed, weight: function(split(packed), weight), block_rows)
+
+    def total_packed(
+        self, function: Callable[..., Any], block_rows: int, *row_arrays: jax.Array
+    ) -> Any:
+        """Return Σ over blocks of function(packed (width, b), w (b,), *blocks of the row arrays).
+
         The last block overlaps the one before it, with weight 0 where it does, so that x is read
         without a copy. Fewer rows than two blocks are summed as one block, which is less work than
         two that overlap. Sums are compensated, and one all-reduce adds up the parts.
@@ -234,12 +263,13 @@ class Rows:
           block_rows: the number of rows in a block, about.
           *row_arrays: further arrays with a leading axis of rows, cut into the same blocks.
         """
-        n = len(self.x)
-        block_rows = self.rows_per_block or _even_block_rows(n, block_rows)
+        n, beside = len(self.x), self.x.shape[1] - len(self.center)
+        origin = jnp.pad(self.center, (0, beside)) if beside else self.center
+        block_rows = self.rows_per_block or even_block_rows(n, block_rows)
 
         def block(start, fresh_from, size):
             cut = lambda array: jax.lax.dynamic_slice_in_dim(array, start, size)
-            x = cut(self.x) - self.center[None]
+            x = cut(self.x) - origin[None]
             weight = jnp.ones(size, x.dtype) if self.weight is None else cut(self.weight)
             weight = jnp.where(start + jnp.arange(size) >= fresh_from, weight, 0)
             return function(x.T, weight, *map(cut, row_arrays))
@@ -265,7 +295,10 @@ class Rows:
         It is the largest `finest_detail` among rows of positive weight, from the size of a row |x|
         and its distance from the origin |x − center|.
         """
-        size = finest_detail(jnp.abs(self.x), jnp.abs(self.x - self.center[None]))
+        x = self.features
+        size = finest_detail(jnp.abs(x), jnp.abs(x - self.center[None]))
+        if self.has_gaps:
+            size = jnp.where(jnp.isnan(x), 0, size)
         if self.weight is not None:
             size = jnp.where(self.weight[:, None] > 0, size, 0)
         largest = jnp.max(size, axis=0)

@@ -18,7 +18,9 @@ from ..internal import checks
 from ..numerics import lapack
 from . import row_checks, source_checks
 from .column_precision import warn_of_rounded_columns
-from .rows import BUCKETED_ROWS, Rows, bucket
+from .columns import Columns, features_of
+from .row_counts import BUCKETED_ROWS, bucket
+from .rows import Rows
 from .sources import InMemory, RowsAndWeights, Source
 
 # Arrays of fewer rows stay on one device: a pass over them takes less time than the communication
@@ -42,7 +44,7 @@ class Shards(Source):
       shape: (n, d), needed if `source` is a function.
       dtype: the dtype of the rows, used if `source` is a function.
 
-    Each device takes n/devices rows, padded with rows of weight 0 (see `rows.bucket`). A pass ends
+    Each device takes n/devices rows, padded by rows of weight 0 (`row_counts.bucket`). A pass ends
     in one all-reduce of the sums. With several processes (`jax.distributed`), every process makes
     the same calls and gets the whole result. If one dies, the others end with an error from JAX:
     with `jax.distributed.initialize(heartbeat_timeout_seconds=10, shutdown_timeout_seconds=10)`
@@ -149,21 +151,26 @@ class ShardData(InMemory):
 
     def extent(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the smallest and the largest value (d,) of each feature in this process's part."""
-        parts = [np.asarray(shard.data) for shard in self.x.addressable_shards]
-        low, high = ([end(x, axis=0) for x in parts] for end in (np.min, np.max))
-        return np.min(low, axis=0), np.max(high, axis=0)
+        shards = self.x.addressable_shards
+        parts = [
+            row_checks.ends(features_of(np.asarray(shard.data), self.columns)) for shard in shards
+        ]
+        low, high = zip(*parts, strict=True)
+        return np.fmin.reduce(low, axis=0), np.fmax.reduce(high, axis=0)
 
     def pieces(self) -> Iterator[RowsAndWeights]:
         """Yield the rows with their weights, a piece at a time, the same in every process."""
         if not self.x.is_fully_addressable:
             for start in range(0, self.n, PIECE_ROWS):
-                yield self.rows_at(np.arange(start, min(start + PIECE_ROWS, self.n)))
+                x, weight = self.rows_at(np.arange(start, min(start + PIECE_ROWS, self.n)))
+                yield features_of(x, self.columns), weight
             return
         weights = None if self.weight is None else self.weight.addressable_shards
         seen = set()  # a mesh with further axes has copies of each part
         for i, shard in enumerate(self.x.addressable_shards):
             start = (shard.index[0].start or 0) // self._padded_rows * self.part_rows
-            x = np.asarray(shard.data)[: max(min(self.n - start, self.part_rows), 0)]
+            x = features_of(np.asarray(shard.data), self.columns)
+            x = x[: max(min(self.n - start, self.part_rows), 0)]
             if len(x) and start not in seen:
                 yield x, None if weights is None else np.asarray(weights[i].data)[: len(x)]
             seen.add(start)
@@ -176,11 +183,11 @@ class ShardData(InMemory):
 
     @property
     def _rows(self) -> Rows:
-        rows = Rows.of(self.x, self.weight)
+        rows = Rows.of(self.x, self.weight, columns=self.columns)
         return dataclasses.replace(rows, axis=self.axis, n_rows=len(self.x))
 
     def _program(self, function: Callable[..., Any], static: dict[str, Any]) -> Callable[..., Any]:
-        layout = self.mesh, self.axis, self.weight is not None
+        layout = self.mesh, self.axis, self.weight is not None, self.columns
         return _program(*layout, function, *sorted(static.items()))
 
     def compute(self, function: Callable[..., Any], *operands: Any, **static: Any) -> Any:
@@ -208,17 +215,25 @@ def _rows_at(rows: Rows, index: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 @functools.lru_cache(maxsize=256)
 def _program(
-    mesh: Mesh, axis: str, weighted: bool, function: Callable[..., Any], *static: tuple[str, Any]
+    mesh: Mesh,
+    axis: str,
+    weighted: bool,
+    columns: Columns | None,
+    function: Callable[..., Any],
+    *static: tuple[str, Any],
 ) -> Callable[..., Any]:
     """Return the program of a mesh; jit caches a compiled version of it for each shape."""
     # shard_map takes partition specs as a pytree in the form of its argument.
     specs: Any = {"x": P(axis), "weight": P(axis) if weighted else None, "center": P()}
-    row_specs = Rows(**specs, axis=axis)
+    row_specs = Rows(**specs, axis=axis, columns=columns)
+
+    # `_rows_at` counts positions in the order of the data.
+    prepare = (lambda rows: rows) if function is _rows_at else Rows.ordered
 
     def call(rows, operands):
         in_specs = dataclasses.replace(row_specs, n_rows=rows.n_rows), P()
         return jax.shard_map(
-            lambda rows, operands: function(rows, *operands, **dict(static)),
+            lambda rows, operands: function(prepare(rows), *operands, **dict(static)),
             mesh=mesh, in_specs=in_specs, out_specs=P(), check_vma=False,
         )(rows, operands)  # fmt: skip
 
@@ -230,8 +245,12 @@ def shard_rows(
     weight: Any,
     like: DTypeLike | None = None,
     warn_of_columns: Callable[..., None] | None = warn_of_rounded_columns,
+    columns: Columns | None = None,
 ) -> ShardData:
-    """Check rows and spread them over their mesh; for the other arguments see `open_data`."""
+    """Check rows and spread them over their mesh; for the other arguments see `open_data`.
+
+    With `columns`, the source is packed and was checked before, unless it is a function.
+    """
     source = shards.source
     source_checks.untraced_rows(source, "x")
     mesh = mesh_of(jax.devices()) if shards.mesh is None else shards.mesh
@@ -245,7 +264,9 @@ def shard_rows(
     elif isinstance(source, jax.Array) and not source.is_fully_addressable:
         (n, d), dtype, read = source.shape, source.dtype, None
     else:
-        array, dtype = row_checks.check_rows(source, like=like, warn_of_columns=warn_of_columns)
+        array, dtype = source, np.dtype(getattr(source, "dtype", np.float32))
+        if columns is None:
+            array, dtype = row_checks.check_rows(source, like=like, warn_of_columns=warn_of_columns)
         n, d = array.shape
         read = lambda rows: checks.narrow(np.asarray(array[rows]), "x", dtype)
     parts = mesh.shape[axis]
@@ -263,10 +284,13 @@ def shard_rows(
 
         x = jax.make_array_from_callback((size * parts, d), layout, read_part)
     weights = _spread_weights(weight, layout, dtype, n, parts, part_rows=part_rows, size=size)
-    data = ShardData(x=x, weight=weights, n=n, part_rows=part_rows, mesh=mesh, axis=axis)
+    data = ShardData(
+        x=x, weight=weights, n=n, part_rows=part_rows, mesh=mesh, axis=axis, columns=columns
+    )
     for shard in x.addressable_shards:
         first = (shard.index[0].start or 0) // size * part_rows
-        source_checks.finite_part(np.asarray(shard.data), first)
+        part = features_of(np.asarray(shard.data), columns)
+        source_checks.finite_part(part, first, missing=columns is not None)
     return data
 
 

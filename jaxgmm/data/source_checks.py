@@ -54,15 +54,25 @@ def block(array: np.ndarray, number: int, d: int | None) -> None:
         )
 
 
-def finite_block(array: np.ndarray, number: int, first: int) -> None:
+def finite_block(array: np.ndarray, number: int, first: int, missing: bool = False) -> None:
     """Check that a block is finite; `first` is the position of its first row in the stream."""
-    found = row_checks.find_not_finite(array)
+    found = row_checks.find_not_finite(array, missing)
     if found is not None:
         row, column, what = found
         raise ValueError(
             f"row {row} of block {number} of the stream (row {first + row} of all) contains {what} "
-            f"in column {column}: drop or fill such rows (missing values are not supported yet)."
+            f"in column {column}: {row_checks.what_to_do(what)}"
         )
+
+
+def only_gaps(observed: Any) -> None:
+    """Check that an `Observed` has nothing beside x, whose rows a function reads."""
+    for name in ("noise", "labels", "allowed", "log_odds"):
+        if getattr(observed, name) is not None:
+            raise ValueError(
+                f"{name} cannot be combined with a source that is a function: pass Shards of an "
+                "array, or a Stream whose blocks are Observed."
+            )
 
 
 def same_rows_again(count: int, n: int) -> None:
@@ -127,14 +137,14 @@ def divides(n: int, parts: int) -> None:
         )
 
 
-def finite_part(rows: np.ndarray, first: int) -> None:
+def finite_part(rows: np.ndarray, first: int, missing: bool = False) -> None:
     """Check that a device's part of x is finite; `first` is the position of its first row in x."""
-    found = row_checks.find_not_finite(rows)
+    found = row_checks.find_not_finite(rows, missing)
     if found is not None:
         row, column, what = found
         raise ValueError(
-            f"row {first + row} of x contains {what} in column {column}: drop or fill such rows "
-            "(missing values are not supported yet)."
+            f"row {first + row} of x contains {what} in column {column}: "
+            f"{row_checks.what_to_do(what)}"
         )
 
 

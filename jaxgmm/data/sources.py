@@ -10,6 +10,8 @@ import jax
 import numpy as np
 from jax.typing import DTypeLike
 
+from .columns import Columns, features_of
+
 # x (m, d) and row weights (m,), or None if every row counts once.
 RowsAndWeights = tuple[np.ndarray | jax.Array, np.ndarray | jax.Array | None]
 
@@ -30,6 +32,10 @@ class Data(Protocol):
         """The number d of features."""
 
     @property
+    def columns(self) -> Columns | None:
+        """What the columns hold if the rows are not fully observed, or None."""
+
+    @property
     def dtype(self) -> np.dtype:
         """The dtype in which programs compute."""
 
@@ -40,7 +46,7 @@ class Data(Protocol):
         """Return the smallest and the largest value (d,) of each feature."""
 
     def pieces(self) -> Iterator[RowsAndWeights]:
-        """Yield the rows with their weights, a piece at a time."""
+        """Yield the features with the row weights, a piece at a time."""
 
     def rows_at(self, index: np.ndarray) -> RowsAndWeights:
         """Return the rows at these positions, which are in ascending order, with their weights."""
@@ -54,15 +60,26 @@ class Data(Protocol):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class InMemory:
-    """Base class of data that are arrays: x (n, d) and row weights (n,) or None."""
+    """Base class of data that are arrays: x (n, d) and row weights (n,) or None.
+
+    If the rows are not fully observed, x is packed, and `columns` says what its columns hold.
+    """
 
     x: jax.Array
     weight: jax.Array | None
+    columns: Columns | None = dataclasses.field(
+        default=None, kw_only=True, metadata={"static": True}
+    )
 
     @property
     def n_features(self) -> int:
         """The number d of features."""
-        return self.x.shape[1]
+        return self.x.shape[1] if self.columns is None else self.columns.features
+
+    @property
+    def features(self) -> jax.Array:
+        """The features (n, d) with padding rows, and NaN for missing values."""
+        return features_of(self.x, self.columns)
 
     @property
     def dtype(self) -> np.dtype:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..internal import checks
 from . import source_checks
+from .columns import Block, Columns, features_of
 from .host_interpreter import fold_p, total
 from .rows import Rows, SummableRows
 from .sources import Source
@@ -45,6 +46,11 @@ class Stream(Source):
     source: Callable[[], Iterable] | Iterable
     block_rows: int = 1 << 16
 
+    @property
+    def columns(self) -> Columns | None:
+        """What the columns of blocks hold if rows are not fully observed, or None."""
+        return None
+
     def blocks(self) -> Iterator[np.ndarray]:
         """Yield all blocks. Raise ValueError if one is not (n_i, d)."""
         d, dtype = None, None
@@ -70,7 +76,7 @@ class Stream(Source):
     def survey(self) -> Survey:
         """Facts about the rows from a first pass, which is made only once."""
         source_checks.stream(self.source, self.block_rows)
-        return _survey(self.blocks())
+        return survey_blocks(self.blocks())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,19 +98,28 @@ class Survey:
     high: np.ndarray
 
 
-def _survey(blocks: Iterable[np.ndarray]) -> Survey:
+def survey_blocks(blocks: Iterable[np.ndarray], columns: Columns | None = None) -> Survey:
+    """Return the facts about blocks, which may be packed. A mean is that of the values seen."""
     n: int = 0
     dtype: np.dtype | None = None
     mean: Any = 0.0
+    seen: Any = 0
     low: Any = np.inf
     high: Any = -np.inf
     for number, block in enumerate(blocks):
-        if np.issubdtype(block.dtype, np.floating):
-            source_checks.finite_block(block, number, n)
-        n += len(block)
-        dtype = block.dtype if dtype is None else np.promote_types(dtype, block.dtype)
-        mean += (np.mean(block, axis=0, dtype=np.float64) - mean) * (len(block) / n)
-        low, high = np.minimum(low, block.min(axis=0)), np.maximum(high, block.max(axis=0))
+        x = features_of(block, columns)
+        if np.issubdtype(x.dtype, np.floating):
+            source_checks.finite_block(x, number, n, missing=columns is not None)
+        n += len(x)
+        dtype = x.dtype if dtype is None else np.promote_types(dtype, x.dtype)
+        if columns is None:
+            mean += (np.mean(x, axis=0, dtype=np.float64) - mean) * (len(x) / n)
+        else:
+            count = np.sum(~np.isnan(x), axis=0)
+            seen = seen + count
+            distance = np.nansum(x.astype(np.float64) - mean, axis=0)
+            mean = mean + distance / np.maximum(seen, 1)
+        low, high = np.fmin(low, np.fmin.reduce(x)), np.fmax(high, np.fmax.reduce(x))
     if n == 0 or dtype is None:
         raise ValueError("the stream has no rows: its source yielded no blocks.")
     return Survey(n=n, dtype=dtype, mean=mean, low=low, high=high)
@@ -125,6 +140,7 @@ class StreamRows:
       n: the number of rows as far as the program depends on it, so that streams share programs.
       chunk_rows: the number of rows in memory at a time.
       parts: the number of devices that each take a part of every chunk.
+      columns: what the columns of packed rows hold; None if they contain the features alone.
     """
 
     mean: jax.Array
@@ -133,6 +149,7 @@ class StreamRows:
     n: int = dataclasses.field(metadata={"static": True})
     chunk_rows: int = dataclasses.field(metadata={"static": True})
     parts: int = dataclasses.field(metadata={"static": True})
+    columns: Columns | None = dataclasses.field(default=None, metadata={"static": True})
 
     def about(self, center: jax.Array) -> StreamRows:
         """Return the same rows in coordinates with their origin at `center` (d,)."""
@@ -148,6 +165,16 @@ class StreamRows:
 
     def total(self, function: Callable[..., Any], block_rows: int) -> Any:
         """Request from the host Σ over blocks of function(x (d, b), w (b,)), a pytree."""
+        d = len(self.mean)
+        return self._total_packed(lambda packed, weight: function(packed[:d], weight), block_rows)
+
+    def total_blocks(self, function: Callable[[Block, jax.Array], Any], block_rows: int) -> Any:
+        """Request from the host Σ over blocks of function(block, w (b,)), a pytree."""
+        split = Block if self.columns is None else self.columns.split
+        call = lambda packed, weight: function(split(packed), weight)
+        return self._total_packed(call, block_rows)
+
+    def _total_packed(self, function: Callable[..., Any], block_rows: int) -> Any:
         block_rows = min(block_rows, self.chunk_rows // self.parts)
         x, weight = self._shapes(block_rows)
         x = jax.ShapeDtypeStruct(x.shape[::-1], x.dtype)
@@ -163,7 +190,8 @@ class StreamRows:
         leaves, tree = jax.tree.flatten(carry)
 
         def visit(leaves, x, weight):
-            carry = function(jax.tree.unflatten(tree, leaves), Rows(x, weight, self.center))
+            rows = Rows(x, weight, self.center, columns=self.columns)
+            carry = function(jax.tree.unflatten(tree, leaves), rows)
             return jax.tree.leaves(carry)
 
         shapes = [jax.typeof(leaf) for leaf in leaves]
@@ -173,8 +201,9 @@ class StreamRows:
 
     def _shapes(self, rows: int) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
         """Return the shapes of this number of rows and of their weights."""
-        d, dtype = len(self.mean), self.mean.dtype
-        return jax.ShapeDtypeStruct((rows, d), dtype), jax.ShapeDtypeStruct((rows,), dtype)
+        width = len(self.mean) if self.columns is None else self.columns.width
+        dtype = self.mean.dtype
+        return jax.ShapeDtypeStruct((rows, width), dtype), jax.ShapeDtypeStruct((rows,), dtype)
 
     def on_one_device(self, action: Callable[[], None]) -> None:
         """Run `action`; the program around the requests runs on one device."""

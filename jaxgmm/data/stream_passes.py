@@ -16,8 +16,10 @@ from jax.sharding import PartitionSpec as P
 from jax.typing import DTypeLike
 
 from . import source_checks
+from .columns import Columns, features_of
 from .host_interpreter import ProgramPart, Request, close_jaxpr
-from .rows import WHITENED_UP_TO_ROWS, Rows, add_compensated, bucket, finest_detail
+from .row_counts import WHITENED_UP_TO_ROWS, bucket
+from .rows import Rows, add_compensated, finest_detail
 from .shards import AXIS
 from .sources import RowsAndWeights
 from .stream import Stream, StreamRows
@@ -55,6 +57,16 @@ class StreamData:
         """The number d of features."""
         return len(self.stream.survey.mean)
 
+    @property
+    def columns(self) -> Columns | None:
+        """What the columns hold if the rows are not fully observed, or None."""
+        return self.stream.columns
+
+    @property
+    def width(self) -> int:
+        """The number of columns that are read."""
+        return self.n_features if self.columns is None else self.columns.width
+
     def astype(self, dtype: DTypeLike) -> StreamData:
         """Return the same rows with another dtype."""
         return dataclasses.replace(self, dtype=np.dtype(dtype))
@@ -64,7 +76,12 @@ class StreamData:
         return self.stream.survey.low.astype(self.dtype), self.stream.survey.high.astype(self.dtype)
 
     def pieces(self) -> Iterator[RowsAndWeights]:
-        """Yield the rows with their weights, a block at a time."""
+        """Yield the features with the row weights, a block at a time."""
+        for block, weight in self.packed_pieces():
+            yield features_of(block, self.columns), weight
+
+    def packed_pieces(self) -> Iterator[RowsAndWeights]:
+        """Yield all columns with the row weights, a block at a time."""
         start = 0
         for block in self.stream.blocks():
             if start + len(block) > self.n:
@@ -82,7 +99,7 @@ class StreamData:
         """
         source, count = self.stream.source, -(-self.n // self.chunk_rows)
         if not isinstance(source, np.ndarray) or isinstance(source, np.memmap):
-            yield from self.pieces()
+            yield from self.packed_pieces()
             return
         for i in range(count):
             weight = None if self.weight is None else self.weight[i::count]
@@ -91,7 +108,7 @@ class StreamData:
     def rows_at(self, index: np.ndarray) -> RowsAndWeights:
         """Return the rows at these positions, which are in ascending order, from one pass."""
         rows, start = [], 0
-        for block, _ in self.pieces():
+        for block, _ in self.packed_pieces():
             first, end = np.searchsorted(index, (start, start + len(block)))
             rows.append(block[index[first:end] - start])
             start += len(block)
@@ -100,7 +117,7 @@ class StreamData:
     @property
     def chunk_rows(self) -> int:
         """The number of rows that are read at a time, a multiple of the number of devices."""
-        row_bytes, parts = self.n_features * self.dtype.itemsize, self.parts
+        row_bytes, parts = self.width * self.dtype.itemsize, self.parts
         most = max(LEAST_CHUNK, 1 << (CHUNK_BYTES // row_bytes).bit_length() - 1)
         size = min(most, 1 << (self.n - 1).bit_length())
         return -(-size // parts) * parts
@@ -148,6 +165,7 @@ class StreamData:
             n=min(bucket(self.n), WHITENED_UP_TO_ROWS + 1),
             chunk_rows=self.chunk_rows,
             parts=self.parts,
+            columns=self.columns,
         )
 
 
@@ -159,7 +177,7 @@ class _StreamReader:
 
     def __init__(self, data: StreamData, thread: Executor) -> None:
         self.data, self.thread = data, thread
-        rows, d, dtype = data.chunk_rows, data.n_features, data.dtype
+        rows, d, dtype = data.chunk_rows, data.width, data.dtype
         self.buffers = [
             (_aligned_empty((rows, d), dtype), _aligned_empty((rows,), dtype))
             for _ in range(BUFFERS)
@@ -176,9 +194,10 @@ class _StreamReader:
             constants, center = jax.device_put(replicated, NamedSharding(mesh, P()))
 
         def add(state, x, weight):
-            return _add_chunk(request, mesh, constants, center, x, weight, *state)
+            columns = self.data.columns
+            return _add_chunk(request, mesh, columns, constants, center, x, weight, *state)
 
-        sums, _ = self._pass_over(self.data.pieces(), add, state, layout)
+        sums, _ = self._pass_over(self.data.packed_pieces(), add, state, layout)
         return jax.device_put([np.sum(np.asarray(leaf), axis=0) for leaf in sums])
 
     def fold(self, request: Request, *operands: jax.Array) -> list[jax.Array]:
@@ -236,10 +255,11 @@ def _aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _add_chunk(
     request: Request,
     mesh: Mesh | None,
+    columns: Columns | None,
     constants: Sequence[jax.Array],
     center: jax.Array,
     x: jax.Array,
@@ -251,7 +271,8 @@ def _add_chunk(
 
     def add(constants, center, x, weight, total, lost):
         block = lambda x, weight: request(*constants, x, weight)
-        values = Rows(x, weight, center).total(block, request.block_rows)
+        rows = Rows(x, weight, center, columns=columns).ordered()
+        values = rows.total_packed(block, request.block_rows)
         added = (
             add_compensated(t[0], z[0], v) for t, z, v in zip(total, lost, values, strict=True)
         )

@@ -192,6 +192,12 @@ class Dense(Layout):
         factor = self.factor
         return symmetric(matmul(matmul(factor, matrices), transpose(factor)))
 
+    def pull(self, mass, matrices):
+        root = self.inverse_factor
+        unit = jnp.eye(self.d, dtype=root.dtype)[None]
+        moments = symmetric(matmul(matmul(transpose(root), self.pool(matrices)), root))
+        return self.pool(mass)[:, None, None] * unit + moments
+
     def quadratic(self, matrix):
         return quadratic_form(self.factor, matrix[None])
 

@@ -136,6 +136,11 @@ class DiagonalLayout(Layout):
         variances = jnp.diagonal(matrices, axis1=1, axis2=2)
         return jnp.exp(2 * self.log_diagonal) * self._fold(variances)
 
+    def pull(self, mass, matrices):
+        variances = self.pool(jnp.diagonal(matrices, axis1=1, axis2=2))
+        moments = jnp.exp(2 * self.log_scales) * variances
+        return self._fold(self.pool(mass)[:, None] + moments)
+
     def quadratic(self, matrix):
         return self.trace(self.whiten_second(matrix))
 

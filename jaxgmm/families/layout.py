@@ -163,6 +163,17 @@ class Layout(abc.ABC):
         """Return the second moments W S Wᵀ of a dense matrix S (d, d)."""
         return self.whiten_stack(matrix[None])
 
+    def pull(self, mass: jax.Array, matrices: jax.Array) -> jax.Array:
+        """Return the second moments Σ_k (mass_k I + Lᵀ X_k L), summed where covariances are shared.
+
+        The arguments are mass (k,) and symmetric matrices X (k, d, d). It serves rows that are
+        known up to noise; a layout without it has no such rows.
+        """
+        raise ValueError(
+            "these covariances cannot be fitted to rows with missing values or noise: use another "
+            "family, or complete rows."
+        )
+
     @abc.abstractmethod
     def quadratic(self, matrix: jax.Array) -> jax.Array:
         """Return tr W S Wᵀ as (c,), for a dense matrix S (d, d)."""

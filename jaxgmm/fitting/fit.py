@@ -18,7 +18,7 @@ from ..data import row_checks, source_checks
 from ..data.open_data import open_data
 from ..data.rows import Rows
 from ..internal import checks, derivatives
-from ..kernels.choice import residual_numbers
+from ..kernels.choice import check_kernel, residual_numbers
 from ..mixture.component_precision import warn_of_coarse_components
 from ..mixture.mixture import Mixture
 from ..objective import prior as priors
@@ -168,6 +168,9 @@ def fit(
         x, weight, like=mixture.dtype, devices=devices, operands=beside, warn_of_columns=None
     )
     row_checks.same_features(mixture.n_features, data.n_features)
+    if data.columns is not None:
+        data.columns.check_components(mixture.n_components)
+        check_kernel(kernel, data.columns)
     mixture = jax.tree.map(lambda leaf: jnp.asarray(leaf, data.dtype), mixture)
     settings = Settings(
         algorithms=(algorithm,),

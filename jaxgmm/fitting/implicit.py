@@ -81,5 +81,6 @@ _attach_to_array = jax.jit(attach_derivatives, static_argnums=0)
 
 def _attach(solved: Solved, data: Data, prior: Prior | None) -> Solved:
     if isinstance(data, ArrayData):
-        return _attach_to_array(data.rows_per_block, solved, (data.x, data.weight, prior))
+        layout = data.rows_per_block, data.columns
+        return _attach_to_array(layout, solved, (data.x, data.weight, prior))
     return attach_derivatives_of_data(data, solved, prior)

@@ -23,7 +23,6 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from numpy.typing import ArrayLike
 
-from ..data.robust_covariance import robust_covariance_of
 from ..data.rows import Rows
 from ..families.family import HasFactor
 from ..internal import checks
@@ -46,6 +45,7 @@ from ..objective.curvature import (
     orthonormal,
     slope_of,
 )
+from ..objective.data_covariance import data_covariance
 from ..objective.information import information, offsets_of
 from ..objective.m_step import m_step_from
 from ..objective.prior import Prior
@@ -228,9 +228,7 @@ def certificate(
     mixture, data = open_for_mixture(mixture, x, weight, devices)
     prior = priors.resolve_prior(prior, data)
     tolerance = jnp.asarray(checks.not_negative(tolerance, "tolerance"), data.dtype)
-    return data.compute(
-        _certify, mixture, prior, tolerance, data.compute_once(robust_covariance_of)
-    )[0]
+    return data.compute(_certify, mixture, prior, tolerance, data.compute_once(data_covariance))[0]
 
 
 def _certify(

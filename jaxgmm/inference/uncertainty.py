@@ -85,6 +85,11 @@ def uncertainty(
     prior = priors.resolve_prior(prior, data)
     tolerance = jnp.asarray(checks.not_negative(tolerance, "tolerance"), data.dtype)
     operands: tuple[Any, ...] = ()
+    if data.columns is not None and (method != "observed" or clusters is not None):
+        raise ValueError(
+            'rows that are not fully observed have no scores of single rows: use method="observed" '
+            "without clusters."
+        )
     n_clusters = data.n
     if clusters is not None:
         operands, n_clusters = _check_clusters(clusters, data)

@@ -252,9 +252,8 @@ def unmasked(values: Any, name: str) -> None:
     NumPy would use the number behind the mask, a fill value such as −9999.
     """
     if _has_masked_entry(values):
-        raise ValueError(
-            f"{name} has masked entries: drop or fill them (missing values are not supported yet)."
-        )
+        way_out = " If they are missing values, pass jaxgmm.Observed(x)." if name == "x" else ""
+        raise ValueError(f"{name} has masked entries: drop or fill them.{way_out}")
 
 
 def _has_masked_entry(values: Any) -> bool:

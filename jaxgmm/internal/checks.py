@@ -68,7 +68,8 @@ def narrow(values: np.ndarray, name: str, dtype: DTypeLike) -> np.ndarray:
     """
     with np.errstate(over="ignore"):
         narrow = values.astype(dtype, copy=False)
-    if narrow.dtype.itemsize < values.dtype.itemsize and not np.isfinite(narrow).all():
+    too_large = narrow.dtype.itemsize < values.dtype.itemsize and not np.isfinite(narrow).all()
+    if too_large and (np.isfinite(values) & ~np.isfinite(narrow)).any():
         raise ValueError(
             f"{name} contains numbers too large for {narrow.dtype}: rescale it, or compute in "
             "float64 under `with jax.enable_x64(True):`."

@@ -18,8 +18,10 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 
-from ..data.rows import WHITENED_UP_TO_ROWS, bucket
+from ..data.columns import Columns
+from ..data.row_counts import WHITENED_UP_TO_ROWS, bucket
 from ..mixture.mixture import Mixture
+from .conditional import Conditional
 from .double import Double
 from .natural import SAFE_ROUNDING, rounding, safe_rounding
 from .products import natural_kernel
@@ -95,16 +97,31 @@ def kernel_position(of_natural: Any, n_features: int, most: float) -> Any:
     return (1 - (of_natural <= most)) * (2 - double)
 
 
+def check_kernel(name: str, columns: Columns | None) -> None:
+    """Raise ValueError for a kernel that has no means to handle rows not fully observed."""
+    if columns is not None and columns.partial and name not in ("auto", "whitened"):
+        raise ValueError(
+            f'kernel="{name}" needs rows without missing values and noise: use "auto".'
+        )
+
+
 def with_kernel(
-    kernel: str | Choice, mixture: Mixture, n: int, run: Callable[[Kernel], Result]
+    kernel: str | Choice,
+    mixture: Mixture,
+    n: int,
+    run: Callable[[Kernel], Result],
+    columns: Columns | None = None,
 ) -> Result:
     """Return run(kernel) for the chosen kernel of this mixture.
 
     "auto" selects the whitened kernel where a pass is little work (see `resolve_kernel`). For more,
     it selects the first of `_candidates` that is accurate (see `kernel_position`). Under vmap
-    "auto" then computes all of them, so batches of many rows should name a kernel.
+    "auto" then computes all of them, so batches of many rows should name a kernel. Rows that are
+    not fully observed, as `columns` says, have a kernel of their own.
     """
     choice = kernel if isinstance(kernel, Choice) else Choice(kernel)
+    if columns is not None and columns.partial:
+        return run(Conditional(mixture, choice.lanes, columns))
     name, position = choice.name, choice.position
     if position is None:
         name = resolve_kernel(name, n, residual_numbers(mixture))

@@ -30,72 +30,25 @@ def _responsibilities(mixture: Mixture, x: jax.Array) -> jax.Array:
 
 
 def log_joint(mixture: Mixture, x: npt.ArrayLike) -> jax.Array:
-    """Return log π_k + log N(x_n; μ_k, Σ_k) for each row and component.
+    """Return log π_k + log N(x_n; μ_k, Σ_k) (n, k) for fully observed rows x (n, d).
 
-    See Bishop (2006), Pattern Recognition and Machine Learning, eq. 9.7.
-
-    Args:
-      mixture: the mixture.
-      x: (n, d) finite rows, in the units of the mixture's means.
-
-    Returns:
-      The log-joint (n, k) in nats, in the wider dtype of mixture and x. It is −inf for absent
-      components.
-
-    Raises:
-      ValueError: if x is not (n, d) finite rows with the mixture's features, or a parameter of the
-        mixture is not finite. Under jit and vmap values are not checked.
-
-    >>> m = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
-    >>> np.asarray(jaxgmm.log_joint(m, [[0.0], [2.0]])).round(2)
-    array([[-1.61, -9.61],
-           [-3.61, -3.61]], dtype=float32)
+    `jaxgmm.log_joint` accepts other rows as well, see `objective/densities.py`.
     """
     return _log_joint(*check_mixture_and_array(mixture, x)[:2])
 
 
 def log_prob(mixture: Mixture, x: npt.ArrayLike) -> jax.Array:
-    """Return log p(x_n) = log Σ_k π_k N(x_n; μ_k, Σ_k) for each row.
+    """Return log p(x_n) (n,) for fully observed rows x (n, d).
 
-    See Bishop (2006), Pattern Recognition and Machine Learning, eq. 9.7.
-
-    Args:
-      mixture: the mixture.
-      x: (n, d) finite rows, in the units of the mixture's means.
-
-    Returns:
-      The log-densities (n,) in nats, in the wider dtype of mixture and x.
-
-    Raises:
-      ValueError: under the conditions of `log_joint`.
-
-    >>> m = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
-    >>> np.asarray(jaxgmm.log_prob(m, [[0.0], [2.0]])).round(2)
-    array([-1.61, -2.92], dtype=float32)
+    `jaxgmm.log_prob` accepts other rows as well, see `objective/densities.py`.
     """
     return _log_prob(*check_mixture_and_array(mixture, x)[:2])
 
 
 def responsibilities(mixture: Mixture, x: npt.ArrayLike) -> jax.Array:
-    """Return the responsibilities r_nk = p(component k | x_n).
+    """Return r_nk = p(component k | x_n) (n, k) for fully observed rows x (n, d).
 
-    See Bishop (2006), Pattern Recognition and Machine Learning, eq. 9.23.
-
-    Args:
-      mixture: the mixture.
-      x: (n, d) finite rows, in the units of the mixture's means.
-
-    Returns:
-      The responsibilities (n, k), in the wider dtype of mixture and x. They sum to 1 for each row,
-      even for a row far from every component.
-
-    Raises:
-      ValueError: under the conditions of `log_joint`.
-
-    >>> m = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
-    >>> np.asarray(jaxgmm.responsibilities(m, [[0.0], [2.0]])).round(3)
-    array([[1. , 0. ],
-           [0.5, 0.5]], dtype=float32)
+    `jaxgmm.responsibilities` accepts other rows as well, see `objective/densities.py`.
     """
     return _responsibilities(*check_mixture_and_array(mixture, x)[:2])
 

@@ -72,5 +72,7 @@ def open_for_mixture(
         warn_of_columns=warn_of_columns,
     )
     row_checks.same_features(mixture.n_features, data.n_features)
+    if data.columns is not None:
+        data.columns.check_components(mixture.n_components)
     dtype = jnp.promote_types(data.dtype, mixture.dtype)
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), mixture), data.astype(dtype)

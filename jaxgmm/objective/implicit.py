@@ -30,7 +30,7 @@ from ..mixture.mixture import Mixture
 from ..numerics.products import matmul
 from .curvature import slope_of
 from .information import Information, information, offsets_of
-from .log_likelihood import expected, value_of_array
+from .log_likelihood import Layout, expected, value_of_array
 from .newton import evaluate_near, held_directions, inverse_on_free, newton_step
 from .prior import Prior, log_prior
 from .statistics import about_mixture, statistics
@@ -53,7 +53,7 @@ Arrays = tuple[jax.Array, jax.Array | None, Prior | None]  # x (n, d), row weigh
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def attach_derivatives(rows_per_block: int | None, solved: Solved, arrays: Arrays) -> Solved:
+def attach_derivatives(layout: Layout, solved: Solved, arrays: Arrays) -> Solved:
     """Return `solved`, with its derivatives by the rows, row weights and prior.
 
     The derivative by the argument `solved` itself is 0: another start leads to the same maximum.
@@ -62,52 +62,52 @@ def attach_derivatives(rows_per_block: int | None, solved: Solved, arrays: Array
 
 
 @functools.partial(attach_derivatives.defjvp, symbolic_zeros=True)
-def _(rows_per_block, primals, tangents):
+def _(layout, primals, tangents):
     solved, arrays = primals
-    found = attach_derivatives(rows_per_block, solved, arrays)
+    found = attach_derivatives(layout, solved, arrays)
     moving, changes, rebuild = _moving_leaves(arrays, tangents[1])
     if not moving:  # only the start moves
         return found, jax.tree.map(jnp.zeros_like, found)
-    point = _follow(rows_per_block, _polish(rows_per_block, solved.mixture, arrays), arrays)
-    along = _along(rows_per_block, point, arrays, tangents[1])
+    point = _follow(layout, _polish(layout, solved.mixture, arrays), arrays)
+    along = _along(layout, point, arrays, tangents[1])
     carried = _carry(point, along, found.mixture)
 
     def values(moving: list[jax.Array]) -> tuple[jax.Array, jax.Array]:
         x, weight, prior = rebuild(moving)
-        return value_of_array(rows_per_block, point, x, weight), log_prior(point, prior)
+        return value_of_array(layout, point, x, weight), log_prior(point, prior)
 
     # The objective has no derivative by the mixture (the envelope theorem).
     by_rows, by_prior = jax.jvp(values, (moving,), (changes,))[1]
     x, weight, _ = arrays
-    value_at = lambda mixture: value_of_array(rows_per_block, mixture, x, weight)
+    value_at = lambda mixture: value_of_array(layout, mixture, x, weight)
     by_mixture = jax.jvp(value_at, (point,), (along,))[1]
     return found, Solved(carried, by_rows + by_mixture, by_rows + by_prior)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _follow(rows_per_block: int | None, mixture: Mixture, arrays: Arrays) -> Mixture:
+def _follow(layout: Layout, mixture: Mixture, arrays: Arrays) -> Mixture:
     """Return a mixture with its derivatives as a maximum, evaluated at the mixture itself."""
     return mixture
 
 
 @functools.partial(_follow.defjvp, symbolic_zeros=True)
-def _(rows_per_block, primals, tangents):
+def _(layout, primals, tangents):
     mixture, arrays = primals
-    point = _follow(rows_per_block, mixture, arrays)
-    return point, _along(rows_per_block, point, arrays, tangents[1])
+    point = _follow(layout, mixture, arrays)
+    return point, _along(layout, point, arrays, tangents[1])
 
 
-def _polish(rows_per_block: int | None, mixture: Mixture, arrays: Arrays) -> Mixture:
+def _polish(layout: Layout, mixture: Mixture, arrays: Arrays) -> Mixture:
     """Return the mixture one Newton step further, as a constant."""
     mixture, (x, weight, prior) = jax.lax.stop_gradient((mixture, arrays))
-    found = information(Rows.of(x, weight, rows_per_block), mixture, prior)
+    found = information(Rows.of(x, weight, *layout), mixture, prior)
     return jax.lax.stop_gradient(offsets_of(mixture)[1](newton_step(found, mixture)[0]))
 
 
-def _along(rows_per_block: int | None, point: Mixture, arrays: Arrays, changes: Any) -> Mixture:
+def _along(layout: Layout, point: Mixture, arrays: Arrays, changes: Any) -> Mixture:
     """Return the derivative of the maximum along changes of the arrays."""
     x, weight, prior = arrays
-    found = information(Rows.of(x, weight, rows_per_block), point, prior)
+    found = information(Rows.of(x, weight, *layout), point, prior)
     moving, changes, rebuild = _moving_leaves(arrays, changes)
     if not moving:
         return jax.tree.map(jnp.zeros_like, point)
@@ -115,7 +115,7 @@ def _along(rows_per_block: int | None, point: Mixture, arrays: Arrays, changes: 
 
     def slope(moving: list[jax.Array]) -> jax.Array:
         x, weight, prior = rebuild(moving)
-        centered, rows = about_mixture(point, Rows.of(x, weight, rows_per_block))
+        centered, rows = about_mixture(point, Rows.of(x, weight, *layout))
         return slope_of(mixture_at, zero, statistics(centered, rows, "whitened"), prior)
 
     change = jax.jvp(slope, (moving,), (changes,))[1]

@@ -35,9 +35,10 @@ from ..mixture.coordinates import Relative
 from ..mixture.mixture import Mixture
 from ..numerics.eigenvalues import columns_of
 from ..numerics.products import matmul
+from .curvature import slope_of
 from .log_likelihood import expected
 from .prior import Prior, log_prior
-from .statistics import Statistics, about_mixture
+from .statistics import Statistics, about_mixture, statistics
 
 RELATIVE = Relative()
 
@@ -92,6 +93,8 @@ def information(
       clusters: (n,) the number of the cluster of each row, for rows in one array.
       n_clusters: the number of clusters.
     """
+    if rows.columns is not None:
+        return _information_of_observed(rows, mixture, prior)
     explicit = with_all_moments(mixture)
     centered, rows = about_mixture(explicit, rows)  # type: ignore[arg-type]
     kernel = RowStatistics(centered, 1)
@@ -122,6 +125,35 @@ def information(
         observed=_symmetric(-curvature - transform(missing)),
         complete=_symmetric(-complete),
         outer=_symmetric(transform(outer)),
+        gradient=gradient,
+        slopes=slopes,
+        sums=sums,
+    )
+
+
+def _information_of_observed(
+    rows: Rows | SummableRows, mixture: Mixture, prior: Prior | None
+) -> Information:
+    """Return the information from rows that are not fully observed.
+
+    Their statistics are no products of a few numbers for each row. The observed information is the
+    derivative of the gradient instead, which takes about a pass for each parameter. The scores of
+    single rows are not computed, and `outer` is NaN.
+    """
+    zero, mixture_at = offsets_of(mixture)
+
+    def pass_at(offsets: jax.Array) -> Statistics:
+        here = mixture_at(offsets)
+        return statistics(*about_mixture(here, rows), "whitened")  # type: ignore[arg-type]
+
+    slope = lambda offsets: slope_of(mixture_at, offsets, pass_at(offsets), prior)
+    hessian = columns_of(lambda along: jax.jvp(slope, (zero,), (along,))[1], zero)
+    sums = pass_at(zero)
+    gradient, slopes, curvature = derivatives_of_expected(mixture, mixture, sums, prior)
+    return Information(
+        observed=_symmetric(-hessian),
+        complete=_symmetric(-curvature),
+        outer=jnp.full_like(hessian, jnp.nan),
         gradient=gradient,
         slopes=slopes,
         sums=sums,

@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike
 
 from ..data import row_checks
 from ..data.arrays import ArrayData
+from ..data.columns import Block, Columns
 from ..data.rows import Rows
 from ..data.sources import Data
 from ..families.family import HasFactor
@@ -30,6 +31,8 @@ from ..kernels.blocks import block_rows
 from ..kernels.choice import Choice, with_kernel
 from ..kernels.protocol import Kernel
 from ..kernels.responsibilities import weighted_responsibilities
+from ..kernels.rows import log_prob_of_rows
+from ..kernels.sums import log_joint_of_block
 from ..mixture.component_precision import warn_of_coarse_components
 from ..mixture.inputs import (
     check_mixture_and_array,
@@ -40,6 +43,8 @@ from ..mixture.inputs import (
 )
 from ..mixture.mixture import Mixture
 from .statistics import Statistics, about_mixture, statistics, statistics_at
+
+Layout = tuple[int | None, Columns | None]  # rows in a block, and what the columns hold
 
 
 def expected(mixture: Mixture, at: Mixture, sums: Statistics) -> jax.Array:
@@ -96,38 +101,44 @@ def value_of_rows(rows: Rows, mixture: Mixture) -> jax.Array:
     centered, rows = about_mixture(mixture, rows)
 
     def run(kernel: Kernel) -> jax.Array:
-        def sum_block(x: jax.Array, weight: jax.Array) -> jax.Array:
-            return jnp.sum(weight * weighted_responsibilities(kernel.log_joint(x)[0], weight)[1])
+        def sum_block(block: Block, weight: jax.Array) -> jax.Array:
+            joint = log_joint_of_block(kernel, block)
+            return jnp.sum(weight * weighted_responsibilities(joint, weight)[1])
 
-        return rows.total(sum_block, block_rows(kernel))
+        return rows.total_blocks(sum_block, block_rows(kernel))
 
-    return with_kernel("auto", centered, rows.n, run)
+    return with_kernel("auto", centered, rows.n, run, rows.columns)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def value_of_array(
-    rows_per_block: int | None, mixture: Mixture, x: jax.Array, weight: jax.Array | None
+    layout: Layout, mixture: Mixture, x: jax.Array, weight: jax.Array | None
 ) -> jax.Array:
     """Return the log-likelihood of an array, with its derivatives."""
-    return value_of_rows(Rows.of(x, weight, rows_per_block), mixture)
+    return value_of_rows(Rows.of(x, weight, *layout), mixture)
 
 
 @functools.partial(value_of_array.defjvp, symbolic_zeros=True)
-def _value_jvp(rows_per_block, primals, tangents):
+def _value_jvp(layout, primals, tangents):
     mixture, x, weight = primals
     mixture_tangent, x_tangent, weight_tangent = tangents
-    sums = statistics_at(Rows.of(x, weight, rows_per_block), mixture)
+    sums = statistics_at(Rows.of(x, weight, *layout), mixture)
+    columns = layout[1]
     derivative = jnp.zeros_like(sums.log_likelihood)
 
     if not all(_is_zero(leaf) for leaf in jax.tree.leaves(mixture_tangent, is_leaf=_is_zero)):
         along = jax.tree.map(_instantiate, mixture_tangent, is_leaf=_is_zero)
         derivative += jax.jvp(lambda moved: expected(moved, mixture, sums), (mixture,), (along,))[1]
-    if not _is_zero(x_tangent):
+    if columns is not None and not _is_zero(x_tangent):
+        of_rows = lambda x: value_of_rows(Rows.of(x, weight, *layout), mixture)
+        derivative += jax.jvp(of_rows, (x,), (x_tangent,))[1]
+    elif not _is_zero(x_tangent):
         gradient = over_rows(jax.grad(row_log_prob, argnums=1), mixture, x)
         gradient = gradient if weight is None else weight[:, None] * gradient
         derivative += jnp.sum(gradient * x_tangent)
     if weight_tangent is not None and not _is_zero(weight_tangent):
-        derivative += jnp.sum(over_rows(row_log_prob, mixture, x) * weight_tangent)
+        log_probs = log_prob_of_rows(mixture, x, columns)
+        derivative += jnp.sum(log_probs * weight_tangent)
     return sums.log_likelihood, derivative
 
 
@@ -202,7 +213,7 @@ def log_likelihood(
     mixture, data = open_for_mixture(mixture, x, weight, devices, warn_of_columns=None)
     warn_of_coarse_components(mixture, matrices=False)
     if isinstance(data, ArrayData):
-        return _jitted_value(data.rows_per_block, mixture, data.x, data.weight)
+        return _jitted_value((data.rows_per_block, data.columns), mixture, data.x, data.weight)
     return _value_of_data(mixture, data)
 
 

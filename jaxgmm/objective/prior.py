@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..data.open_data import open_data
-from ..data.robust_covariance import robust_covariance_of
 from ..data.sources import Data
 from ..internal import checks, forks
 from ..mixture import parameter_checks
 from ..mixture.mixture import Mixture
+from .data_covariance import data_covariance
 
 DEFAULT_STRENGTH = 0.01  # pseudo-rows
 
@@ -97,7 +97,7 @@ class Prior:
         strength = checks.not_negative(strength, "strength")
         ridge = checks.not_negative(ridge, "ridge")
         data = open_data(x, weight, devices=devices, operands=(strength, ridge))
-        covariance = data.compute_once(robust_covariance_of)
+        covariance = data.compute_once(data_covariance)
         strength = jnp.asarray(strength, data.dtype)
         variance = jnp.diagonal(covariance)
         even = jnp.diag(jnp.where(variance > 0, variance, 1))
@@ -135,7 +135,7 @@ def resolve_prior(prior: Prior | str | None, data: Data) -> Prior | None:
     # Numbers have the dtype of the data, as in a prior that a user passes, so that both share
     # compiled programs.
     number: Callable[[float], Any] = lambda value: np.asarray(value, data.dtype)
-    default = prior_of_covariance(data.compute_once(robust_covariance_of), number(DEFAULT_STRENGTH))
+    default = prior_of_covariance(data.compute_once(data_covariance), number(DEFAULT_STRENGTH))
     return dataclasses.replace(default, mean_strength=number(0))
 
 

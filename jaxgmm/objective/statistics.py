@@ -14,10 +14,9 @@ from ..data.rows import Rows
 from ..kernels.blocks import block_rows
 from ..kernels.choice import Choice, with_kernel
 from ..kernels.protocol import Kernel
-from ..kernels.responsibilities import weighted_responsibilities
+from ..kernels.sums import sums_of_block
 from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture
-from ..numerics.products import matmul
 
 
 @jax.tree_util.register_dataclass
@@ -61,16 +60,12 @@ def statistics(mixture: Mixture, rows: Rows, kernel: str | Choice = "auto") -> S
     """
 
     def run(kernel: Kernel) -> Statistics:
-        def sum_block(x: jax.Array, weight: jax.Array) -> Any:
-            joint, intermediate = kernel.log_joint(x)
-            weighted, log_prob = weighted_responsibilities(joint, weight)
-            return kernel.sums(x, intermediate, weighted), matmul(weight, log_prob)
-
-        sums, log_likelihood = rows.total(sum_block, block_rows(kernel))
+        sum_block = lambda block, weight: sums_of_block(kernel, block, weight)
+        sums, log_likelihood = rows.total_blocks(sum_block, block_rows(kernel))
         mass, shift, spread = kernel.statistics(sums)
         return Statistics(mass, shift, spread, log_likelihood)
 
-    return with_kernel(kernel, mixture, rows.n, run)
+    return with_kernel(kernel, mixture, rows.n, run, rows.columns)
 
 
 def about_mixture(mixture: Mixture, rows: Rows) -> tuple[Mixture, Rows]:

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 from jax.typing import ArrayLike
 
+from ..data.observed import Observed, table_of
 from ..internal import checks
 from ..internal.feature_names import resolve_feature_names
-from ..mixture import densities
 from ..mixture.mixture import Mixture
+from ..objective.densities import responsibilities
+from .evidence import Evidence
 from .marginals import Marginal, marginal
 from .mixtures import draw_curve, draw_ellipses, draw_rows
 from .style import color, dashes, new_axes, percent
@@ -31,7 +33,8 @@ def pairs(
 
     Args:
       mixture: a single `Mixture`.
-      x: (n, d) rows, or None for the mixture alone.
+      x: (n, d) rows, or None for the mixture alone. Of `Observed` rows, missing values are imputed
+        and marked by crosses, and noise is shown by error bars of one standard deviation.
       ax: (d, d) array of matplotlib axes, or None for a new figure.
       level: the fraction of a component's probability inside its ellipse.
       features: the indices of the features; by default all, or the first eight (the legend says
@@ -51,15 +54,19 @@ def pairs(
     >>> axes.shape, axes[1, 0].get_xlabel()
     ((2, 2), 'a')
     """
-    names = resolve_feature_names(names, x, mixture.n_features)
+    names = resolve_feature_names(names, table_of(x), mixture.n_features)
     weight = None if weight is None else np.asarray(checks.array(weight, "weight"))
     features = list(range(mixture.n_features)[:MOST_FEATURES] if features is None else features)
     d = len(features)
-    r = rows = None
+    r = rows = evidence = None
     shown = marginal(mixture, features)
     if x is not None:
-        r = np.asarray(densities.responsibilities(mixture, x), np.float64)
-        rows = np.asarray(checks.array(x, "x"), np.float64)[:, features]
+        r = np.asarray(responsibilities(mixture, x), np.float64)
+        evidence = Evidence.of(mixture, x, features) if isinstance(x, Observed) else None
+        if evidence is None:
+            rows = np.asarray(checks.array(x, "x"), np.float64)[:, features]
+        else:
+            rows = evidence.rows
     if ax is None:
         side = 5 if d == 1 else max(2 * d, 5)
         ax = new_axes(side, side if d > 1 else 4, nrows=d, ncols=d, squeeze=False)
@@ -75,6 +82,8 @@ def pairs(
             else:
                 if r is not None and rows is not None:
                     draw_rows(r, rows[:, [j, i]], panel)
+                    if evidence is not None:
+                        evidence.draw(panel, j, i)
                 draw_ellipses(mixture, panel, level, (horizontal, vertical))
             panel.set_xlabel(names[horizontal] if i == d - 1 else "")
             if d > 1:

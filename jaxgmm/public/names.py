@@ -23,6 +23,7 @@ from ..algorithms.switching import GainBelow, SlowerThan, Then
 from ..comparison.compare import compare
 from ..comparison.profile import profile
 from ..comparison.result import Comparison
+from ..data.observed import Observed
 from ..data.shards import Shards, use_all_cores
 from ..data.sources import Blocks
 from ..data.stream import Stream
@@ -44,6 +45,7 @@ from ..fitting.textbook import textbook_em
 from ..inference.bootstrap import bootstrap
 from ..inference.bootstrap_result import Bootstrap
 from ..inference.certificate import Certificate, certificate
+from ..inference.completion import Posterior, impute, posterior
 from ..inference.leave_one_out import Loo, loo
 from ..inference.likelihood_ratio import LikelihoodRatio, likelihood_ratio
 from ..inference.parameters import Parameters
@@ -59,11 +61,12 @@ from ..mixture.coordinates import (
     Relative,
     SquareRoot,
 )
-from ..mixture.densities import log_joint, log_prob, responsibilities, sample
+from ..mixture.densities import sample
 from ..mixture.loadings import communalities, loadings
 from ..mixture.mixture import Mixture
 from ..mixture.overlap import misassignment, overlap, separation
 from ..mixture.simulation import Simulation, simulate
+from ..objective.densities import log_joint, log_prob, responsibilities
 from ..objective.log_likelihood import complete_log_likelihood, log_likelihood
 from ..objective.m_step import m_step
 from ..objective.prior import Prior, log_prior
@@ -85,6 +88,7 @@ __all__ = [  # noqa: RUF022
     "loadings", "communalities",
     "Mixture", "initialize", "from_responsibilities", "from_labels",
     "log_joint", "log_prob", "responsibilities", "sample",
+    "impute", "posterior", "Posterior",
     "log_likelihood", "complete_log_likelihood", "log_prior",
     "Statistics", "e_step", "m_step",
     "fit", "Fit", "Status", "Prior", "Algorithm",
@@ -96,7 +100,7 @@ __all__ = [  # noqa: RUF022
     "bootstrap", "Bootstrap", "likelihood_ratio", "LikelihoodRatio",
     "profile_interval", "ProfileInterval", "tic", "loo", "Loo",
     "aic", "bic", "icl", "n_parameters", "best",
-    "Blocks", "Shards", "Stream", "use_all_cores",
+    "Observed", "Blocks", "Shards", "Stream", "use_all_cores",
     "simulate", "Simulation", "overlap", "misassignment", "separation",
     "sweep", "Sweep", "Progress", "Table",
     "marginal", "condition", "regress", "Regression", "affine", "convolve", "product", "join",

@@ -9,16 +9,18 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from ..data import row_checks
+from ..data.observed import Observed, pack, table_of
 from ..fitting.result import Fit
 from ..fitting.status import Status
 from ..inference.uncertainty import uncertainty
 from ..internal import checks
 from ..internal.feature_names import resolve_feature_names
 from ..internal.tables import Table, align_columns
-from ..mixture.densities import responsibilities
 from ..mixture.mixture import Mixture
+from ..objective.densities import responsibilities
 from ..objective.prior import Prior
 from ..selection.criteria import aic, bic, icl, n_parameters
+from .evidence import evidence_lines
 from .loading_tables import loading_lines
 
 COMPONENTS_ACROSS = 6
@@ -71,8 +73,8 @@ def summary(
             checks.one_mixture(mixture)  # raises ValueError for a batch
         assert fit is not None
         return _summary_of_batch(fit)
-    names = resolve_feature_names(features, x, mixture.n_features)
-    if x is not None:  # a table is converted once
+    names = resolve_feature_names(features, table_of(x), mixture.n_features)
+    if x is not None and not isinstance(x, Observed):  # a table is converted once
         x, _ = row_checks.check_rows(x, warn_of_columns=None)
     weight = None if weight is None else np.asarray(checks.array(weight, "weight"))
     k, d = mixture.means.shape
@@ -85,6 +87,8 @@ def summary(
     ]
     if fit is not None:
         lines += [_ending(fit), ""]
+    if isinstance(x, Observed):
+        lines += [*evidence_lines(mixture, x, names), ""]
     sizes = None if x is None else _component_sizes(mixture, x, weight)
     lines += _component_lines(mixture, sizes, names)
     lines += loading_lines(mixture, names, MOST_FEATURES)
@@ -107,7 +111,8 @@ def _criteria(
         likelihood = {} if fit is None else {"log-likelihood": float(fit.log_likelihood)}
         criteria = {} if fit is None else {"AIC": 2 * p - 2 * float(fit.log_likelihood)}
         return likelihood | {"parameters": p} | criteria
-    total = float(len(x) if weight is None else np.sum(weight, dtype=np.float64))
+    n = len(pack(x).x) if isinstance(x, Observed) else len(x)
+    total = float(n if weight is None else np.sum(weight, dtype=np.float64))
     aic_value = float(aic(mixture, x, weight=weight))
     return {
         "log-likelihood": p - aic_value / 2,

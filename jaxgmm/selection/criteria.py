@@ -9,9 +9,14 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from ..data.columns import Block
 from ..data.rows import Rows
 from ..families.family import Family
 from ..internal import checks
+from ..kernels.blocks import block_rows
+from ..kernels.choice import with_kernel
+from ..kernels.protocol import Kernel
+from ..kernels.sums import log_joint_of_block
 from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture
 from ..objective.statistics import Statistics, about_mixture, statistics
@@ -55,10 +60,32 @@ def entropy(mixture: Mixture, sums: Statistics) -> jax.Array:
     return jnp.maximum(sums.log_likelihood - jnp.sum(sums.mass * constants) + square / 2, 0)
 
 
+def entropy_of_rows(mixture: Mixture, rows: Rows) -> jax.Array:
+    """Return −Σ w r log r of the responsibilities r, from a pass over rows of any kind.
+
+    The mixture is in the rows' coordinates.
+    """
+
+    def run(kernel: Kernel) -> jax.Array:
+        def sum_block(block: Block, weight: jax.Array) -> jax.Array:
+            log_shares = jax.nn.log_softmax(log_joint_of_block(kernel, block), axis=0)
+            terms = jnp.where(log_shares > -jnp.inf, jnp.exp(log_shares) * log_shares, 0)
+            return -jnp.sum(weight * jnp.sum(terms, axis=0))
+
+        return rows.total_blocks(sum_block, block_rows(kernel))
+
+    return with_kernel("whitened", mixture, rows.n, run, rows.columns)
+
+
+def entropy_at(mixture: Mixture, rows: Rows, sums: Statistics) -> jax.Array:
+    """Return −Σ w r log r, from the statistics at `mixture` if the rows are fully observed."""
+    return entropy(mixture, sums) if rows.columns is None else entropy_of_rows(mixture, rows)
+
+
 def _sums_of_rows(rows: Rows, mixture: Mixture) -> tuple[jax.Array, jax.Array, jax.Array]:
     centered, rows = about_mixture(mixture, rows)
     sums = statistics(centered, rows)
-    return sums.log_likelihood, entropy(centered, sums), jnp.sum(sums.mass)
+    return sums.log_likelihood, entropy_at(centered, rows, sums), jnp.sum(sums.mass)
 
 
 def _sums(mixture: Mixture, x, weight, devices) -> tuple[jax.Array, jax.Array, jax.Array]:

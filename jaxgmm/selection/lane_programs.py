@@ -19,6 +19,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from ..algorithms.protocol import Algorithm
+from ..data.columns import Columns
 from ..data.robust_covariance import robust_covariance
 from ..data.rows import Rows
 from ..families.family import Family
@@ -32,9 +33,10 @@ from ..kernels.choice import Choice
 from ..kernels.natural import rounding
 from ..mixture.mixture import Mixture
 from ..objective import prior as priors
+from ..objective.data_covariance import data_covariance
 from ..objective.statistics import statistics
 from ..starts.initialization import split, start
-from .criteria import entropy
+from .criteria import entropy_at
 from .lane_records import LaneConstants, LaneData, LaneMove, LaneOutcome, LaneReport, LaneStart
 from .spurious import doubts
 
@@ -62,6 +64,7 @@ class LaneSettings:
     folds: int
     splits: bool
     mesh: Mesh
+    columns: Columns | None = None
     lanes: int = 0
     quickly: bool = False
     products: bool = False
@@ -95,11 +98,20 @@ def _weights(data: LaneData, fold: Any, left_out: bool = False) -> Any:
     return jnp.where((data.fold == fold) == left_out, weight, 0)
 
 
+def _rows_of(
+    settings: LaneSettings, data: LaneData, center: jax.Array, fold: Any, left_out: bool = False
+) -> Rows:
+    """Return the rows with a lane's row weights, in coordinates with their origin at `center`."""
+    return Rows(data.x, _weights(data, fold, left_out), center, columns=settings.columns)
+
+
 def _prepare_rows(settings: LaneSettings, data: LaneData) -> LaneConstants:
-    rows = Rows.about_own_mean(data.x, data.weight)
+    rows = Rows.about_own_mean(data.x, data.weight, settings.columns)
     folds = jnp.arange(settings.folds + 1)
-    of_fold = lambda fold: robust_covariance(Rows(data.x, _weights(data, fold), rows.center))
-    covariance = jax.lax.map(of_fold, folds) if settings.folds else robust_covariance(rows)[None]
+    of_fold = lambda fold: robust_covariance(_rows_of(settings, data, rows.center, fold))
+    if rows.has_gaps:
+        of_fold = lambda fold: data_covariance(_rows_of(settings, data, rows.center, fold))
+    covariance = jax.lax.map(of_fold, folds) if settings.folds else of_fold(0)[None]
     prior = data.prior
     if settings.default_prior:
         prior = jax.vmap(priors.prior_of_covariance)(covariance)
@@ -119,7 +131,7 @@ def _problem_of(
 ) -> Problem:
     fold = 0 if data.fold is None else fold  # not batched, so that lanes share what depends on it
     return Problem(
-        rows=Rows(data.x, _weights(data, fold), constants.center),
+        rows=_rows_of(settings, data, constants.center, fold),
         prior=jax.tree.map(lambda leaf: leaf[fold], constants.prior),
         resolution=constants.resolution,
         tolerance=tolerance,
@@ -131,20 +143,27 @@ def _problem_of(
 
 
 def _report(
-    data: LaneData, constants: LaneConstants, kernel: Choice, state: FitState, fold: jax.Array
+    settings: LaneSettings,
+    data: LaneData,
+    constants: LaneConstants,
+    kernel: Choice,
+    state: FitState,
+    fold: jax.Array,
 ) -> LaneReport:
     def report_lane(state: FitState, fold: Any) -> LaneReport:
         fold = 0 if data.fold is None else fold
         if data.fold is None:
             held_out = jnp.zeros_like(state.objective)
         else:
-            rows = Rows(data.x, _weights(data, fold, left_out=True), constants.center)
+            rows = _rows_of(settings, data, constants.center, fold, left_out=True)
             held_out = statistics(state.mixture, rows, kernel).log_likelihood
         prior = jax.tree.map(lambda leaf: leaf[fold], constants.prior)
         found = doubts(state.mixture, state.sums, constants.covariance[0], prior, data.steps)
         of_components = lambda doubt: jnp.broadcast_to(doubt, state.sums.mass.shape)
         return LaneReport(
-            entropy=entropy(state.mixture, state.sums),
+            entropy=entropy_at(
+                state.mixture, _rows_of(settings, data, constants.center, fold), state.sums
+            ),
             artifact=of_components(found.artifact),
             outlier=of_components(found.outlier),
             held_out=held_out,
@@ -162,9 +181,11 @@ def lane_of(settings: LaneSettings, d: int, dtype: np.dtype) -> dict[type, Any]:
     """
 
     def begin() -> FitState:
-        x, family = jnp.zeros((2, d), dtype), settings.family
+        family, columns = settings.family, settings.columns
+        x = jnp.zeros((2, d if columns is None else columns.width), dtype)
         data = LaneData(x, None, None, x[0], None, tolerance=x[0, 0], max_steps=0, key=None)
-        constants = LaneConstants(center=x[0], resolution=x[0], covariance=None, prior=None)
+        zero = x[0, :d]
+        constants = LaneConstants(center=zero, resolution=zero, covariance=None, prior=None)
         problem = _problem_of(settings, data, constants, Choice("whitened"), 0, data.tolerance)
         unit, logits = family.identity(settings.k, d, dtype), jnp.zeros(settings.k, dtype)
         return problem.begin(Mixture(logits, jnp.zeros((settings.k, d), dtype), unit))
@@ -203,7 +224,7 @@ def begin(settings: LaneSettings, data: LaneData, task: dict, splits) -> tuple[L
     kernel = Choice("whitened" if settings.kernel == "auto" else settings.kernel, settings.lanes)
 
     def group(data: LaneData, constants: LaneConstants, task: dict) -> dict:
-        starts = unpack(task, lane_of(settings, data.x.shape[1], data.x.dtype)[LaneStart])
+        starts = unpack(task, lane_of(settings, len(constants.center), data.x.dtype)[LaneStart])
         problem = lambda fold: _problem_of(settings, data, constants, kernel, fold, data.tolerance)
         keys = jax.random.split(data.key, settings.restarts)
 
@@ -213,7 +234,7 @@ def begin(settings: LaneSettings, data: LaneData, task: dict, splits) -> tuple[L
             family: Any = settings.family if lane.code is None else CodedFamily(lane.code)
             return start(
                 keys[lane.restart], problem(fold).rows, covariance, settings.k,
-                lane.n_components, family, settings.method, settings.lanes,
+                lane.n_components, family, settings.method, settings.lanes, data.filled,
             )  # fmt: skip
 
         split_parent = lambda lane: split(lane.parent, lane.component)
@@ -238,7 +259,7 @@ def advance(
     """
 
     def group(data: LaneData, constants: LaneConstants, position, n_left, move: dict) -> dict:
-        moves = unpack(move, lane_of(settings, data.x.shape[1], data.x.dtype)[LaneMove])
+        moves = unpack(move, lane_of(settings, len(constants.center), data.x.dtype)[LaneMove])
         state, fold, tolerance, limit = moves
         shared = position if settings.kernel == "auto" else None
         kernel = Choice(settings.kernel, settings.lanes, shared)
@@ -265,7 +286,7 @@ def advance(
             body,
             (state, trace, trace.astype(state.passes.dtype)),
         )
-        report = _report(data, constants, kernel, end, fold)
+        report = _report(settings, data, constants, kernel, end, fold)
         return pack(LaneOutcome(end, report, objectives, passes))
 
     return _on_devices(settings, group, 4, 1)(data, constants, position, n_left, move)

@@ -14,6 +14,7 @@ from ..objective.prior import Prior
 class LaneData(NamedTuple):
     """What all lanes share.
 
+    x (n, d), or packed rows that are not fully observed, whose features are `filled` (n, d).
     fold (n,) is None, or the number from 1 of the fold that leaves a row out; steps (d,) is
     documented in `spurious.spacing_of`.
     """
@@ -26,6 +27,7 @@ class LaneData(NamedTuple):
     tolerance: Any
     max_steps: Any
     key: Any
+    filled: Any = None
 
 
 class LaneConstants(NamedTuple):

@@ -66,7 +66,9 @@ class Lanes:
         code: np.ndarray | None = None,
         on_progress: Callable[[Lanes], None] | None = None,
     ):
-        n, d = data.x.shape
+        n, columns = len(data.x), settings.columns
+        d = data.x.shape[1] if columns is None else columns.features
+        self.d = d
         self.data = jax.device_put(data, jax.NamedSharding(settings.mesh, P()))
         self.tolerance = np.asarray(data.tolerance)
         self.safe_rounding = SAFE_ROUNDING[str(data.x.dtype)]
@@ -228,7 +230,7 @@ class Lanes:
         before = _take(self.state, chosen)
         until = np.where(np.isin(np.arange(settings.size), own), until[group], -1).astype(np.int32)
         rounding = self.report.rounding[chosen]
-        position = kernel_position(rounding.max(), self.data.x.shape[1], most_rounding)
+        position = kernel_position(rounding.max(), self.d, most_rounding)
         # Steps with a smaller gain than this are noise of a kernel with such a rounding error.
         noisy = position == 0 and most_rounding > self.safe_rounding
         noise = (rounding / 10) ** 2 if noisy else np.zeros_like(rounding)

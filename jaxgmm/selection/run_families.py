@@ -69,7 +69,7 @@ def _joined(
     kinds: Sequence[type[Family]], settings: LaneSettings, data: LaneData
 ) -> list[type[Family]]:
     """Return the families that one program fits, which may be none."""
-    n, d = data.x.shape
+    n, d = len(data.x), len(data.steps)
     fourteen = {family_class(name) for name in FOURTEEN}
     joined = [kind for kind in kinds if kind in fourteen]
     pays = len(joined) >= LEAST_FAMILIES and d <= MOST_FEATURES

@@ -114,6 +114,7 @@ def spacing_of(x: np.ndarray) -> np.ndarray:
     some = np.asarray(x[:: -(-len(x) // MOST_ROWS)])
     steps = np.zeros(x.shape[1], x.dtype)
     for feature, column in enumerate(some.T):
+        column = column[~np.isnan(column)]
         values, counts = np.unique(column, return_counts=True)
         if len(values) > 1 and 2 * np.sum(counts[counts > 1]) >= len(column):
             gaps = np.diff(values)

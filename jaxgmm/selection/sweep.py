@@ -14,13 +14,18 @@ from ..algorithms.em import EM
 from ..algorithms.protocol import Algorithm
 from ..data import row_checks, source_checks
 from ..data.column_precision import warn_of_coarse_columns
+from ..data.columns import Columns
+from ..data.observed import Observed, pack, table_of
 from ..data.open_data import pad_array
+from ..data.rows import Rows
 from ..families.family import Family
 from ..families.registry import family_classes, family_name
 from ..fitting.settings import Settings
 from ..internal import checks, derivatives
 from ..internal.feature_names import resolve_feature_names
+from ..kernels.choice import check_kernel
 from ..objective import prior as priors
+from ..objective.data_covariance import fill_rows
 from ..objective.prior import Prior
 from ..starts.methods import METHODS
 from .lane_programs import DEVICES, LaneSettings
@@ -61,7 +66,8 @@ def sweep(
     Args:
       key: a JAX random key. Restart r starts at
         initialize(jax.random.split(key, restarts)[r], x, K).
-      x: (n, d) rows.
+      x: (n, d) rows, or `Observed` rows. With labels, every K exceeds the largest label; smaller
+        ones are left out.
       n_components: the numbers of components, e.g. range(1, 11).
       restarts: number of starts for each K.
       families: names in `FAMILIES` and families such as `factors(2)`, or "all" for mclust's
@@ -115,12 +121,19 @@ def sweep(
     checks.random_key(key)
     ks = checks.distinct_wholes(n_components, "n_components", 1)
     restarts = checks.whole(restarts, "restarts", 1)
-    array, dtype = row_checks.check_rows(x, warn_of_columns=warn_of_coarse_columns)
-    kinds = _family_classes(families, max(ks), array.shape[1])
-    names = resolve_feature_names(features, x, array.shape[1])
+    array, weight, order, dtype, columns = _check_rows(x, weight)
+    d = array.shape[1] if columns is None else columns.features
+    kinds = _family_classes(families, max(ks), d)
+    names = resolve_feature_names(features, table_of(x), d)
     derivatives.on_host("sweep", key, array, weight, prior, tolerance)
-    rows = pad_array(array, weight, dtype)
-    x = np.asarray(rows.x)[: rows.n]
+    rows = pad_array(array, weight, dtype, columns=columns)
+    if columns is not None:
+        for k in ks if columns.components else [max(ks)]:
+            columns.check_components(k)
+        ks = tuple(k for k in ks if k > columns.largest_label)
+        check_kernel(kernel, columns)
+    filled = None if columns is None else rows.compute_once(_fill)
+    x = np.asarray(rows.features if filled is None else filled)[: rows.n]
     counts = None if weight is None else np.asarray(rows.weight)[: rows.n]
     row_checks.weights_count_rows(counts)
     row_checks.squares_fit(x)
@@ -148,12 +161,13 @@ def sweep(
         tolerance=np.asarray(settings.tolerance, x.dtype),
         max_steps=np.int32(settings.max_steps),
         key=key,
+        filled=filled,
     )
 
     lane_settings = LaneSettings(
         algorithm=algorithm, family=kinds[0], k=max(possible), restarts=restarts, method=method,
         kernel=settings.kernel, stopping=settings.stopping, default_prior=default_prior,
-        folds=folds, mesh=mesh,
+        folds=folds, mesh=mesh, columns=columns,
         splits=strategy == "halving" and any(k - 1 in possible for k in possible),
     )  # fmt: skip
     results = run_families(kinds, lane_settings, data, possible, strategy, callback)
@@ -169,8 +183,31 @@ def sweep(
         n_components=possible,
         restarts=restarts,
         impossible=tuple(k for k in ks if k not in possible),
-        rows=RowTable(x, names),
+        rows=RowTable(x[order], names),
     )
+
+
+def _check_rows(x: Any, weight: Any) -> tuple[Any, Any, Any, np.dtype, Columns | None]:
+    """Return checked rows and weights, the order that they are put in, and what columns hold.
+
+    Rows that are not fully observed are packed, and ordered by how many of their values are
+    missing. Other rows stay in their order.
+    """
+    if not isinstance(x, Observed):
+        rows, dtype = row_checks.check_rows(x, warn_of_columns=warn_of_coarse_columns)
+        return rows, weight, slice(None), dtype, None
+    packed = pack(x, warn_of_columns=warn_of_coarse_columns)
+    derivatives.on_host("sweep", packed.x, weight)
+    if not (packed.columns.partial or packed.columns.odds):
+        return packed.x, weight, slice(None), packed.dtype, None
+    weight = row_checks.weights_of_rows(weight, len(packed.x), packed.dtype)
+    order = np.argsort(packed.counts, kind="stable")  # type: ignore[arg-type]
+    weight = None if weight is None else np.asarray(weight)[order]
+    return packed.x[order], weight, np.argsort(order), packed.dtype, packed.columns
+
+
+def _fill(rows: Rows) -> jax.Array:
+    return fill_rows(rows).x
 
 
 def _family_classes(families: Any, k: int, d: int) -> list[type[Family]]:

@@ -18,6 +18,9 @@ from sklearn.utils.validation import _check_sample_weight
 
 from ..algorithms.protocol import Algorithm
 from ..algorithms.registry import ALGORITHMS, by_name
+from ..data.columns import Columns
+from ..data.observed import as_observed, pack
+from ..data.row_checks import ends
 from ..families.factors import is_low_rank
 from ..families.family import Family
 from ..families.low_rank import LowRank
@@ -25,6 +28,7 @@ from ..families.registry import FOURTEEN, family_class
 from ..fitting.result import Fit
 from ..fitting.settings import MOST_STEPS, capacity
 from ..fitting.status import Status
+from ..inference.completion import impute
 from ..inference.parameters import Parameters
 from ..inference.uncertainty import uncertainty
 from ..internal import checks, forks
@@ -34,6 +38,7 @@ from ..mixture.mixture import Mixture
 from ..objective.prior import Prior
 from ..selection.best import best_lane
 from .convert import fitted_attributes
+from .observed_starts import make_observed_starts, observed_rows
 from .prediction import PredictionMixin
 from .rows import plain_weight
 from .starts import is_quick, make_starts, pad_rows, pad_weight
@@ -168,15 +173,31 @@ class GaussianMixture(PredictionMixin, DensityMixin, BaseEstimator):
 
     # ---- fitting --------------------------------------------------------------------------------
 
+    _accepts_missing = True
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
     def fit(
-        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        y: object = None,
+        sample_weight: ArrayLike | None = None,
+        noise: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
     ) -> GaussianMixture:
         """Fit the mixture from `n_init` starts and store the best fit.
 
         Args:
-          X: (n, d) rows, at least two: any array, list or table of real numbers.
+          X: (n, d) rows, at least two: any array, list or table of real numbers. NaN is a missing
+            value.
           y: is ignored.
           sample_weight: (n,) row weights, not negative, or None for ones.
+          noise: the known variances or covariances of the noise of X, as for `jaxgmm.Observed`.
+          labels: (n,) known components from 0, or −1 where they are unknown. With missing values,
+            noise or labels, starts are those of `jaxgmm.initialize`.
 
         Returns:
           The estimator itself. With `warm_start`, a second call continues from the result of the
@@ -192,9 +213,10 @@ class GaussianMixture(PredictionMixin, DensityMixin, BaseEstimator):
         """
         forks.raise_if_forked()
         self._validate_params()
-        x = self._validate_rows(X, ensure_min_samples=2)
+        x = self._validate_rows(X, ensure_min_samples=2, allow_missing=True)
         sample_weight = plain_weight(sample_weight)
         weight = _check_sample_weight(sample_weight, x, dtype=x.dtype, ensure_non_negative=True)
+        observed = observed_rows(x, noise, labels, weight > 0)
         x, weight = x[weight > 0], weight[weight > 0]
         if len(x) < self.n_components:
             raise ValueError(
@@ -202,11 +224,18 @@ class GaussianMixture(PredictionMixin, DensityMixin, BaseEstimator):
                 f"n_samples = {len(x)}"
             )
         prior, total = self._make_prior(weight), weight.sum(dtype=np.float64)
-        extent = x.min(axis=0), x.max(axis=0)
+        extent = ends(x)
         with jax.enable_x64(bool(x.dtype == np.float64)):
             resumes = self.warm_start and hasattr(self, "converged_")
+            columns = None
+            if observed is not None:
+                packed = pack(observed)
+                columns = packed.columns
+                columns.check_components(self.n_components)
             if resumes:
                 starts = [self.mixture_]
+            elif observed is not None:
+                starts = make_observed_starts(self, observed, weight)
             else:
                 starts = make_starts(self, x, weight, prior, weighted=sample_weight is not None)
             if self.max_iter == 0:
@@ -218,7 +247,9 @@ class GaussianMixture(PredictionMixin, DensityMixin, BaseEstimator):
                 max_iter=np.int32(self.max_iter),
                 previous=np.asarray(self.lower_bound_ * total if resumes else -np.inf, x.dtype),
             )
-            best = self._fit_starts(x, weight, starts, prior, rule)
+            if columns is not None:
+                x = np.asarray(packed.x)
+            best = self._fit_starts(x, weight, starts, prior, rule, columns)
             bounds = np.asarray(best.history, np.float64)[: int(best.steps) + 1] / total
             self._store(best.mixture, Status(int(best.status)), bounds.tolist())
             warn_of_coarse_components(best.mixture, extent)
@@ -231,6 +262,10 @@ class GaussianMixture(PredictionMixin, DensityMixin, BaseEstimator):
                 stacklevel=2,
             )
         return self
+
+    def impute(self, X: ArrayLike) -> np.ndarray:
+        """Return X (n, d) with missing values replaced by their means given the rest of the row."""
+        return self._evaluate(lambda mixture, x: impute(mixture, as_observed(x)), X)
 
     def fit_predict(
         self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
@@ -275,10 +310,11 @@ class GaussianMixture(PredictionMixin, DensityMixin, BaseEstimator):
         starts: list[Mixture],
         prior: Prior | None,
         rule: IterationLimits,
+        columns: Columns | None = None,
     ) -> Fit:
         """Fit all starts and return the fit whose last E-step has the largest lower bound."""
         max_iter = checks.whole(self.max_iter, "max_iter", 1, MOST_STEPS)
-        settings = EstimatorSettings(by_name(self.algorithm), capacity(max_iter))
+        settings = EstimatorSettings(by_name(self.algorithm), capacity(max_iter), columns)
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *starts)
         run = jit_with_options(run_fits, is_quick(self, x))
         fits = jax.device_get(run(settings, pad_rows(x), pad_weight(weight), stacked, prior, rule))

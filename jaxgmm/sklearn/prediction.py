@@ -11,9 +11,11 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
+from ..data.observed import Observed
 from ..internal import forks
-from ..mixture.densities import log_joint, log_prob, responsibilities, sample
+from ..mixture.densities import sample
 from ..mixture.mixture import Mixture
+from ..objective.densities import log_joint, log_prob, responsibilities
 from ..selection.criteria import n_parameters
 from .convert import from_sklearn
 from .rows import RowsMixin, plain_weight
@@ -25,6 +27,7 @@ class PredictionMixin(RowsMixin):
 
     means_: np.ndarray
     random_state: Any
+    _accepts_missing = False
 
     @property
     def mixture_(self) -> Mixture:
@@ -36,10 +39,12 @@ class PredictionMixin(RowsMixin):
         """Return `function(mixture, rows)` for the fitted mixture and the rows of X."""
         forks.raise_if_forked()
         check_is_fitted(self)
-        x = self._validate_rows(X, reset=False)
+        x = self._validate_rows(X, reset=False, allow_missing=self._accepts_missing)
         wide = np.promote_types(x.dtype, np.asarray(self.means_).dtype) == np.float64
+        rows: Any = pad_rows(x)
         with jax.enable_x64(bool(wide)):
-            return np.asarray(function(from_sklearn(self), pad_rows(x)))[: len(x)]
+            rows = Observed(rows) if np.isnan(x).any() else rows
+            return np.asarray(function(from_sklearn(self), rows))[: len(x)]
 
     def score_samples(self, X: ArrayLike) -> np.ndarray:
         """Return log p(x) of each row as (n,), in nats."""

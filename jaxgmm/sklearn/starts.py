@@ -45,10 +45,7 @@ def make_starts(
     """
     kind = estimator.covariance_type
     kind = kind if isinstance(kind, str) else family_name(kind)
-    fixed = _initial_parameters(estimator)
-    _check_shapes(fixed, estimator.n_components, x.shape[1], kind)
-    if "covariances_" in fixed:
-        fixed["covariances_"] = _invert_precisions(fixed["covariances_"], kind)
+    fixed = initial_parameters(estimator, x.shape[1])
     random_state = check_random_state(estimator.random_state)
     single_thread = x.size * estimator.n_components < SINGLE_THREAD_LIMIT
     padded = pad_rows(x)
@@ -78,6 +75,16 @@ def make_starts(
                     )
             starts.append(jax.device_get(start))
     return starts
+
+
+def initial_parameters(estimator: GaussianMixture, d: int) -> dict[str, np.ndarray]:
+    """Return the checked parameters that the user set, keyed by attribute, with covariances."""
+    fixed, kind = _initial_parameters(estimator), estimator.covariance_type
+    kind = kind if isinstance(kind, str) else family_name(kind)
+    _check_shapes(fixed, estimator.n_components, d, kind)
+    if "covariances_" in fixed:
+        fixed["covariances_"] = _invert_precisions(fixed["covariances_"], kind)
+    return fixed
 
 
 def _initial_parameters(estimator: GaussianMixture) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..algorithms.protocol import Algorithm
+from ..data.columns import Columns
 from ..data.rows import Rows
 from ..fitting.fit import fit_of_state
 from ..fitting.loop import LoopSettings, prepare_rows, run_loop, start_loop
@@ -22,10 +23,15 @@ from ..objective.prior import Prior
 
 
 class EstimatorSettings(NamedTuple):
-    """The static settings of the compiled program: the algorithm and the length of the history."""
+    """The static settings of the compiled program.
+
+    They are the algorithm, the length of the history, and what the columns of x hold if its rows
+    are not fully observed.
+    """
 
     algorithm: Algorithm
     capacity: int
+    columns: Columns | None = None
 
 
 class IterationLimits(NamedTuple):
@@ -70,7 +76,9 @@ def run_fits(
             capacity=settings.capacity,
             callback=None,
         )
-        rows, constants = prepare_rows(Rows.of(x, weight), prior)
+        rows, constants = prepare_rows(
+            Rows.of(x, weight, columns=settings.columns).ordered(), prior
+        )
         tolerance, max_steps = jnp.asarray(rule.tolerance), jnp.asarray(rule.max_iter - 1)
         state = start_loop(
             rows,

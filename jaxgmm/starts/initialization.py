@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -12,13 +13,15 @@ from numpy.typing import ArrayLike
 from ..data import row_checks
 from ..data.arrays import ArrayData
 from ..data.open_data import open_data, pad_array
-from ..data.robust_covariance import robust_covariance_of
-from ..data.rows import Rows, sample
+from ..data.row_counts import sample
+from ..data.rows import Rows
 from ..families.family import Family
 from ..families.registry import family_class
 from ..internal import checks
 from ..mixture.mixture import Mixture
+from ..objective.data_covariance import data_covariance, fill_rows
 from .from_assignments import even_scales
+from .labeled import allowed_components, start_with_labels
 from .methods import METHODS, finite_or_even
 
 
@@ -31,15 +34,29 @@ def start(
     family: type[Family],
     method: str,
     lanes: int = 1,
+    filled: jax.Array | None = None,
 ) -> Mixture:
     """Return a start with `wanted` present components out of k, in the rows' coordinates.
 
     `covariance` (d, d) is that of the rows. A sample is used if there are many rows. For every
     k ≥ wanted, the start is the same up to rounding. `lanes` is the number of starts that are
-    computed together under vmap.
+    computed together under vmap. Missing values are filled by the likeliest Gaussian, unless the
+    `filled` features (n, d) are known. Components keep the numbers that labels give them.
     """
     rows, even = rows.subsample(), even_scales(family, covariance, k)
-    mixture = METHODS[method](key, rows, k, wanted, covariance, even, lanes)
+    columns, packed = rows.columns, rows.x
+    if filled is not None:
+        rows = dataclasses.replace(rows, x=filled, columns=None)
+    elif columns is not None:
+        rows = fill_rows(rows)
+    if columns is not None and columns.odds:
+        allowed = allowed_components(packed, columns, k)
+        by_distance = method == "k-means++"
+        mixture = start_with_labels(
+            key, rows, allowed, k, wanted, covariance, even, lanes, by_distance
+        )
+    else:
+        mixture = METHODS[method](key, rows, k, wanted, covariance, even, lanes)
     return finite_or_even(mixture, even)
 
 
@@ -136,8 +153,10 @@ def initialize(
     if not checks.traced(data):
         row_checks.extent_fits(*data.extent())
         row_checks.enough_distinct_in(data.pieces(), k)
+    if data.columns is not None:
+        data.columns.check_components(k)
     kind = family_class(family, k, data.n_features)
-    covariance = data.compute_once(robust_covariance_of)
+    covariance = data.compute_once(data_covariance)
     if isinstance(data, ArrayData):
         array: ArrayData = data  # `start` samples its rows inside the compiled program.
     else:
@@ -145,5 +164,5 @@ def initialize(
         sampled_x, sampled_weight = data.rows_at(places)
         if sampled_weight is not None:
             strata = strata * np.asarray(sampled_weight)
-        array = pad_array(sampled_x, strata.astype(data.dtype), data.dtype)
+        array = pad_array(sampled_x, strata.astype(data.dtype), data.dtype, columns=data.columns)
     return array.compute(_start, key, covariance, k=k, family=kind, method=method)

@@ -28,7 +28,7 @@ from .from_assignments import mixture_of_labels, mixture_of_responsibilities
 FEW_COMPONENTS = 64
 
 
-def _draw(key: jax.Array, weights: jax.Array) -> jax.Array:
+def draw_index(key: jax.Array, weights: jax.Array) -> jax.Array:
     """Return a random index with probability proportional to `weights` (n,).
 
     One random number is used: first to draw a block of about √n indices, then an index in it.
@@ -91,7 +91,7 @@ def _draw_distant_rows(
         product = weight * jnp.where(i == 0, 1, odds(jnp.minimum(nearest, farthest)))
         # If every row is at distance 0, any row of positive weight is drawn.
         product = jnp.where(jnp.any(product > 0), product, weight)
-        index = _draw(jax.random.fold_in(key, i), product)
+        index = draw_index(jax.random.fold_in(key, i), product)
         distance = squared_distance(index)
         closer = distance < nearest
         return (

@@ -95,6 +95,10 @@ class ArrowColumn:
             start += len(piece)
         return values
 
+    def texts(self) -> list[str]:
+        values = [value for piece in self._pieces() for value in piece.to_pylist()]
+        return ["" if value is None else str(value) for value in values]
+
     def example(self) -> tuple[int, str]:
         start = 0
         for piece in self._pieces():

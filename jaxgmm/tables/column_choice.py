@@ -35,6 +35,7 @@ class ColumnChoice(NamedTuple):
 
     features: list[int]  # the indices of the feature columns
     weight: int | None  # the index of the weight column
+    label: int | None  # the index of the column of labels
     left_out: list[tuple[int, str]]  # the indices of columns that are left out, and the reason
     named: bool  # whether the user or the model names the features
 
@@ -57,6 +58,7 @@ def choose_columns(
     if not table.names:
         raise ValueError(f"{shown} has no columns: pass a file with columns of numbers.")
     weight = None if options.weight is None else _index_of(options.weight, table, shown)
+    label = None if options.labels is None else _index_of(options.labels, table, shown)
     left_out: list[tuple[int, str]] = []
     by_name = features is not None and table.named
     if options.columns is not None:
@@ -67,7 +69,8 @@ def choose_columns(
         chosen = [_index_of_feature(feature, table, shown) for feature in features or []]
     else:
         left_out = _leave_out(table, options.numeric)
-        others = {i for i, _ in left_out} | {weight}
+        left_out = [(i, reason) for i, reason in left_out if i not in (weight, label)]
+        others = {i for i, _ in left_out} | {weight, label}
         chosen = [i for i in range(len(table.names)) if i not in others]
         _check_names(table, chosen, shown)
         if options.numeric and not chosen:
@@ -75,7 +78,12 @@ def choose_columns(
                 f"{shown} has no column of numbers ({describe_columns(table)}): pass another file."
             )
     _check_choice(chosen, weight, table, shown)
-    return ColumnChoice(chosen, weight, left_out, options.columns is not None or by_name)
+    if label is not None and label in [*chosen, weight]:
+        raise ValueError(
+            f"column {table.names[label]!r} is chosen as labels and for something else: choose "
+            "each column once."
+        )
+    return ColumnChoice(chosen, weight, label, left_out, options.columns is not None or by_name)
 
 
 def _leave_out(table: RawTable, numeric: bool) -> list[tuple[int, str]]:

@@ -27,6 +27,9 @@ class Column(Protocol):
         Raises ValueError for a column that cannot be converted, which says what it holds.
         """
 
+    def texts(self) -> list[str]:
+        """Return the cells as text; a missing cell is empty."""
+
     def example(self) -> tuple[int, str]:
         """Return the row of a cell that is not what most cells are, and the cell."""
 
@@ -72,6 +75,9 @@ class NumberColumn:
 
     def numbers(self) -> np.ndarray:
         return self.values.astype(np.float64)
+
+    def texts(self) -> list[str]:
+        return ["" if value != value else f"{value:.15g}" for value in self.numbers().tolist()]
 
     def example(self) -> tuple[int, str]:
         return 0, str(self.values[0])
@@ -142,6 +148,9 @@ class TextColumn:
                 )
             values[row] = count
         return values
+
+    def texts(self) -> list[str]:
+        return list(self._cells)
 
     def example(self) -> tuple[int, str]:
         others = self._bad

@@ -105,6 +105,9 @@ def note_suspicious_columns(x: np.ndarray, names: list[str], columns: list[str])
     notes = []
     for i, name in enumerate(names):
         values = x[:, i]
+        values = values[~np.isnan(values)]
+        if not len(values):
+            continue
         if len(values) > 2 and len(names) > 1 and (np.diff(values) == 1).all():
             others = columns_option([*columns[:i], *columns[i + 1 :]])
             notes.append(
@@ -132,7 +135,7 @@ def refuse_constant_columns(
       columns: what selects each feature in the file, see `selectors`.
       shown: the name of the file in messages.
     """
-    constant = np.ptp(x, axis=0) == 0
+    constant = np.fmax.reduce(x, axis=0) == np.fmin.reduce(x, axis=0)
     if constant.any():
         others = [column for column, same in zip(columns, constant, strict=True) if not same]
         remedy = (

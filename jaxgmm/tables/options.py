@@ -12,7 +12,10 @@ class ReadOptions:
     Attributes:
       columns: the columns to read, by name or by number from 1, or None for all.
       weight: the column with row weights, which is not one of the features, or None.
-      drop_missing: whether to leave out rows with a missing cell. Otherwise they raise an error.
+      drop_missing: whether to leave out rows with a missing cell. Otherwise they raise an error,
+        unless they are kept.
+      keep_missing: whether a missing cell is NaN in the result.
+      labels: the column with labels of the rows, which is not one of the features, or None.
       numeric: whether to leave out columns of text and dates. Otherwise they raise an error.
       header: whether the first line of a text names the columns, or None to recognize it.
       separator: what separates the columns of a text, or None to recognize it.
@@ -24,6 +27,8 @@ class ReadOptions:
     columns: list[str] | None = None
     weight: str | None = None
     drop_missing: bool = False
+    keep_missing: bool = False
+    labels: str | None = None
     numeric: bool = False
     header: bool | None = None
     separator: str | None = None

@@ -13,6 +13,7 @@ from .column_choice import ColumnChoice, choose_columns, selectors
 from .columns import RawTable
 from .conversion import convert_column, note_suspicious_columns
 from .decoding import decompress, read_bytes
+from .labels import read_labels
 from .numpy_file import NPY, read_npy, read_npz
 from .options import ReadOptions
 from .text_file import read_text
@@ -27,7 +28,9 @@ class Records(NamedTuple):
       named: whether the names come from the file.
       columns: what selects each column in the file: its name there, or its number from 1.
       weight: the row weights (n,), or None.
-      complete: which rows of the file are complete, as booleans (n + the number dropped,).
+      complete: which rows of the file are read, as booleans (n + the number dropped,).
+      labels: the label (n,) of each row, −1 where it is unknown, or None.
+      label_names: the names of the labels 0, 1, …
       notes: what was read, and what the user should know of it, in sentences.
     """
 
@@ -38,6 +41,13 @@ class Records(NamedTuple):
     weight: np.ndarray | None
     complete: np.ndarray
     notes: list[str]
+    labels: np.ndarray | None = None
+    label_names: tuple[str, ...] = ()
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether a value of a feature is missing."""
+        return bool(np.isnan(self.x).any())
 
 
 def read_table(
@@ -81,11 +91,27 @@ def read_table(
     for place, i in enumerate(read):
         x[:, place] = convert_column(table, i, choice, options, shown)
     complete = np.asarray(np.isfinite(x).all(axis=1))
+    kept = options.keep_missing and not options.drop_missing
+    if kept:  # weights must be there
+        d = len(choice.features)
+        complete = np.asarray(np.isfinite(x[:, d:]).all(axis=1) & ~np.isinf(x).any(axis=1))
     _check_missing(x, complete, [table.names[i] for i in read], table, options, shown)
     notes = [_describe(table, choice, shown), *table.notes]
     if not complete.all():
         notes.append(f"incomplete rows left out: {np.sum(~complete)} of {len(x)}.")
         x = x[complete]
+    if kept:
+        notes += _describe_gaps(x[:, : len(choice.features)], table, choice)
+    labels: np.ndarray | None = None
+    label_names: list[str] = []
+    if choice.label is not None:
+        labels, label_names = read_labels(table, choice.label, options, shown)
+        labels = labels[complete]
+        known = ", ".join(f"{name} = {i + 1}" for i, name in enumerate(label_names[:12]))
+        notes.append(
+            f"labels: {table.names[choice.label]}, known in {np.sum(labels >= 0)} of {len(labels)} "
+            f"rows; components {known}{', …' if len(label_names) > 12 else ''}."
+        )
     names = _distinct_names(table, choice.features)
     columns = selectors(table, choice.features)
     notes += note_suspicious_columns(x, names, columns)
@@ -97,6 +123,8 @@ def read_table(
         weight=None if choice.weight is None else x[:, -1],
         complete=complete,
         notes=notes,
+        labels=labels,
+        label_names=tuple(label_names),
     )
 
 
@@ -148,6 +176,22 @@ def _check_missing(
             f"{shown} has no complete rows: leave out the columns with many missing values, "
             f"such as {column!r}, by --columns."
         )
+
+
+def _describe_gaps(x: np.ndarray, table: RawTable, choice: ColumnChoice) -> list[str]:
+    """Return a sentence on how many values are missing, and how they are treated."""
+    missing = np.isnan(x)
+    total = int(missing.sum())
+    if not total:
+        return []
+    columns = [i for i, some in zip(choice.features, missing.any(axis=0), strict=True) if some]
+    names = _list_columns(table, columns)
+    values = "value is" if total == 1 else "values are"
+    where = "column" if len(columns) == 1 else "columns"
+    return [
+        f"{total} of {x.size} {values} missing, in {len(columns)} {where} ({names}). What is "
+        "there of each row is used; --drop-missing leaves incomplete rows out."
+    ]
 
 
 def _distinct_names(table: RawTable, columns: list[int]) -> list[str]:

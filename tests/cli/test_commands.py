@@ -316,7 +316,9 @@ def test_the_commands_of_the_pages_are_understood():
     in_readme = re.findall(r"-m jaxgmm (\w.*)", readme)
     assert in_readme
     lines = [*in_readme, *re.findall(r"^\| `(.*?)`", page, re.M)]
-    assert {line.split()[0] for line in lines} == {"fit", "score", "sample", "compare", "predict"}
+    assert {line.split()[0] for line in lines} == {
+        "fit", "score", "sample", "compare", "predict", "impute"
+    }  # fmt: skip
     for line in lines:
         assert make_parser(line.split()).parse_args(line.split())
 

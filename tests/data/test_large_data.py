@@ -11,7 +11,7 @@ from kinds import KINDS, WEIGHT, D, K, N, X, pieces, same
 import jaxgmm
 from jaxgmm import EM, Blocks, Gradient, Shards, Stream
 from jaxgmm.data import arrays, open_data, shards, stream_passes
-from jaxgmm.data import rows as data_rows
+from jaxgmm.data import row_counts as data_rows
 
 
 @pytest.fixture

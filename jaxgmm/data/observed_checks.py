@@ -1,0 +1,180 @@
+"""Checks of the parts of an `Observed`, which return them as columns beside the rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+
+from ..internal import checks
+from ..internal.table_columns import column_names
+
+Array = np.ndarray | jax.Array
+SHAPES = "() or (d,) variances for all rows, (n, d) variances, (d, d) or (n, d, d) covariances"
+
+
+def every_column_has_a_value(x: Array, table: Any) -> None:
+    """Check that no column of x is missing in every row."""
+    empty = np.isnan(np.asarray(x)).all(axis=0)
+    if empty.any():
+        column, names = int(np.argmax(empty)), column_names(table)
+        named = column if names is None or len(names) != len(empty) else repr(names[column])
+        raise ValueError(f"column {named} of x has no value in any row: leave the column out.")
+
+
+def noise_of_rows(noise: Any, x: Array, dtype: DTypeLike) -> tuple[Array, Array | None]:
+    """Check noise; return x with NaN where the noise is infinite, and the columns of the noise.
+
+    The columns are variances (n, d), or the lower triangles of covariances (n, d (d + 1)/2). There
+    are none if no row has noise.
+    """
+    if noise is None:
+        return x, None
+    values = checks.array(noise, "noise")
+    n, d = x.shape
+    matrices = values.ndim == 3 or values.shape == (d, d)
+    if values.shape == (d, d) and n == d:
+        raise ValueError(
+            f"noise has shape {values.shape}, and x as many rows as columns: pass covariances "
+            f"({n}, {d}, {d}), so that it is clear what is meant; variances are their diagonals."
+        )
+    if values.shape not in ((), (d,), (n, d), (d, d), (n, d, d)):
+        raise ValueError(f"noise has shape {values.shape}: pass {SHAPES}; here n = {n}, d = {d}.")
+    xp: Any = np
+    if checks.traced(values, x):
+        xp, values = jnp, jnp.asarray(values)
+    else:
+        values = np.asarray(values)
+    if matrices:
+        return _covariances(values, x, xp)
+    values = xp.broadcast_to(values, (n, d))
+    missing = xp.isnan(x)
+    if xp is np:
+        bad = ((values < 0) | np.isnan(values)) & ~missing
+        if bad.any():
+            row, column = (int(i) for i in np.argwhere(bad)[0])
+            raise ValueError(
+                f"the noise of row {row}, column {column} is {values[row, column]}: pass variances "
+                "(squares of standard deviations), not negative; 0 is exact, infinity is missing."
+            )
+    unknown = missing | xp.isinf(values)
+    values = xp.where(unknown, 0, values)
+    if xp is np and not values.any():
+        return np.where(unknown, np.nan, x).astype(x.dtype), None
+    return xp.where(unknown, np.nan, x).astype(x.dtype), values
+
+
+def _covariances(values: Array, x: Array, xp: Any) -> tuple[Array, Array | None]:
+    """Return what `noise_of_rows` does, for covariances (d, d) or (n, d, d)."""
+    n, d = x.shape
+    values = xp.broadcast_to(values, (n, d, d))
+    variances = xp.diagonal(values, axis1=1, axis2=2)
+    unknown = xp.isnan(x) | xp.isinf(variances)
+    hidden = unknown[:, :, None] | unknown[:, None, :]
+    values = xp.where(hidden, 0, values)
+    x = xp.where(unknown, np.nan, x).astype(x.dtype)
+    if xp is np:
+        _check_covariances(np.asarray(values))
+        if not values.any():
+            return x, None
+        if not (values * (1 - np.eye(d))[None]).any():
+            return x, np.diagonal(values, axis1=1, axis2=2)
+    rows, columns = np.tril_indices(d)
+    return x, values[:, rows, columns]
+
+
+def _check_covariances(values: np.ndarray) -> None:
+    """Check that covariances (n, d, d) are finite, symmetric and positive semidefinite."""
+    remedy = "pass symmetric positive semidefinite matrices, in squared units of x."
+    finite = np.isfinite(values).all(axis=(1, 2))
+    if not finite.all():
+        raise ValueError(f"the noise of row {np.argmin(finite)} contains NaN or infinity: {remedy}")
+    d, eps = values.shape[1], np.finfo(np.result_type(values, np.float32)).eps
+    trace = np.trace(values, axis1=1, axis2=2)
+    rounding = 8 * d * eps * np.abs(trace)
+    skew = np.abs(values - np.swapaxes(values, 1, 2)).max(axis=(1, 2)) > rounding
+    if skew.any():
+        raise ValueError(f"the noise of row {np.argmax(skew)} is not symmetric: {remedy}")
+    least = np.linalg.eigvalsh(values.astype(np.float64))[:, 0]
+    negative = least < -rounding
+    if negative.any():
+        raise ValueError(
+            f"the noise of row {np.argmax(negative)} is not a covariance, because it is negative "
+            f"in some direction: {remedy}"
+        )
+
+
+def labels(values: Any, n: int) -> Array | None:
+    """Check labels of rows, whole numbers from −1, and return them as (n,)."""
+    if values is None:
+        return None
+    array = checks.array(values, "labels")
+    if array.shape != (n,):
+        raise ValueError(f"labels has shape {array.shape}: x has {n} rows, so pass shape ({n},).")
+    if not checks.traced(array):
+        array = np.asarray(array)
+        bad = ~((array == np.floor(array)) & (array >= -1))
+        if bad.any():
+            first = int(np.argmax(bad))
+            raise ValueError(
+                f"labels[{first}] is {array[first]}: labels are whole numbers from 0, the number "
+                "of a component, or −1 where it is unknown."
+            )
+    return array
+
+
+def log_odds(allowed: Any, odds: Any, n: int, dtype: DTypeLike) -> Array | None:
+    """Check `allowed` and `log_odds`, and return what they add to the log-joint (n, k) or None."""
+    if allowed is None and odds is None:
+        return None
+    total: Any = None
+    if odds is not None:
+        total = checks.array(odds, "log_odds")
+        _check_shape(total, "log_odds", n)
+        if not checks.traced(total):
+            total = np.asarray(total)
+            bad = np.isnan(total) | (total == np.inf)
+            if bad.any():
+                row, column = (int(i) for i in np.argwhere(bad)[0])
+                raise ValueError(
+                    f"log_odds[{row}, {column}] is {total[row, column]}: pass finite numbers, or "
+                    "−inf for a component that is excluded."
+                )
+    if allowed is not None:
+        mask = checks.array(allowed, "allowed")
+        _check_shape(mask, "allowed", n)
+        if not checks.traced(mask) and not np.isin(np.asarray(mask), (0, 1)).all():
+            raise ValueError("allowed has values besides True and False: pass booleans (n, k).")
+        xp: Any = jnp if checks.traced(mask, total) else np
+        if total is not None and total.shape != mask.shape:
+            raise ValueError(
+                f"allowed has shape {mask.shape} and log_odds {total.shape}: pass the same shape."
+            )
+        total = xp.where(mask == 1, xp.zeros((), dtype) if total is None else total, -np.inf)
+    return total
+
+
+def _check_shape(array: Array, name: str, n: int) -> None:
+    if array.ndim != 2 or array.shape[0] != n or array.shape[1] < 1:
+        raise ValueError(
+            f"{name} has shape {array.shape}: pass (n, k), here {n} rows and a column for each "
+            "component."
+        )
+
+
+def every_row_is_allowed(labels: Array | None, odds: Array | None) -> None:
+    """Check that some component may have each row."""
+    if odds is None:
+        return
+    possible = np.asarray(odds) > -np.inf
+    if labels is not None:
+        own = np.asarray(labels).astype(int)[:, None]
+        possible = possible & ((own < 0) | (own == np.arange(possible.shape[1])[None]))
+    some = possible.any(axis=1)
+    if not some.all():
+        raise ValueError(
+            f"row {int(np.argmin(some))} is allowed to come from no component: allow at least one."
+        )
