@@ -109,7 +109,8 @@ def bound_of_count(count: int, d: int) -> int:
 
     A row without any value counts as all d.
     """
-    return 0 if count == 0 else min(1 << (count - 1).bit_length(), d)
+    limit = d // 2 if count <= d // 2 else d  # beyond half, a kernel needs another branch
+    return 0 if count == 0 else min(1 << (count - 1).bit_length(), limit)
 
 
 def features_of(x: Any, columns: Columns | None) -> Any:

@@ -18,7 +18,8 @@ from .protocol import Moments
 
 # Up to this many features, the factorization of all rows at once is written out. XLA takes a few
 # seconds to compile it for this many, and LAPACK several times as long to compute it.
-UNROLLED = 10
+# Where nothing but gaps is known, few blocks need it, and less compilation is worth it.
+UNROLLED, UNROLLED_FOR_GAPS = 10, 6
 
 
 class Intermediate(NamedTuple):
@@ -51,7 +52,8 @@ class Factored:
         known = seen.astype(block.x.dtype)
         filled = jnp.where(seen, block.x, 0)
         residual = jnp.where(seen[None], filled[None] - mixture.means[..., None], 0)
-        factor = _factor_entries if d <= UNROLLED else _factor_matrices
+        most = UNROLLED_FOR_GAPS if block.noise is None else UNROLLED
+        factor = _factor_entries if d <= most else _factor_matrices
         solved, root, half_log_determinant, square = factor(self._matrix(block, known), residual)
         if self.gaps:  # the identity in the place of what is missing
             root = root * jnp.tile(known[:, None], (1, d, 1)).reshape(1, d, -1)

@@ -60,7 +60,7 @@ def parameters(found):
 
 
 KINDS = ["gaps", "variances", "covariances", "labels"]
-FAMILIES = ("full", "diagonal", "tied", "spherical", "VVE", "VEV", "EVV", "VVI", "EII")
+FAMILIES = ("full", "diagonal", "tied", "spherical", "VVE", "VEV", "EVV", "VEI", "EII")
 THOROUGH_KINDS = [
     pytest.param(kind, marks=() if kind in ("gaps", "variances") else pytest.mark.thorough)
     for kind in KINDS
