@@ -39,10 +39,8 @@ SCRIPTS = {
     if "# %%" in path.read_text("utf-8")
 } | {"README": [str(ROOT / "tests" / "readme.py")]}
 SCRIPTS["em_versus_gradient"].append("--quick")
-MUCH_TO_COMPUTE = {
-    "thousands_of_small_fits",
-    "digits_by_factors",
-}  # which optimized programs do much faster
+# Optimized programs do these much faster.
+MUCH_TO_COMPUTE = {"thousands_of_small_fits", "digits_by_factors"}
 RUNNING = {}
 
 
