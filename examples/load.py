@@ -56,6 +56,22 @@ def mclust_bic(name: str) -> tuple[np.ndarray, tuple[str, ...]]:
     return np.array([[value(row[model]) for model in models] for row in rows]), models
 
 
+def penguin_islands() -> np.ndarray:
+    """Return the island (342,) of each penguin of `penguins`."""
+    with open(DATA / "penguins.csv", newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["body_mass_g"] != "NA"]
+    return np.array([row["island"] for row in rows])
+
+
+def penguins_with_gaps() -> tuple[np.ndarray, list[str]]:
+    """Return x (344, 4) of all penguins, NaN where there is no measurement, and feature names."""
+    table = np.genfromtxt(
+        DATA / "penguins.csv", delimiter=",", skip_header=1, usecols=range(2, 6),
+        missing_values="NA", encoding="utf-8",
+    )  # fmt: skip
+    return table, penguins()[2]
+
+
 # Five of the thirteen measurements, in which the cultivars differ.
 WINE_COLUMNS = ("alcohol", "malic_acid", "flavanoids", "color_intensity", "proline")
 

@@ -8,24 +8,19 @@
 #     .venv/bin/python examples/missing_values.py
 
 # %%
-import csv
-import pathlib
-
 import jax
+import load
 import numpy as np
 
 import jaxgmm
 
 jax.config.update("jax_enable_x64", True)
-FOLDER = pathlib.Path(__file__).parent if "__file__" in globals() else pathlib.Path()
 
 # %% [markdown]
 # ## The rows as they are, and with more gaps
 
 # %%
-with open(FOLDER / "data" / "penguins.csv") as file:
-    lines = [line[2:6] for line in list(csv.reader(file))[1:]]
-measured = np.array([[np.nan if cell == "NA" else float(cell) for cell in line] for line in lines])
+measured, _ = load.penguins_with_gaps()
 rng = np.random.default_rng(0)
 hidden = (rng.random(measured.shape) < 0.25) & ~np.isnan(measured)
 x = np.where(hidden, np.nan, measured)

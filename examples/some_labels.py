@@ -2,28 +2,21 @@
 # # Some labels
 #
 # Of a few penguins the species is known. Labels name components, so the fit keeps their numbers,
-# and the rows without labels improve on what the labelled rows say alone.
+# and the rows without labels improve on what the labeled rows say alone.
 #
 #     .venv/bin/python examples/some_labels.py
 
 # %%
-import csv
-import pathlib
-
 import jax
+import load
 import numpy as np
 
 import jaxgmm
 
 jax.config.update("jax_enable_x64", True)
-FOLDER = pathlib.Path(__file__).parent if "__file__" in globals() else pathlib.Path()
 
 # %%
-with open(FOLDER / "data" / "penguins.csv") as file:
-    lines = [line for line in list(csv.reader(file))[1:] if "NA" not in line[2:6]]
-x = np.array([line[2:6] for line in lines], float)
-names = sorted({line[0] for line in lines})
-species = np.array([names.index(line[0]) for line in lines])
+x, species, _ = load.penguins()
 rng = np.random.default_rng(0)
 chosen = np.concatenate([rng.choice(np.flatnonzero(species == s), 6, False) for s in range(3)])
 labels = np.full(len(x), -1)
@@ -33,7 +26,7 @@ print(f"{len(chosen)} of {len(x)} penguins have labels.\n")
 # %% [markdown]
 # ## Labels alone, labels with all rows, and no labels
 #
-# `from_labels` uses the labelled rows only. With `Observed`, the others count too.
+# `from_labels` uses the labeled rows only. With `Observed`, the others count too.
 
 # %%
 prior = jaxgmm.Prior.from_data(x)
@@ -50,7 +43,7 @@ def accuracy(mixture):
 
 
 print("rows without a label whose species is found")
-print(f"  {'labelled rows alone':24} {accuracy(alone):.1%}")
+print(f"  {'labeled rows alone':24} {accuracy(alone):.1%}")
 print(f"  {'all rows':24} {accuracy(together):.1%}")
 
 # %% [markdown]
@@ -59,9 +52,9 @@ print(f"  {'all rows':24} {accuracy(together):.1%}")
 # `allowed` says less: here, that a penguin on the island of Biscoe is no Chinstrap.
 
 # %%
-on_biscoe = np.array([line[1] == "Biscoe" for line in lines])
+on_biscoe = load.penguin_islands() == "Biscoe"
 allowed = np.ones((len(x), 3), bool)
-allowed[on_biscoe, names.index("Chinstrap")] = False
+allowed[on_biscoe, load.PENGUIN_SPECIES.index("Chinstrap")] = False
 observed = jaxgmm.Observed(x, labels=labels, allowed=allowed)
 fit = jaxgmm.fit(observed, start)
 print(f"  {'and the island':24} {accuracy(fit.mixture):.1%}")

@@ -191,7 +191,7 @@ def laws_of_factors(a, b, c):
 every_family = pytest.mark.parametrize(
     "family",
     [
-        pytest.param(name, marks=() if name in ("full", "VEV") else pytest.mark.thorough)
+        pytest.param(name, marks=() if name == "full" else pytest.mark.thorough)
         for name in jaxgmm.FAMILIES
     ],
 )
@@ -217,6 +217,7 @@ def test_families_are_kept_where_they_can_be(family):
     assert (jaxgmm.convolve(a, NOISE).family == "tied") is a.frame.shared
 
 
+@pytest.mark.thorough
 def test_far_from_zero_float32_keeps_its_digits():
     """At an offset of 1000, float32 agrees with float64 to 1e-4."""
     with jax.enable_x64(True):

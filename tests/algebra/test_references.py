@@ -164,6 +164,7 @@ def test_mw2_is_pots(x64):
     np.testing.assert_allclose(values, expected, rtol=1e-10)
 
 
+@pytest.mark.thorough
 def test_slopes_are_those_of_differences(x64):
     """Transport by weights, means and covariances; quantiles; and all estimates on average."""
     a, b = (made(random_mixture(seed, 3, 2, "full")) for seed in (11, 12))

@@ -40,6 +40,7 @@ class Renamed(EM):
     pass
 
 
+@pytest.mark.thorough
 def test_only_em_itself_starts_without_a_pass(iris, x64):
     """A subclass of EM with another move does not inherit the start without statistics."""
     start = jaxgmm.initialize(jax.random.key(0), iris, 3)
@@ -193,6 +194,7 @@ def test_em_out_of_the_gradient_in_a_fit(prior, iris, x64):
     leaves_close(other.mixture, plain.mixture, 1e-9)
 
 
+@pytest.mark.thorough
 def test_momentum_and_line_search_on_top_of_em(iris, x64):
     start = jaxgmm.initialize(jax.random.key(0), iris, 3)
     plain = jaxgmm.fit(iris, start)

@@ -73,6 +73,7 @@ def test_fit_tells_keeps_and_draws_the_best(run, folder, tmp_path):
     assert again[0] == 0 and "  90 " in again[1]  # the sum of the weights; they are no feature
 
 
+@pytest.mark.thorough
 def test_fit_takes_the_names_of_mclust(run):
     status, told, _ = run("fit rows.csv --columns width,height --k 2 --restarts 2 --family VEI,VII")
     assert status == 0 and "VEI" in told and "spherical" in told

@@ -100,6 +100,7 @@ def test_the_start_the_tolerance_and_the_optimizer_have_none(fitted, x64):
     assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(slopes))
 
 
+@pytest.mark.thorough
 def test_a_saddle_has_none(x64):
     """Two equal components."""
     mean, covariance = X.mean(axis=0), np.cov(X.T, bias=True)

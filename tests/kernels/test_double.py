@@ -262,6 +262,7 @@ def test_a_function_in_float64():
     assert float(jax.grad(shift)(3.0)) == 2.0
 
 
+@pytest.mark.thorough
 def test_sweeps_take_it_for_narrow_components(monkeypatch):
     """Lanes climb by the natural kernel, and make their last steps by the double one."""
     seen, made, position_of = [], [], choice.kernel_position

@@ -198,10 +198,10 @@ def test_no_array_of_rows_times_components():
     )
     x = jax.ShapeDtypeStruct((n, d), jnp.float32)
     from jaxgmm.data.rows import Rows
-    from jaxgmm.objective.log_likelihood import _value
+    from jaxgmm.objective.log_likelihood import value_of_array
     from jaxgmm.objective.statistics import statistics_at
 
     one_pass = jax.jit(lambda mixture, x, weight: statistics_at(Rows.of(x, weight), mixture))
-    for function in (one_pass, jax.jit(jax.value_and_grad(functools.partial(_value, None)))):
+    for function in (one_pass, jax.jit(jax.value_and_grad(functools.partial(value_of_array, ())))):
         analysis = function.lower(mixture, x, None).compile().memory_analysis()
         assert analysis.temp_size_in_bytes < n * k * 4 / 2

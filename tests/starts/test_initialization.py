@@ -11,7 +11,7 @@ import pytest
 import reference
 
 import jaxgmm
-from jaxgmm.starts.methods import METHODS, _draw
+from jaxgmm.starts.methods import METHODS, draw_index
 
 
 def distinct(means):
@@ -107,7 +107,7 @@ def test_rows_are_drawn_in_proportion():
     chance = np.random.default_rng(0).uniform(size=50).astype(np.float32)
     chance[[3, 17, 49]] = 0
     keys = jax.random.split(jax.random.key(0), 40_000)
-    found = jax.vmap(lambda key: _draw(key, jnp.asarray(chance)))(keys)
+    found = jax.vmap(lambda key: draw_index(key, jnp.asarray(chance)))(keys)
     share = np.bincount(found, minlength=50) / len(keys)
     expected = chance / chance.sum()
     assert (share[chance == 0] == 0).all()
