@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from fourteen import FOURTEEN
 
 import jaxgmm
 from jaxgmm import Blocks, Mixture, Prior
@@ -39,8 +38,13 @@ def at_step(family, step, tolerance=1e-9, max_steps=2000):
     )
 
 
+# One family of each kind of leaves, since each compiles for half a minute.
 @pytest.mark.parametrize(
-    "family", [pytest.param(f, marks=() if f == "VVV" else pytest.mark.thorough) for f in FOURTEEN]
+    "family",
+    [
+        pytest.param(f, marks=() if f == "VVV" else pytest.mark.thorough)
+        for f in ("VVV", "EEE", "VII", "VEI", "VEE", "EVE", "VEV")
+    ],
 )
 def test_they_equal_central_differences(family, x64):
     """At the default tolerance; forward and reverse derivatives agree."""

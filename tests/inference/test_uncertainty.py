@@ -37,7 +37,10 @@ def naive(mixture, x):
 
 @pytest.mark.parametrize(
     "family",
-    [pytest.param(f, marks=() if f == "VVV" else pytest.mark.thorough) for f in FOURTEEN],
+    [
+        pytest.param(f, marks=() if f == "VVV" else pytest.mark.thorough)
+        for f in (*FOURTEEN, "factors-1", "ppca-2")
+    ],
 )
 def test_information_equals_the_hessian(family, x64):
     """With weights, every term of the prior, an absent component, and blocks that overlap."""
