@@ -145,9 +145,14 @@ def _starts_of_larger(smaller: Mixture, larger: Mixture) -> Mixture:
     chosen = np.flatnonzero(np.asarray(larger.present))
     larger = _select(larger, chosen)
     chosen = np.flatnonzero(np.asarray(smaller.present))
-    wide = _select(smaller, np.append(chosen, chosen[0]))
-    logits = wide.logits.at[-1].set(-jnp.inf)
-    wide = dataclasses.replace(wide, logits=logits)
+    places = np.append(chosen, chosen[0])
+    if len(chosen) > 1:
+        wide = _select(smaller, places)
+        wide = dataclasses.replace(wide, logits=wide.logits.at[-1].set(-jnp.inf))
+    else:  # leaves do not show whether components would share them
+        weights, means = [1.0, 0.0], smaller.means[places]
+        covariances = smaller.covariances[places]
+        wide = Mixture.from_parameters(weights, means, covariances, smaller.family)
     splits = jax.jit(jax.vmap(split, in_axes=(None, 0)))(wide, jnp.arange(len(chosen)))
     join = lambda many, one: jnp.concatenate([many, one[None]])
     return jax.tree.map(join, splits, larger)

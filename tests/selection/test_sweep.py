@@ -140,10 +140,11 @@ def test_starts_do_not_depend_on_the_padding(method, families, iris, x64):
     key = jax.random.split(KEY, 2)[1]
     for family in families:
         start = jaxgmm.initialize(key, iris, 2, method=method, family=family)
-        for a, b in zip(
-            jax.tree.leaves(found.fit(family, 2, 1).mixture), jax.tree.leaves(start), strict=True
-        ):
-            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+        of_sweep = found.fit(family, 2, 1).mixture
+        np.testing.assert_allclose(of_sweep.weights, start.weights, rtol=1e-9)
+        np.testing.assert_allclose(of_sweep.means, start.means, rtol=1e-9)
+        # The order of principal axes is arbitrary.
+        np.testing.assert_allclose(of_sweep.covariances, start.covariances, rtol=1e-6, atol=1e-8)
 
 
 def test_criteria_count_present_components(full, iris, x64):
