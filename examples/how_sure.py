@@ -6,7 +6,7 @@
 #
 #     .venv/bin/python examples/how_sure.py
 #
-# The script prints tables, and takes about a minute.
+# The script prints tables. It takes about two minutes, most of which are compilation.
 
 # %%
 import jax
