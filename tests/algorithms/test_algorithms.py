@@ -320,6 +320,7 @@ def test_one_algorithm_then_another(iris, x64):
     np.testing.assert_allclose(fit.history[switch:], second.history, rtol=1e-10)
 
 
+@pytest.mark.thorough
 def test_em_while_it_is_quick(iris, x64):
     """The default rule keeps to EM on clusters that lie apart, and leaves it where they overlap."""
     rng = np.random.default_rng(0)

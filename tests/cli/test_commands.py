@@ -146,6 +146,7 @@ def test_stdin_is_read_as_a_file_is(run, folder):
     assert "stdin is not text in UTF-8 (line 1)" in run(line, stdin=b"w\xf6rter\n1\n")[2]
 
 
+@pytest.mark.thorough
 def test_a_terminal_without_all_letters_loses_nothing(folder, monkeypatch):
     monkeypatch.chdir(folder)
     raw = io.BytesIO()

@@ -88,6 +88,7 @@ def test_one_component_has_closed_forms(x64):
     np.testing.assert_allclose(found.weights, 0, atol=1e-12)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "method", ["sandwich", *(pytest.param(m, marks=pytest.mark.thorough) for m in ("observed", "scores"))]
 )  # fmt: skip

@@ -202,6 +202,9 @@ def test_no_array_of_rows_times_components():
     from jaxgmm.objective.statistics import statistics_at
 
     one_pass = jax.jit(lambda mixture, x, weight: statistics_at(Rows.of(x, weight), mixture))
-    for function in (one_pass, jax.jit(jax.value_and_grad(functools.partial(value_of_array, (None, None))))):
+    for function in (
+        one_pass,
+        jax.jit(jax.value_and_grad(functools.partial(value_of_array, (None, None)))),
+    ):
         analysis = function.lower(mixture, x, None).compile().memory_analysis()
         assert analysis.temp_size_in_bytes < n * k * 4 / 2

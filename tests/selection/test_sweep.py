@@ -281,6 +281,7 @@ def test_the_shared_kernel_leads_to_the_same_ends(iris, monkeypatch):
         assert abs(float(shared.log_likelihood[at, row]) - truth) < 1e-6 * len(x)
 
 
+@pytest.mark.thorough
 def test_weights_are_repeated_rows(iris, x64):
     weight = np.random.default_rng(0).integers(0, 3, len(iris))
     run = lambda x, **given: jaxgmm.sweep(KEY, x, (1, 2), restarts=6, **given)
