@@ -44,6 +44,14 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     add("--quiet", action="store_true", help="do not say what was read")
 
 
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of a command that prints a line of CSV for each row of the data."""
+    parser.add_argument("model", help="a model file written by fit --out")
+    add_data_arguments(parser)
+    add_evidence_arguments(parser)
+    parser.add_argument("--out", help="file for the CSV (default: stdout)")
+
+
 def add_evidence_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what is known of the rows beside their values."""
     add = parser.add_argument

@@ -9,8 +9,7 @@ import numpy as np
 import jaxgmm
 
 from .arguments import (
-    add_data_arguments,
-    add_evidence_arguments,
+    add_model_arguments,
     load_mixture,
     load_rows_of_model,
     observed_rows,
@@ -20,10 +19,7 @@ from .write import check_outputs, write_table
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command to its parser."""
-    parser.add_argument("model", help="a model file written by fit --out")
-    add_data_arguments(parser)
-    add_evidence_arguments(parser)
-    parser.add_argument("--out", help="file for the CSV (default: stdout)")
+    add_model_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

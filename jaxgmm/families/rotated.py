@@ -46,6 +46,18 @@ class Turned(NamedTuple):
         return Scales(self.volume, self.shape)
 
 
+def change_of_factors(present: Scales, local: Turned, d: int) -> tuple[jax.Array, jax.Array]:
+    """Return what `Family.change` does, for a member with these scales along its axes."""
+    # T = diag(w') Vᵀ diag(w)⁻¹ for scales w, w'. The determinant of V is 1, even where its
+    # columns have changed their signs.
+    logarithm, scale = local.scales.logarithms(d), jnp.exp(present.logarithms(d))
+    ratio = (scale * jnp.exp(logarithm))[:, :, None] / scale[:, None, :]
+    unit = jnp.eye(d, dtype=scale.dtype)[None]
+    change = ratio * transpose(local.change) + jnp.expm1(logarithm)[:, :, None] * unit
+    along = jnp.diagonal(local.change, axis1=1, axis2=2) * jnp.exp(logarithm)
+    return change, -jnp.sum(exponential_excess(logarithm) + along, axis=-1)
+
+
 class Coordinates(NamedTuple):
     """The coordinates of a local, with those of V, (1|k, d(d−1)/2), in place of V − I."""
 
@@ -165,15 +177,7 @@ class Rotated(Lettered):
         return Turned(coordinates.volume, coordinates.shape, change)
 
     def change(self, local, d):
-        # T = diag(w') Vᵀ diag(w)⁻¹ for scales w, w'. The determinant of V is 1, even where its
-        # columns have changed their signs.
-        logarithm = local.scales.logarithms(d)
-        scale = jnp.exp(self.scales.logarithms(d))
-        ratio = (scale * jnp.exp(logarithm))[:, :, None] / scale[:, None, :]
-        unit = jnp.eye(d, dtype=scale.dtype)[None]
-        change = ratio * transpose(local.change) + jnp.expm1(logarithm)[:, :, None] * unit
-        along = jnp.diagonal(local.change, axis1=1, axis2=2) * jnp.exp(logarithm)
-        return change, -jnp.sum(exponential_excess(logarithm) + along, axis=-1)
+        return change_of_factors(self.scales, local, d)
 
     def metric(self, mass, d):
         logarithm = jnp.broadcast_to(self.scales.logarithms(d), (len(mass), d))

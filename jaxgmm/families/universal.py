@@ -20,12 +20,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..numerics.logarithms import exponential_excess
 from ..numerics.products import matmul
 from ..numerics.triangular import transpose
 from .dense_layout import Dense
 from .family import Family
 from .lettered import member
+from .rotated import Turned, change_of_factors
 from .scales import Scales, contrasts, split
 from .universal_step import Code, climb
 
@@ -62,19 +62,6 @@ def own_members(kind: type[Family], universal: Universal, logits: np.ndarray) ->
         found = kind.of_axes(log_scales, axes, first)
     dtype = universal.volume.dtype
     return jax.tree.map(lambda leaf: leaf.astype(dtype).reshape(*batch, *leaf.shape[1:]), found)
-
-
-class Turned(NamedTuple):
-    """A local: scales to be added, and the rotation V of the axes as V − I (k, d, d)."""
-
-    volume: jax.Array
-    shape: jax.Array
-    change: jax.Array
-
-    @property
-    def scales(self) -> Scales:
-        """The scales to be added, as `Scales`."""
-        return Scales(self.volume, self.shape)
 
 
 class PrincipalLayout(Dense):
@@ -178,13 +165,7 @@ class Universal(Family):
         return type(self)(self.volume + local.volume, self.shape + local.shape, axes, self.code)
 
     def change(self, local, d):
-        logarithm = local.scales.logarithms(d)
-        scale = jnp.exp(self.scales.logarithms(d))
-        ratio = (scale * jnp.exp(logarithm))[:, :, None] / scale[:, None, :]
-        unit = jnp.eye(d, dtype=scale.dtype)[None]
-        change = ratio * transpose(local.change) + jnp.expm1(logarithm)[:, :, None] * unit
-        along = jnp.diagonal(local.change, axis1=1, axis2=2) * jnp.exp(logarithm)
-        return change, -jnp.sum(exponential_excess(logarithm) + along, axis=-1)
+        return change_of_factors(self.scales, local, d)
 
     def zero_local(self):
         return Turned(*jax.tree.map(jnp.zeros_like, (self.volume, self.shape, self.axes)))

@@ -76,8 +76,11 @@ class LaneSettings:
 
     @property
     def begin(self) -> Any:
-        """The function `begin` under jit, with the compiler options for these settings."""
-        return jit_with_options(begin, self.quickly, runs_once=True)
+        """The function `begin` under jit, with the compiler options for these settings.
+
+        Starts of families with axes are too much work for code that is not optimized.
+        """
+        return jit_with_options(begin, self.quickly, runs_once=not self.codes)
 
     @property
     def advance(self) -> Any:
