@@ -71,4 +71,7 @@ if figure.is_possible():
             image = np.asarray(best.means[k]) + amount * loadings[k, :, 0]
             ax.imshow(image.reshape(8, 8), cmap="gray_r", vmin=0, vmax=17)
             ax.set_axis_off()
+    for ax, label in zip(axes[:, 0], ("−2 sd", "mean", "+2 sd"), strict=True):
+        ax.text(-1.5, 3.5, label, ha="right", va="center")
+    fig.suptitle("The mean of each cluster, and its first factor")
     figure.save(fig, "digits_by_factors.png")
