@@ -39,7 +39,7 @@ def naive(mixture, x):
     "family",
     [
         pytest.param(f, marks=() if f == "VVV" else pytest.mark.thorough)
-        for f in (*FOURTEEN, "factors-1", "ppca-2")
+        for f in (*FOURTEEN, "factors-1", "ppca-1")
     ],
 )
 def test_information_equals_the_hessian(family, x64):
