@@ -15,7 +15,7 @@ from ..mixture.mixture import Mixture
 from ..objective.prior import Prior
 from ..objective.statistics import Statistics
 from .em import em_step
-from .protocol import Algorithm, Pass
+from .protocol import Algorithm, Pass, Progress, own_progress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,3 +166,9 @@ class Then:
         moved, first, second, sums, passes = jax.lax.cond(switched, move_by_second, move_by_first)
         state = _SwitchingState(switched, em_gain, state.moves + 1, first, second)
         return moved, state, sums, passes
+
+    def progress(self, state: _SwitchingState, progress: Progress) -> Progress:
+        """Return what the stopping rule reads of the current algorithm."""
+        first = own_progress(self.first, state.first, progress)
+        second = own_progress(self.second, state.second, progress)
+        return where(state.switched, second, first)
