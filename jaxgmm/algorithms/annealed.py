@@ -43,10 +43,14 @@ class Annealed:
     the start. Then `algorithm` starts from the mixture that was reached. With schedule (1,), this
     is `algorithm` itself.
 
+    Each EM step at β < 1 also draws the components together: where they coincide, their means
+    approach each other by the factor β. With many steps at small β, clusters that overlap cannot
+    separate them again, and the fit ends at a mixture of equal components. Few steps are better.
+
     A move while annealing makes one pass, which computes the statistics for β as well as those of
     EM. The objective, EM's gain and the history are therefore those of any other algorithm, and the
-    objective may fall while β is below 1. No stopping rule ends the fit before β is 1. The first
-    move does not change the mixture, because its pass computes the first statistics for β.
+    objective may fall in these moves. No stopping rule ends the fit before the schedule ends. The
+    first move does not change the mixture, because its pass computes the first statistics for β.
 
     At a fixed β, the tempered EM steps never lower Σ w log(Σ_k (π_k N_k)^β) / β + log prior. Rows
     with missing values or noise are tempered in the same way: N is the density of what was seen,
@@ -54,12 +58,13 @@ class Annealed:
 
     Args:
       algorithm: the algorithm that follows.
-      schedule: the values of β, ascending, above 0, of which the last is 1.
-      steps: the number of EM steps for each β below 1.
+      schedule: the values of β, above 0, of which the last is 1. They usually ascend; values above
+        1 sharpen the responsibilities.
+      steps: the number of EM steps for each β but the last.
 
     Raises:
-      ValueError: if `algorithm` is not an algorithm, the schedule does not ascend to 1, or `steps`
-        is not a positive whole number.
+      ValueError: if `algorithm` is not an algorithm, the schedule does not end at 1, or `steps` is
+        not a positive whole number.
 
     Source: Ueda & Nakano 1998, Neural Networks 11, sec. 3.
 
@@ -72,7 +77,7 @@ class Annealed:
 
     algorithm: Algorithm = PLAIN
     schedule: tuple[float, ...] = GEOMETRIC
-    steps: int = 5
+    steps: int = 1
 
     def __post_init__(self) -> None:
         checks.algorithm(self.algorithm)
@@ -86,9 +91,9 @@ class Annealed:
 
     @property
     def _moves(self) -> int:
-        """The number of moves with β below 1; the first move makes no step."""
-        below = len(self.schedule) - 1
-        return below * self.steps + 1 if below else 0
+        """The number of moves that anneal. The first of them makes no step."""
+        betas = len(self.schedule) - 1
+        return betas * self.steps + 1 if betas else 0
 
     def init(self, mixture: Mixture, statistics: Statistics) -> _AnnealedState:
         """Return a state whose first step does not change the mixture."""
@@ -96,7 +101,7 @@ class Annealed:
         return _AnnealedState(jnp.int32(0), Step.zero(mixture), inner)
 
     def progress(self, state: _AnnealedState, progress: Progress) -> Progress:
-        """Return values that meet no stopping rule while β is below 1."""
+        """Return values that meet no stopping rule before the schedule ends."""
         after = own_progress(self.algorithm, state.inner, progress)
         return after.unless(state.age < self._moves)
 

@@ -119,7 +119,7 @@ class Incremental:
 
         def visit(i: jax.Array, blocks: Statistics) -> Statistics:
             number = (state.following + i) % self.blocks
-            sums = evaluate_rows(moved, rows.stripe(number, self.blocks), evaluate.kernel)
+            sums = evaluate_rows(moved, _stripe(rows, number, self.blocks), evaluate.kernel)
             return jax.tree.map(lambda all_, own: all_.at[number].set(own), blocks, sums)
 
         visited = jnp.where(whole, self.blocks, 1)
@@ -135,3 +135,15 @@ class Incremental:
             roots=jnp.where(whole, jnp.inf, roots),
         )
         return moved, after, jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), blocks), passes
+
+
+def _stripe(rows: Rows, first: jax.Array, of: int) -> Rows:
+    """Return every `of`-th row of each part, from row `first` < `of` on.
+
+    Stripes have equal lengths; a row of weight 0 fills those that would be shorter.
+    """
+    n = len(rows.x)
+    index = first + of * jnp.arange(-(-n // of))
+    taken = rows.take(jnp.minimum(index, n - 1))
+    weight = jnp.ones(len(index), rows.x.dtype) if taken.weight is None else taken.weight
+    return dataclasses.replace(taken, weight=jnp.where(index < n, weight, 0))

@@ -199,17 +199,6 @@ class Rows:
         weight = None if self.weight is None else self.weight[index]
         return dataclasses.replace(self, x=self.x[index], weight=weight, n_rows=n_rows)
 
-    def stripe(self, first: jax.Array | int, of: int) -> Rows:
-        """Return every `of`-th row of each part, from row `first` < `of` on.
-
-        Stripes have equal lengths; a row of weight 0 fills those that would be shorter.
-        """
-        n = len(self.x)
-        index = first + of * jnp.arange(-(-n // of))
-        rows = self.take(jnp.minimum(index, n - 1))
-        weight = jnp.ones(len(index), self.x.dtype) if rows.weight is None else rows.weight
-        return dataclasses.replace(rows, weight=jnp.where(index < n, weight, 0))
-
     def subsample(self) -> Rows:
         """Return a weighted sample of many rows; few rows are returned as they are.
 
