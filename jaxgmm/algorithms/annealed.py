@@ -17,7 +17,7 @@ from ..objective.m_step import Step, m_step_from
 from ..objective.prior import Prior
 from ..objective.statistics import Statistics
 from .em import EM
-from .protocol import Algorithm, Pass, Progress, own_progress
+from .protocol import Algorithm, Pass, StoppingValues, stopping_values_of
 
 PLAIN = EM()
 GEOMETRIC = tuple(float(beta) for beta in np.geomspace(0.2, 1.0, 8).round(3))
@@ -100,9 +100,9 @@ class Annealed:
         inner = self.algorithm.init(mixture, statistics)
         return _AnnealedState(jnp.int32(0), Step.zero(mixture), inner)
 
-    def progress(self, state: _AnnealedState, progress: Progress) -> Progress:
+    def stopping_values(self, state: _AnnealedState, values: StoppingValues) -> StoppingValues:
         """Return values that meet no stopping rule before the schedule ends."""
-        after = own_progress(self.algorithm, state.inner, progress)
+        after = stopping_values_of(self.algorithm, state.inner, values)
         return after.unless(state.age < self._moves)
 
     def move(

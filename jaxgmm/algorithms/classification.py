@@ -14,7 +14,7 @@ from ..objective.m_step import Step, m_step_from
 from ..objective.prior import Prior
 from ..objective.statistics import Statistics
 from ..objective.value import objective_value
-from .protocol import Pass, Progress
+from .protocol import Pass, StoppingValues
 
 
 class _ClassificationState(NamedTuple):
@@ -60,9 +60,11 @@ class Classification:
         unknown = jnp.full((), -jnp.inf, mixture.dtype)
         return _ClassificationState(Step.zero(mixture), unknown, unknown)
 
-    def progress(self, state: _ClassificationState, progress: Progress) -> Progress:
+    def stopping_values(
+        self, state: _ClassificationState, values: StoppingValues
+    ) -> StoppingValues:
         """Return the classification objective, and what the next step gains in it."""
-        return Progress(state.step.em_gain, state.objective, state.previous)
+        return StoppingValues(state.step.em_gain, state.objective, state.previous)
 
     def move(
         self,

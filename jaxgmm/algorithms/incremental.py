@@ -16,7 +16,7 @@ from ..objective.log_likelihood import restate
 from ..objective.prior import Prior
 from ..objective.statistics import Statistics
 from .em import em_step
-from .protocol import Pass, Progress
+from .protocol import Pass, StoppingValues
 
 
 class _IncrementalState(NamedTuple):
@@ -89,9 +89,9 @@ class Incremental:
             roots=jnp.full(self.blocks, jnp.inf, mixture.dtype),
         )
 
-    def progress(self, state: _IncrementalState, progress: Progress) -> Progress:
+    def stopping_values(self, state: _IncrementalState, values: StoppingValues) -> StoppingValues:
         """Return values that meet no stopping rule where not all statistics are exact."""
-        return progress.unless(~state.exact)
+        return values.unless(~state.exact)
 
     def move(
         self,

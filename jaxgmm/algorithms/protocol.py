@@ -59,7 +59,7 @@ class Pass:
 Evaluate = Pass | Callable[[Mixture], Statistics]
 
 
-class Progress(NamedTuple):
+class StoppingValues(NamedTuple):
     """What a stopping rule reads.
 
     Attributes:
@@ -72,16 +72,16 @@ class Progress(NamedTuple):
     objective: jax.Array
     previous: jax.Array
 
-    def unless(self, unfinished: jax.Array) -> Progress:
+    def unless(self, unfinished: jax.Array) -> StoppingValues:
         """Return values that meet no stopping rule where `unfinished` () is true."""
         gain = jnp.where(unfinished, jnp.inf, self.gain)
-        return Progress(gain, self.objective, jnp.where(unfinished, -jnp.inf, self.previous))
+        return StoppingValues(gain, self.objective, jnp.where(unfinished, -jnp.inf, self.previous))
 
 
-def own_progress(algorithm: Any, state: Any, progress: Progress) -> Progress:
+def stopping_values_of(algorithm: Any, state: Any, values: StoppingValues) -> StoppingValues:
     """Return what the stopping rule reads of an algorithm (see `Algorithm`) in this state."""
-    own = getattr(algorithm, "progress", None)
-    return progress if own is None else own(state, progress)
+    own = getattr(algorithm, "stopping_values", None)
+    return values if own is None else own(state, values)
 
 
 class Algorithm(Protocol):
@@ -97,9 +97,9 @@ class Algorithm(Protocol):
         `evaluate.em_step` that does not change the mixture. It must take this step and make the
         first pass; the fit does not count it as a step. The attribute is True for `EM`. A subclass
         of `EM` that overrides `move` has False, unless it declares the attribute itself.
-      progress: an optional method, progress(state, progress) -> `Progress`, which replaces what the
-        stopping rule reads. By default it reads EM's gain and the objective. An algorithm uses it
-        to go on although EM would gain nothing, or if it maximizes something else.
+      stopping_values: an optional method, which replaces what the stopping rule reads. It maps the
+        state and the `StoppingValues` of EM to those of this algorithm. An algorithm defines it if
+        it must not be stopped yet, or if it maximizes something else than the objective.
     """
 
     def init(self, mixture: Mixture, statistics: Statistics) -> Any:

@@ -15,7 +15,7 @@ from ..mixture.mixture import Mixture
 from ..objective.prior import Prior
 from ..objective.statistics import Statistics
 from .em import em_step
-from .protocol import Algorithm, Pass, Progress, own_progress
+from .protocol import Algorithm, Pass, StoppingValues, stopping_values_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,8 +167,8 @@ class Then:
         state = _SwitchingState(switched, em_gain, state.moves + 1, first, second)
         return moved, state, sums, passes
 
-    def progress(self, state: _SwitchingState, progress: Progress) -> Progress:
+    def stopping_values(self, state: _SwitchingState, values: StoppingValues) -> StoppingValues:
         """Return what the stopping rule reads of the current algorithm."""
-        first = own_progress(self.first, state.first, progress)
-        second = own_progress(self.second, state.second, progress)
+        first = stopping_values_of(self.first, state.first, values)
+        second = stopping_values_of(self.second, state.second, values)
         return where(state.switched, second, first)

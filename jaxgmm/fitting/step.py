@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from ..algorithms.protocol import Algorithm, Pass, Progress, own_progress
+from ..algorithms.protocol import Algorithm, Pass, StoppingValues, stopping_values_of
 from ..data.rows import Rows
 from ..internal.trees import cast_like, finite, where
 from ..kernels.choice import Choice
@@ -74,8 +74,8 @@ class Problem:
         step = m_step_from(mixture, sums, self.prior)
         objective = objective_value(mixture, sums, self.prior)
         state = self.algorithm.init(mixture, sums)
-        progress = Progress(step.em_gain, objective, jnp.asarray(previous, mixture.dtype))
-        status = self._status(mixture, state, sums, step, progress, 0)
+        values = StoppingValues(step.em_gain, objective, jnp.asarray(previous, mixture.dtype))
+        status = self._status(mixture, state, sums, step, values, 0)
         return FitState(
             mixture=mixture,
             state=state,
@@ -122,8 +122,8 @@ class Problem:
         step = m_step_from(mixture, sums, self.prior)
         objective = objective_value(mixture, sums, self.prior)
         steps, passes = fit_state.steps + 1, fit_state.passes + passes
-        progress = Progress(step.em_gain, objective, fit_state.objective)
-        status = self._status(mixture, state, sums, step, progress, steps)
+        values = StoppingValues(step.em_gain, objective, fit_state.objective)
+        status = self._status(mixture, state, sums, step, values, steps)
         moved = FitState(
             mixture=mixture,
             state=state,
@@ -143,15 +143,15 @@ class Problem:
         state: Any,
         sums: Statistics,
         step: Step,
-        progress: Progress,
+        values: StoppingValues,
         steps: jax.Array | int,
     ) -> jax.Array:
         broken = degenerate(mixture, sums, step, self.prior, self.resolution)
-        read = own_progress(self.algorithm, state, progress)
+        read = stopping_values_of(self.algorithm, state, values)
         stop = STOPPING[self.stopping](self.tolerance, *read)
         # Absent components have logits of −inf, and are no failure.
         shown = dataclasses.replace(mixture, logits=jnp.where(mixture.present, mixture.logits, 0))
-        usable = finite(shown, sums, progress.objective)
+        usable = finite(shown, sums, values.objective)
         status = jnp.where(steps >= self.max_steps, Status.MAX_STEPS, RUNNING)
         status = jnp.where(stop, Status.CONVERGED, status)
         status = jnp.where(broken, Status.DEGENERATE, status)
