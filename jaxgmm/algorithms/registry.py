@@ -11,6 +11,7 @@ from ..internal import checks
 from .em import EM
 from .gradient import Gradient
 from .minibatches import Stochastic
+from .newton import Newton
 from .overrelaxed import OverrelaxedEM
 from .protocol import Algorithm
 from .squarem import SQUAREM
@@ -24,6 +25,7 @@ ALGORITHMS: dict[str, Algorithm] = {
     "lbfgs": Gradient(optax.lbfgs),
     "em then lbfgs": Then(EM(), Gradient(optax.lbfgs)),
     "adam": Gradient(optax.adam, learning_rate=0.05),
+    "newton": Newton(),
     "online em": Stochastic(StepwiseEM()),
     "stochastic adam": Stochastic(Gradient(optax.adam, learning_rate=0.01)),
 }

@@ -13,6 +13,7 @@ from ..algebra.univariate import cdf, quantile
 from ..algorithms.em import EM
 from ..algorithms.gradient import Gradient
 from ..algorithms.minibatches import Stochastic
+from ..algorithms.newton import Newton
 from ..algorithms.overrelaxed import OverrelaxedEM
 from ..algorithms.protocol import Algorithm
 from ..algorithms.registry import ALGORITHMS
@@ -92,7 +93,7 @@ __all__ = [  # noqa: RUF022
     "log_likelihood", "complete_log_likelihood", "log_prior",
     "Statistics", "e_step", "m_step",
     "fit", "Fit", "Status", "Prior", "Algorithm",
-    "EM", "SQUAREM", "OverrelaxedEM", "StepwiseEM", "Gradient", "Stochastic",
+    "EM", "SQUAREM", "OverrelaxedEM", "Newton", "StepwiseEM", "Gradient", "Stochastic",
     "Then", "SlowerThan", "GainBelow", "scale_by_em",
     "Relative", "Leaves", "PrecisionCholesky", "CovarianceCholesky", "SquareRoot",
     "textbook_em", "certificate", "Certificate",
