@@ -23,6 +23,7 @@ from ..algorithms.switching import GainBelow, SlowerThan, Then
 from ..comparison.compare import compare
 from ..comparison.profile import profile
 from ..comparison.result import Comparison
+from ..comparison.several import Comparisons
 from ..data.observed import Observed
 from ..data.shards import Shards, use_all_cores
 from ..data.sources import Blocks
@@ -108,5 +109,5 @@ __all__ = [  # noqa: RUF022
     "kl", "js", "entropy", "Estimate", "kl_variational", "entropy_bounds",
     "l2", "cauchy_schwarz", "log_inner", "bures", "mw2", "mw2_plan", "Plan",
     "summary", "save", "load", "progress",
-    "compare", "Comparison", "profile", "ALGORITHMS",
+    "compare", "Comparison", "Comparisons", "profile", "ALGORITHMS",
 ]  # fmt: skip
