@@ -19,8 +19,8 @@ from .arguments import (
 from .write import check_outputs, save_figure
 
 COLUMNS = (
-    "algorithm", "objective", "at best", "steps", "passes", "passes to 1e-6", "interval", "winner", "seconds",
-    "failed",
+    "algorithm", "objective", "at best", "steps", "passes", "passes to 1e-6", "interval", "winner",
+    "seconds", "failed",
 )  # fmt: skip
 
 

@@ -113,7 +113,7 @@ def compare(
     (5,)
     """
     by_data = _by_data(x)
-    options = dict(
+    options: dict[str, Any] = dict(
         family=family, method=method, tolerance=tolerance, max_steps=max_steps, kernel=kernel,
         stopping=stopping, side_by_side=side_by_side, budget=parse_budget(budget),
         callback=callback, restarts=checks.whole(restarts, "restarts", 1),
@@ -122,7 +122,12 @@ def compare(
     by_name = resolve_algorithms(algorithms)
     contests = []
     for name, rows in by_data.items():
-        own = {"n_components": n_components, "weight": weight, "prior": prior, "features": features}
+        own: dict[str, Any] = {
+            "n_components": n_components,
+            "weight": weight,
+            "prior": prior,
+            "features": features,
+        }
         own = {what: _own(value, what, name, by_data) for what, value in own.items()}
         contests.append(_check(key, name, rows, by_name, **own, **options))
     _announce(callback, len(contests) * len(by_name) * contests[0].restarts)

@@ -100,7 +100,7 @@ class Contest:
             "starts": self.restarts,
             "rows": self.data.n,
             "dtype": str(np.dtype(self.data.dtype)),
-            "tolerance": float(settings.tolerance),
+            "tolerance": float(np.asarray(settings.tolerance)),
             "max_steps": settings.max_steps,
             "kernel": settings.kernel,
             "stopping rule": settings.stopping,

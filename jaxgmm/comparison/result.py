@@ -85,8 +85,9 @@ class Comparison:
             f"{self.restarts} starts; the best known optimum has objective {self.best_known:.4f}.",
             f"From {len(common)} all algorithms ended at the same optimum; over these, 'passes to "
             "1e-6' is the median",
-            "number of passes until the objective is within 1e-6 nats per row of that optimum, with",
-            "its 95% bootstrap interval. The smallest median wins; 'tied' is not clearly larger.",
+            "number of passes until the objective is within 1e-6 nats per row of that optimum, and",
+            "'interval' its 95% bootstrap interval. The smallest median wins; 'tied' is not clearly "
+            "larger.",
             "",
             str(self.table()),
         ]
@@ -197,8 +198,8 @@ class Comparison:
         "passes", "seconds", "D" and "gradient" are medians over the starts. "passes to 1e-6" is the
         median over `common_starts()`, and "interval" its 95% bootstrap interval. "winner" is "wins"
         for the smallest such median and "tied" for those that are not clearly larger: the bootstrap
-        interval of the difference, over the same resampled starts, contains 0. "priced" is the number of passes, with those for the
-        log-likelihood alone at their measured price.
+        interval of the difference, over the same resampled starts, contains 0. "priced" is the
+        number of passes, with those for the log-likelihood alone at their measured price.
         """
         first = next(iter(self.fits))
         common = self.common_starts()

@@ -72,8 +72,9 @@ def run_batch(
         seconds = (time.perf_counter() - began) * batched.passes / np.sum(batched.passes)
         for i in range(len(starts)):
             lane = jax.tree.map(lambda leaf, i=i: leaf[i], batched)
-            known[i] = Finished(trim_history(lane, max_steps), float(seconds[i]))
-            finished.add(*place, i, known[i])
+            entry = Finished(trim_history(lane, max_steps), float(seconds[i]))
+            finished.add(*place, i, entry)
+            known[i] = entry
     results = [entry for entry in known if entry is not None]
     for i, entry in enumerate(results):
         report(i, entry.fit)

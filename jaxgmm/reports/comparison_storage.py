@@ -57,9 +57,9 @@ def build_comparisons(
 
     def take(i: int, field: str, template: Any) -> Any:
         nonlocal used
-        structure = jax.tree.structure(template)
-        used += structure.num_leaves
-        leaves = [arrays[f"{i}.{field}.{j}"] for j in range(structure.num_leaves)]
+        places, structure = jax.tree.flatten(template)
+        used += len(places)
+        leaves = [arrays[f"{i}.{field}.{j}"] for j in range(len(places))]
         return jax.tree.unflatten(structure, leaves)
 
     parts = {}
