@@ -15,6 +15,7 @@
 # goes on where it stopped: a cell and an algorithm that are in the file are not run again.
 
 # %%
+import functools
 import sys
 import time
 
@@ -59,8 +60,7 @@ def cell(d: int, k: int, ratio: int = 20, *, e: int = 10, weights: str = "equal"
 DESIGN = [
     cell(2, 3), cell(2, 3, dtype="float32"), cell(2, 3, e=1), cell(2, 3, weights="skewed"),
     cell(2, 3, tails="heavy"), cell(2, 3, 5), cell(2, 3, 100), cell(2, 2), cell(2, 5),
-    cell(1, 2), cell(1, 3), cell(2, 10, 5), cell(8, 2, 5), cell(8, 3, 5), cell(8, 5, 5),
-    cell(8, 3, 20), cell(20, 2, 5), cell(20, 3, 5),
+    cell(1, 2), cell(2, 10, 5), cell(8, 3, 5), cell(8, 5, 5), cell(8, 3, 20), cell(20, 2, 5),
 ]  # fmt: skip
 if QUICK:
     DESIGN, SEPARATIONS = [cell(2, 3)], (0.5, 4.0)
@@ -73,12 +73,9 @@ def draw_data_sets(factors: dict, separation: float) -> tuple[jax.Array, np.ndar
     n = factors["ratio"] * (k * (1 + d + d * (d + 1) // 2) - 1)
     skewed = 2.0 ** -np.arange(k)
     weights = np.ones(k) / k if factors["weights"] == "equal" else skewed / skewed.sum()
-    keys = jax.vmap(jax.random.key)(jnp.arange(DATA_SETS))
-    made = jax.vmap(
-        lambda key: jaxgmm.simulate(
-            key, n, d, k, separation=separation, eccentricity=factors["e"], weights=weights
-        )
-    )(keys)
+    made = simulate_all(
+        jnp.arange(DATA_SETS), separation, float(factors["e"]), weights, n=n, d=d, k=k
+    )
     x = made.x
     if factors["tails"] == "heavy":  # rows of t components with five degrees of freedom
         means = jnp.take_along_axis(made.mixture.means, made.component[..., None], axis=1)
@@ -88,10 +85,21 @@ def draw_data_sets(factors: dict, separation: float) -> tuple[jax.Array, np.ndar
     return x.astype(factors["dtype"]), overlap
 
 
+@functools.partial(jax.jit, static_argnames=("n", "d", "k"))
+def simulate_all(seeds, separation, eccentricity, weights, *, n, d, k):
+    """Return simulations with a leading axis of seeds."""
+    simulate = lambda seed, weights: jaxgmm.simulate(
+        jax.random.key(seed), n, d, k, separation=separation, eccentricity=eccentricity,
+        weights=weights,
+    )  # fmt: skip
+    return jax.vmap(simulate, in_axes=(0, None))(seeds, weights)
+
+
+@functools.partial(jax.jit, static_argnames="k")
 def make_starts(x: jax.Array, k: int) -> jaxgmm.Mixture:
     """Return a k-means++ start for each data set."""
-    keys = jax.vmap(jax.random.key)(jnp.arange(1000, 1000 + len(x)))
-    return jax.jit(jax.vmap(lambda key, rows: jaxgmm.initialize(key, rows, k)))(keys, x)
+    start = lambda seed, rows: jaxgmm.initialize(jax.random.key(seed), rows, k)
+    return jax.vmap(start)(jnp.arange(1000, 1000 + len(x)), x)
 
 
 def fit_all(algorithm, x: jax.Array, starts: jaxgmm.Mixture) -> jaxgmm.Fit:
@@ -191,11 +199,7 @@ def run_published(store: report.Store) -> None:
         for e in (1, 10):
             for c in (0.2, 1.0, 5.0):
                 labels = cell(20, k, e=e) | {"study": "hosseini-sra", "ratio": 0, "c": c, "n": 2000}
-                keys = jax.vmap(jax.random.key)(jnp.arange(4))
-                make = lambda key, k=k, c=c, e=e: jaxgmm.simulate(
-                    key, 2000, 20, k, separation=c, eccentricity=e
-                )
-                made = jax.vmap(make)(keys)
+                made = simulate_all(jnp.arange(4), c, float(e), None, n=2000, d=20, k=k)
                 overlap = np.asarray(made.overlap).max(axis=(1, 2))
                 run_cell(store, labels, made.x, k, overlap)
 
@@ -206,11 +210,12 @@ def run_published(store: report.Store) -> None:
 # %%
 began = time.perf_counter()
 jax.config.update("jax_enable_x64", True)
+# There is more to compile than to compute. How a program is optimized does not change its passes.
+jax.config.update("jax_disable_most_optimizations", True)
 store = report.Store(None if QUICK else report.RESULTS)
 if not ONLY_REPORT:
     for factors in DESIGN:
         for c in SEPARATIONS:
-            x, overlap = None, None
             labels = factors | {"study": "simulated", "c": c, "n": 0}
             if all(store.has(labels, name) for name in ALGORITHMS):
                 continue

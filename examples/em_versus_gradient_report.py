@@ -109,7 +109,9 @@ def verdict(rows: list[dict]) -> dict[str, float]:
     "starts, BAND" counts those with a common end, and "ALGORITHM, BAND" is the median passes there.
     "wins" names are counted by `winners`.
     """
-    simulated = [s for s in starts_of(rows) if s["study"] == "simulated" and s["dtype"] == "float64"]
+    simulated = [
+        s for s in starts_of(rows) if s["study"] == "simulated" and s["dtype"] == "float64"
+    ]
     numbers: dict[str, float] = {}
     for band, (low, high) in BANDS.items():
         own = [start for start in simulated if low <= start["overlap"] < high]
@@ -171,7 +173,9 @@ def draw(rows: list[dict]) -> None:
     place = np.digitize(np.maximum(overlap, 1e-4), edges)
     for i, name in enumerate(names):
         ordered = np.sort(ratio[:, i][np.isfinite(ratio[:, i])])
-        profile.step(ordered, np.arange(1, len(ordered) + 1) / len(ratio), color=color(i), label=name)
+        profile.step(
+            ordered, np.arange(1, len(ordered) + 1) / len(ratio), color=color(i), label=name
+        )
         groups = [cost[place == b, i] for b in range(1, len(edges))]
         centers = np.sqrt(edges[1:] * edges[:-1])
         some = [b for b, group in enumerate(groups) if len(group) >= 5]
