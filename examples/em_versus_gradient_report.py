@@ -122,6 +122,22 @@ def verdict(rows: list[dict]) -> dict[str, float]:
     return numbers
 
 
+def markdown(rows: list[dict]) -> str:
+    """Return the table of the verdict's numbers for the page, which a test compares with it."""
+    numbers = verdict(rows)
+    names = list(dict.fromkeys(row["algorithm"] for row in rows))
+    lines = [
+        "| overlap | starts | " + " | ".join(names) + " |",
+        "|" + "---|" * (len(names) + 2),
+    ]
+    for band in BANDS:
+        values = [numbers.get(f"{name}, {band}", np.inf) for name in names]
+        cells = [f"{value:.0f}" if np.isfinite(value) else "–" for value in values]
+        starts = f"{numbers[f'starts, {band}']} of {numbers[f'all starts, {band}']}"
+        lines.append(f"| {band} | {starts} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def show(rows: list[dict]) -> None:
     """Print the table of every cell, and the numbers of the verdict."""
     entries = starts_of(rows)
