@@ -8,14 +8,18 @@ from typing import Any
 import optax  # type: ignore[import-untyped]  # optax ships no type information
 
 from ..internal import checks
+from .annealed import Annealed
+from .classification import Classification
 from .em import EM
 from .gradient import Gradient
+from .incremental import Incremental
 from .minibatches import Stochastic
 from .overrelaxed import OverrelaxedEM
 from .protocol import Algorithm
 from .squarem import SQUAREM
 from .stepwise import StepwiseEM
 from .switching import Then
+from .variance_reduced import VarianceReduced
 
 ALGORITHMS: dict[str, Algorithm] = {
     "em": EM(),
@@ -23,8 +27,12 @@ ALGORITHMS: dict[str, Algorithm] = {
     "over-relaxed em": OverrelaxedEM(),
     "lbfgs": Gradient(optax.lbfgs),
     "em then lbfgs": Then(EM(), Gradient(optax.lbfgs)),
+    "annealed em": Annealed(),
+    "classification em": Classification(),
+    "incremental em": Incremental(),
     "adam": Gradient(optax.adam, learning_rate=0.05),
     "online em": Stochastic(StepwiseEM()),
+    "variance-reduced em": VarianceReduced(),
     "stochastic adam": Stochastic(Gradient(optax.adam, learning_rate=0.01)),
 }
 

@@ -15,7 +15,7 @@ from ..mixture.mixture import Mixture
 from ..objective.prior import Prior
 from ..objective.statistics import Statistics
 from .em import em_step
-from .protocol import Algorithm, Pass
+from .protocol import Algorithm, Pass, StoppingValues, stopping_values_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,3 +166,9 @@ class Then:
         moved, first, second, sums, passes = jax.lax.cond(switched, move_by_second, move_by_first)
         state = _SwitchingState(switched, em_gain, state.moves + 1, first, second)
         return moved, state, sums, passes
+
+    def stopping_values(self, state: _SwitchingState, values: StoppingValues) -> StoppingValues:
+        """Return what the stopping rule reads of the current algorithm."""
+        first = stopping_values_of(self.first, state.first, values)
+        second = stopping_values_of(self.second, state.second, values)
+        return where(state.switched, second, first)

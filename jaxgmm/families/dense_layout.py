@@ -220,6 +220,10 @@ class Dense(Layout):
         """Return T = W_new L (c, d, d), which turns this layout's factors into those of `new`."""
         return matmul(new.factor, self.inverse_factor)
 
+    def restate(self, moments, new):
+        turned = self.relative(new)
+        return symmetric(matmul(matmul(turned, moments), transpose(turned)))
+
     def expected(self, new, moments, mass):
         return mass * new.log_determinant - quadratic_form(self.relative(new), moments) / 2
 

@@ -141,6 +141,9 @@ class DiagonalLayout(Layout):
         moments = jnp.exp(2 * self.log_scales) * variances
         return self._fold(self.pool(mass)[:, None] + moments)
 
+    def restate(self, moments, new):
+        return jnp.exp(2 * (new.log_diagonal - self.log_diagonal)) * moments
+
     def quadratic(self, matrix):
         return self.trace(self.whiten_second(matrix))
 

@@ -25,8 +25,6 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from ..numerics.host_factors import lower_factor
-from ..numerics.products import matmul
-from ..numerics.triangular import symmetric, transpose
 from .layout import Layout
 from .scoring import dense_layout_of, information_diagonal, scoring_step
 
@@ -127,8 +125,7 @@ class Family(abc.ABC):
             number, member, moments, _ = state
             local, gain = member.maximize(moments, mass, d)
             moved = member.moved(local)
-            turned = dense_layout_of(member, d).relative(dense_layout_of(moved, d))
-            moments = symmetric(matmul(matmul(turned, moments), transpose(turned)))
+            moments = dense_layout_of(member, d).restate(moments, dense_layout_of(moved, d))
             return number + 1, moved, moments, jnp.sum(mass * gain)
 
         state = (jnp.int32(0), self, moments, jnp.full((), jnp.inf, moments.dtype))

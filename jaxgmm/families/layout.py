@@ -174,6 +174,16 @@ class Layout(abc.ABC):
             "family, or complete rows."
         )
 
+    def restate(self, moments: jax.Array, new: Layout) -> jax.Array:
+        """Return second moments in the residual units of another layout of the same kind, `new`.
+
+        `moments` are in those of this layout. A layout that does not keep all moments has none.
+        """
+        raise ValueError(
+            "statistics of these covariances at one mixture do not give those at another: use "
+            "EM(), or another family."
+        )
+
     @abc.abstractmethod
     def quadratic(self, matrix: jax.Array) -> jax.Array:
         """Return tr W S Wᵀ as (c,), for a dense matrix S (d, d)."""

@@ -1,8 +1,6 @@
-"""Tests for degenerate mixtures and for numbers that are not finite."""
+"""The test for degenerate mixtures."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -37,10 +35,3 @@ def degenerate(
         noise = noise + 8 * eps * d * jnp.diagonal(prior.scatter)[None] / count[:, None]
     used = frame.pool(present) > 0
     return emptied | jnp.any(used & ~moved.resolved(noise))
-
-
-def finite(*trees: Any) -> jax.Array:
-    """Return whether every number in every leaf is finite."""
-    leaves = [jnp.ravel(leaf) for leaf in jax.tree.leaves(trees)]
-    # Joining the leaves makes one kernel instead of one for each leaf.
-    return jnp.all(jnp.isfinite(jnp.concatenate(leaves)))

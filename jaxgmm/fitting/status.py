@@ -10,7 +10,7 @@ RUNNING = -1  # inside a loop: the fit has not ended
 class Status(enum.IntEnum):
     """How a fit ended, for each lane of a batch.
 
-    CONVERGED: the stopping rule was met.
+    CONVERGED: the stopping rule was met, for what the algorithm maximizes.
     MAX_STEPS: the fit made max_steps steps before the stopping rule was met.
     NONFINITE: a step led to NaN or infinity. The mixture is the last finite one.
     DEGENERATE: EM's next step from the returned mixture empties a component, or shrinks its

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from ..algorithms.protocol import Algorithm, Pass
+from ..algorithms.protocol import Algorithm, Pass, StoppingValues, stopping_values_of
 from ..data.rows import Rows
-from ..internal.trees import cast_like, where
+from ..internal.trees import cast_like, finite, where
 from ..kernels.choice import Choice
 from ..mixture.mixture import Mixture
 from ..objective.log_likelihood import evaluate
@@ -22,7 +22,7 @@ from ..objective.m_step import Step, m_step_from
 from ..objective.prior import Prior
 from ..objective.statistics import Statistics
 from ..objective.value import objective_value
-from .degeneracy import degenerate, finite
+from .degeneracy import degenerate
 from .status import RUNNING, Status
 from .stopping import STOPPING
 
@@ -73,8 +73,9 @@ class Problem:
         sums = evaluate(mixture, self.rows, self.kernel)
         step = m_step_from(mixture, sums, self.prior)
         objective = objective_value(mixture, sums, self.prior)
-        status = self._status(mixture, sums, step, objective, previous, 0)
         state = self.algorithm.init(mixture, sums)
+        values = StoppingValues(step.em_gain, objective, jnp.asarray(previous, mixture.dtype))
+        status = self._status(mixture, state, sums, step, values, 0)
         return FitState(
             mixture=mixture,
             state=state,
@@ -113,7 +114,7 @@ class Problem:
 
         A move to a mixture that is not finite is rejected.
         """
-        take_pass = Pass(self.rows, self.kernel, fit_state.em_step)
+        take_pass = Pass(self.rows, self.kernel, fit_state.em_step, self.tolerance)
         mixture, state, sums, passes = self.algorithm.move(
             fit_state.mixture, fit_state.state, fit_state.sums, take_pass, self.prior
         )
@@ -121,7 +122,8 @@ class Problem:
         step = m_step_from(mixture, sums, self.prior)
         objective = objective_value(mixture, sums, self.prior)
         steps, passes = fit_state.steps + 1, fit_state.passes + passes
-        status = self._status(mixture, sums, step, objective, fit_state.objective, steps)
+        values = StoppingValues(step.em_gain, objective, fit_state.objective)
+        status = self._status(mixture, state, sums, step, values, steps)
         moved = FitState(
             mixture=mixture,
             state=state,
@@ -138,17 +140,18 @@ class Problem:
     def _status(
         self,
         mixture: Mixture,
+        state: Any,
         sums: Statistics,
         step: Step,
-        objective: jax.Array,
-        previous: ArrayLike,
+        values: StoppingValues,
         steps: jax.Array | int,
     ) -> jax.Array:
         broken = degenerate(mixture, sums, step, self.prior, self.resolution)
-        stop = STOPPING[self.stopping](self.tolerance, step.em_gain, objective, previous)
+        read = stopping_values_of(self.algorithm, state, values)
+        stop = STOPPING[self.stopping](self.tolerance, *read)
         # Absent components have logits of −inf, and are no failure.
         shown = dataclasses.replace(mixture, logits=jnp.where(mixture.present, mixture.logits, 0))
-        usable = finite(shown, sums, objective)
+        usable = finite(shown, sums, values.objective)
         status = jnp.where(steps >= self.max_steps, Status.MAX_STEPS, RUNNING)
         status = jnp.where(stop, Status.CONVERGED, status)
         status = jnp.where(broken, Status.DEGENERATE, status)

@@ -18,11 +18,10 @@ from jax.typing import ArrayLike
 
 from ..families.full import Full
 from ..internal import checks
-from ..internal.trees import where
+from ..internal.trees import finite, where
 from ..mixture.inputs import check_mixture_and_array, over_rows, row_log_joint
 from ..mixture.mixture import Mixture
 from ..numerics.products import matmul
-from .degeneracy import finite
 from .fit import trim_history
 from .result import Fit
 from .status import Status

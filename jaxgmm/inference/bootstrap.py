@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +14,7 @@ from ..algorithms.protocol import Algorithm
 from ..data.open_data import open_data
 from ..data.sources import Blocks, Source
 from ..internal import checks
+from ..internal.compiling import jit_once
 from ..internal.warn import warn
 from ..mixture.densities import sample
 from ..mixture.inputs import check_mixture_and_array
@@ -94,7 +94,8 @@ def bootstrap(
         rows = draw(jax.random.split(key, replicates))
     else:
         total = int(np.round(np.asarray(counts, np.float64).sum()))
-        weights = _resample(method, replicates, max(total, 1), key, counts, weight is not None)
+        drawing = Drawing(method, replicates, max(total, 1), weight is not None)
+        weights = jit_once(_resample, replicates * len(x))(drawing, key, counts)
     starts = jax.tree.map(lambda leaf: leaf[None], mixture)
     found = run_tasks(
         Tasks(starts, rows, weights),
@@ -134,17 +135,23 @@ def rows_in_memory(
     return check_mixture_and_array(mixture, x, weight)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 5))
-def _resample(
-    method: str, replicates: int, total: int, key: jax.Array, counts: jax.Array, weighted: bool
-) -> jax.Array:
+class Drawing(NamedTuple):
+    """What row weights are drawn: the method, how many, their sum, and whether rows have counts."""
+
+    method: str
+    replicates: int
+    total: int
+    weighted: bool
+
+
+def _resample(drawing: Drawing, key: jax.Array, counts: jax.Array) -> jax.Array:
     """Return row weights (replicates, n) of "rows" or "bayesian"."""
-    keys = jax.random.split(key, replicates)
+    keys = jax.random.split(key, drawing.replicates)
     cumulative = jnp.cumsum(counts)
     last = len(counts) - 1
 
     def draw_rows(key: jax.Array) -> jax.Array:
-        places = jax.random.uniform(key, (total,), counts.dtype) * cumulative[-1]
+        places = jax.random.uniform(key, (drawing.total,), counts.dtype) * cumulative[-1]
         index = jnp.minimum(jnp.searchsorted(cumulative, places, side="right"), last)
         return jnp.zeros_like(counts).at[index].add(1)
 
@@ -152,12 +159,12 @@ def _resample(
         shape = counts.shape
         drawn = (
             jax.random.gamma(key, counts, shape, counts.dtype)
-            if weighted
+            if drawing.weighted
             else jax.random.exponential(key, shape, counts.dtype)
         )
         return drawn * (cumulative[-1] / jnp.sum(drawn))
 
-    draw = draw_rows if method == "rows" else draw_weights
+    draw = draw_rows if drawing.method == "rows" else draw_weights
     return jax.lax.map(draw, keys, batch_size=64)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,11 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jax.scipy.special import ndtr, ndtri
 
 from ..divergences.estimate import Estimate
 from ..fitting.status import Status
 from ..internal import checks
+from ..internal.compiling import jit_once
 from ..internal.feature_names import resolve_feature_names
 from ..internal.tables import Table
 from ..mixture.mixture import Mixture
@@ -26,6 +27,9 @@ from .uncertainty import uncertainty
 from .uncertainty_result import Uncertainty
 
 KINDS = ("bca", "percentile")
+# The quantiles and the distribution function of a standard normal variable, on the host.
+QUANTILE = np.vectorize(statistics.NormalDist().inv_cdf, otypes=[float])
+PROBABILITY = np.vectorize(statistics.NormalDist().cdf, otypes=[float])
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -139,7 +143,8 @@ class Bootstrap:
 
     def _draws(self, g: Callable[[Mixture], Any]) -> tuple[Any, np.ndarray, Callable[..., Any]]:
         """Return g(mixture), the usable replicates' flattened values (r, q), and the unraveling."""
-        value, draws = _values(g, self.mixture, self.mixtures)
+        evaluate = jit_once(_values, self.mixtures.means.size)
+        value, draws = evaluate(g, self.mixture, self.mixtures)
         return value, np.asarray(draws)[self.usable], ravel_pytree(value)[1]
 
     def _corrected(
@@ -153,9 +158,9 @@ class Bootstrap:
         acceleration = np.where(np.isfinite(acceleration), acceleration, 0)
         below = np.mean(draws < value, axis=0) + np.mean(draws == value, axis=0) / 2
         least = 0.5 / len(draws)
-        bias = np.asarray(ndtri(np.clip(below, least, 1 - least)))
-        shifted = bias + np.asarray(ndtri(tails))[:, None]
-        return np.asarray(ndtr(bias + shifted / (1 - acceleration * shifted)))
+        bias = QUANTILE(np.clip(below, least, 1 - least))
+        shifted = bias + QUANTILE(tails)[:, None]
+        return np.asarray(PROBABILITY(bias + shifted / (1 - acceleration * shifted)))
 
     def __repr__(self) -> str:
         """Return the number of replicates and the mixture in one line."""
@@ -171,7 +176,6 @@ def _quantile(draws: np.ndarray, fraction: float) -> float:
     return float(np.interp(place, np.arange(len(draws)), np.sort(draws)))
 
 
-@functools.partial(jax.jit, static_argnums=0)
 def _values(
     g: Callable[[Mixture], Any], mixture: Mixture, mixtures: Mixture
 ) -> tuple[Any, jax.Array]:

@@ -8,15 +8,17 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ..internal.compiling import jit_once
 from ..mixture.inputs import row_log_joint
 from ..mixture.mixture import Mixture
+
+BATCH = 64  # lanes that are matched at once
 
 
 def _responsibilities(mixture: Mixture, x: jax.Array) -> jax.Array:
     return jax.nn.softmax(jax.vmap(lambda row: row_log_joint(mixture, row))(x), axis=1)
 
 
-@jax.jit
 def match_labels(
     mixture: Mixture, mixtures: Mixture, x: jax.Array, weight: jax.Array
 ) -> tuple[Mixture, jax.Array, jax.Array]:
@@ -29,6 +31,13 @@ def match_labels(
       The mixtures; that weight as a fraction of all (lanes,), which is 1 for equal mixtures; and
       whether the order changed (lanes,).
     """
+    responsibilities = mixtures.logits.size * len(x)
+    return jit_once(_match, responsibilities)(BATCH, mixture, mixtures, x, weight)
+
+
+def _match(
+    batch_size: int, mixture: Mixture, mixtures: Mixture, x: jax.Array, weight: jax.Array
+) -> tuple[Mixture, jax.Array, jax.Array]:
     reference = _responsibilities(mixture, x)
     components = jnp.arange(mixture.n_components)
 
@@ -43,4 +52,4 @@ def match_labels(
         moved = Mixture(lane.logits[order], lane.means[order], lane.covariance.select(order))
         return moved, agreement, jnp.any(order != components)
 
-    return jax.lax.map(match, mixtures, batch_size=64)
+    return jax.lax.map(match, mixtures, batch_size=batch_size)

@@ -14,6 +14,7 @@ from jax.flatten_util import ravel_pytree
 
 from ..divergences.estimate import Estimate
 from ..internal import checks
+from ..internal.compiling import jit_once
 from ..internal.feature_names import resolve_feature_names
 from ..internal.tables import Table
 from ..mixture.inputs import check_mixture_and_array
@@ -150,7 +151,8 @@ class Uncertainty:
           g: see `of`.
         """
         _, rows, _ = check_mixture_and_array(self.mixture, x)
-        return _influence(g, self, rows.astype(self.covariance.dtype))
+        rows = rows.astype(self.covariance.dtype)
+        return jit_once(_influence, rows.shape[0] * len(self.covariance))(g, self, rows)
 
     def table(self, features: Sequence[str] | None = None, level: float = 0.95) -> Table:
         """Return a table of every parameter with its standard error and its interval.
@@ -227,7 +229,6 @@ def _draw(n: int, key: jax.Array, found: Uncertainty) -> Mixture:
     return jax.vmap(mixture_at)(offsets)
 
 
-@functools.partial(jax.jit, static_argnums=0)
 def _influence(g: Callable[[Mixture], Any], found: Uncertainty, x: jax.Array) -> jax.Array:
     jacobian = jacobian_of(g, found.point)
     return score_products(found.point, x, matmul(jacobian, found.inverse_information))

@@ -28,6 +28,8 @@ LITTLE_TO_RUN = 1e7
 # If a few passes are less work than this (rows × features²), unoptimized code takes a millisecond
 # longer to run and half a second less to compile.
 LITTLE_TO_RUN_ONCE = 1e6
+# If a program that runs once touches fewer numbers than this, the same holds for it.
+FEW_NUMBERS = 1e7
 
 
 @functools.cache
@@ -60,3 +62,14 @@ def jit_with_options(
     wanted += [PRODUCTS_ALONE] * products
     options = dict(option for option in wanted if _is_supported(option))
     return jax.jit(function, static_argnums=0, compiler_options=options)
+
+
+def jit_once(function: Callable[..., Any], numbers: float) -> Callable[..., Any]:
+    """Return `function` under jit for a program that is called about once.
+
+    Args:
+      function: a function whose first argument is static.
+      numbers: how many numbers the program computes. Machine code is optimized only for many.
+    """
+    little = jax.default_backend() == "cpu" and numbers < FEW_NUMBERS
+    return jit_with_options(function, quickly=little, runs_once=little)

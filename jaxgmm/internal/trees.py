@@ -27,6 +27,13 @@ def where_each(condition: jax.Array, new: Any, old: Any) -> Any:
     return jax.tree.map(pick, new, old)
 
 
+def finite(*trees: Any) -> jax.Array:
+    """Return whether every number in every leaf is finite."""
+    leaves = [jnp.ravel(leaf) for leaf in jax.tree.leaves(trees)]
+    # Joining the leaves makes one kernel instead of one for each leaf.
+    return jnp.all(jnp.isfinite(jnp.concatenate(leaves)))
+
+
 def cast_like(new: Any, old: Any) -> Any:
     """Return `new` with the dtypes of `old`, so that the state of a loop keeps its type."""
     return jax.tree.map(lambda a, b: jnp.asarray(a, b.dtype), new, old)

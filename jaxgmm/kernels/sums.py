@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -11,19 +11,33 @@ from ..data.columns import Block
 from ..numerics.products import matmul
 from .conditional import Conditional
 from .protocol import Kernel
-from .responsibilities import weighted_responsibilities
+from .responsibilities import Rule, weighted_responsibilities
 
 Result = TypeVar("Result")
 
 
 def sums_of_block(kernel: Kernel, block: Block, weight: jax.Array) -> Any:
     """Return a block's sums for `kernel.statistics`, and its log-likelihood Σ w log p."""
+    return sums_by_rules(kernel, block, weight, (weighted_responsibilities,))[0]
 
-    def of_branch(branch: Any, block: Block, weight: jax.Array) -> Any:
+
+def sums_by_rules(
+    kernel: Kernel, block: Block, weight: jax.Array, rules: Sequence[Rule]
+) -> tuple[Any, ...]:
+    """Return a block's sums for `kernel.statistics`, and the sum of its rows' values, by each rule.
+
+    The log-joint is computed once.
+    """
+
+    def of_branch(branch: Any, block: Block, weight: jax.Array) -> tuple[Any, ...]:
         joint, intermediate = _log_joint(branch, block)
-        weighted, log_prob = weighted_responsibilities(joint, weight)
         x = block.x if branch is kernel else block
-        return branch.sums(x, intermediate, weighted), matmul(weight, log_prob)
+
+        def sums(rule: Rule) -> Any:
+            weighted, value = rule(joint, weight)
+            return branch.sums(x, intermediate, weighted), matmul(weight, value)
+
+        return tuple(map(sums, rules))
 
     return _by_branch(kernel, of_branch, block, weight)
 

@@ -50,11 +50,36 @@ Layout = tuple[int | None, Columns | None]  # rows in a block, and what the colu
 def expected(mixture: Mixture, at: Mixture, sums: Statistics) -> jax.Array:
     """Return Q(mixture | at), from the statistics `sums` at the mixture `at`."""
     d, frame = mixture.n_features, at.frame
-    moved = frame.whiten(mixture.means - at.means)
-    moments = sums.spread + frame.outer(sums.mass[:, None] * moved - 2 * sums.shift, moved)
+    moments = _moments_about(mixture, at, sums)[1]
     constants = jnp.where(mixture.present, mixture.log_weights, 0) - d / 2 * math.log(2 * math.pi)
     densities = frame.expected(mixture.frame, moments, frame.pool(sums.mass))
     return jnp.sum(sums.mass * constants) + jnp.sum(densities)
+
+
+def _moments_about(mixture: Mixture, at: Mixture, sums: Statistics) -> tuple[jax.Array, jax.Array]:
+    """Return first and second moments about the means of `mixture`, in residual units of `at`."""
+    moved = at.frame.whiten(mixture.means - at.means)
+    shifted = sums.mass[:, None] * moved
+    return sums.shift - shifted, sums.spread + at.frame.outer(shifted - 2 * sums.shift, moved)
+
+
+def restate(sums: Statistics, at: Mixture, mixture: Mixture) -> Statistics:
+    """Return statistics at the mixture `at` in the residual units of another mixture.
+
+    The responsibilities stay those of `at`. The log-likelihood changes by Q(mixture | at) −
+    Q(at | at), which makes it a lower bound of the log-likelihood at `mixture` (Neal & Hinton 1998,
+    the negative free energy).
+
+    Raises:
+      ValueError: for families whose statistics do not contain all second moments.
+    """
+    first, second = _moments_about(mixture, at, sums)
+    return Statistics(
+        mass=sums.mass,
+        shift=mixture.frame.whiten(at.frame.unwhiten(first)),
+        spread=at.frame.restate(second, mixture.frame),
+        log_likelihood=sums.log_likelihood + expected(mixture, at, sums) - expected(at, at, sums),
+    )
 
 
 @jax.custom_jvp

@@ -14,7 +14,8 @@ from ..data.rows import Rows
 from ..kernels.blocks import block_rows
 from ..kernels.choice import Choice, with_kernel
 from ..kernels.protocol import Kernel
-from ..kernels.sums import sums_of_block
+from ..kernels.responsibilities import Rule, weighted_responsibilities
+from ..kernels.sums import sums_by_rules
 from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture
 
@@ -58,12 +59,21 @@ def statistics(mixture: Mixture, rows: Rows, kernel: str | Choice = "auto") -> S
 
     The mixture is in the rows' centered coordinates.
     """
+    return statistics_by_rules(mixture, rows, kernel, (weighted_responsibilities,))[0]
 
-    def run(kernel: Kernel) -> Statistics:
-        sum_block = lambda block, weight: sums_of_block(kernel, block, weight)
-        sums, log_likelihood = rows.total_blocks(sum_block, block_rows(kernel))
-        mass, shift, spread = kernel.statistics(sums)
-        return Statistics(mass, shift, spread, log_likelihood)
+
+def statistics_by_rules(
+    mixture: Mixture, rows: Rows, kernel: str | Choice, rules: Sequence[Rule]
+) -> tuple[Statistics, ...]:
+    """Compute statistics for several rules of responsibilities, in one pass over `rows`.
+
+    The place of the log-likelihood is taken by the sum of the values that the rule gives to rows.
+    """
+
+    def run(kernel: Kernel) -> tuple[Statistics, ...]:
+        sum_block = lambda block, weight: sums_by_rules(kernel, block, weight, rules)
+        totals = rows.total_blocks(sum_block, block_rows(kernel))
+        return tuple(Statistics(*kernel.statistics(sums), value) for sums, value in totals)
 
     return with_kernel(kernel, mixture, rows.n, run, rows.columns)
 

@@ -10,8 +10,11 @@ from ..algebra.reduce import reduce
 from ..algebra.regions import level
 from ..algebra.regress import Regression, regress
 from ..algebra.univariate import cdf, quantile
+from ..algorithms.annealed import Annealed
+from ..algorithms.classification import Classification
 from ..algorithms.em import EM
 from ..algorithms.gradient import Gradient
+from ..algorithms.incremental import Incremental
 from ..algorithms.minibatches import Stochastic
 from ..algorithms.overrelaxed import OverrelaxedEM
 from ..algorithms.protocol import Algorithm
@@ -20,6 +23,7 @@ from ..algorithms.scale_by_em import scale_by_em
 from ..algorithms.squarem import SQUAREM
 from ..algorithms.stepwise import StepwiseEM
 from ..algorithms.switching import GainBelow, SlowerThan, Then
+from ..algorithms.variance_reduced import VarianceReduced
 from ..comparison.compare import compare
 from ..comparison.profile import profile
 from ..comparison.result import Comparison
@@ -94,6 +98,7 @@ __all__ = [  # noqa: RUF022
     "Statistics", "e_step", "m_step",
     "fit", "Fit", "Status", "Prior", "Algorithm",
     "EM", "SQUAREM", "OverrelaxedEM", "StepwiseEM", "Gradient", "Stochastic",
+    "Annealed", "Classification", "Incremental", "VarianceReduced",
     "Then", "SlowerThan", "GainBelow", "scale_by_em",
     "Relative", "Leaves", "PrecisionCholesky", "CovarianceCholesky", "SquareRoot",
     "textbook_em", "certificate", "Certificate",
