@@ -19,7 +19,13 @@ APART = [("data", "families"), ("algorithms", "starts")]
 # Leaves: only the list of public names and the command line import them.
 LEAVES = {"reports", "plot", "sklearn", "convert", "cli", "public"}
 # A result that prints, draws or saves itself asks for the leaf when it is asked to.
-LATE = {("fitting", "reports"), ("selection", "plot"), ("comparison", "plot"), ("algebra", "plot")}
+LATE = {
+    ("fitting", "reports"),
+    ("selection", "plot"),
+    ("comparison", "plot"),
+    ("comparison", "reports"),
+    ("algebra", "plot"),
+}
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path.parent != ROOT)
 
 

@@ -180,6 +180,8 @@ def load_mixture(path: str) -> tuple[jaxgmm.Mixture, list[str] | None]:
     if not path:
         raise ValueError("the name of the model file is empty: pass a file that fit --out wrote.")
     loaded = jaxgmm.load(path)
+    if not isinstance(loaded, (jaxgmm.Mixture, jaxgmm.Fit)):
+        raise ValueError(f"{path} is a comparison: pass a model file, as fit --out writes it.")
     mixture = loaded if isinstance(loaded, jaxgmm.Mixture) else loaded.mixture
     checks.one_mixture(mixture)
     return jax.tree.map(lambda leaf: leaf.astype(np.float64), mixture), feature_names(path)

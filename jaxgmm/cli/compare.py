@@ -19,7 +19,8 @@ from .arguments import (
 from .write import check_outputs, save_figure
 
 COLUMNS = (
-    "algorithm", "objective", "at best", "steps", "passes", "passes to 1e-6", "seconds", "failed",
+    "algorithm", "objective", "at best", "steps", "passes", "passes to 1e-6", "interval", "winner",
+    "seconds", "failed",
 )  # fmt: skip
 
 
@@ -35,13 +36,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--algorithms", default="em,squarem,lbfgs", help=f"any of {algorithms}, separated by commas"
     )
     add("--restarts", type=int, default=10, help="number of starts (10)")
+    add("--budget", help="what each fit may use, e.g. '200 passes' or '1.5 seconds'")
+    add("--checkpoint", help="file of finished fits, from which an interrupted run goes on")
+    add("--out", help="file for the comparison (.npz), which jaxgmm.load reads")
     add("--plot", help="file for a plot of the comparison (.png, .pdf, .svg)")
     add_seed_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare several algorithms from the same starts."""
-    check_outputs(plot=arguments.plot, inputs=[arguments.data])
+    check_outputs(plot=arguments.plot, out=arguments.out, inputs=[arguments.data])
     checks.whole(arguments.k, "--k", 1)
     checks.whole(arguments.restarts, "--restarts", 1)
     key, algorithms = make_key(arguments), arguments.algorithms.split(",")
@@ -58,7 +62,11 @@ def run(arguments: argparse.Namespace) -> int:
         family=arguments.family,
         weight=rows.weight,
         features=rows.names,
+        budget=arguments.budget,
+        checkpoint=arguments.checkpoint,
     )
+    if arguments.out:
+        found.save(arguments.out)
     print(jaxgmm.Table({name: row[name] for name in COLUMNS} for row in found.table()))
     if arguments.plot:
         from .. import plot

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from ..fitting.status import Status
 from ..internal import checks
 from ..internal.tables import Table
 from ..mixture.mixture import Mixture
+from .medians import Median, judge, median_of
 from .optima import Optimum
 from .profile import GAP, Profile, profile
 
@@ -83,7 +85,9 @@ class Comparison:
             f"{self.restarts} starts; the best known optimum has objective {self.best_known:.4f}.",
             f"From {len(common)} all algorithms ended at the same optimum; over these, 'passes to "
             "1e-6' is the median",
-            "number of passes until the objective is within 1e-6 nats per row of that optimum.",
+            "number of passes until the objective is within 1e-6 nats per row of that optimum, and",
+            "'interval' its 95% bootstrap interval. The smallest median wins; 'tied' is not clearly "
+            "larger.",
             "",
             str(self.table()),
         ]
@@ -138,6 +142,41 @@ class Comparison:
                 costs[start] = getattr(trace, clock)[reached[0]]
         return costs
 
+    def median_cost(
+        self, name: str, *, level: float = 0.95, gap: float = GAP, clock: str = "passes"
+    ) -> Median:
+        """Return the median cost over `common_starts()`, with a bootstrap interval.
+
+        Args:
+          name: an algorithm of this comparison.
+          level: confidence level of the interval.
+          gap: as for `cost`.
+          clock: the cost: "passes" or "seconds".
+
+        Returns:
+          The `Median`, NaN where there are no common starts.
+
+        Raises:
+          ValueError: for an unknown name or clock, or a level outside [0, 1].
+        """
+        checks.between(level, "level", 0, 1)
+        return median_of(self.cost(name, gap=gap, clock=clock)[self.common_starts()], level)
+
+    @property
+    def winner(self) -> str | None:
+        """The algorithm with the fewest passes to 1e-6 (see `table`), or None."""
+        return next((row["algorithm"] for row in self.table() if row["winner"] == "wins"), None)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the comparison to one .npz file, which `jaxgmm.load` reads.
+
+        Raises:
+          OSError: if the file cannot be written.
+        """
+        from ..reports.storage import save
+
+        save(path, self)
+
     def shortfall(self, *names: str) -> np.ndarray:
         """Return how far the best optimum reached from each start is below the best known one.
 
@@ -157,10 +196,15 @@ class Comparison:
         starts from which the algorithm converged to the same optimum as the first algorithm, and
         "differ by" is the largest difference of the two objectives there, in nats per row. "steps",
         "passes", "seconds", "D" and "gradient" are medians over the starts. "passes to 1e-6" is the
-        median over `common_starts()`. "priced" is the number of passes, with those for the
-        log-likelihood alone at their measured price.
+        median over `common_starts()`, and "interval" its 95% bootstrap interval. "winner" is "wins"
+        for the smallest such median and "tied" for those that are not clearly larger: the bootstrap
+        interval of the difference, over the same resampled starts, contains 0. "priced" is the
+        number of passes, with those for the log-likelihood alone at their measured price.
         """
         first = next(iter(self.fits))
+        common = self.common_starts()
+        cost = {name: self.cost(name)[common] for name in self.fits}
+        verdict = judge(cost)
         rows = Table()
         for name, fits in self.fits.items():
             same_end = (self.optimum[name] == self.optimum[first]) & (self.optimum[name] >= 0)
@@ -183,7 +227,9 @@ class Comparison:
                 "steps": _median(fits.steps),
                 "passes": _median(fits.passes),
                 "priced": _median(fits.passes + discount),
-                "passes to 1e-6": _median(self.cost(name)[self.common_starts()]),
+                "passes to 1e-6": median_of(cost[name]).value,
+                "interval": median_of(cost[name]).interval(),
+                "winner": verdict[name],
                 "seconds": _median(self.seconds[name]),
                 "compile": float(self.compile_seconds[name]),
                 "D": _median(self.em_gain[name]),

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..algorithms.protocol import Algorithm
 from ..data.rows import Rows
 from ..data.sources import Data
 from ..internal.atomic_write import open_atomically
@@ -42,7 +43,7 @@ def run_with_checkpoints(
     A checkpoint is written before the first step, and after every `every` steps.
     """
     path, limits = os.fspath(path), (tolerance, np.int32(max_steps))
-    constants, loop_state = data.compute(_begin, mixture, prior, *limits, settings=settings)
+    constants, loop_state = data.compute(begin, mixture, prior, *limits, settings=settings)
     label = _label(data, mixture, tolerance, settings)
     if os.path.exists(path):
         constants, loop_state = _resume(path, label, mixture, constants, loop_state, max_steps)
@@ -50,14 +51,12 @@ def run_with_checkpoints(
         _write(path, label, mixture, constants, loop_state)
     while loop_state.fit_state.status == RUNNING:
         until = np.int32(int(loop_state.fit_state.steps) + every)
-        loop_state = data.compute(
-            _advance, constants, loop_state, *limits, until, settings=settings
-        )
+        loop_state = data.compute(advance, constants, loop_state, *limits, until, settings=settings)
         _write(path, label, mixture, constants, loop_state)
     return loop_state, constants
 
 
-def _begin(
+def begin(
     rows: Rows,
     mixture: Mixture,
     prior: Prior | None,
@@ -66,11 +65,12 @@ def _begin(
     *,
     settings: LoopSettings,
 ) -> tuple[RowConstants, LoopState]:
+    """Return the constants of the rows, and the state after the first pass."""
     rows, constants = prepare_rows(rows, prior)
     return constants, start_loop(rows, constants, mixture, tolerance, max_steps, settings)
 
 
-def _advance(
+def advance(
     rows: Rows,
     constants: RowConstants,
     loop_state: LoopState,
@@ -80,6 +80,7 @@ def _advance(
     *,
     settings: LoopSettings,
 ) -> LoopState:
+    """Return the state after `until` steps, or at the end of the fit."""
     rows = rows.about(constants.center)
     return run_loop(rows, constants, loop_state, tolerance, max_steps, settings, until)
 
@@ -91,10 +92,9 @@ def _label(
     data: Data, mixture: Mixture, tolerance: jax.Array, settings: LoopSettings
 ) -> dict[str, Any]:
     """Return what a checkpoint must agree with; max_steps is not in it, since it may grow."""
-    address = re.compile(r" at 0x[0-9a-f]+")
     return {
         "checkpoint version": VERSION,
-        "algorithm": address.sub("", repr(settings.algorithm)),
+        "algorithm": describe_algorithm(settings.algorithm),
         "stopping rule": settings.stopping,
         "kernel": settings.kernel,
         "tolerance": float(tolerance),
@@ -104,6 +104,11 @@ def _label(
         "family": mixture.family,
         "dtype": str(np.dtype(data.dtype)),
     }
+
+
+def describe_algorithm(algorithm: Algorithm) -> str:
+    """Return an algorithm's settings as text that is the same in every process."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(algorithm))
 
 
 def _leaves(mixture: Mixture, constants: RowConstants, loop_state: LoopState) -> list[np.ndarray]:
@@ -159,9 +164,9 @@ def _resume(
     if not same_form:
         raise _other_fit_error(path, "the form of its state")
     start, saved_constants, saved_state = jax.tree.unflatten(tree, saved)
-    if not _alike(start, mixture):
+    if not alike(start, mixture):
         raise _other_fit_error(path, "its start")
-    if not _alike(saved_constants, constants):
+    if not alike(saved_constants, constants):
         raise _other_fit_error(path, "its rows or its prior")
     return saved_constants, _extend_history(saved_state, len(loop_state.history.passes), max_steps)
 
@@ -182,7 +187,9 @@ def _other_fit_error(path: str, difference: str) -> ValueError:
     )
 
 
-def _alike(saved: Any, expected: Any) -> bool:
+def alike(saved: Any, expected: Any) -> bool:
+    """Return whether two trees of the same form have the same values, but for rounding."""
+
     def leaves_alike(a: np.ndarray, b: np.ndarray) -> bool:
         size = np.max(np.abs(b), initial=0, where=np.isfinite(b))
         return np.allclose(a, b, rtol=SAME_VALUES, atol=SAME_VALUES * size)

@@ -94,14 +94,19 @@ def run_loop(
     max_steps: jax.Array,
     settings: LoopSettings,
     until: jax.Array | None = None,
+    most_passes: jax.Array | None = None,
 ) -> LoopState:
-    """Run the fit to its end, or until it has made `until` steps."""
+    """Run the fit to its end, or until it has made `until` steps or `most_passes` passes."""
     problem = _problem_of(rows, constants, tolerance, max_steps, settings)
 
     def is_running(loop_state: LoopState) -> jax.Array:
         state = loop_state.fit_state
         running = state.status == RUNNING
-        return running if until is None else running & (state.steps < until)
+        if until is not None:
+            running &= state.steps < until
+        if most_passes is not None:
+            running &= state.passes < most_passes
+        return running
 
     def step(loop_state: LoopState) -> LoopState:
         state, history = loop_state

@@ -28,6 +28,7 @@ from ..algorithms.variance_reduced import VarianceReduced
 from ..comparison.compare import compare
 from ..comparison.profile import profile
 from ..comparison.result import Comparison
+from ..comparison.several import Comparisons
 from ..data.observed import Observed
 from ..data.shards import Shards, use_all_cores
 from ..data.sources import Blocks
@@ -114,5 +115,5 @@ __all__ = [  # noqa: RUF022
     "kl", "js", "entropy", "Estimate", "kl_variational", "entropy_bounds",
     "l2", "cauchy_schwarz", "log_inner", "bures", "mw2", "mw2_plan", "Plan",
     "summary", "save", "load", "progress",
-    "compare", "Comparison", "profile", "ALGORITHMS",
+    "compare", "Comparison", "Comparisons", "profile", "ALGORITHMS",
 ]  # fmt: skip

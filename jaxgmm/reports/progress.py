@@ -1,4 +1,4 @@
-"""`progress`: a callback that shows on the terminal how far a fit or a sweep has come."""
+"""`progress`: a callback that shows on the terminal how far a computation has come."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 from ..internal import checks
 
 if TYPE_CHECKING:
+    from ..fitting.result import Fit
     from ..selection.run_families import Progress
 
 # The shortest time in seconds between two reports of a sweep, by a bar and by lines.
@@ -21,7 +22,7 @@ BAR_INTERVAL, LINE_INTERVAL = 0.1, 2.0
 
 
 def progress(every: int = 50) -> ProgressReport:
-    """Return a callback for `fit` and `sweep` that shows their progress on stderr.
+    """Return a callback for `fit`, `sweep` and `compare` that shows their progress on stderr.
 
     The progress is a tqdm bar if tqdm is installed, and plain lines otherwise:
 
@@ -32,7 +33,7 @@ def progress(every: int = 50) -> ProgressReport:
     Args:
       every: the number of steps of a fit between two reports. A call to the host costs more than a
         step on few rows, so a fit calls it only at these steps (under vmap at every step). A sweep
-        is reported at most ten times a second, or every two seconds in lines.
+        or a comparison is reported at most ten times a second, or every two seconds in lines.
 
     Returns:
       The same object for the same `every`, so that a second use does not compile again.
@@ -50,8 +51,9 @@ class ProgressReport:
         self.every = every
         self._bar: Any = None  # a tqdm bar
         self._name: str | None = None
-        # The last reported step of a fit, or the time of the last report of a sweep.
+        # The last reported step of a fit, or the time of the last report of a sweep or comparison.
         self._last = -float("inf")
+        self._expected, self._ended = 0, 0  # fits of a comparison
 
     def __enter__(self) -> ProgressReport:
         self.close()
@@ -68,11 +70,38 @@ class ProgressReport:
         self._bar, self._name, self._last = None, None, -float("inf")
 
     def __call__(self, *values: Any) -> None:
-        """Report (step, objective, gain) of a fit, or a `Progress` of a sweep."""
+        """Report (step, objective, gain) of a fit, or a `Progress` of a sweep.
+
+        A comparison passes (name, start, fit) for each fit.
+        """
         if len(values) == 1:
             self._report_sweep(values[0])
+        elif isinstance(values[0], str):
+            self._report_comparison(*values)
         elif int(values[0]) % self.every == 0:
             self._report_fit(*values)
+
+    def expect(self, fits: int) -> None:
+        """Start the report of a comparison with this number of fits."""
+        self.close()
+        self._expected, self._ended = fits, 0
+
+    def _report_comparison(self, name: str, start: int, fit: Fit) -> None:
+        self._ended += 1
+        self._start_if_new("compare", self._expected)
+        now, is_last = time.monotonic(), self._ended == self._expected
+        if (
+            now < self._last + (LINE_INTERVAL if self._bar is None else BAR_INTERVAL)
+            and not is_last
+        ):
+            return
+        self._last = now
+        text = f"{name}, start {start + 1}: {float(fit.passes):.0f} passes"
+        if self._bar is None:
+            _print_line(f"{self._ended} of {self._expected} fits, {text}")
+        else:
+            self._bar.set_postfix_str(text, refresh=False)
+            self._bar.update(self._ended - self._bar.n)
 
     def _report_fit(
         self, step: int, objective: float | np.ndarray, gain: float | np.ndarray

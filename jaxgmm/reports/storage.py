@@ -1,4 +1,4 @@
-"""`save` and `load`: a mixture or a fit in one .npz file, exact to the bit.
+"""`save` and `load`: a mixture, a fit or a comparison in one .npz file, exact to the bit.
 
 The file contains one array for each leaf, named by the fields that lead to it
 (`mixture.covariance.log_diagonal`), and a description in JSON: the format, the kind, the family
@@ -17,12 +17,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..comparison.result import Comparison
+from ..comparison.several import Comparisons
 from ..families.registry import family_class, is_family
 from ..fitting.result import Fit
 from ..fitting.status import Status
 from ..internal import forks
 from ..internal.atomic_write import open_atomically
 from ..mixture.mixture import Mixture
+from .comparison_storage import build_comparisons, describe_comparisons
 
 FORMAT = 1  # a later version must read this format, or refuse it by its number
 DESCRIPTION = "jaxgmm"
@@ -44,20 +47,23 @@ def _named_leaves(tree: Mixture | Fit) -> tuple[dict[str, Any], jax.tree_util.Py
 
 
 def save(
-    path: str | os.PathLike, what: Mixture | Fit, *, features: Sequence[str] | None = None
+    path: str | os.PathLike,
+    what: Mixture | Fit | Comparison | Comparisons,
+    *,
+    features: Sequence[str] | None = None,
 ) -> None:
-    """Write a mixture or a fit to one .npz file.
+    """Write a mixture, a fit or a comparison to one .npz file.
 
     Args:
       path: the file; no suffix is added. It is written atomically: an existing file is replaced
         only when the new one is complete.
-      what: a `Mixture` or a `Fit`, single or batched.
+      what: a `Mixture` or a `Fit`, single or batched, or the result of `compare`.
       features: names of the d features, or None. `feature_names` reads them, and the command line
         finds the columns of other files by them.
 
     Raises:
-      ValueError: for anything but a `Mixture` or a `Fit`, for names that are not d distinct ones,
-        and under jit or vmap.
+      ValueError: for anything else, for names that are not d distinct ones or are those of a
+        comparison, and under jit or vmap.
       OSError: if the file cannot be written.
 
     >>> path = os.path.join(tempfile.mkdtemp(), "model.npz")
@@ -68,9 +74,14 @@ def save(
     >>> jaxgmm.reports.storage.feature_names(path)
     ['height (m)']
     """
+    if isinstance(what, (Comparison, Comparisons)):
+        _save_comparison(path, what, features)
+        return
     kind = {Mixture: "mixture", Fit: "fit"}.get(type(what))
     if kind is None:
-        raise ValueError(f"save writes a Mixture or a Fit, and this is a {type(what).__name__}.")
+        raise ValueError(
+            f"save writes a Mixture, a Fit or a Comparison, and this is a {type(what).__name__}."
+        )
     leaves, _ = _named_leaves(what)
     if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves.values()):
         raise ValueError("save writes a file: call it outside jit and vmap.")
@@ -81,6 +92,17 @@ def save(
     with open_atomically(path) as file:
         arrays: dict[str, Any] = {DESCRIPTION: np.array(json.dumps(description))} | leaves
         np.savez(file, **arrays)
+
+
+def _save_comparison(
+    path: str | os.PathLike, what: Comparison | Comparisons, features: Sequence[str] | None
+) -> None:
+    if features is not None:
+        raise ValueError("features are stored with a Mixture or a Fit: leave them out.")
+    description, arrays = describe_comparisons(what)
+    description |= {"format": FORMAT, "kind": "comparison"}
+    with open_atomically(path) as file:
+        np.savez(file, **({DESCRIPTION: np.array(json.dumps(description))} | arrays))
 
 
 def _check_names(features: Sequence[str], d: int) -> list[str]:
@@ -110,34 +132,44 @@ def _read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray
             f"{shown} has format {number!r}, but this version of jaxgmm reads format {FORMAT}: "
             "use the version that wrote it."
         )
-    if kind not in ("mixture", "fit") or not is_family(family):
+    if kind not in ("mixture", "fit", "comparison") or not is_family(family):
         raise ValueError(
             f"{shown} contains a {kind!r} of family {family!r}, which this version of jaxgmm does "
             "not have: use the version that wrote it."
         )
+    if kind == "comparison":
+        return description, arrays
     names, _ = _named_leaves(_template(kind, family))
     if set(arrays) != set(names) or not _is_consistent(arrays, description):
         raise ValueError(f"{shown} is damaged: its arrays do not form a {kind}.")
     return description, arrays
 
 
-def load(path: str | os.PathLike) -> Mixture | Fit:
-    """Read a mixture or a fit from a file that `save` wrote.
+def load(path: str | os.PathLike) -> Any:
+    """Read a mixture, a fit or a comparison from a file that `save` wrote.
 
     Args:
       path: the file.
 
     Returns:
-      A `Mixture` or a `Fit` of the same family, with the same dtypes and bits. See `save` for an
-      example.
+      A `Mixture` or a `Fit` of the same family, with the same dtypes and bits; or a `Comparison`,
+      or `Comparisons`, in NumPy arrays. See `save` for an example.
 
     Raises:
       ValueError: for a file that `save` did not write, that a later version wrote in another
-        format, or that is damaged; and for float64 numbers if JAX's 64-bit mode is off.
+        format, or that is damaged; and for a mixture or fit of float64 numbers if JAX's 64-bit mode
+        is off.
       OSError: if the file cannot be read.
     """
     forks.raise_if_forked()
     description, arrays = _read(path)
+    if description["kind"] == "comparison":
+        try:
+            return build_comparisons(description, arrays)
+        except Exception:  # a damaged file can raise almost any error
+            shown = os.fspath(path)
+            message = f"{shown} is damaged: its arrays do not form a comparison."
+            raise ValueError(message) from None
     if any(jax.dtypes.canonicalize_dtype(leaf.dtype) != leaf.dtype for leaf in arrays.values()):
         raise ValueError(
             f"{os.fspath(path)} contains float64 numbers, and JAX's 64-bit mode is off: load it, "

@@ -1,0 +1,228 @@
+"""The records of `em_versus_gradient.py`: its CSV, tables, the verdict's numbers and figures."""
+
+import csv
+import os
+import platform
+from pathlib import Path
+
+import figure
+import jax
+import numpy as np
+
+import jaxgmm
+
+RESULTS = Path(__file__).resolve().parent / "benchmarks" / "results" / "em_versus_gradient.csv"
+CELL = ("study", "d", "K", "ratio", "n", "e", "weights", "tails", "dtype", "c")
+FIELDS = (
+    *CELL, "algorithm", "data_set", "status", "passes", "to_own", "height", "rate", "overlap",
+    "seconds", "machine",
+)  # fmt: skip
+SAME = 1e-6  # nats per row: two ends of one height are taken for the same optimum
+NUMBERS = ("passes", "to_own", "height", "rate", "overlap", "seconds", "c")
+
+
+class Store:
+    """Records in a CSV file that grows by one cell and algorithm at a time, or in memory."""
+
+    def __init__(self, path: Path | None):
+        self.path, self.rows = path, []
+        if path is not None and path.exists():
+            with open(path, newline="", encoding="utf-8") as file:
+                self.rows = [_numbers(row) for row in csv.DictReader(file)]
+        self._known = {(_cell(row), row["algorithm"]) for row in self.rows}
+
+    def has(self, labels: dict, algorithm: str) -> bool:
+        return (_cell(labels), algorithm) in self._known
+
+    def append(self, labels: dict, algorithm: str, records: list[dict], seconds: float) -> None:
+        machine = f"JAX {jax.__version__}, {platform.machine()}, {os.cpu_count()} cores"
+        own = {"algorithm": algorithm, "seconds": round(seconds, 2), "machine": machine}
+        rows = [{name: labels[name] for name in CELL} | own | record for record in records]
+        for row in rows:
+            for name, digits in (("rate", 5), ("height", 9), ("overlap", 6)):
+                row[name] = round(row[name], digits)
+        self.rows += [_numbers({name: str(row[name]) for name in FIELDS}) for row in rows]
+        self._known.add((_cell(labels), algorithm))
+        if self.path is None:
+            return
+        new = not self.path.exists()
+        with open(self.path, "a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
+            if new:
+                writer.writeheader()
+            writer.writerows(rows)
+
+
+def _cell(row: dict) -> tuple:
+    return tuple(str(float(row[name])) if name == "c" else str(row[name]) for name in CELL)
+
+
+def _numbers(row: dict) -> dict:
+    whole = {name: int(row[name]) for name in ("d", "K", "ratio", "n", "e", "data_set")}
+    return row | whole | {name: float(row[name]) for name in NUMBERS}
+
+
+def starts_of(rows: list[dict]) -> list[dict]:
+    """Return one entry for each start: its cell, and for each algorithm its passes.
+
+    "common" says whether all algorithms that converged ended at one height, and "solved" which
+    algorithms those are. The cost of an algorithm that did not converge is infinite.
+    """
+    grouped: dict[tuple, list[dict]] = {}
+    for row in rows:
+        grouped.setdefault((_cell(row), row["data_set"]), []).append(row)
+    entries = []
+    for group in grouped.values():
+        good = [row for row in group if row["status"] == "CONVERGED"]
+        heights = [row["height"] for row in good]
+        by_name = {row["algorithm"]: row for row in group}
+        tolerance = SAME if group[0]["dtype"] == "float64" else 1e-5
+        entries.append(
+            {name: group[0][name] for name in (*CELL, "overlap")}
+            | {
+                "common": bool(heights) and max(heights) - min(heights) < tolerance,
+                "rate": by_name["em"]["rate"] if "em" in by_name else np.nan,
+                "cost": {
+                    row["algorithm"]: row["to_own"] if row["status"] == "CONVERGED" else np.inf
+                    for row in group
+                },
+                "best": max(heights, default=-np.inf),
+                "height": {row["algorithm"]: row["height"] for row in good},
+            }
+        )
+    return entries
+
+
+def medians(starts: list[dict]) -> dict[str, float]:
+    """Return the median cost of each algorithm over the starts with a common end."""
+    costs = [start["cost"] for start in starts if start["common"]]
+    names = costs[0] if costs else {}
+    return {name: float(np.median([cost.get(name, np.inf) for cost in costs])) for name in names}
+
+
+BANDS = {"under 1 %": (0, 0.01), "1 to 30 %": (0.01, 0.3), "over 30 %": (0.3, 2.1)}
+
+
+def verdict(rows: list[dict]) -> dict[str, float]:
+    """Return the numbers of the verdict by name, from simulated data in float64.
+
+    "starts, BAND" counts those with a common end, and "ALGORITHM, BAND" is the median passes there.
+    "wins" names are counted by `winners`.
+    """
+    simulated = [
+        s for s in starts_of(rows) if s["study"] == "simulated" and s["dtype"] == "float64"
+    ]
+    numbers: dict[str, float] = {}
+    for band, (low, high) in BANDS.items():
+        own = [start for start in simulated if low <= start["overlap"] < high]
+        numbers[f"all starts, {band}"] = len(own)
+        numbers[f"starts, {band}"] = sum(start["common"] for start in own)
+        for name, value in medians(own).items():
+            numbers[f"{name}, {band}"] = value
+    return numbers
+
+
+def markdown(rows: list[dict]) -> str:
+    """Return the table of the verdict's numbers for the page, which a test compares with it."""
+    numbers = verdict(rows)
+    names = list(dict.fromkeys(row["algorithm"] for row in rows))
+    lines = [
+        "| overlap | starts | " + " | ".join(names) + " |",
+        "|" + "---|" * (len(names) + 2),
+    ]
+    for band in BANDS:
+        values = [numbers.get(f"{name}, {band}", np.inf) for name in names]
+        cells = [f"{value:.0f}" if np.isfinite(value) else "–" for value in values]
+        starts = f"{numbers[f'starts, {band}']} of {numbers[f'all starts, {band}']}"
+        lines.append(f"| {band} | {starts} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def show(rows: list[dict]) -> None:
+    """Print the table of every cell, and the numbers of the verdict."""
+    entries = starts_of(rows)
+    cells: dict[tuple, list[dict]] = {}
+    for entry in entries:
+        cells.setdefault(tuple(str(entry[name]) for name in CELL), []).append(entry)
+    table = jaxgmm.Table()
+    names = list(dict.fromkeys(row["algorithm"] for row in rows))
+    for own in cells.values():
+        first, costs = own[0], medians(own)
+        label = " ".join(
+            [str(first[n]) for n in ("study", "weights", "tails", "dtype") if first[n] not in
+             ("simulated", "equal", "normal", "float64")]
+        )  # fmt: skip
+        row = {"cell": label, "d": first["d"], "K": first["K"], "n/p": first["ratio"]}
+        row |= {"e": first["e"], "c": first["c"]}
+        row["overlap"] = float(np.median([start["overlap"] for start in own]))
+        row["starts"] = f"{sum(start['common'] for start in own)} of {len(own)}"
+        whole = lambda value: int(value) if np.isfinite(value) else None
+        table.append(row | {name: whole(costs.get(name, np.inf)) for name in names})
+    print(table)
+    print("\nMedian passes by overlap of the closest pair, over starts with one common end:")
+    numbers, bands = verdict(rows), jaxgmm.Table()
+    for band in BANDS:
+        row = {"overlap": band}
+        row["starts"] = f"{numbers[f'starts, {band}']} of {numbers[f'all starts, {band}']}"
+        value = lambda name, band=band: numbers.get(f"{name}, {band}", np.inf)
+        bands.append(row | {name: whole(value(name)) for name in names})
+    print(bands)
+
+
+def draw(rows: list[dict]) -> None:
+    """Draw profiles, passes by overlap, the map of winners, and passes against EM's rate."""
+    if not figure.is_possible():
+        return
+    from matplotlib.figure import Figure
+
+    from jaxgmm.plot.style import color
+
+    entries = [s for s in starts_of(rows) if s["study"] == "simulated" and s["common"]]
+    names = list(dict.fromkeys(row["algorithm"] for row in rows))
+    whole = Figure(figsize=(13, 9), layout="constrained")
+    (profile, bands), (winners, rates) = whole.subplots(2, 2)
+    cost = np.array([[entry["cost"].get(name, np.inf) for name in names] for entry in entries])
+    overlap = np.array([entry["overlap"] for entry in entries])
+    rate = np.array([entry["rate"] for entry in entries])
+    ratio = cost / cost.min(axis=1, keepdims=True)
+    edges = np.geomspace(1e-4, 1.5, 9)
+    place = np.digitize(np.maximum(overlap, 1e-4), edges)
+    for i, name in enumerate(names):
+        ordered = np.sort(ratio[:, i][np.isfinite(ratio[:, i])])
+        profile.step(
+            ordered, np.arange(1, len(ordered) + 1) / len(ratio), color=color(i), label=name
+        )
+        groups = [cost[place == b, i] for b in range(1, len(edges))]
+        centers = np.sqrt(edges[1:] * edges[:-1])
+        some = [b for b, group in enumerate(groups) if len(group) >= 5]
+        quartiles = np.array([np.percentile(groups[b], [25, 50, 75], method="lower") for b in some])
+        if len(some):
+            bands.plot(centers[some], quartiles[:, 1], "o-", color=color(i), ms=3)
+            bands.fill_between(
+                centers[some], quartiles[:, 0], quartiles[:, 2], color=color(i), alpha=0.1
+            )
+        slow = (rate > 0) & (rate < 1)
+        rates.plot(1 / (1 - rate[slow]), cost[slow, i], ".", color=color(i), ms=2, alpha=0.5)
+    best = cost.argmin(axis=1)
+    components = np.array([entry["K"] for entry in entries])
+    for k in sorted(set(components)):
+        for b in range(1, len(edges)):
+            here = (components == k) & (place == b)
+            if here.sum() >= 3:
+                winner = np.bincount(best[here], minlength=len(names)).argmax()
+                spot = (np.sqrt(edges[b] * edges[b - 1]), k)
+                winners.text(*spot, names[winner], color=color(winner), ha="center", fontsize=7)
+    winners.set(
+        xscale="log", xlim=(5e-5, 2), ylim=(1, 11), xlabel="overlap of the closest pair",
+        ylabel="K", title="the algorithm that most often takes the fewest passes",
+    )  # fmt: skip
+    profile.set(
+        xscale="log", xlabel="passes, as a multiple of the fastest", ylabel="fraction of starts"
+    )
+    bands.set(
+        xscale="log", yscale="log", xlabel="overlap of the closest pair",
+        ylabel="passes: median and quartiles",
+    )  # fmt: skip
+    rates.set(xscale="log", yscale="log", xlabel="1 / (1 − ρ), ρ = EM's rate", ylabel="passes")
+    profile.legend(frameon=False, fontsize=7)
+    figure.save(whole, "em_versus_gradient.png")

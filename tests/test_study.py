@@ -1,0 +1,47 @@
+"""The study of EM against gradients: its records, and the page's numbers, which are the CSV's."""
+
+import re
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+sys.path.insert(0, str(ROOT / "examples"))
+import em_versus_gradient_report as report
+
+PAGE = (ROOT / "examples" / "README.md").read_text("utf-8")
+
+
+def test_the_store_resumes(tmp_path):
+    labels = dict(
+        study="simulated", d=2, K=3, ratio=20, n=0, e=10, weights="equal", tails="normal",
+        dtype="float64", c=0.5,
+    )  # fmt: skip
+    store = report.Store(tmp_path / "records.csv")
+    for name, costs in (("em", (40.0, 60.0, 80.0)), ("lbfgs", (20.0, 30.0, np.nan))):
+        kept = [
+            dict(
+                data_set=i, passes=90.0, to_own=cost, height=-1.0 - (i == 1 and name == "em"), rate=0.9,
+                overlap=0.5, status="MAX_STEPS" if np.isnan(cost) else "CONVERGED",
+            )
+            for i, cost in enumerate(costs)
+        ]  # fmt: skip
+        store.append(labels, name, kept, 1.0)
+    again = report.Store(tmp_path / "records.csv")
+    assert again.has(labels, "em") and not again.has(labels | {"c": 1.0}, "em")
+    assert [row["algorithm"] for row in again.rows] == ["em"] * 3 + ["lbfgs"] * 3
+    numbers = report.verdict(again.rows)
+    # Data set 1 has two optima; in data set 2 L-BFGS did not converge, and costs infinitely much.
+    assert numbers["starts, over 30 %"] == 2 and numbers["all starts, over 30 %"] == 3
+    assert numbers["em, over 30 %"] == 60 and np.isinf(numbers["lbfgs, over 30 %"])
+
+
+@pytest.mark.skipif(not report.RESULTS.exists(), reason="the study has not been run")
+def test_the_page_has_the_numbers_of_the_records():
+    """The table is the records'; every whole number of the verdict is one of the table."""
+    table = report.markdown(report.Store(report.RESULTS).rows)
+    assert table in PAGE
+    verdict = PAGE.split("<!-- verdict -->")[1]
+    known = set(re.findall(r"\d+", table))
+    assert set(re.findall(r"\d+", verdict)) <= known
