@@ -28,8 +28,11 @@ import numpy as np
 import jaxgmm
 
 QUICK, ONLY_REPORT = "--quick" in sys.argv, "--report" in sys.argv
-# Minibatch methods need many rows; they have a study of their own in the benchmarks.
-LEFT_OUT = ("online em", "stochastic adam", "annealed", "variance-reduced em", "cem", "incremental")
+# Minibatch methods need many rows. Annealing and hard assignments maximize something else at first,
+# so that they often end at another optimum.
+LEFT_OUT = (
+    "online em", "stochastic adam", "variance-reduced em", "annealed em", "classification em",
+)  # fmt: skip
 ALGORITHMS = {
     name: algorithm for name, algorithm in jaxgmm.ALGORITHMS.items() if name not in LEFT_OUT
 }

@@ -107,7 +107,6 @@ def verdict(rows: list[dict]) -> dict[str, float]:
     """Return the numbers of the verdict by name, from simulated data in float64.
 
     "starts, BAND" counts those with a common end, and "ALGORITHM, BAND" is the median passes there.
-    "wins" names are counted by `winners`.
     """
     simulated = [
         s for s in starts_of(rows) if s["study"] == "simulated" and s["dtype"] == "float64"

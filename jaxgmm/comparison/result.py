@@ -86,8 +86,8 @@ class Comparison:
             f"From {len(common)} all algorithms ended at the same optimum; over these, 'passes to "
             "1e-6' is the median",
             "number of passes until the objective is within 1e-6 nats per row of that optimum, and",
-            "'interval' its 95% bootstrap interval. The smallest median wins; 'tied' is not clearly "
-            "larger.",
+            "'interval' its 95% bootstrap interval. The smallest median wins; 'tied' is not "
+            "clearly larger.",
             "",
             str(self.table()),
         ]
