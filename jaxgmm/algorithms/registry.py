@@ -9,6 +9,7 @@ import optax  # type: ignore[import-untyped]  # optax ships no type information
 
 from ..internal import checks
 from .annealed import Annealed
+from .auto import Auto
 from .classification import Classification
 from .em import EM
 from .gradient import Gradient
@@ -27,6 +28,7 @@ ALGORITHMS: dict[str, Algorithm] = {
     "squarem": SQUAREM(),
     "over-relaxed em": OverrelaxedEM(),
     "lbfgs": Gradient(optax.lbfgs),
+    "auto": Auto(),
     "em then lbfgs": Then(EM(), Gradient(optax.lbfgs)),
     "annealed em": Annealed(),
     "classification em": Classification(),

@@ -11,6 +11,7 @@ from ..algebra.regions import level
 from ..algebra.regress import Regression, regress
 from ..algebra.univariate import cdf, quantile
 from ..algorithms.annealed import Annealed
+from ..algorithms.auto import Auto
 from ..algorithms.classification import Classification
 from ..algorithms.em import EM
 from ..algorithms.gradient import Gradient
@@ -98,7 +99,7 @@ __all__ = [  # noqa: RUF022
     "log_likelihood", "complete_log_likelihood", "log_prior",
     "Statistics", "e_step", "m_step",
     "fit", "Fit", "Status", "Prior", "Algorithm",
-    "EM", "SQUAREM", "OverrelaxedEM", "Newton", "StepwiseEM", "Gradient", "Stochastic",
+    "Auto", "EM", "SQUAREM", "OverrelaxedEM", "Newton", "StepwiseEM", "Gradient", "Stochastic",
     "Annealed", "Classification", "Incremental", "VarianceReduced",
     "Then", "SlowerThan", "GainBelow", "scale_by_em",
     "Relative", "Leaves", "PrecisionCholesky", "CovarianceCholesky", "SquareRoot",
