@@ -283,7 +283,7 @@ def test_what_overlap_decides(x64):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (dict(algorithms=["newton"]), "unknown algorithm 'newton'"),
+        (dict(algorithms=["simplex"]), "unknown algorithm 'simplex'"),
         (dict(algorithms=[EM(), optax.lbfgs]), "pass an instance with init and move"),
         (dict(algorithms=[EM(), EM()]), "two algorithms are called 'EM'"),
         (dict(algorithms=[]), "algorithms is empty"),
