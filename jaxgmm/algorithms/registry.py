@@ -27,6 +27,7 @@ ALGORITHMS: dict[str, Algorithm] = {
     "squarem": SQUAREM(),
     "over-relaxed em": OverrelaxedEM(),
     "lbfgs": Gradient(optax.lbfgs),
+    "riemannian": Gradient(optax.lbfgs, coordinates="augmented"),
     "em then lbfgs": Then(EM(), Gradient(optax.lbfgs)),
     "annealed em": Annealed(),
     "classification em": Classification(),
