@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from ..mixture.coordinates import Relative
 from ..mixture.mixture import Mixture
+from ..mixture.relative import Relative
 from ..objective.m_step import Step
 
 

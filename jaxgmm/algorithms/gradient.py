@@ -49,15 +49,16 @@ class Gradient:
       optimizer: an optax GradientTransformation, or a factory such as `optax.adam`, whose arguments
         are passed as keywords.
       coordinates: the parametrization that the optimizer updates. "relative" (default) uses units
-        of the current components, which makes a step independent of the data's units. All others
-        depend on the data's units and use the means themselves, together with: the mixture's leaves
-        ("leaves"); the log-Cholesky factor of Σ⁻¹ ("precision") or of Σ ("covariance"); the
+        of the current components, which makes a step independent of the data's units. "augmented"
+        differs from it by the metric of Hosseini & Sra, and is for the family "full" alone. All
+        others depend on the data's units and use the means themselves, together with: the mixture's
+        leaves ("leaves"); the log-Cholesky factor of Σ⁻¹ ("precision") or of Σ ("covariance"); the
         symmetric square root of Σ ("square-root"). See `jaxgmm.mixture.coordinates`.
       rebase_every: the number of steps after which relative coordinates are redefined by the
         current components; None keeps those of the start. A line search or L-BFGS then starts with
         an empty memory, because its memory belongs to the old coordinates. Any other optimizer
         keeps its state, because its moments are in standard deviations and its schedule must
-        continue.
+        continue. Augmented coordinates are redefined at every step, and L-BFGS keeps its memory.
       arguments: the factory's arguments.
 
     An optimizer with a line search, such as `optax.lbfgs()`, makes one pass for each trial. The
@@ -247,7 +248,22 @@ class Gradient:
             or optax.tree.get(state.optimizer, "diff_params_memory") is not None
         )
         restarted = self._transformation.init(zeros) if has_memory else state.optimizer
+        if coordinates.transports:
+            optimizer = _transported(state.optimizer, state.offsets)
+            state = _GradientState(mixture, zeros, optimizer, state.age)
         return where(due, _GradientState(mixture, zeros, restarted, state.age), state)
+
+
+def _transported(optimizer: Any, offsets: Mixture) -> Any:
+    """Return an optimizer's state at a new base, to which `offsets` led.
+
+    Vectors keep their entries. L-BFGS remembers its last parameters, to compute its last step: they
+    are now at −offsets from the new base.
+    """
+    last = optax.tree.get(optimizer, "params")
+    if last is None:
+        return optimizer
+    return optax.tree.set(optimizer, params=jax.tree.map(jnp.subtract, last, offsets))
 
 
 class _LineSearch(NamedTuple):

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 
 from ..internal import checks
 from ..internal.trees import where
-from ..mixture.coordinates import Relative
 from ..mixture.mixture import Mixture
+from ..mixture.relative import Relative
 from ..objective.prior import Prior
 from ..objective.statistics import Statistics
 from .em import em_step

@@ -36,6 +36,7 @@ ALGORITHMS: dict[str, Algorithm] = {
     "conjugate em": ConjugateEM(),
     "nesterov em": NesterovEM(),
     "lbfgs": Gradient(optax.lbfgs),
+    "riemannian": Gradient(optax.lbfgs, coordinates="augmented"),
     "auto": Auto(),
     "em then lbfgs": Then(EM(), Gradient(optax.lbfgs)),
     "annealed em": Annealed(),

@@ -12,8 +12,8 @@ import numpy as np
 from ..data.rows import Rows
 from ..data.sources import Data
 from ..fitting.result import Fit
-from ..mixture.coordinates import Relative
 from ..mixture.mixture import Mixture
+from ..mixture.relative import Relative
 from ..objective.curvature import slope_of
 from ..objective.log_likelihood import value_of_rows
 from ..objective.m_step import m_step_from

@@ -6,15 +6,17 @@ which describes a mixture relative to the base.
 
     name           class                 coordinates, in addition to the logits
     relative       Relative              means and factors in units of the base's own components
+    augmented      Augmented             the same, in the metric of Riemannian optimization
     leaves         Leaves                μ; W lower triangular, Σ⁻¹ = WᵀW, by log-diagonal
     precision      PrecisionCholesky     μ; R lower triangular, Σ⁻¹ = RRᵀ, by log-diagonal
     covariance     CovarianceCholesky    μ; L lower triangular, Σ = LLᵀ, by log-diagonal
     square-root    SquareRoot            μ; S symmetric, Σ = S²
 
-Only relative coordinates do not depend on the units of the data. "leaves" is the parametrization of
-the ADBench objective; it equals "precision" with the features in reverse order. In one dimension,
-and in the diagonal and spherical families, each factor is one number. Then "leaves" and "precision"
-both use −log σ, "covariance" uses log σ, and "square-root" uses σ itself.
+Only relative and augmented coordinates do not depend on the units of the data (see `relative.py`).
+"leaves" is the parametrization of the ADBench objective; it equals "precision" with the features in
+reverse order. In one dimension, and in the diagonal and spherical families, each factor is one
+number. Then "leaves" and "precision" both use −log σ, "covariance" uses log σ, and "square-root"
+uses σ itself.
 """
 
 from __future__ import annotations
@@ -31,65 +33,7 @@ from ..numerics import lapack
 from ..numerics.products import matmul
 from ..numerics.triangular import assemble, inverse, parts, transpose
 from .mixture import Mixture
-
-# Offsets are scaled as if every weight were at least this fraction of 1/k.
-LEAST_WEIGHT = 1e-3
-
-
-@dataclasses.dataclass(frozen=True)
-class Relative:
-    """Offsets in units of the base's own components.
-
-    Means move in standard deviations, and covariances by factors near the identity. Each offset is
-    scaled by the square root of its Fisher information for separated components. A gradient step of
-    1 is then a natural gradient step, whatever the units of the data.
-    """
-
-    follow: ClassVar[bool] = True  # the base is replaced by the current mixture from time to time
-
-    def zero(self, base: Mixture) -> Mixture:
-        """Return the offsets of the base itself."""
-        return jax.tree.map(jnp.zeros_like, jax.eval_shape(self.scale, base))
-
-    def scale(self, base: Mixture) -> Mixture:
-        """Return the numbers that offsets are divided by."""
-        k, d, present = base.n_components, base.n_features, base.present
-        weights = jnp.maximum(base.weights, LEAST_WEIGHT / jnp.sum(present))
-        mass = base.frame.pool(jnp.where(present, weights, 0))
-        metric = base.covariance.metric(mass, d)
-        root = jnp.sqrt(jnp.where(present, weights, 1))
-        return Mixture(root, jnp.broadcast_to(root[:, None], (k, d)), metric)
-
-    def local(self, base: Mixture, offsets: Mixture) -> Mixture:
-        """Return the local mixture: means in standard deviations, and relative factors."""
-        scaled = jax.tree.map(jnp.divide, offsets, self.scale(base))
-        covariance = base.covariance.local_at(scaled.covariance)
-        return Mixture(base.logits + scaled.logits, scaled.means, covariance)
-
-    def place(self, base: Mixture, local: Mixture) -> Mixture:
-        """Return the mixture that a local mixture describes."""
-        means = base.means + base.frame.unwhiten(local.means)
-        return Mixture(local.logits, means, base.covariance.moved(local.covariance))
-
-    def offsets_of(self, base: Mixture, local: Mixture) -> Mixture:
-        """Return the offsets of a local mixture: the inverse of `local`.
-
-        The offsets of absent components' logits are 0.
-        """
-        logits = jnp.where(base.present, local.logits - base.logits, 0)
-        coordinates = base.covariance.coordinates(local.covariance)
-        difference = Mixture(logits, local.means, coordinates)
-        return jax.tree.map(jnp.multiply, difference, self.scale(base))
-
-    def offsets(self, base: Mixture, mixture: Mixture) -> Mixture:
-        """Return the offsets that describe `mixture`."""
-        means = base.frame.whiten(mixture.means - base.means)
-        covariance = base.covariance.between(mixture.covariance)
-        return self.offsets_of(base, Mixture(mixture.logits, means, covariance))
-
-    def local_gradient(self, base: Mixture, offsets: Mixture, gradient: Mixture) -> Mixture:
-        """Return the gradient with respect to the local mixture, from that of the offsets."""
-        return jax.tree.map(jnp.multiply, gradient, self.scale(base))
+from .relative import Augmented, Relative
 
 
 class _Absolute(abc.ABC):
@@ -99,6 +43,7 @@ class _Absolute(abc.ABC):
     """
 
     follow: ClassVar[bool] = False
+    transports: ClassVar[bool] = False
 
     def zero(self, base: Mixture) -> Mixture:
         """Return the offsets of the base itself."""
@@ -254,6 +199,7 @@ class SquareRoot(_Factored):
 
 COORDINATES: dict[str, Relative | Leaves | _Factored] = {
     "relative": Relative(),
+    "augmented": Augmented(),
     "leaves": Leaves(),
     "precision": PrecisionCholesky(),
     "covariance": CovarianceCholesky(),

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from ..mixture.coordinates import Relative
 from ..mixture.mixture import Mixture
+from ..mixture.relative import Relative
 from ..numerics import lapack
 from .log_likelihood import expected
 from .prior import Prior, log_prior

@@ -31,8 +31,8 @@ from ..families.full import Full
 from ..families.scoring import dense_layout_of
 from ..kernels.blocks import block_rows
 from ..kernels.row_statistics import RowStatistics, coefficients, statistics_of_parts
-from ..mixture.coordinates import Relative
 from ..mixture.mixture import Mixture
+from ..mixture.relative import Relative
 from ..numerics.eigenvalues import columns_of
 from ..numerics.products import matmul
 from .curvature import slope_of

@@ -69,13 +69,13 @@ from ..mixture.coordinates import (
     CovarianceCholesky,
     Leaves,
     PrecisionCholesky,
-    Relative,
     SquareRoot,
 )
 from ..mixture.densities import sample
 from ..mixture.loadings import communalities, loadings
 from ..mixture.mixture import Mixture
 from ..mixture.overlap import misassignment, overlap, separation
+from ..mixture.relative import Augmented, Relative
 from ..mixture.simulation import Simulation, simulate
 from ..objective.densities import log_joint, log_prob, responsibilities
 from ..objective.log_likelihood import complete_log_likelihood, log_likelihood
@@ -107,7 +107,7 @@ __all__ = [  # noqa: RUF022
     "NesterovEM", "Newton", "StepwiseEM", "Gradient", "Stochastic",
     "Annealed", "Classification", "Incremental", "VarianceReduced",
     "Then", "SlowerThan", "GainBelow", "scale_by_em",
-    "Relative", "Leaves", "PrecisionCholesky", "CovarianceCholesky", "SquareRoot",
+    "Relative", "Augmented", "Leaves", "PrecisionCholesky", "CovarianceCholesky", "SquareRoot",
     "textbook_em", "certificate", "Certificate",
     "uncertainty", "Uncertainty", "Parameters", "solution",
     "bootstrap", "Bootstrap", "likelihood_ratio", "LikelihoodRatio",
