@@ -93,9 +93,9 @@ def compare(
         result as if it had not been interrupted.
 
     Returns:
-      A `Comparison`, in NumPy arrays, or `Comparisons` by name for several data sets. The best known
-      optimum is the best of all ends, polished in float64, and every end is evaluated in float64. A
-      fit that fails is included, with its status.
+      A `Comparison`, in NumPy arrays, or `Comparisons` by name for several data sets. The best
+      known optimum is the best of all ends, polished in float64, and every end is evaluated in
+      float64. A fit that fails is included, with its status.
 
     Warns:
       UserWarning: where float32 is too coarse for the spread of a column; where every fit failed.
