@@ -14,6 +14,7 @@ from .em import EM
 from .gradient import Gradient
 from .incremental import Incremental
 from .minibatches import Stochastic
+from .newton import Newton
 from .overrelaxed import OverrelaxedEM
 from .protocol import Algorithm
 from .squarem import SQUAREM
@@ -31,6 +32,7 @@ ALGORITHMS: dict[str, Algorithm] = {
     "classification em": Classification(),
     "incremental em": Incremental(),
     "adam": Gradient(optax.adam, learning_rate=0.05),
+    "newton": Newton(),
     "online em": Stochastic(StepwiseEM()),
     "variance-reduced em": VarianceReduced(),
     "stochastic adam": Stochastic(Gradient(optax.adam, learning_rate=0.01)),

@@ -83,21 +83,29 @@ def information(
     prior: Prior | None,
     clusters: jax.Array | None = None,
     n_clusters: int = 0,
+    *,
+    centered: bool = False,
 ) -> Information:
-    """Compute the information of a mixture in the data's own coordinates, in one pass.
+    """Compute the information of a mixture, in one pass.
 
     Args:
       rows: rows of any kind.
-      mixture: the mixture.
+      mixture: the mixture, in the data's own coordinates.
       prior: the prior of the objective, or None.
       clusters: (n,) the number of the cluster of each row, for rows in one array.
       n_clusters: the number of clusters.
+      centered: whether mixture and prior are in coordinates with their origin at `rows.center`
+        instead.
     """
     if rows.columns is not None:
+        if centered:
+            raise ValueError("rows that are not fully observed need the data's own coordinates.")
         return _information_of_observed(rows, mixture, prior)
     explicit = with_all_moments(mixture)
-    centered, rows = about_mixture(explicit, rows)  # type: ignore[arg-type]
-    kernel = RowStatistics(centered, 1)
+    near = explicit
+    if not centered:
+        near, rows = about_mixture(explicit, rows)  # type: ignore[arg-type]
+    kernel = RowStatistics(near, 1)
 
     def sum_block(x: jax.Array, weight: jax.Array, *ids: jax.Array) -> tuple[jax.Array, ...]:
         block = kernel.of_block(x)

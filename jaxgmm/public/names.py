@@ -16,6 +16,7 @@ from ..algorithms.em import EM
 from ..algorithms.gradient import Gradient
 from ..algorithms.incremental import Incremental
 from ..algorithms.minibatches import Stochastic
+from ..algorithms.newton import Newton
 from ..algorithms.overrelaxed import OverrelaxedEM
 from ..algorithms.protocol import Algorithm
 from ..algorithms.registry import ALGORITHMS
@@ -97,7 +98,7 @@ __all__ = [  # noqa: RUF022
     "log_likelihood", "complete_log_likelihood", "log_prior",
     "Statistics", "e_step", "m_step",
     "fit", "Fit", "Status", "Prior", "Algorithm",
-    "EM", "SQUAREM", "OverrelaxedEM", "StepwiseEM", "Gradient", "Stochastic",
+    "EM", "SQUAREM", "OverrelaxedEM", "Newton", "StepwiseEM", "Gradient", "Stochastic",
     "Annealed", "Classification", "Incremental", "VarianceReduced",
     "Then", "SlowerThan", "GainBelow", "scale_by_em",
     "Relative", "Leaves", "PrecisionCholesky", "CovarianceCholesky", "SquareRoot",
