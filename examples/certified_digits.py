@@ -64,8 +64,8 @@ def answers_of_jaxgmm(
     padding = np.broadcast_to(problem.x[:1], (most - n, problem.x.shape[1]))
     x = np.concatenate([problem.x, padding]).astype(rows).astype(dtype)
     weight = (np.arange(most) < n).astype(dtype)
-    # In float64, because some of the covariances are singular once they are rounded to float32. Their
-    # factors, which a mixture contains, are not.
+    # In float64, because some of the covariances are singular once they are rounded to float32.
+    # Their factors, which a mixture contains, are not.
     start = jaxgmm.Mixture.from_parameters(**problem.start)
     start = jax.tree.map(lambda leaf: leaf.astype(dtype), start)
     with warnings.catch_warnings():
@@ -98,8 +98,9 @@ def answers_of_scikit_learn(problem: load.Certified) -> dict[str, np.ndarray]:
 
     start = problem.start
     model = GaussianMixture(
-        len(start["weights"]), tol=1e-15, max_iter=MOST_STEPS, reg_covar=0, weights_init=start["weights"],
-        means_init=start["means"], precisions_init=np.linalg.inv(start["covariances"]),
+        len(start["weights"]), tol=1e-15, max_iter=MOST_STEPS, reg_covar=0,
+        weights_init=start["weights"], means_init=start["means"],
+        precisions_init=np.linalg.inv(start["covariances"]),
     )  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it has not converged
@@ -145,6 +146,11 @@ def table(library: str) -> jaxgmm.Table:
     )
 
 
+# %% [markdown]
+# A library of float32 cannot have more digits than the third table, because the rows that it sees
+# are others. An offset of a million leaves two digits of covariances.
+
+# %%
 if __name__ == "__main__":
     for library in LIBRARIES:
         print(f"{library}: right digits\n")

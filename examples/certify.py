@@ -76,11 +76,12 @@ def problems() -> dict[str, tuple[np.ndarray, np.ndarray, bool]]:
 def start_of(x: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     """Return the moments of the rows of each label, as lists of numbers."""
     groups = [x[labels == label] for label in range(labels.max() + 1)]
+    d = x.shape[1]
     return {
         "weights": [len(group) / len(x) for group in groups],
         "means": [group.mean(0).tolist() for group in groups],
-        "covariances": [np.cov(group.T, bias=True).reshape(x.shape[1], -1).tolist() for group in groups],
-    }  # fmt: skip
+        "covariances": [np.cov(group.T, bias=True).reshape(d, d).tolist() for group in groups],
+    }
 
 
 class Likelihood:

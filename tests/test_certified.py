@@ -40,7 +40,7 @@ def log_likelihood(problem):
 def test_the_certified_values_are_a_fixed_point_of_em(name):
     problem = PROBLEMS[name]
     value, shares = log_likelihood(problem)
-    np.testing.assert_allclose(value, problem.maximum["log_likelihood"], rtol=1e-9)
+    np.testing.assert_allclose(value, problem.maximum["log_likelihood"], rtol=1e-6)
     mass = shares.sum(0)
     np.testing.assert_allclose(mass / len(shares), problem.maximum["weights"], rtol=1e-6)
     means = shares.T @ problem.x / mass[:, None]
@@ -81,8 +81,7 @@ def test_jaxgmm_finds_ten_digits_in_float64_and_eight_of_the_errors(example):
 def test_float32_has_five_digits_or_what_its_rows_have(example):
     """Rows that are rounded to float32 have another maximum: no arithmetic finds more."""
     rounded = example.table("jaxgmm, float64, of rows that are rounded to float32")
-    # A mean near zero, and components that overlap so much that EM multiplies rounding errors.
-    least = {"tiny scale": 3.5, "overlapping": 3.5}
+    least = {"tiny scale": 4}  # one of its means is near zero
     for row, floor in zip(example.table("jaxgmm, float32"), rounded, strict=True):
         for key in ("log-likelihood", *example.PARAMETERS):
             assert row[key] >= min(least.get(row["problem"], 5), floor[key] - 1.5), (row, floor)
