@@ -7,7 +7,8 @@
 #
 #     .venv/bin/python examples/certified_digits.py
 #
-# It takes about a minute, most of which is compilation, and needs scikit-learn for one of the tables. mclust's answers are in a file.
+# It takes one to two minutes, most of which is compilation. One of the tables needs scikit-learn.
+# mclust's answers are in a file.
 #
 # `certify.py` computed the maxima, by Newton's method with numbers of 100 digits, and put them into
 # `data/certified.json` with the rows and the starts. No prior is used.

@@ -76,13 +76,15 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_collection_finish(session):
-    """Starts the scripts that will be asked for, beside the tests: they take a core of their own."""
+    """Starts the scripts that will be asked for, beside the tests. If hardly anything else was asked
+    for, two run at a time; otherwise one, on a core of its own."""
     if session.config.option.collectonly or _is_worker(session.config):
         return
     asked = {
         item.callspec.params["script"] for item in session.items if "script" in item.fixturenames
     }
-    pool = concurrent.futures.ThreadPoolExecutor(1)
+    others = len(session.items) - len(asked)
+    pool = concurrent.futures.ThreadPoolExecutor(2 if others < 10 else 1)
     RUNNING.update((name, pool.submit(_run, name)) for name in sorted(asked))
 
 

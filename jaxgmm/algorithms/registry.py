@@ -8,15 +8,20 @@ from typing import Any
 import optax  # type: ignore[import-untyped]  # optax ships no type information
 
 from ..internal import checks
+from .anderson import Anderson
 from .annealed import Annealed
+from .auto import Auto
 from .classification import Classification
+from .conjugate import ConjugateEM
 from .em import EM
 from .gradient import Gradient
 from .incremental import Incremental
 from .minibatches import Stochastic
+from .nesterov import NesterovEM
 from .newton import Newton
 from .overrelaxed import OverrelaxedEM
 from .protocol import Algorithm
+from .quasi_newton import QuasiNewtonEM
 from .squarem import SQUAREM
 from .stepwise import StepwiseEM
 from .switching import Then
@@ -26,7 +31,12 @@ ALGORITHMS: dict[str, Algorithm] = {
     "em": EM(),
     "squarem": SQUAREM(),
     "over-relaxed em": OverrelaxedEM(),
+    "anderson": Anderson(),
+    "quasi-newton em": QuasiNewtonEM(),
+    "conjugate em": ConjugateEM(),
+    "nesterov em": NesterovEM(),
     "lbfgs": Gradient(optax.lbfgs),
+    "auto": Auto(),
     "em then lbfgs": Then(EM(), Gradient(optax.lbfgs)),
     "annealed em": Annealed(),
     "classification em": Classification(),

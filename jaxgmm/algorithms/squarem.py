@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from ..internal import checks
 from ..internal.trees import where
-from ..mixture.coordinates import Relative
 from ..mixture.mixture import Mixture
 from ..objective.m_step import Step
 from ..objective.prior import Prior
 from ..objective.statistics import Statistics
+from .chart import Chart, length
 from .em import em_step
 from .protocol import Evaluate
 from .safeguard import try_extrapolation
@@ -23,13 +23,13 @@ from .safeguard import try_extrapolation
 class _SquaremState(NamedTuple):
     """The current cycle of two moves.
 
-    `origin` is the cycle's first mixture, `first` EM's first step as a local mixture relative to
-    `origin`. `extrapolates` is true if the next move extrapolates, and `longest` is the largest α
+    The origin of `chart` is the cycle's first mixture, and `first` (p,) is the position after EM's
+    first step. `extrapolates` is true if the next move extrapolates, and `longest` is the largest α
     that it may use.
     """
 
-    origin: Mixture
-    first: Mixture
+    chart: Chart
+    first: jax.Array
     extrapolates: jax.Array
     longest: jax.Array
 
@@ -44,8 +44,8 @@ class SQUAREM:
     θ' is not below the objective at θ₁, the next cycle begins at θ'. Otherwise it begins at θ₁. The
     objective therefore never decreases.
 
-    Differences are taken in coordinates relative to θ₀ (see `Relative`), which makes the path
-    independent of the data's units.
+    Differences are taken in a chart about θ₀ (see `Chart`), which makes the path independent of the
+    data's units.
 
     Args:
       growth: the factor by which the largest allowed α changes. It starts at 1, which is two EM
@@ -73,9 +73,10 @@ class SQUAREM:
 
     def init(self, mixture: Mixture, statistics: Statistics) -> _SquaremState:
         """Return the start of a cycle, with an EM step as the first move."""
+        chart = Chart.about(mixture)
         return _SquaremState(
-            origin=mixture,
-            first=Step.zero(mixture).local,
+            chart=chart,
+            first=chart.zero,
             extrapolates=jnp.array(False),
             longest=jnp.ones((), mixture.dtype),
         )
@@ -90,18 +91,21 @@ class SQUAREM:
     ) -> tuple[Mixture, _SquaremState, Statistics, int]:
         """Make an EM step, or extrapolate over the last EM step and the next one."""
         step = em_step(mixture, statistics, evaluate, prior)
-        extrapolated, alpha = _extrapolate(state, mixture, step.local)
+        extrapolated, alpha = _extrapolate(state, mixture, step)
         candidate = where(state.extrapolates, extrapolated, step.apply_to(mixture))
         moved, sums, accepted = try_extrapolation(
             candidate, mixture, statistics, evaluate, prior, always=~state.extrapolates
         )
-        origin, first = where(
-            state.extrapolates, (state.origin, state.first), (mixture, step.local)
+        begun = Chart.about(mixture)
+        chart, first = where(
+            state.extrapolates,
+            (state.chart, state.first),
+            (begun, begun.after(begun.zero, mixture, step)),
         )
         longest = jnp.where(
             state.extrapolates, self._next_limit(alpha, accepted, state), state.longest
         )
-        return moved, _SquaremState(origin, first, ~state.extrapolates, longest), sums, 1
+        return moved, _SquaremState(chart, first, ~state.extrapolates, longest), sums, 1
 
     def _next_limit(self, alpha: jax.Array, accepted: jax.Array, state: _SquaremState) -> jax.Array:
         """Return the largest α that the next extrapolation may use, after one with `alpha`."""
@@ -110,22 +114,10 @@ class SQUAREM:
 
 
 def _extrapolate(
-    state: _SquaremState, after_first: Mixture, second: Mixture
+    state: _SquaremState, after_first: Mixture, second: Step
 ) -> tuple[Mixture, jax.Array]:
-    """Return θ' and α, from the mixture after EM's first step and the second step's local."""
-    first, origin, coordinates = state.first, state.origin, Relative()
-    after_both = Mixture(
-        second.logits,
-        first.means + origin.frame.whiten(after_first.frame.unwhiten(second.means)),
-        origin.covariance.combine(first.covariance, second.covariance),
-    )
-    r = coordinates.offsets_of(origin, first)
-    both = coordinates.offsets_of(origin, after_both)
-    v = jax.tree.map(lambda b, a: b - 2 * a, both, r)
-    alpha = jnp.clip(jnp.sqrt(_square(r) / _square(v)), 1, state.longest)
-    offsets = jax.tree.map(lambda r, v: alpha * (2 * r + alpha * v), r, v)
-    return coordinates.place(origin, coordinates.local(origin, offsets)), alpha
-
-
-def _square(tree: Any) -> Any:
-    return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree))
+    """Return θ' and α, from the mixture after EM's first step and the second step."""
+    r = state.first
+    v = state.chart.after(r, after_first, second) - 2 * r
+    alpha = jnp.clip(length(r) / length(v), 1, state.longest)
+    return state.chart.mixture_at(alpha * (2 * r + alpha * v)), alpha

@@ -72,7 +72,7 @@ class SlowerThan:
         return em_gain > self.rate**2 * previous
 
 
-class _SwitchingState(NamedTuple):
+class SwitchingState(NamedTuple):
     """`previous` is D before the last move; `first` and `second` are the algorithms' states."""
 
     switched: jax.Array
@@ -122,9 +122,9 @@ class Then:
         first, second = (getattr(a, "name", type(a).__name__) for a in (self.first, self.second))
         return f"{first} then {second}"
 
-    def init(self, mixture: Mixture, statistics: Statistics) -> _SwitchingState:
+    def init(self, mixture: Mixture, statistics: Statistics) -> SwitchingState:
         """Return the initial states of both algorithms."""
-        return _SwitchingState(
+        return SwitchingState(
             switched=jnp.array(False),
             previous=jnp.full((), jnp.inf, mixture.dtype),
             moves=jnp.int32(0),
@@ -135,14 +135,27 @@ class Then:
     def move(
         self,
         mixture: Mixture,
-        state: _SwitchingState,
+        state: SwitchingState,
         statistics: Statistics,
         evaluate: Pass,
         prior: Prior | None,
-    ) -> tuple[Mixture, _SwitchingState, Statistics, jax.Array]:
+    ) -> tuple[Mixture, SwitchingState, Statistics, jax.Array]:
         """Make a move of the current algorithm, after switching if the rule is met."""
         em_gain = em_step(mixture, statistics, evaluate, prior).em_gain
         ready = (state.moves >= self.least) & self.when(em_gain, state.previous)
+        return self.switch_and_move(mixture, state, statistics, evaluate, prior, ready, em_gain)
+
+    def switch_and_move(
+        self,
+        mixture: Mixture,
+        state: SwitchingState,
+        statistics: Statistics,
+        evaluate: Pass,
+        prior: Prior | None,
+        ready: jax.Array,
+        em_gain: jax.Array,
+    ) -> tuple[Mixture, SwitchingState, Statistics, jax.Array]:
+        """Switch if `ready` says so, and make a move of the current algorithm."""
         switches = ready & ~state.switched
         second_state = where(switches, self.second.init(mixture, statistics), state.second)
         switched = state.switched | switches
@@ -164,10 +177,10 @@ class Then:
             return moved, state.first, second, sums, passes
 
         moved, first, second, sums, passes = jax.lax.cond(switched, move_by_second, move_by_first)
-        state = _SwitchingState(switched, em_gain, state.moves + 1, first, second)
+        state = SwitchingState(switched, em_gain, state.moves + 1, first, second)
         return moved, state, sums, passes
 
-    def stopping_values(self, state: _SwitchingState, values: StoppingValues) -> StoppingValues:
+    def stopping_values(self, state: SwitchingState, values: StoppingValues) -> StoppingValues:
         """Return what the stopping rule reads of the current algorithm."""
         first = stopping_values_of(self.first, state.first, values)
         second = stopping_values_of(self.second, state.second, values)

@@ -10,15 +10,20 @@ from ..algebra.reduce import reduce
 from ..algebra.regions import level
 from ..algebra.regress import Regression, regress
 from ..algebra.univariate import cdf, quantile
+from ..algorithms.anderson import Anderson
 from ..algorithms.annealed import Annealed
+from ..algorithms.auto import Auto
 from ..algorithms.classification import Classification
+from ..algorithms.conjugate import ConjugateEM
 from ..algorithms.em import EM
 from ..algorithms.gradient import Gradient
 from ..algorithms.incremental import Incremental
 from ..algorithms.minibatches import Stochastic
+from ..algorithms.nesterov import NesterovEM
 from ..algorithms.newton import Newton
 from ..algorithms.overrelaxed import OverrelaxedEM
 from ..algorithms.protocol import Algorithm
+from ..algorithms.quasi_newton import QuasiNewtonEM
 from ..algorithms.registry import ALGORITHMS
 from ..algorithms.scale_by_em import scale_by_em
 from ..algorithms.squarem import SQUAREM
@@ -98,7 +103,8 @@ __all__ = [  # noqa: RUF022
     "log_likelihood", "complete_log_likelihood", "log_prior",
     "Statistics", "e_step", "m_step",
     "fit", "Fit", "Status", "Prior", "Algorithm",
-    "EM", "SQUAREM", "OverrelaxedEM", "Newton", "StepwiseEM", "Gradient", "Stochastic",
+    "Auto", "EM", "SQUAREM", "OverrelaxedEM", "Anderson", "QuasiNewtonEM", "ConjugateEM",
+    "NesterovEM", "Newton", "StepwiseEM", "Gradient", "Stochastic",
     "Annealed", "Classification", "Incremental", "VarianceReduced",
     "Then", "SlowerThan", "GainBelow", "scale_by_em",
     "Relative", "Leaves", "PrecisionCholesky", "CovarianceCholesky", "SquareRoot",

@@ -1,0 +1,74 @@
+"""A chart of mixtures: vectors that describe mixtures relative to an origin.
+
+Algorithms that extrapolate along EM's path take differences of mixtures, which mean something only
+in one set of coordinates. A chart provides them: a *position* is a vector (p,), and 0 is the
+origin. The squared length of a small vector is about twice the Kullback–Leibler divergence of the
+complete data, per unit of row weight (see `Relative`). Positions do not depend on the units of the
+data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from ..mixture.coordinates import Relative
+from ..mixture.mixture import Mixture
+from ..objective.m_step import Step
+
+
+class Chart(NamedTuple):
+    """Positions relative to the mixture `origin`, whose logits are logarithms of its weights."""
+
+    origin: Mixture
+
+    @classmethod
+    def about(cls, mixture: Mixture) -> Chart:
+        """Return the chart in which `mixture` has the position 0."""
+        return cls(dataclasses.replace(mixture, logits=mixture.log_weights))
+
+    @property
+    def zero(self) -> jax.Array:
+        """The position (p,) of the origin."""
+        return ravel_pytree(Relative().zero(self.origin))[0]
+
+    def local_at(self, position: jax.Array) -> Mixture:
+        """Return the mixture at a position, relative to the origin."""
+        return Relative().local(self.origin, self._offsets_of(position))
+
+    def mixture_at(self, position: jax.Array) -> Mixture:
+        """Return the mixture at a position."""
+        return Relative().place(self.origin, self.local_at(position))
+
+    def after(self, position: jax.Array, mixture: Mixture, step: Step) -> jax.Array:
+        """Return the position that EM's step leads to, from `mixture` at `position`.
+
+        The step is combined with the position, which keeps more digits than the difference of the
+        two mixtures.
+        """
+        origin, local = self.origin, self.local_at(position)
+        moved = Mixture(
+            step.logits,
+            local.means + origin.frame.whiten(mixture.frame.unwhiten(step.means)),
+            origin.covariance.combine(local.covariance, step.covariance),
+        )
+        return ravel_pytree(Relative().offsets_of(origin, moved))[0]
+
+    @property
+    def _offsets_of(self) -> Callable[[jax.Array], Mixture]:
+        return ravel_pytree(Relative().zero(self.origin))[1]
+
+
+def length(position: jax.Array) -> jax.Array:
+    """Return the Euclidean length of a vector."""
+    return jnp.sqrt(jnp.sum(position**2))
+
+
+def push(vectors: jax.Array, vector: jax.Array) -> jax.Array:
+    """Return vectors (m, p) with `vector` (p,) as the first, and without the last."""
+    return jnp.concatenate([vector[None], vectors[:-1]])
