@@ -1,7 +1,9 @@
 """Data sets of the examples, read with the csv module (see data/LICENSE.md for their sources)."""
 
 import csv
+import json
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -75,14 +77,22 @@ def penguins_with_gaps() -> tuple[np.ndarray, list[str]]:
 # Five of the thirteen measurements, in which the cultivars differ.
 WINE_COLUMNS = ("alcohol", "malic_acid", "flavanoids", "color_intensity", "proline")
 
+# Four of them, of the certified problem.
+CERTIFIED_WINE_COLUMNS = ("alcohol", "flavanoids", "color_intensity", "proline")
+
 
 def wine() -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Return x (178, 5), cultivar (178,) as 0, 1, 2, and the features' names."""
+    x, labels = wine_columns(WINE_COLUMNS)
+    return x, labels, [column.replace("_", " ") for column in WINE_COLUMNS]
+
+
+def wine_columns(columns: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return these columns of the wines, and cultivar (178,) as 0, 1, 2."""
     with open(DATA / "wine.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    x = np.array([[float(row[column]) for column in WINE_COLUMNS] for row in rows])
-    labels = np.array([int(row["cultivar"]) - 1 for row in rows])
-    return x, labels, [column.replace("_", " ") for column in WINE_COLUMNS]
+    x = np.array([[float(row[column]) for column in columns] for row in rows])
+    return x, np.array([int(row["cultivar"]) - 1 for row in rows])
 
 
 def digit_images(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -102,3 +112,52 @@ def digits() -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Return x (1797, 8), principal components of 8×8 images, digit (1797,), and feature names."""
     table = np.loadtxt(DATA / "digits_pca.csv", delimiter=",", skiprows=1)
     return table[:, 1:], table[:, 0].astype(int), [f"component {i + 1}" for i in range(8)]
+
+
+class Certified(NamedTuple):
+    """A problem of `certified`, whose maximum is known to 30 digits.
+
+    Attributes:
+      x: (n, d) rows.
+      start: the arrays weights (k,), means (k, d) and covariances (k, d, d).
+      maximum: the same arrays of the maximum of the likelihood that EM reaches from the start, and
+        log_likelihood, in float64.
+      errors: the same arrays of the standard errors, by the observed information.
+      mclust: the arrays of `maximum` according to mclust.
+    """
+
+    x: np.ndarray
+    start: dict[str, np.ndarray]
+    maximum: dict[str, np.ndarray]
+    errors: dict[str, np.ndarray]
+    mclust: dict[str, np.ndarray]
+
+
+def certified() -> dict[str, Certified]:
+    """Return ten problems, of certified.json and certified_mclust.csv."""
+    rows = {
+        "faithful": faithful()[0],
+        "iris": iris()[0],
+        "penguins": penguins()[0],
+        "wine": wine_columns(CERTIFIED_WINE_COLUMNS)[0],
+    }
+    arrays = lambda tree: {name: np.array(leaf, float) for name, leaf in tree.items()}
+    answers: dict[str, dict[str, list[float]]] = {}
+    if (DATA / "certified_mclust.csv").exists():
+        with open(DATA / "certified_mclust.csv", newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                of_problem = answers.setdefault(row["problem"], {})
+                of_problem.setdefault(row["quantity"], []).append(float(row["value"]))
+    problems = {}
+    for name, problem in json.loads((DATA / "certified.json").read_text("utf-8")).items():
+        maximum = problem["maximum"]
+        errors = arrays(maximum.pop("standard_errors"))
+        maximum.pop("gradient")
+        maximum = arrays(maximum)
+        theirs = {
+            key: np.reshape(values, maximum[key].shape)
+            for key, values in answers.get(name, {}).items()
+        }
+        x = np.array(problem["rows"]) if "rows" in problem else rows[name]
+        problems[name] = Certified(x, arrays(problem["start"]), maximum, errors, theirs)
+    return problems
