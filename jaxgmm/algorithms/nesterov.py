@@ -38,8 +38,8 @@ class NesterovEM:
 
     Let M be EM's map. A move from y leads to M(y) + β (M(y) − M(y')), where y' is the mixture
     before y, and makes one pass. β = (t − 1)/t' grows from 0 towards 1, with
-    t' = (1 + √(1 + 4t²))/2. A move that lowers the objective is rejected. The next one is then EM's step, and the momentum
-    starts again with β = 0. The objective therefore never decreases.
+    t' = (1 + √(1 + 4t²))/2. A move that lowers the objective is rejected. The next one is then EM's
+    step, and the momentum starts again with β = 0. The objective therefore never decreases.
 
     Differences are taken in a chart about the mixture of the last restart (see `Chart`), so the
     path does not depend on the data's units.
