@@ -75,7 +75,7 @@ def search_line(
       length: () of the first trial.
       takes_first: () whether the first trial is accepted whatever its value is.
 
-    Source: Nocedal & Wright 2006, algorithms 3.5 and 3.6.
+    Source: Nocedal & Wright 2006, algorithms 3.5 and 3.6, eq. 3.59.
     """
     slack = rounding_error(start.value, start.value.dtype)
 
@@ -103,15 +103,16 @@ def _next_length(low: Point, high: Point, behind: Point) -> jax.Array:
     """Return the length at which the slope is about 0, within the interval or beyond it."""
     bounded = jnp.isfinite(high.length)
     span = jnp.where(bounded, high.length - low.length, 1)
-    rise = jnp.abs(low.slope * span)
-    # The zero of the slope is found from both slopes if they differ in sign, else from the values.
-    by_slopes = low.slope / (low.slope - high.slope)
-    by_values = rise / (2 * (low.value + rise - high.value))
-    fraction = jnp.where(low.slope * high.slope < 0, by_slopes, by_values)
+    # The top of the cubic through both values and slopes, as a fraction of the interval.
+    near, far = -low.slope * span, -high.slope * span
+    bend = 3 * (high.value - low.value) + near + far
+    root = jnp.sqrt(jnp.maximum(bend**2 - near * far, 0))
+    fraction = 1 - (far + root - bend) / (far - near + 2 * root)
+    # What is not finite is replaced by the shortest step.
     fraction = jnp.where(fraction >= MARGIN, jnp.minimum(fraction, 1 - MARGIN), MARGIN)
     # Beyond the interval, from the slopes at the last two points.
     last = low.length - behind.length
-    bend = behind.slope - low.slope
-    extension = jnp.where(bend > 0, low.slope / jnp.where(bend > 0, bend, 1), jnp.inf)
+    fall = behind.slope - low.slope
+    extension = jnp.where(fall > 0, low.slope / jnp.where(fall > 0, fall, 1), jnp.inf)
     extension = jnp.clip(extension, LEAST_EXTENSION, MOST_EXTENSION)
     return jnp.where(bounded, low.length + fraction * span, low.length + extension * last)

@@ -28,6 +28,9 @@ REBASE_EVERY = 20
 # The factor by which the largest allowed length of a correction grows and shrinks.
 GROWTH = 2.0
 
+# The least confidence, which corrections that help can still make up for.
+LEAST_CONFIDENCE = -50.0
+
 # Corrections may always be this long, in units of EM's step.
 LEAST_LONGEST = 0.1
 
@@ -143,15 +146,11 @@ def secant_move(
         candidate, mixture, statistics, evaluate, prior, always=takes_em
     )
 
-    # A correction is worth its name if the objective rises by what EM's step would have gained.
+    # A correction helps if the objective rises by as much as EM's step would have gained.
     rise = objective_value(moved, sums, prior) - objective_value(mixture, statistics, prior)
     helps = accepted & (rise >= step.em_gain * jnp.sum(statistics.mass))
-    longest = jnp.where(
-        helps,
-        jnp.where(shortened, state.longest * GROWTH, state.longest),
-        jnp.maximum(jnp.minimum(state.longest, relative_length) / GROWTH, LEAST_LONGEST),
-    )
-    penalized = jnp.where(accepted, state.confidence + 1, state.confidence - len(state.positions))
+    judged = _judge(state, relative_length, accepted, helps)
+    longest, confidence = where(takes_em, (state.longest, state.confidence), judged)
     reached = jnp.where(takes_em, target, target + change)
     after = state._replace(
         position=jnp.where(accepted, reached, state.position),
@@ -160,10 +159,24 @@ def secant_move(
         moves=state.moves + accepted,
         takes_em=~takes_em & (alternates | ~accepted),
         rejected=~accepted,
-        longest=jnp.where(takes_em, state.longest, longest),
-        confidence=jnp.where(takes_em, state.confidence, penalized),
+        longest=longest,
+        confidence=confidence,
     )
     return moved, _rebase(after, moved), sums, 1
+
+
+def _judge(
+    state: SecantState, relative_length: jax.Array, accepted: jax.Array, helps: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Return the new `longest` and `confidence`, after a correction of this length."""
+    shortened = relative_length > state.longest
+    longest = jnp.where(
+        helps,
+        jnp.where(shortened, state.longest * GROWTH, state.longest),
+        jnp.maximum(jnp.minimum(state.longest, relative_length) / GROWTH, LEAST_LONGEST),
+    )
+    penalized = jnp.maximum(state.confidence - len(state.positions), LEAST_CONFIDENCE)
+    return longest, jnp.where(accepted, state.confidence + 1, penalized)
 
 
 def _rebase(state: SecantState, mixture: Mixture) -> SecantState:
