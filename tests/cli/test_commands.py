@@ -250,7 +250,7 @@ def test_bad_files_give_one_line_and_status_2(run, name, tmp_path):
             "error: /proc/scores.csv: ",
         ),
         ("fit rows.csv --family cubic", "unknown family 'cubic'"),
-        ("fit rows.csv --algorithm newton", "unknown algorithm 'newton'"),
+        ("fit rows.csv --algorithm simplex", "unknown algorithm 'simplex'"),
         ("fit rows.csv --out nowhere/model.npz", "the folder nowhere does not exist"),
         ("fit rows.csv --plot figure.xyz", "figure.xyz: the figure format is unknown: use one of"),
         ("fit rows.csv --criterion luck", "invalid choice"),
