@@ -193,7 +193,7 @@ def draw(rows: list[dict]) -> None:
     overlap = np.clip([entry["overlap"] for entry in entries], EDGES[0], EDGES[-1] - 1e-9)
     place = np.digitize(overlap, EDGES) - 1
     colors = [color(i) for i in range(len(SHOWN))]
-    whole = Figure(figsize=(12, 8.5), layout="constrained")
+    whole = Figure(figsize=(9.4, 6.6), layout="constrained")
     (profile, bands), (winners, rates) = whole.subplots(2, 2)
     draw_profiles(profile, cost, colors)
     draw_bands(bands, cost, place, colors)
@@ -233,7 +233,7 @@ def draw_bands(ax, cost: np.ndarray, place: np.ndarray, colors: list[str]) -> No
             ax.fill_between(CENTERS[some], low, high, color=colors[i], alpha=0.12, lw=0)
     ax.set(
         xscale="log", yscale="log", xlabel="overlap of the closest pair", ylabel="passes",
-        title="Median passes; bands between the quartiles of EM and of Auto",
+        title="Median passes, and quartiles of EM and of Auto",
     )  # fmt: skip
     ax.set_yticks([5, 10, 20, 50, 100, 200, 500], ["5", "10", "20", "50", "100", "200", "500"])
     ax.minorticks_off()
@@ -252,11 +252,11 @@ def draw_winners(
             best = np.bincount(cost[here].argmin(axis=1), minlength=len(SHOWN)).argmax()
             width = EDGES[b + 1] - EDGES[b]
             ax.barh(row, width, 0.8, left=EDGES[b], color=colors[best], edgecolor="white")
-            label = dict(ha="center", va="center", fontsize=7, color="white")
+            label = dict(ha="center", va="center", fontsize=6, color="white")
             ax.text(CENTERS[b], row, SHOWN[best], **label)
     ax.set(
         xscale="log", xlim=(EDGES[0], EDGES[-1]), xlabel="overlap of the closest pair", ylabel="K",
-        title="The algorithm that most often takes the fewest passes",
+        title="Which algorithm most often takes the fewest",
     )  # fmt: skip
     ax.set_yticks(range(len(counts)), [str(k) for k in counts])
 
