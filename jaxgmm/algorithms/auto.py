@@ -18,9 +18,11 @@ from .gradient import Gradient
 from .protocol import Pass
 from .switching import SwitchingState, Then
 
-# The rate is not that of the optimum yet in the first moves, nor in a single slow one.
+# Early gains, or a single small fall, say little about EM's rate at the optimum. L-BFGS takes over
+# after this many moves at least, of which the last were all forecast to be slow.
 LEAST_MOVES, SLOW_MOVES = 3, 2
-# The forecast is for at least this bound of EM's gain, whatever the stopping rule is.
+# The forecast is for EM's gain to fall below the tolerance, or below this if that is smaller. Under
+# the other stopping rules the tolerance is no bound of EM's gain.
 FORECAST_TO = 1e-9
 
 _THEN = Then(EM(), Gradient(optax.lbfgs))
@@ -40,8 +42,9 @@ class Auto:
     Near an optimum, EM's gain D falls by a constant factor in each step. Two gains in succession
     therefore forecast, without further passes, how many steps EM needs until D is below the
     tolerance. If the forecast exceeds `patience` twice in succession, L-BFGS takes over from the
-    mixture that EM reached. It takes about as many passes as `patience` says, however strongly the
-    components overlap.
+    mixture that EM reached. Its number of passes depends much less on how strongly the components
+    overlap than EM's does. Like every method but EM, it may end at another optimum than EM would,
+    which may be lower or higher.
 
     Args:
       patience: the number of further EM steps above which L-BFGS takes over.
@@ -78,10 +81,8 @@ class Auto:
         prior: Prior | None,
     ) -> tuple[Mixture, AutoState, Statistics, jax.Array]:
         """Make a move of EM, or of L-BFGS after the switch."""
-        gain, previous = (
-            em_step(mixture, statistics, evaluate, prior).em_gain,
-            state.switching.previous,
-        )
+        gain = em_step(mixture, statistics, evaluate, prior).em_gain
+        previous = state.switching.previous
         is_slow = steps_to_go(gain, previous, evaluate.tolerance) > self.patience
         slow = jnp.where(is_slow & jnp.isfinite(previous), state.slow + 1, 0)
         ready = (slow >= SLOW_MOVES) & (state.switching.moves >= LEAST_MOVES)
