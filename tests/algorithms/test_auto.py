@@ -42,6 +42,7 @@ def test_the_forecast_is_exact_for_gains_that_fall_geometrically(x64):
     gains = 1e-3 * 0.8 ** jnp.arange(3.0)
     left = steps_to_go(gains[1], gains[0], jnp.asarray(1e-10))
     np.testing.assert_allclose(1e-3 * 0.8 ** (1 + left), 1e-10, rtol=1e-9)
+    np.testing.assert_allclose(steps_to_go(jnp.asarray(1e-4), jnp.asarray(1e-3), None), 5)
     assert steps_to_go(gains[0], gains[1], None) == np.inf
     assert steps_to_go(gains[1], jnp.asarray(np.inf), None) < 1e-6
 
