@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax  # type: ignore[import-untyped]  # optax ships no type information
 
-from ..families.family import HasFactor
+from ..families.has_factor import HasFactor
 from ..internal import checks
 from ..internal.trees import where
 from ..mixture.coordinates import COORDINATES

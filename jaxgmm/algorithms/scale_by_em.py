@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax  # type: ignore[import-untyped]  # optax ships no type information
 from jax.typing import ArrayLike
 
-from ..families.family import HasFactor
+from ..families.has_factor import HasFactor
 from ..internal import checks
 from ..mixture.mixture import Mixture
 from ..objective.log_likelihood import statistics_of_gradient

@@ -7,7 +7,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from ..families.family import HasFactor
+from ..families.has_factor import HasFactor
 from ..internal import checks
 from ..mixture.mixture import Mixture
 from ..objective.log_likelihood import statistics_of_gradient

@@ -101,7 +101,7 @@ def _run(arguments: argparse.Namespace, all_cores: bool) -> int:
         return 0
     import jax
 
-    from ..data.shards import use_all_cores
+    from ..data.devices import use_all_cores
 
     if all_cores:
         use_all_cores()

@@ -13,6 +13,7 @@ from ..algorithms.protocol import Algorithm
 from ..algorithms.registry import resolve_algorithms
 from ..data import row_checks, source_checks
 from ..data.column_precision import warn_of_coarse_columns
+from ..data.distinct_rows import enough_distinct_in
 from ..data.observed import Observed, table_of
 from ..data.open_data import open_data
 from ..families.family import Family
@@ -225,7 +226,7 @@ def _check(
         callback=callback,
     )
     row_checks.extent_fits(*data.extent())
-    row_checks.enough_distinct_in(data.pieces(), k)
+    enough_distinct_in(data.pieces(), k)
     return Contest(
         name=name, data=data, weight=weight, prior=resolved, restarts=restarts, by_name=by_name,
         new_start=lambda key: initialize(key, x, k, family=family, method=method, weight=weight),

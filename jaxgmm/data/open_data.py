@@ -20,10 +20,11 @@ from . import row_checks, source_checks
 from .arrays import ArrayData
 from .column_precision import warn_of_rounded_columns
 from .columns import Columns
+from .devices import spread_over_devices
 from .observed import Observed, Packed, pack
 from .observed_stream import ObservedStream
 from .row_counts import BUCKETED_ROWS, bucket
-from .shards import Shards, shard_rows, spread_over_devices
+from .shards import Shards, shard_rows
 from .sources import Blocks, Data
 from .stream import Stream
 from .stream_passes import StreamData

@@ -17,7 +17,7 @@ from ..internal.trees import where
 from ..numerics import lapack
 from ..numerics.products import matmul
 from ..numerics.triangular import inverse
-from .rows import SummableRows
+from .summable_rows import SummableRows
 
 # Bounds on the distance from the mean, in standard deviations beyond √d. A row drawn from a
 # Gaussian lies t of them beyond √d with probability less than exp(−t²/2) (Laurent & Massart 2000,

@@ -14,8 +14,9 @@ from ..internal import checks
 from . import source_checks
 from .columns import Block, Columns, features_of
 from .host_interpreter import fold_p, total
-from .rows import Rows, SummableRows
+from .rows import Rows
 from .sources import Source
+from .summable_rows import SummableRows
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

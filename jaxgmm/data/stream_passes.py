@@ -17,18 +17,16 @@ from jax.typing import DTypeLike
 
 from . import source_checks
 from .columns import Columns, features_of
+from .devices import AXIS
 from .host_interpreter import ProgramPart, Request, close_jaxpr
 from .row_counts import WHITENED_UP_TO_ROWS, bucket
 from .rows import Rows, add_compensated, finest_detail
-from .shards import AXIS
 from .sources import RowsAndWeights
 from .stream import Stream, StreamRows
+from .stream_chunks import Chunks
 
-# Chunks in memory: one that is being read, one that waits, and one that is computed on.
-BUFFERS = 3
 CHUNK_BYTES = 1 << 22
 LEAST_CHUNK = 1 << 12
-ALIGNED = 64  # bytes: the alignment with which JAX on CPUs uses a NumPy array without a copy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,11 +175,7 @@ class _StreamReader:
 
     def __init__(self, data: StreamData, thread: Executor) -> None:
         self.data, self.thread = data, thread
-        rows, d, dtype = data.chunk_rows, data.width, data.dtype
-        self.buffers = [
-            (_aligned_empty((rows, d), dtype), _aligned_empty((rows,), dtype))
-            for _ in range(BUFFERS)
-        ]
+        self.chunks = Chunks(data.chunk_rows, data.width, data.dtype)
 
     def total(self, request: Request, center: jax.Array, *constants: jax.Array) -> list[jax.Array]:
         """Return the sums of `request` over all rows. Each device adds up its own part."""
@@ -218,7 +212,7 @@ class _StreamReader:
 
         The next chunk is read during the computation, into the buffer of a chunk that is finished.
         """
-        chunks = self._chunks(pieces)
+        chunks = self.chunks.fill(pieces)
         before = state
         reading = self.thread.submit(next, chunks, None)
         while (chunk := reading.result()) is not None:
@@ -226,33 +220,6 @@ class _StreamReader:
             reading, before = self.thread.submit(next, chunks, None), state
             state = step(state, *jax.device_put(chunk, layout))
         return jax.block_until_ready(state)
-
-    def _chunks(self, pieces: Iterator[RowsAndWeights]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield (x, weight) of chunk_rows rows each, the last padded with rows of weight 0."""
-        number = filled = 0
-        for block, weight in pieces:
-            while len(block):
-                x, weights = self.buffers[number % BUFFERS]
-                count = min(len(x) - filled, len(block))
-                x[filled : filled + count] = block[:count]
-                weights[filled : filled + count] = 1 if weight is None else weight[:count]
-                block, weight = block[count:], None if weight is None else weight[count:]
-                filled += count
-                if filled == len(x):
-                    yield x, weights
-                    number, filled = number + 1, 0
-        if filled:
-            x, weights = self.buffers[number % BUFFERS]
-            x[filled:], weights[filled:] = x[0], 0
-            yield x, weights
-
-
-def _aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Return an uninitialized array that JAX on CPUs can use without a copy."""
-    size = int(np.prod(shape)) * dtype.itemsize
-    memory = np.empty(size + ALIGNED, np.uint8)
-    start = -memory.ctypes.data % ALIGNED
-    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))

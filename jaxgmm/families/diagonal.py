@@ -15,7 +15,7 @@ import numpy as np
 
 from ..numerics.logarithms import logarithm_and_excess
 from .diagonal_layout import DiagonalLayout, sum_features
-from .family import HasFactor
+from .has_factor import HasFactor
 from .variances import Variances
 
 

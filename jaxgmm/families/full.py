@@ -14,7 +14,7 @@ from ..numerics.host_factors import assemble_on_host, factors_of_axes
 from ..numerics.logarithms import logarithm_and_excess
 from ..numerics.products import matmul
 from ..numerics.triangular import assemble, inverse, parts, transpose
-from .family import HasFactor
+from .has_factor import HasFactor
 from .triangular_layout import TriangularLayout
 
 

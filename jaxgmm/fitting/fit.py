@@ -15,6 +15,7 @@ from jax.typing import ArrayLike
 from ..algorithms.em import EM
 from ..algorithms.protocol import Algorithm
 from ..data import row_checks, source_checks
+from ..data.distinct_rows import enough_distinct_in
 from ..data.open_data import open_data
 from ..data.rows import Rows
 from ..internal import checks, derivatives
@@ -187,7 +188,7 @@ def fit(
         row_checks.extent_fits(*extent)
     if not traced and not checks.traced(mixture):
         present = int(np.sum(np.asarray(mixture.logits) > -np.inf))
-        row_checks.enough_distinct_in(data.pieces(), present)
+        enough_distinct_in(data.pieces(), present)
     maximized, maximized_prior = data, priors.resolve_prior(prior, data)  # with derivatives
     data, mixture, threshold = derivatives.stop((data, mixture, threshold))
     fixed_prior: Prior | None = derivatives.stop(maximized_prior)

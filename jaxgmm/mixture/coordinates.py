@@ -28,7 +28,7 @@ from typing import ClassVar, cast
 import jax
 import jax.numpy as jnp
 
-from ..families.family import HasFactor
+from ..families.has_factor import HasFactor
 from ..numerics import lapack
 from ..numerics.products import matmul
 from ..numerics.triangular import assemble, inverse, parts, transpose

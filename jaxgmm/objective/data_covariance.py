@@ -14,7 +14,8 @@ import jax.numpy as jnp
 
 from ..data.columns import Block, Columns
 from ..data.robust_covariance import robust_covariance_of, trim
-from ..data.rows import Rows, SummableRows
+from ..data.rows import Rows
+from ..data.summable_rows import SummableRows
 from ..families.full import Full
 from ..kernels.blocks import block_rows
 from ..kernels.choice import with_kernel

@@ -26,7 +26,8 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from ..data.rows import Rows, SummableRows
+from ..data.rows import Rows
+from ..data.summable_rows import SummableRows
 from ..families.full import Full
 from ..families.scoring import dense_layout_of
 from ..kernels.blocks import block_rows

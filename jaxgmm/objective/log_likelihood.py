@@ -26,7 +26,7 @@ from ..data.arrays import ArrayData
 from ..data.columns import Block, Columns
 from ..data.rows import Rows
 from ..data.sources import Data
-from ..families.family import HasFactor
+from ..families.has_factor import HasFactor
 from ..kernels.blocks import block_rows
 from ..kernels.choice import Choice, with_kernel
 from ..kernels.protocol import Kernel

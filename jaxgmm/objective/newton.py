@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ..data.rows import Rows, SummableRows
+from ..data.rows import Rows
+from ..data.summable_rows import SummableRows
 from ..internal.trees import where
 from ..mixture.mixture import Mixture
 from ..numerics import lapack

@@ -34,8 +34,9 @@ from ..comparison.compare import compare
 from ..comparison.profile import profile
 from ..comparison.result import Comparison
 from ..comparison.several import Comparisons
+from ..data.devices import use_all_cores
 from ..data.observed import Observed
-from ..data.shards import Shards, use_all_cores
+from ..data.shards import Shards
 from ..data.sources import Blocks
 from ..data.stream import Stream
 from ..divergences.bounds import entropy_bounds, kl_variational
@@ -55,7 +56,8 @@ from ..fitting.status import Status
 from ..fitting.textbook import textbook_em
 from ..inference.bootstrap import bootstrap
 from ..inference.bootstrap_result import Bootstrap
-from ..inference.certificate import Certificate, certificate
+from ..inference.certificate import certificate
+from ..inference.certificate_result import Certificate
 from ..inference.completion import Posterior, impute, posterior
 from ..inference.leave_one_out import Loo, loo
 from ..inference.likelihood_ratio import LikelihoodRatio, likelihood_ratio

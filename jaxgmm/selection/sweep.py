@@ -15,6 +15,7 @@ from ..algorithms.protocol import Algorithm
 from ..data import row_checks, source_checks
 from ..data.column_precision import warn_of_coarse_columns
 from ..data.columns import Columns
+from ..data.distinct_rows import distinct_rows, enough_distinct_rows
 from ..data.observed import Observed, pack, table_of
 from ..data.open_data import pad_array
 from ..data.rows import Rows
@@ -148,8 +149,8 @@ def sweep(
     folds = row_checks.folds(folds, len(x))
     source_checks.devices(devices)
     mesh = Mesh(np.array(jax.local_devices() if devices is None else devices), (DEVICES,))
-    row_checks.enough_distinct_rows(x, counts, min(ks))
-    distinct = row_checks.distinct_rows(x, counts, max(ks))
+    enough_distinct_rows(x, counts, min(ks))
+    distinct = distinct_rows(x, counts, max(ks))
     possible = tuple(k for k in ks if k <= distinct)
     fold, most_in_folds = _assign_folds(key, x, counts, folds, max(ks))
     data = LaneData(
@@ -239,5 +240,5 @@ def _assign_folds(
     permute = np.random.default_rng(np.asarray(jax.random.key_data(key))).permutation
     fold = permute(1 + np.arange(len(x), dtype=np.int32) % folds)
     counts = np.ones(len(x)) if weight is None else weight
-    distinct = lambda out: row_checks.distinct_rows(x, np.where(fold == out, 0, counts), most)
+    distinct = lambda out: distinct_rows(x, np.where(fold == out, 0, counts), most)
     return fold, min(distinct(out) for out in range(1, folds + 1))

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..families.family import Family, HasFactor
+from ..families.family import Family
+from ..families.has_factor import HasFactor
 from ..families.registry import family_class
 from ..internal import checks, forks
 from ..mixture.mixture import Mixture

@@ -6,29 +6,23 @@ This module needs scikit-learn, which is imported only by `jaxgmm.sklearn`.
 from __future__ import annotations
 
 import warnings
-from numbers import Integral, Real
 
 import jax
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight
 
 from ..algorithms.protocol import Algorithm
-from ..algorithms.registry import ALGORITHMS, by_name
+from ..algorithms.registry import by_name
 from ..data.columns import Columns
-from ..data.observed import as_observed, pack
+from ..data.observed import pack
 from ..data.row_checks import ends
-from ..families.factors import is_low_rank
 from ..families.family import Family
-from ..families.low_rank import LowRank
-from ..families.registry import FOURTEEN, family_class
 from ..fitting.result import Fit
 from ..fitting.settings import MOST_STEPS, capacity
 from ..fitting.status import Status
-from ..inference.completion import impute
 from ..inference.parameters import Parameters
 from ..inference.uncertainty import uncertainty
 from ..internal import checks, forks
@@ -37,24 +31,14 @@ from ..mixture.component_precision import warn_of_coarse_components
 from ..mixture.mixture import Mixture
 from ..objective.prior import Prior
 from ..selection.best import best_lane
+from .constraints import CONSTRAINTS
 from .convert import fitted_attributes
 from .observed_starts import make_observed_starts, observed_rows
 from .prediction import PredictionMixin
+from .regularization import regularization
 from .rows import plain_weight
 from .starts import is_quick, make_starts, pad_rows, pad_weight
 from .stopping import EstimatorSettings, IterationLimits, run_fits
-
-
-class FamilyName(StrOptions):
-    """scikit-learn's description of a parameter that takes a family.
-
-    Its options are those that messages list; families with factors are accepted too.
-    """
-
-    def is_satisfied_by(self, val: object) -> bool:
-        """Return whether the value is one of the options, or a family with factors."""
-        low_rank = isinstance(val, type) and issubclass(val, LowRank)
-        return low_rank or is_low_rank(val) or super().is_satisfied_by(val)
 
 
 class GaussianMixture(PredictionMixin, DensityMixin, BaseEstimator):
@@ -119,22 +103,7 @@ class GaussianMixture(PredictionMixin, DensityMixin, BaseEstimator):
     (array([0.4, 0.6]), (50, 2))
     """
 
-    _parameter_constraints = {  # noqa: RUF012 — read by scikit-learn from the class
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "covariance_type": [FamilyName({"full", "tied", "diag", "spherical", *FOURTEEN})],
-        "tol": [Interval(Real, 0.0, None, closed="left")],
-        "reg_covar": [Interval(Real, 0.0, None, closed="left")],
-        "max_iter": [Interval(Integral, 0, None, closed="left")],
-        "n_init": [Interval(Integral, 1, None, closed="left")],
-        "init_params": [StrOptions({"kmeans", "k-means++", "random", "random_from_data"})],
-        "weights_init": ["array-like", None],
-        "means_init": ["array-like", None],
-        "precisions_init": ["array-like", None],
-        "random_state": ["random_state"],
-        "warm_start": ["boolean"],
-        "verbose": ["verbose"],
-        "algorithm": [StrOptions(set(ALGORITHMS)), HasMethods(["init", "move"])],
-    }
+    _parameter_constraints = CONSTRAINTS
 
     def __init__(
         self,
@@ -223,7 +192,7 @@ class GaussianMixture(PredictionMixin, DensityMixin, BaseEstimator):
                 f"Expected n_samples >= n_components but got n_components = {self.n_components}, "
                 f"n_samples = {len(x)}"
             )
-        prior, total = self._make_prior(weight), weight.sum(dtype=np.float64)
+        prior, total = regularization(self, weight), weight.sum(dtype=np.float64)
         extent = ends(x)
         with jax.enable_x64(bool(x.dtype == np.float64)):
             resumes = self.warm_start and hasattr(self, "converged_")
@@ -263,10 +232,6 @@ class GaussianMixture(PredictionMixin, DensityMixin, BaseEstimator):
             )
         return self
 
-    def impute(self, X: ArrayLike) -> np.ndarray:
-        """Return X (n, d) with missing values replaced by their means given the rest of the row."""
-        return self._evaluate(lambda mixture, x: impute(mixture, as_observed(x)), X)
-
     def fit_predict(
         self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
     ) -> np.ndarray:
@@ -283,25 +248,10 @@ class GaussianMixture(PredictionMixin, DensityMixin, BaseEstimator):
         x = self._validate_rows(X, reset=False)
         weight = _check_sample_weight(sample_weight, x, dtype=x.dtype, ensure_non_negative=True)
         with jax.enable_x64(bool(x.dtype == np.float64)):
-            prior = self._make_prior(weight)
+            prior = regularization(self, weight)
             found = uncertainty(self.mixture_, x, weight=weight, prior=prior)
             self.standard_errors_ = jax.tree.map(np.asarray, found.standard_errors)
         return self.standard_errors_
-
-    @property
-    def _shares_covariance(self) -> bool:
-        """Whether all components have one covariance."""
-        return family_class(self.covariance_type).shared
-
-    def _make_prior(self, weight: np.ndarray) -> Prior | None:
-        """Return the prior that represents `reg_covar`, or None."""
-        if self.reg_covar == 0:
-            return None
-        pseudo_rows = weight.sum() / (1 if self._shares_covariance else self.n_components)
-        scatter = self.reg_covar * pseudo_rows * np.eye(self.n_features_in_, dtype=weight.dtype)
-        # The leaves are NumPy arrays, which the compiled program takes as they are.
-        strength = np.zeros((), weight.dtype)
-        return Prior(strength, scatter.astype(weight.dtype))  # type: ignore[arg-type]
 
     def _fit_starts(
         self,

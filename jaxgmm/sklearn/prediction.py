@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from ..data.observed import Observed
+from ..data.observed import Observed, as_observed
+from ..inference.completion import impute
 from ..internal import forks
 from ..mixture.densities import sample
 from ..mixture.mixture import Mixture
@@ -74,6 +75,10 @@ class PredictionMixin(RowsMixin):
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """Return the responsibilities p(component | x) as (n, k); each row sums to 1."""
         return self._evaluate(responsibilities, X)
+
+    def impute(self, X: ArrayLike) -> np.ndarray:
+        """Return X (n, d) with missing values replaced by their means given the rest of the row."""
+        return self._evaluate(lambda mixture, x: impute(mixture, as_observed(x)), X)
 
     def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Draw rows from the mixture.

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from ..data import row_checks
 from ..data.arrays import ArrayData
+from ..data.distinct_rows import enough_distinct_in
 from ..data.open_data import open_data, pad_array
 from ..data.row_counts import sample
 from ..data.rows import Rows
@@ -152,7 +153,7 @@ def initialize(
     data = open_data(x, weight, devices=jax.local_devices()[:1], operands=key, warn_of_columns=None)
     if not checks.traced(data):
         row_checks.extent_fits(*data.extent())
-        row_checks.enough_distinct_in(data.pieces(), k)
+        enough_distinct_in(data.pieces(), k)
     if data.columns is not None:
         data.columns.check_components(k)
     kind = family_class(family, k, data.n_features)

@@ -15,7 +15,7 @@ from kinds import KINDS, WEIGHT, D, K, N, X, pieces, same
 
 import jaxgmm
 from jaxgmm import EM, SQUAREM, Blocks, Gradient, Shards, Stream
-from jaxgmm.data import open_data, shards, stream_passes
+from jaxgmm.data import devices, open_data, stream_passes
 from jaxgmm.data.shards import ShardData
 
 
@@ -30,7 +30,7 @@ def test_every_kind_has_the_same_sums(kind, weight, start, monkeypatch):
     monkeypatch.setattr(stream_passes, "LEAST_CHUNK", 64)
     monkeypatch.setattr(stream_passes, "CHUNK_BYTES", 64 * 3 * 8)  # so that chunks are many
     if kind == "stream over devices":
-        monkeypatch.setattr(shards, "SPREAD_ROWS", 100)
+        monkeypatch.setattr(devices, "SPREAD_ROWS", 100)
     rows = KINDS[kind]()
     one = jax.devices()[:1]
     same(
@@ -124,7 +124,7 @@ def test_a_step_has_one_all_reduce(start, monkeypatch):
 
 
 def test_many_rows_are_spread_by_themselves(start, monkeypatch):
-    monkeypatch.setattr(shards, "SPREAD_ROWS", 100)
+    monkeypatch.setattr(devices, "SPREAD_ROWS", 100)
     run = functools.partial(jaxgmm.fit, X, start, max_steps=3)
     spread, compute = [], ShardData.compute
     spy = lambda *a, **k: (spread.append(1), compute(*a, **k))[1]

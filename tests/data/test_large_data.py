@@ -10,7 +10,7 @@ from kinds import KINDS, WEIGHT, D, K, N, X, pieces, same
 
 import jaxgmm
 from jaxgmm import EM, Blocks, Gradient, Shards, Stream
-from jaxgmm.data import arrays, open_data, shards, stream_passes
+from jaxgmm.data import arrays, devices, open_data, stream_passes
 from jaxgmm.data import row_counts as data_rows
 
 
@@ -27,7 +27,7 @@ def test_minibatches_of_every_kind_cover_the_rows(kind, start, monkeypatch):
     monkeypatch.setattr(stream_passes, "LEAST_CHUNK", 64)
     monkeypatch.setattr(stream_passes, "CHUNK_BYTES", 64 * D * 8)
     if kind == "stream over devices":
-        monkeypatch.setattr(shards, "SPREAD_ROWS", 100)
+        monkeypatch.setattr(devices, "SPREAD_ROWS", 100)
     weight = np.ones(N)
     weight[np.linspace(0, N - 1, 21).astype(int) if kind == "shards" else slice(480, N)] = 0
     ascent = functools.partial(Gradient, optax.sgd, coordinates="leaves")

@@ -12,7 +12,7 @@ from jax.extend import core
 
 import jaxgmm
 from jaxgmm import Blocks, Mixture, Shards, Stream
-from jaxgmm.data import shards, stream_passes
+from jaxgmm.data import devices, stream_passes
 from jaxgmm.data.rows import Rows
 from jaxgmm.fitting.status import Status
 from jaxgmm.kernels import choice
@@ -193,7 +193,7 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_rows(kind, monkeypatch):
     if kind == "stream over devices":
-        monkeypatch.setattr(shards, "SPREAD_ROWS", 100)
+        monkeypatch.setattr(devices, "SPREAD_ROWS", 100)
     monkeypatch.setattr(stream_passes, "LEAST_CHUNK", 1024)
     monkeypatch.setattr(stream_passes, "CHUNK_BYTES", 1024 * D * 4)
     x, component = clusters(1e-2)

@@ -1,0 +1,27 @@
+"""The prior that does what scikit-learn's `reg_covar` does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..families.registry import family_class
+from ..objective.prior import Prior
+
+if TYPE_CHECKING:
+    from .estimator import GaussianMixture
+
+
+def regularization(estimator: GaussianMixture, weight: np.ndarray) -> Prior | None:
+    """Return the prior that represents the estimator's `reg_covar`, or None if it is 0.
+
+    Its pseudo-rows are as many as the rows, of weights `weight` (n,), of each covariance.
+    """
+    if estimator.reg_covar == 0:
+        return None
+    covariances = 1 if family_class(estimator.covariance_type).shared else estimator.n_components
+    d, dtype = estimator.n_features_in_, weight.dtype
+    scatter = estimator.reg_covar * (weight.sum() / covariances) * np.eye(d, dtype=dtype)
+    # The leaves are NumPy arrays, which the compiled program takes as they are.
+    return Prior(np.zeros((), dtype), scatter.astype(dtype))  # type: ignore[arg-type]
