@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 
-from ..internal import checks
-from ..mixture.mixture import Mixture
 from ..numerics import lapack
 from ..numerics.products import matmul
-from ..objective.prior import Prior
-from ..objective.statistics import Statistics
-from .protocol import Evaluate
-from .secants import SecantState, secant_move
+from .secants import SecantMethod, SecantState
 
 # Half of the full length is allowed after HALFWAY accepted corrections, and δ then changes by a
 # factor of about SLOPE with each (Henderson & Varadhan 2019, sec. 3.2, whose names are κ and α).
@@ -25,7 +21,7 @@ RIDGE_ITERATIONS = 8
 
 
 @dataclasses.dataclass(frozen=True)
-class Anderson:
+class Anderson(SecantMethod):
     """EM accelerated by Anderson's method, damped and safeguarded: DAAREM.
 
     Let M be EM's map and f(x) = M(x) − x. From the last differences of x (the columns of X) and of
@@ -57,32 +53,13 @@ class Anderson:
 
     memory: int = 5
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "memory", checks.whole(self.memory, "memory", 1))
+    alternates: ClassVar[bool] = False
 
-    def init(self, mixture: Mixture, statistics: Statistics) -> SecantState:
-        """Return a path without differences, whose first move is EM's step."""
-        return SecantState.start(mixture, self.memory)
-
-    def move(
-        self,
-        mixture: Mixture,
-        state: SecantState,
-        statistics: Statistics,
-        evaluate: Evaluate,
-        prior: Prior | None,
-    ) -> tuple[Mixture, SecantState, Statistics, int]:
-        """Make an Anderson step, or EM's."""
-        return secant_move(
-            mixture, state, statistics, evaluate, prior, _correction, alternates=False
-        )
-
-
-def _correction(state: SecantState, residual: jax.Array) -> jax.Array:
-    """Return −(X + F) γ."""
-    fraction = 1 / (1 + SLOPE ** (HALFWAY - state.confidence))
-    gamma = damped_least_squares(state.residuals, residual, fraction)
-    return -matmul(gamma[None], state.positions + state.residuals)[0]
+    def correction(self, state: SecantState, residual: jax.Array) -> jax.Array:
+        """Return −(X + F) γ."""
+        fraction = 1 / (1 + SLOPE ** (HALFWAY - state.confidence))
+        gamma = damped_least_squares(state.residuals, residual, fraction)
+        return -matmul(gamma[None], state.positions + state.residuals)[0]
 
 
 def damped_least_squares(rows: jax.Array, target: jax.Array, fraction: jax.Array) -> jax.Array:

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from ..data.rows import Rows
-from ..internal import checks
-from ..internal.trees import cast_like, where
 from ..mixture.mixture import Mixture
 from ..objective.log_likelihood import evaluate as evaluate_rows
-from ..objective.prior import Prior
 from ..objective.statistics import Statistics
+from .epochs import EpochAlgorithm
 from .gradient import Gradient
-from .protocol import Pass
 from .stepwise import StepwiseEM
 
 
 @dataclasses.dataclass(frozen=True)
-class Stochastic:
+class Stochastic(EpochAlgorithm):
     """An algorithm that runs over minibatches: stochastic gradient ascent, or online EM.
 
     One move is an epoch. It puts the rows of positive weight in a new random order, and makes one
@@ -61,91 +57,14 @@ class Stochastic:
     batch_rows: int = 256
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        checks.whole(self.batch_rows, "batch_rows", 1)
-        checks.whole(self.seed, "seed", 0, 2**31 - 1)
-        check_inner(self.algorithm)
+    kind: ClassVar[str] = "stochastic"
+    visits: ClassVar[int] = 1
 
-    @property
-    def name(self) -> str:
-        """The name in tables."""
-        return f"stochastic {getattr(self.algorithm, 'name', type(self.algorithm).__name__)}"
-
-    def init(self, mixture: Mixture, statistics: Statistics) -> tuple[Any, jax.Array]:
-        """Return the inner algorithm's state, and the number of epochs so far."""
-        return self.algorithm.init(mixture, statistics), jnp.int32(0)
-
-    def move(
-        self,
-        mixture: Mixture,
-        state: tuple[Any, jax.Array],
-        statistics: Statistics,
-        evaluate: Pass,
-        prior: Prior | None,
-    ) -> tuple[Mixture, tuple[Any, jax.Array], Statistics, jax.Array]:
-        """Make one epoch, then one pass."""
-        inner, epoch = state
-        total = jnp.sum(statistics.mass)
-
-        def step(batch: Rows, moved: tuple[Mixture, Any]) -> tuple[Mixture, Any]:
-            mixture, inner = moved
-            sums = evaluate_rows(mixture, batch, "auto")
-            mass = jnp.sum(sums.mass)
-            scale = total / jnp.where(mass > 0, mass, 1)
-            sums = jax.tree.map(lambda leaf: scale * leaf, sums)
-            # The inner algorithms only return the statistics that they evaluate after their move.
-            # They are not used here, because the next minibatch has its own, so this evaluator
-            # makes no pass.
-            after = self.algorithm.move(mixture, inner, sums, lambda _: sums, prior)[:2]
-            return where(mass > 0, cast_like(after, moved), moved)
-
-        seed = jax.random.fold_in(jax.random.key(self.seed), epoch)
-        (moved, inner), seen = one_epoch(
-            evaluate.rows, seed, self.batch_rows, step, (mixture, inner)
-        )
-        return moved, (inner, epoch + 1), evaluate(moved), 1 + seen
-
-
-def one_epoch(
-    rows: Rows,
-    key: jax.Array,
-    batch_rows: int,
-    step: Callable[[Rows, Any], Any],
-    carry: Any,
-) -> tuple[Any, jax.Array]:
-    """Apply carry = step(batch, carry) to minibatches of the rows, in a random order.
-
-    Returns the carry, and the fraction of the rows of positive weight that were visited.
-    """
-
-    def visit(folded: Any, rows: Rows) -> Any:
-        """Visit the minibatches of rows that are in memory.
-
-        `before` is the number of rows in the parts visited earlier, `seen` the number of those
-        that were in a minibatch.
-        """
-        carry, seen, before = folded
-        size = min(max(batch_rows // rows.parts, 1), len(rows.x))
-        order, counted = rows.shuffle(jax.random.fold_in(key, before))
-        batches = counted // size
-        # Rows that are too few for a minibatch are left out, unless there are no others.
-        batches = jnp.where(before == 0, jnp.maximum(batches, 1), batches)
-
-        def visit_batch(i: jax.Array, carry: Any) -> Any:
-            return step(rows.take(jax.lax.dynamic_slice_in_dim(order, i * size, size)), carry)
-
-        carry = jax.lax.fori_loop(0, batches, visit_batch, carry)
-        return carry, seen + jnp.minimum(batches * size, counted), before + counted
-
-    carry, seen, counted = rows.fold(visit, (carry, jnp.int32(0), jnp.int32(0)))
-    return carry, seen / counted
-
-
-def check_inner(algorithm: Any) -> None:
-    """Raise ValueError for an algorithm that cannot run over minibatches."""
-    searches = isinstance(algorithm, Gradient) and algorithm.searches
-    if searches or not isinstance(algorithm, Gradient | StepwiseEM):
-        raise ValueError(
-            f"{algorithm!r} cannot run over minibatches: pass StepwiseEM(), or Gradient with an "
-            "optimizer without a line search, e.g. Gradient(optax.adam, learning_rate=0.01)."
-        )
+    def estimate(
+        self, mixture: Mixture, batch: Rows, snapshot: Mixture, statistics: Statistics
+    ) -> tuple[Statistics, jax.Array]:
+        """Return the minibatch's statistics in proportion, and its mass."""
+        sums = evaluate_rows(mixture, batch, "auto")
+        mass = jnp.sum(sums.mass)
+        scale = jnp.sum(statistics.mass) / jnp.where(mass > 0, mass, 1)
+        return jax.tree.map(lambda leaf: scale * leaf, sums), mass

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 
-from ..internal import checks
-from ..mixture.mixture import Mixture
 from ..numerics import lapack
 from ..numerics.products import matmul
-from ..objective.prior import Prior
-from ..objective.statistics import Statistics
-from .protocol import Evaluate
-from .secants import SecantState, secant_move
+from .secants import SecantMethod, SecantState
 
 
 @dataclasses.dataclass(frozen=True)
-class QuasiNewtonEM:
+class QuasiNewtonEM(SecantMethod):
     """EM accelerated by a quasi-Newton correction from pairs of EM steps.
 
     Let M be EM's map. Every second move is an EM step from x to M(x). The pairs u = M(x) − x and
@@ -50,36 +46,17 @@ class QuasiNewtonEM:
 
     memory: int = 2
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "memory", checks.whole(self.memory, "memory", 1))
+    alternates: ClassVar[bool] = True
 
-    def init(self, mixture: Mixture, statistics: Statistics) -> SecantState:
-        """Return a path without pairs, whose first move is EM's step."""
-        return SecantState.start(mixture, self.memory)
-
-    def move(
-        self,
-        mixture: Mixture,
-        state: SecantState,
-        statistics: Statistics,
-        evaluate: Evaluate,
-        prior: Prior | None,
-    ) -> tuple[Mixture, SecantState, Statistics, int]:
-        """Make EM's step, or a quasi-Newton step."""
-        return secant_move(
-            mixture, state, statistics, evaluate, prior, _correction, alternates=True
-        )
-
-
-def _correction(state: SecantState, residual: jax.Array) -> jax.Array:
-    """Return V (UᵀU − UᵀV)⁻¹ Uᵀ f, from pairs that are scaled to |u| = 1."""
-    u = state.positions
-    v = u + state.residuals
-    squares = jnp.sum(u**2, axis=1)
-    lengths = jnp.sqrt(jnp.where(squares > 0, squares, 1))[:, None]
-    u, v = u / lengths, v / lengths
-    weights = _solve(matmul(u, (u - v).T), matmul(u, residual[:, None]))
-    return matmul(weights.T, v)[0]
+    def correction(self, state: SecantState, residual: jax.Array) -> jax.Array:
+        """Return V (UᵀU − UᵀV)⁻¹ Uᵀ f, from pairs that are scaled to |u| = 1."""
+        u = state.positions
+        v = u + state.residuals
+        squares = jnp.sum(u**2, axis=1)
+        lengths = jnp.sqrt(jnp.where(squares > 0, squares, 1))[:, None]
+        u, v = u / lengths, v / lengths
+        weights = _solve(matmul(u, (u - v).T), matmul(u, residual[:, None]))
+        return matmul(weights.T, v)[0]
 
 
 def _solve(matrix: jax.Array, side: jax.Array) -> jax.Array:

@@ -6,12 +6,14 @@ used. Everything else is here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+import abc
+import dataclasses
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from ..internal import checks
 from ..internal.trees import where
 from ..mixture.mixture import Mixture
 from ..objective.prior import Prior
@@ -100,69 +102,79 @@ class SecantState(NamedTuple):
         return self._replace(positions=positions, residuals=residuals)
 
 
-# A function of a state and M(x) − x that returns a vector (p,), which is added to M(x).
-Correction = Callable[[SecantState, jax.Array], jax.Array]
+@dataclasses.dataclass(frozen=True)
+class SecantMethod(abc.ABC):
+    """An algorithm that corrects EM's steps by differences of earlier positions and residuals.
 
-
-def secant_move(
-    mixture: Mixture,
-    state: SecantState,
-    statistics: Statistics,
-    evaluate: Evaluate,
-    prior: Prior | None,
-    correction: Correction,
-    alternates: bool,
-) -> tuple[Mixture, SecantState, Statistics, int]:
-    """Make EM's step or a corrected one, and one pass.
-
-    A corrected move that lowers the objective is rejected, and the next one is EM's step.
-
-    The correction leads to a point where M(x) − x is about 0, which may be a saddle. Where EM moves
-    away from a saddle, it points backwards, and its opposite is used, which escapes faster.
-
-    Args:
-      mixture: the current mixture, and so on to `prior` as in `Algorithm.move`.
-      state: the path.
-      statistics: the statistics at `mixture`.
-      evaluate: makes a pass.
-      prior: the prior or None.
-      correction: the formula of the correction.
-      alternates: whether every second move is EM's step.
+    Attributes:
+      memory: the largest number of differences.
+      alternates: whether every second move is EM's step, and only those steps give differences.
     """
-    step = em_step(mixture, statistics, evaluate, prior)
-    target = state.chart.after(state.position, mixture, step)
-    residual = target - state.position
-    state = state.with_difference(residual, only_of_em=alternates)
 
-    change = correction(state, residual)
-    change = jnp.where(jnp.sum(change * residual) < 0, -change, change)
-    em_length = length(residual)
-    relative_length = length(change) / jnp.where(em_length > 0, em_length, 1)
-    shortened = relative_length > state.longest
-    change = jnp.where(shortened, state.longest / relative_length, 1) * change
-    takes_em = state.takes_em | ~(relative_length > 0)
-    candidate = where(takes_em, step.apply_to(mixture), state.chart.mixture_at(target + change))
-    moved, sums, accepted = try_extrapolation(
-        candidate, mixture, statistics, evaluate, prior, always=takes_em
-    )
+    memory: int
+    alternates: ClassVar[bool]
 
-    # A correction helps if the objective rises by as much as EM's step would have gained.
-    rise = objective_value(moved, sums, prior) - objective_value(mixture, statistics, prior)
-    helps = accepted & (rise >= step.em_gain * jnp.sum(statistics.mass))
-    judged = _judge(state, relative_length, accepted, helps)
-    longest, confidence = where(takes_em, (state.longest, state.confidence), judged)
-    reached = jnp.where(takes_em, target, target + change)
-    after = state._replace(
-        position=jnp.where(accepted, reached, state.position),
-        last_position=jnp.where(accepted, state.position, state.last_position),
-        last_residual=jnp.where(accepted, residual, state.last_residual),
-        moves=state.moves + accepted,
-        takes_em=~takes_em & (alternates | ~accepted),
-        rejected=~accepted,
-        longest=longest,
-        confidence=confidence,
-    )
-    return moved, _rebase(after, moved), sums, 1
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "memory", checks.whole(self.memory, "memory", 1))
+
+    @abc.abstractmethod
+    def correction(self, state: SecantState, residual: jax.Array) -> jax.Array:
+        """Return the vector (p,) that is added to M(x), from the residual M(x) − x."""
+
+    def init(self, mixture: Mixture, statistics: Statistics) -> SecantState:
+        """Return a path without differences, whose first move is EM's step."""
+        return SecantState.start(mixture, self.memory)
+
+    def move(
+        self,
+        mixture: Mixture,
+        state: SecantState,
+        statistics: Statistics,
+        evaluate: Evaluate,
+        prior: Prior | None,
+    ) -> tuple[Mixture, SecantState, Statistics, int]:
+        """Make EM's step or a corrected one, and one pass.
+
+        A corrected move that lowers the objective is rejected, and the next one is EM's step.
+
+        The correction leads to a point where M(x) − x is about 0, which may be a saddle. Where EM
+        moves away from a saddle, it points backwards, and its opposite is used, which escapes
+        faster.
+        """
+        step = em_step(mixture, statistics, evaluate, prior)
+        target = state.chart.after(state.position, mixture, step)
+        residual = target - state.position
+        state = state.with_difference(residual, only_of_em=self.alternates)
+
+        change = self.correction(state, residual)
+        change = jnp.where(jnp.sum(change * residual) < 0, -change, change)
+        em_length = length(residual)
+        relative_length = length(change) / jnp.where(em_length > 0, em_length, 1)
+        shortened = relative_length > state.longest
+        change = jnp.where(shortened, state.longest / relative_length, 1) * change
+        takes_em = state.takes_em | ~(relative_length > 0)
+        candidate = where(takes_em, step.apply_to(mixture), state.chart.mixture_at(target + change))
+        moved, sums, accepted = try_extrapolation(
+            candidate, mixture, statistics, evaluate, prior, always=takes_em
+        )
+
+        # A correction helps if the objective rises by as much as EM's step would have gained.
+        rise = objective_value(moved, sums, prior) - objective_value(mixture, statistics, prior)
+        helps = accepted & (rise >= step.em_gain * jnp.sum(statistics.mass))
+        judged = _judge(state, relative_length, accepted, helps)
+        longest, confidence = where(takes_em, (state.longest, state.confidence), judged)
+        reached = jnp.where(takes_em, target, target + change)
+        after = state._replace(
+            position=jnp.where(accepted, reached, state.position),
+            last_position=jnp.where(accepted, state.position, state.last_position),
+            last_residual=jnp.where(accepted, residual, state.last_residual),
+            moves=state.moves + accepted,
+            takes_em=~takes_em & (self.alternates | ~accepted),
+            rejected=~accepted,
+            longest=longest,
+            confidence=confidence,
+        )
+        return moved, _rebase(after, moved), sums, 1
 
 
 def _judge(

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from ..data.rows import Rows
-from ..internal import checks
-from ..internal.trees import cast_like, finite, where
+from ..internal.trees import finite
 from ..mixture.mixture import Mixture
 from ..objective.log_likelihood import evaluate as evaluate_rows
 from ..objective.log_likelihood import restate
-from ..objective.prior import Prior
 from ..objective.statistics import Statistics
+from .epochs import EpochAlgorithm
 from .gradient import Gradient
-from .minibatches import check_inner, one_epoch
-from .protocol import Pass
 from .stepwise import StepwiseEM
 
 CONSTANT = StepwiseEM(decay=0.0, scale=0.5)
 
 
 @dataclasses.dataclass(frozen=True)
-class VarianceReduced:
+class VarianceReduced(EpochAlgorithm):
     """An algorithm that runs over minibatches, with variance reduction.
 
     One move is an epoch over minibatches, as for `Stochastic`, followed by one pass over all rows.
@@ -66,48 +63,22 @@ class VarianceReduced:
     batch_rows: int = 64
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        checks.whole(self.batch_rows, "batch_rows", 1)
-        checks.whole(self.seed, "seed", 0, 2**31 - 1)
-        check_inner(self.algorithm)
+    kind: ClassVar[str] = "variance-reduced"
+    visits: ClassVar[int] = 2
 
-    @property
-    def name(self) -> str:
-        """The name in tables."""
-        inner = getattr(self.algorithm, "name", type(self.algorithm).__name__)
-        return f"variance-reduced {inner}"
+    def estimate(
+        self, mixture: Mixture, batch: Rows, snapshot: Mixture, statistics: Statistics
+    ) -> tuple[Statistics, jax.Array]:
+        """Return the snapshot's statistics, corrected by the minibatch, and its mass."""
+        new = evaluate_rows(mixture, batch, "auto")
+        old = evaluate_rows(snapshot, batch, "auto")
+        mass = jnp.sum(new.mass)
+        scale = jnp.sum(statistics.mass) / jnp.where(mass > 0, mass, 1)
+        rest = jax.tree.map(lambda s, o: s - scale * o, statistics, old)
+        rest = restate(rest, snapshot, mixture)
+        return jax.tree.map(lambda r, n: r + scale * n, rest, new), mass
 
-    def init(self, mixture: Mixture, statistics: Statistics) -> tuple[Any, jax.Array]:
-        """Return the inner algorithm's state, and the number of epochs so far."""
-        return self.algorithm.init(mixture, statistics), jnp.int32(0)
-
-    def move(
-        self,
-        mixture: Mixture,
-        state: tuple[Any, jax.Array],
-        statistics: Statistics,
-        evaluate: Pass,
-        prior: Prior | None,
-    ) -> tuple[Mixture, tuple[Any, jax.Array], Statistics, jax.Array]:
-        """Make one epoch, then the pass that is the next snapshot."""
-        snapshot, (inner, epoch), total = mixture, state, jnp.sum(statistics.mass)
-
-        def step(batch: Rows, moved: tuple[Mixture, Any]) -> tuple[Mixture, Any]:
-            mixture, inner = moved
-            new = evaluate_rows(mixture, batch, "auto")
-            old = evaluate_rows(snapshot, batch, "auto")
-            mass = jnp.sum(new.mass)
-            scale = total / jnp.where(mass > 0, mass, 1)
-            rest = jax.tree.map(lambda s, o: s - scale * o, statistics, old)
-            rest = restate(rest, snapshot, mixture)
-            sums = jax.tree.map(lambda r, n: r + scale * n, rest, new)
-            after = self.algorithm.move(mixture, inner, sums, lambda _: sums, prior)[:2]
-            logits = jnp.where(mixture.present, after[0].logits, 0)
-            usable = (mass > 0) & finite(logits, after[0].means, after[0].covariance)
-            return where(usable, cast_like(after, moved), moved)
-
-        seed = jax.random.fold_in(jax.random.key(self.seed), epoch)
-        (moved, inner), seen = one_epoch(
-            evaluate.rows, seed, self.batch_rows, step, (mixture, inner)
-        )
-        return moved, (inner, epoch + 1), evaluate(moved), 1 + 2 * seen
+    def accepts(self, mixture: Mixture) -> jax.Array:
+        """Return whether the mixture is finite, which an estimate does not ensure."""
+        logits = jnp.where(mixture.present, mixture.logits, 0)
+        return finite(logits, mixture.means, mixture.covariance)
