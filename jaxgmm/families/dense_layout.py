@@ -146,9 +146,17 @@ class Dense(Layout):
 
     def features(self, x):
         augmented = jnp.concatenate([x, jnp.ones((1, x.shape[1]), x.dtype)])
-        first, second, _ = _pairs(len(x) if self.shared else len(augmented))
-        products = augmented[first] * augmented[second]
-        return (augmented, products) if self.shared else (products, None)
+        if self.shared:
+            return augmented, x
+        first, second, _ = _pairs(len(augmented))
+        return augmented[first] * augmented[second], None
+
+    def common_form(self, common, features):
+        # −½ |W x|², in a quarter of the time of the same form in products of features.
+        return -jnp.sum(matmul(common, features) ** 2, axis=0, keepdims=True) / 2
+
+    def common_sums(self, weight, features):
+        return matmul(weight * features, features.T)
 
     def natural(self, means, constants):
         # The log-joint is −½ xᵀPx + (Pμ)ᵀx + constant − ½|Wμ|². Products of different entries of
@@ -158,10 +166,7 @@ class Dense(Layout):
         linear = matmul(self.factor_transposed, shifted[..., None])
         corner = (constants - jnp.sum(shifted**2, axis=-1) / 2)[:, None, None]
         if self.shared:
-            first, second, _ = _pairs(d)
-            twice = np.where(first == second, 1, 2).astype(means.dtype)
-            own = jnp.concatenate([linear, corner], axis=1)[..., 0]
-            return own, -self.dense_precision[:, first, second] / 2 * twice[None]
+            return jnp.concatenate([linear, corner], axis=1)[..., 0], self.factor[0]
         # The features are products of entries of [x, 1]; the linear form is not halved.
         first, second, _ = _pairs(d + 1)
         top = jnp.concatenate([-self.dense_precision / 2, linear], axis=2)
@@ -172,7 +177,7 @@ class Dense(Layout):
     def statistics(self, sums, common, means):
         d = self.d
         if self.shared:
-            mass, first, second = sums[:, d], sums[:, :d], common[:, _pairs(d)[2]]
+            mass, first, second = sums[:, d], sums[:, :d], common[None]
         else:
             matrix = sums[:, _pairs(d + 1)[2]]
             mass, first, second = matrix[:, d, d], matrix[:, d, :d], matrix[:, :d, :d]

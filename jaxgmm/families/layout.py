@@ -19,6 +19,8 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
+from ..numerics.products import matmul
+
 
 class Layout(abc.ABC):
     """Whitening factors of k components, or one that they share, in `d` features.
@@ -127,17 +129,30 @@ class Layout(abc.ABC):
         """Return the natural features of rows x (d, b), in which every log-density is linear.
 
         The first array (f, b) contains the features whose coefficients differ among components. If
-        all components share one covariance, the second array (g, b) contains the features whose
-        coefficients they share. Otherwise it is None.
+        all components share one covariance, the second array (g, b) is what `common_form` needs for
+        the part of the log-density that they share. Otherwise it is None.
         """
 
     @abc.abstractmethod
     def natural(self, means: jax.Array, constants: jax.Array) -> tuple[jax.Array, jax.Array | None]:
-        """Return the natural parameters: the coefficients (k, f) and (1, g) of `features`.
+        """Return the natural parameters: the coefficients (k, f) of `features`, and those shared.
 
-        The log-joint is the sum of both products with the features. `constants` (k,) are the values
-        of the log-joint at the means (k, d).
+        The log-joint is the product of the coefficients with the features, plus `common_form` of
+        the others, if there are any. `constants` (k,) are the values of the log-joint at the means
+        (k, d).
         """
+
+    def common_form(self, common: jax.Array, features: jax.Array) -> jax.Array:
+        """Return the part (1, b) of the log-joint that all components share.
+
+        `common` are the shared parameters, by default the coefficients (1, g) of the shared
+        `features` (g, b).
+        """
+        return matmul(common, features)
+
+    def common_sums(self, weight: jax.Array, features: jax.Array) -> jax.Array:
+        """Return a block's sums that belong to `common_form`, for row weights (1, b)."""
+        return matmul(weight, features.T)
 
     @abc.abstractmethod
     def statistics(
@@ -145,8 +160,8 @@ class Layout(abc.ABC):
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Return mass (k,), shift (k, d) and spread from sums of the natural features.
 
-        `sums` (k, f) are weighted by responsibilities, and `common` (1, g), if there are such
-        features, by row weights.
+        `sums` (k, f) are weighted by responsibilities, and `common`, if there are such features, is
+        the total of `common_sums`.
         """
 
     # ---- second moments -----------------------------------------------------------------------

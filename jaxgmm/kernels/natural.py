@@ -30,9 +30,9 @@ class Natural:
 
     Attributes:
       parameters: the natural parameters (k, f).
-      common: the natural parameters (1, g) that all components share, or None. Those of a tied
-        covariance's quadratic form are the same for all components, so that they are multiplied
-        with the features, and these summed, once instead of k times.
+      common: the natural parameters that all components share, or None. The quadratic form of a
+        tied covariance is the same for all components, so that it and the second moments are
+        computed once instead of k times.
     """
 
     def __init__(self, mixture: Mixture, lanes: int = 1):
@@ -50,8 +50,8 @@ class Natural:
 
     @property
     def _common_features(self) -> int:
-        """The count g of features whose parameters all components share."""
-        return 0 if self.common is None else self.common.size
+        """The count of numbers that `common_form` stores for each row, for one mixture."""
+        return 0 if self.common is None else sum(self.common.shape)
 
     @property
     def numbers_per_row(self) -> int:
@@ -62,7 +62,8 @@ class Natural:
     @property
     def numbers_in_sums(self) -> int:
         """The count of numbers in the sums of all lanes."""
-        return self.lanes * (self.parameters.size + self._common_features)
+        common = 0 if self.common is None else self.common.size
+        return self.lanes * (self.parameters.size + common)
 
     @property
     def sums_are_transposed(self) -> bool:
@@ -78,7 +79,7 @@ class Natural:
         features, common = self.mixture.frame.features(x)
         joint = matmul(self.parameters, features)
         if self.common is not None and common is not None:
-            joint = joint + matmul(self.common, common)
+            joint = joint + self.mixture.frame.common_form(self.common, common)
         return joint, (features, common)
 
     def sums(
@@ -93,7 +94,7 @@ class Natural:
         if common is None:
             return sums, None
         weight = jnp.sum(weighted_responsibilities, axis=0, keepdims=True)
-        return sums, matmul(weight, common.T)
+        return sums, self.mixture.frame.common_sums(weight, common)
 
     def statistics(self, sums: Features) -> Moments:
         """Return mass, shift and spread from the sums over all blocks.
