@@ -148,7 +148,8 @@ def _is_clearly_precise(
     if extent is not None:
         reach = np.maximum(reach, np.max(np.abs(extent), axis=0))
     mean_error = np.maximum(np.max(reach * np.sqrt(precision)), ratio**0.5)
-    variance_error = ratio**2 * precision.shape[1] ** 0.5 if matrices else 0.0
+    with np.errstate(over="ignore"):  # with many features the ratio may be anything
+        variance_error = ratio**2 * precision.shape[1] ** 0.5 if matrices else 0.0
     # NaN compares as false, so parameters that are not finite fail this check.
     error = np.finfo(np.float32).eps / 2 * np.maximum(mean_error, variance_error)
     return bool(error <= TOLERATED)

@@ -100,6 +100,14 @@ def test_a_chain_of_columns_is_nearly_singular():
     assert "nearly singular" in words
 
 
+def test_many_features_are_no_reason_to_warn():
+    """Of 300 features, each is much determined by the others, and float32 still holds them."""
+    x = np.random.default_rng(0).normal(size=(330, 300))
+    covariance = np.cov(x, rowvar=False).astype(np.float32)
+    mixture = Mixture.from_parameters([1.0], np.zeros((1, 300), np.float32), covariance[None])
+    assert np.isfinite(jaxgmm.log_prob(mixture, x[:5].astype(np.float32))).all()
+
+
 @pytest.mark.thorough
 def test_every_function_says_it_once():
     x = np.random.default_rng(0).normal(size=(60, 2)) + np.array([0, 1e6])
