@@ -29,7 +29,17 @@ from timing import (
 import jaxgmm
 
 MORE_ROWS = 20  # factor by which the cases have more rows than those of the CPU benchmark
-LARGE = [(n * MORE_ROWS, *case) for n, *case in CASES] + [(10_000_000, 32, 64, "full", "float32")]
+LARGE = [
+    *((n * MORE_ROWS, *case) for n, *case in CASES),
+    (10_000_000, 32, 64, "full", "float32"),
+    (800_000, 32, 128, "full", "float32"),
+    (200_000, 256, 16, "full", "float32"),
+    (800_000, 64, 256, "diagonal", "float32"),
+    (800_000, 64, 256, "spherical", "float32"),
+    # The shape of Flash-GMM (arXiv 2606.10896), which reports 30 iterations on one A100.
+    (1_000_000, 128, 1024, "spherical", "float32"),
+]
+QUICK = [(40_000, 8, 8, "full", "float32"), (40_000, 8, 8, "spherical", "float32")]
 PRODUCT, COPY = 8192, 1 << 28  # rows and columns of the matrices; numbers copied
 SHRINK = {"cpu": 40}  # factor by which everything is smaller on a CPU
 
@@ -78,12 +88,14 @@ def measure(case: tuple, rounds: int, shrink: int) -> dict:
 
 def main() -> None:
     """Measure all cases and print the table."""
-    arguments = make_parser(__doc__).parse_args()
+    parser = make_parser(__doc__)
+    parser.add_argument("--quick", action="store_true", help="measure only two small cases")
+    arguments = parser.parse_args()
     print(machine())
     platform = jax.default_backend()
     if platform == "cpu":
         print("This is a CPU: no accelerator was found.")
-    for case in LARGE:
+    for case in QUICK if arguments.quick else LARGE:
         row = measure(case, arguments.rounds, SHRINK.get(platform, 1))
         print(jaxgmm.Table([row]), flush=True)
         if arguments.csv:

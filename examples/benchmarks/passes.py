@@ -10,15 +10,14 @@ rounds, and a ratio is a library's time divided by jaxgmm's. One process measure
 device, and another with one device for each core.
 """
 
-import functools
 import importlib.metadata
 import os
 import subprocess
 import sys
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from floor import floor
 from peers import PEERS, installed
 from timing import (
     CASES,
@@ -28,49 +27,13 @@ from timing import (
     jaxgmm_run,
     machine,
     make_parser,
-    n_features,
     per_iteration,
-    seconds,
 )
 
 import jaxgmm
 
 SEVERAL_DEVICES = CASES[:1]  # the cases that are measured with several devices
 QUICK = [(4_000, 4, 4, "full", "float32")]
-
-
-def floor(n: int, d: int, k: int, family: str, dtype: str) -> Run:
-    """Return a function that computes only the products and exponentials of passes.
-
-    The rows are divided among the devices.
-    """
-    features = n_features(d, family)
-    product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
-    devices = jax.devices()
-    start = jnp.full((features, k), 0.1 / features, dtype)
-
-    def passes(block: int) -> Run:
-        phi = jnp.asarray(np.random.default_rng(0).normal(size=(features, block)), dtype)
-
-        @functools.partial(jax.pmap, in_axes=(None, 0), devices=devices)
-        def run(count, parameters):
-            def one(_, parameters):  # depends on the previous result, so that XLA cannot skip it
-                sums = product(phi, jnp.exp(product(parameters.T, phi)).T)
-                return parameters + 1e-12 * sums
-
-            blocks = -(-n // (block * len(devices)))
-            return jax.lax.fori_loop(0, count * blocks, one, parameters)
-
-        def steps(count):
-            jax.block_until_ready(run(count, jnp.stack([start] * len(devices))))
-            return count
-
-        return steps
-
-    candidates = [passes(block) for block in (256, 512, 1024, 2048)]
-    for candidate in candidates:
-        candidate(1)
-    return min(candidates, key=lambda run: min(seconds(run, 5)[0] for _ in range(3)))
 
 
 def contenders(case: tuple, x: np.ndarray, start: jaxgmm.Mixture) -> dict[str, Run]:

@@ -17,7 +17,7 @@ from timing import Run
 import jaxgmm
 
 warnings.filterwarnings("ignore", message=".*did not converge")
-NAMES = {"full": "full", "diagonal": "diag", "spherical": "spherical"}
+NAMES = {"full": "full", "tied": "tied", "diagonal": "diag", "spherical": "spherical"}
 NEVER = 1e-30  # a tolerance that is never met; it must be positive
 
 
@@ -26,7 +26,9 @@ def scikit_learn(x: np.ndarray, start: jaxgmm.Mixture, family: str) -> Run:
     from sklearn.mixture import GaussianMixture
 
     precisions = np.asarray(start.precisions, x.dtype)
-    if family != "full":
+    if family == "tied":
+        precisions = precisions[0]
+    elif family != "full":
         precisions = np.diagonal(precisions, axis1=1, axis2=2)
     if family == "spherical":
         precisions = precisions[:, 0]

@@ -55,7 +55,7 @@ def blobs(n: int, d: int, k: int, dtype: str) -> np.ndarray:
 
 def n_features(d: int, family: str) -> int:
     """Return the number of features of a row in the natural kernel."""
-    return (d + 1) * (d + 2) // 2 if family == "full" else 2 * d + 1
+    return {"full": (d + 1) * (d + 2) // 2, "diagonal": 2 * d + 1, "spherical": d + 2}[family]
 
 
 def jaxgmm_run(x: jax.typing.ArrayLike, start: jaxgmm.Mixture, kernel: str = "auto") -> Run:
