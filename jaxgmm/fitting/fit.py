@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 
 from ..algorithms.em import EM
 from ..algorithms.protocol import Algorithm
+from ..algorithms.registry import by_name
 from ..data import row_checks, source_checks
 from ..data.distinct_rows import enough_distinct_in
 from ..data.open_data import open_data
@@ -86,7 +87,7 @@ _fit_of_state = jax.jit(fit_of_state)
 def fit(
     x: Any,
     mixture: Mixture,
-    algorithm: Algorithm = EM(),
+    algorithm: Algorithm | str = EM(),
     *,
     weight: ArrayLike | None = None,
     prior: Prior | str | None = "default",
@@ -105,7 +106,8 @@ def fit(
       x: (n, d) finite rows: any array, list or table of real numbers (of NumPy, JAX, pandas,
         polars, pyarrow, xarray or PyTorch), or `Blocks`, `Shards` or a `Stream`.
       mixture: the start.
-      algorithm: `EM()`, `Gradient(optimizer)`, or any other object with the methods of `Algorithm`.
+      algorithm: a name in `ALGORITHMS`, such as "squarem" or "lbfgs"; or `EM()`,
+        `Gradient(optimizer)`, or any other object with the methods of `Algorithm`.
       weight: (n,) row weights, or None for ones. A row of weight 0 is padding.
       prior: a `Prior`; None for maximum likelihood; or "default" for `Prior.from_data(x, weight)`.
       tolerance: threshold of the stopping rule. The comparison is strict, so that 0.0 runs exactly
@@ -164,6 +166,7 @@ def fit(
     (True, True)
     """
     checks.one_mixture(mixture, "start")
+    algorithm = by_name(algorithm)
     beside = (mixture, prior, tolerance)
     data = open_data(
         x, weight, like=mixture.dtype, devices=devices, operands=beside, warn_of_columns=None

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from ..algorithms.em import EM
 from ..algorithms.protocol import Algorithm
+from ..algorithms.registry import by_name
 from ..data.open_data import open_data
 from ..data.sources import Blocks, Source
 from ..internal import checks
@@ -39,7 +40,7 @@ def bootstrap(
     method: str = "rows",
     weight: ArrayLike | None = None,
     prior: Prior | str | None = "default",
-    algorithm: Algorithm = EM(),
+    algorithm: Algorithm | str = EM(),
     tolerance: float = 1e-9,
     max_steps: int = 1000,
 ) -> Bootstrap:
@@ -56,7 +57,7 @@ def bootstrap(
         the mixture.
       weight: (n,) row weights, or None for ones. They count rows: a weight of 2 is two rows.
       prior: the prior of the fit, as in `fit`. All replicates have the same one.
-      algorithm: the algorithm of the fits.
+      algorithm: the algorithm of the fits, by name or as for `fit`.
       tolerance: as in `fit`.
       max_steps: as in `fit`.
 
@@ -83,7 +84,7 @@ def bootstrap(
     checks.random_key(key)
     checks.choice(method, "method", METHODS)
     replicates = checks.whole(replicates, "replicates", 2)
-    checks.algorithm(algorithm)
+    algorithm = by_name(algorithm)
     mixture, x, weight = rows_in_memory("bootstrap", mixture, x, weight)
     prior = priors.resolve_prior(prior, open_data(x, weight, warn_of_columns=None))
     counts = jnp.ones(len(x), x.dtype) if weight is None else weight

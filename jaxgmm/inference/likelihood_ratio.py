@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..algorithms.protocol import Algorithm
+from ..algorithms.registry import by_name
 from ..algorithms.squarem import SQUAREM
 from ..data.open_data import open_data
 from ..fitting.status import Status
@@ -61,7 +62,7 @@ def likelihood_ratio(
     replicates: int = 199,
     weight: ArrayLike | None = None,
     prior: Prior | str | None = "default",
-    algorithm: Algorithm = SQUAREM(),
+    algorithm: Algorithm | str = SQUAREM(),
     tolerance: float = 1e-7,
     max_steps: int = 1000,
 ) -> LikelihoodRatio:
@@ -81,7 +82,7 @@ def likelihood_ratio(
       replicates: the number of null data sets.
       weight: (n,) row weights that count rows, or None for ones.
       prior: the prior of both fits, as in `fit`.
-      algorithm: the algorithm of the null fits.
+      algorithm: the algorithm of the null fits, by name or as for `fit`.
       tolerance: that of the null fits, as in `fit`.
       max_steps: that of the null fits, as in `fit`.
 
@@ -102,7 +103,7 @@ def likelihood_ratio(
     """
     checks.random_key(key)
     replicates = checks.whole(replicates, "replicates", 2)
-    checks.algorithm(algorithm)
+    algorithm = by_name(algorithm)
     smaller, x, weights = rows_in_memory("likelihood_ratio", smaller, x, weight)
     larger, _, _ = rows_in_memory("likelihood_ratio", larger, x, weight)
     present = [int(np.sum(np.asarray(m.present))) for m in (smaller, larger)]

@@ -220,8 +220,8 @@ def algorithm(value: Any) -> None:
     """Check that `value` is a hashable object with methods init and move, as `fit` needs it."""
     if isinstance(value, type) or not (hasattr(value, "init") and hasattr(value, "move")):
         raise ValueError(
-            f"algorithm is {value!r}: pass an instance with init and move, e.g. EM(), or wrap an "
-            "optax optimizer as Gradient(optimizer)."
+            f"algorithm is {value!r}: pass an instance with init and move, e.g. EM(), a name, e.g. "
+            "'em', or an optax optimizer as Gradient(optimizer)."
         )
     try:
         hash(value)

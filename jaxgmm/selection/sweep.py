@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 
 from ..algorithms.em import EM
 from ..algorithms.protocol import Algorithm
+from ..algorithms.registry import by_name
 from ..data import row_checks, source_checks
 from ..data.column_precision import warn_of_coarse_columns
 from ..data.columns import Columns
@@ -48,7 +49,7 @@ def sweep(
     *,
     restarts: int = 16,
     families: Iterable[str | type[Family]] | str | type[Family] = ("full",),
-    algorithm: Algorithm = EM(),
+    algorithm: Algorithm | str = EM(),
     weight: ArrayLike | None = None,
     prior: Prior | str | None = "default",
     strategy: str = "halving",
@@ -122,6 +123,7 @@ def sweep(
     checks.random_key(key)
     ks = checks.distinct_wholes(n_components, "n_components", 1)
     restarts = checks.whole(restarts, "restarts", 1)
+    algorithm = by_name(algorithm)
     array, weight, order, dtype, columns = _check_rows(x, weight)
     d = array.shape[1] if columns is None else columns.features
     kinds = _family_classes(families, max(ks), d)

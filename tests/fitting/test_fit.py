@@ -46,6 +46,17 @@ def test_no_tolerance_runs_every_step(iris, start):
     assert not fit.converged
 
 
+def test_an_algorithm_by_name_is_that_algorithm(iris, start):
+    x = iris.astype(np.float32)
+    chex.assert_trees_all_equal(
+        jaxgmm.fit(x, start, "squarem", max_steps=5),
+        jaxgmm.fit(x, start, jaxgmm.SQUAREM(), max_steps=5),
+    )
+    sweep = functools.partial(jaxgmm.sweep, jax.random.key(0), x, 2, restarts=2, max_steps=3)
+    found, same = sweep(algorithm="squarem"), sweep(algorithm=jaxgmm.SQUAREM())
+    chex.assert_trees_all_equal(found.fits, same.fits)
+
+
 def test_the_fit_describes_its_own_mixture(family, iris):
     x = iris.astype(np.float32)
     prior = jaxgmm.Prior.from_data(x)

@@ -100,8 +100,8 @@ def test_bad_weights(weight, words):
         (dict(x=X * np.float32(1e-20)), "Rescale"),
         (dict(kernel="fast"), "unknown kernel 'fast'"),
         (dict(stopping="never"), "unknown stopping 'never'"),
-        (dict(algorithm="em"), "pass an instance"),
-        (dict(algorithm=EM), "pass an instance"),
+        (dict(algorithm="newton-raphson"), "unknown algorithm 'newton-raphson'.*'squarem'"),
+        (dict(algorithm=EM), "an instance with init and move"),
         (dict(mixture=None), "mixture is a NoneType"),
     ],
 )
