@@ -66,6 +66,19 @@ class Comparisons(Mapping[str, Comparison]):
         """
         return profile(list(self.values()), gap=gap, clock=clock)
 
+    def plot(self, ax: Any = None) -> Any:
+        """Plot the performance profiles over all data sets. Raises ImportError without matplotlib.
+
+        Args:
+          ax: matplotlib axes, or None for a new figure.
+
+        Returns:
+          The axes.
+        """
+        from .. import plot
+
+        return plot.profiles(self, ax)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all comparisons to one .npz file, which `jaxgmm.load` reads."""
         from ..reports.storage import save

@@ -12,12 +12,12 @@ component has the same color in every figure, so figures can be drawn into the s
 """
 
 from .algebra import conditional, entropy_curve, modes, transport
-from .fits import bic_curve, comparison, traces
+from .fits import bic_curve, comparison, profiles, traces
 from .mixtures import density, ellipses, responsibilities
 from .pair_grid import pairs
 from .style import PALETTE
 
 __all__ = [
     "PALETTE", "bic_curve", "comparison", "conditional", "density", "ellipses", "entropy_curve",
-    "modes", "pairs", "responsibilities", "traces", "transport",
+    "modes", "pairs", "profiles", "responsibilities", "traces", "transport",
 ]  # fmt: skip

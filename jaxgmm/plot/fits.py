@@ -15,7 +15,9 @@ from .style import PALETTE, color, dashes, new_axes, remove_box
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from ..comparison.profile import Profile
     from ..comparison.result import Comparison
+    from ..comparison.several import Comparisons
     from ..selection.sweep_result import Sweep
 
 # With more families than this, a figure shows a single line for each.
@@ -185,23 +187,46 @@ def comparison(found: Comparison, ax: Any = None) -> Any:
         ylabel="gap to the start's best optimum, nats per row",
     )  # fmt: skip
     _draw_rounding(left, rounding)
-    profiles = found.profile()
-    largest = max([p.ratio[-1] for p in profiles.values() if len(p.ratio)], default=1) * 1.2
-    for i, (name, profile) in enumerate(profiles.items()):
-        ratio = np.concatenate([[1], profile.ratio, [largest]])
-        last = profile.fraction[-1] if len(profile.fraction) else 0
-        fraction = np.concatenate([[0], profile.fraction, [last]])
-        right.step(ratio, fraction, dashes(i), where="post", color=color(i), lw=2, label=name)
-    right.set(
-        xscale="log", xlim=(1, largest), ylim=(0, 1.05),
-        xlabel="passes, as a multiple of the fastest algorithm's",
-        ylabel="fraction of starts solved to 1e-6",
-    )  # fmt: skip
+    _draw_profiles(right, found.profile())
     left.legend(frameon=False, title="thick line: median start", title_fontsize="small")
     for panel in ax:
         _use_plain_numbers(panel)
         remove_box(panel)
     return ax
+
+
+def profiles(found: Comparisons, ax: Axes | None = None) -> Axes:
+    """Plot the performance profiles of a `Comparisons` over all starts of all its data sets.
+
+    Args:
+      found: the result of `compare` for several data sets.
+      ax: matplotlib axes, or None for a new figure.
+
+    Returns:
+      The axes. They show the fraction of starts that an algorithm solved, to 1e-6 nats per row,
+      within a multiple of the passes of the fastest algorithm from that start.
+    """
+    ax = new_axes(6, 4) if ax is None else ax
+    _draw_profiles(ax, found.profile())
+    ax.legend(frameon=False)
+    _use_plain_numbers(ax)
+    remove_box(ax)
+    return ax
+
+
+def _draw_profiles(ax: Axes, profiles: Mapping[str, Profile]) -> None:
+    """Draw a step function for each algorithm."""
+    largest = max([p.ratio[-1] for p in profiles.values() if len(p.ratio)], default=1) * 1.2
+    for i, (name, profile) in enumerate(profiles.items()):
+        ratio = np.concatenate([[1], profile.ratio, [largest]])
+        last = profile.fraction[-1] if len(profile.fraction) else 0
+        fraction = np.concatenate([[0], profile.fraction, [last]])
+        ax.step(ratio, fraction, dashes(i), where="post", color=color(i), lw=2, label=name)
+    ax.set(
+        xscale="log", xlim=(1, largest), ylim=(0, 1.05),
+        xlabel="passes, as a multiple of the fastest algorithm's",
+        ylabel="fraction of starts solved to 1e-6",
+    )  # fmt: skip
 
 
 def _use_plain_numbers(ax: Axes) -> None:

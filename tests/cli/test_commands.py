@@ -176,6 +176,18 @@ def test_compare_has_a_line_for_each_algorithm(run):
     assert status == 0 and [line.split()[0] for line in told.splitlines()] == ["algorithm", "em"]
 
 
+def test_compare_within_a_budget_is_kept(run, folder, capsys):
+    command = "compare rows.npy --k 2 --algorithms em,squarem --restarts 2 --checkpoint fits.npz"
+    command = [*command.split(), "--budget", "12 passes", "--out", "compared.npz"]
+    assert main(command) == 0
+    told = capsys.readouterr().out
+    found = jaxgmm.load(folder / "compared.npz")
+    assert list(found.fits) == ["em", "squarem"] and found.fits["em"].passes.shape == (2,)
+    assert max(np.max(fits.passes) for fits in found.fits.values()) <= 12
+    assert main(command) == 0  # the fits of the checkpoint are not made again, nor timed
+    assert capsys.readouterr().out == told and (folder / "fits.npz").exists()
+
+
 BAD = {
     "nowhere.csv": (None, "nowhere.csv: No such file or directory: check the name and the folder."),
     "text.csv": (

@@ -63,6 +63,17 @@ class Interrupt:
             raise KeyboardInterrupt
 
 
+def test_the_figure_shows_the_profiles_of_all_sets(several):
+    pytest.importorskip("matplotlib")
+    ax = several.plot()
+    lines = {line.get_label(): line for line in ax.get_lines()}
+    assert list(lines) == ["em", "squarem"]
+    for name, profile in several.profile().items():
+        np.testing.assert_array_equal(lines[name].get_xdata()[1:-1], profile.ratio)
+        np.testing.assert_array_equal(lines[name].get_ydata()[1:-1], profile.fraction)
+    assert ax.get_ylim()[1] > 1 and ax.get_xlim()[0] == 1
+
+
 def test_an_interrupted_comparison_goes_on(several, tmp_path):
     path = tmp_path / "fits.npz"
     stop = Interrupt(5)
