@@ -19,10 +19,10 @@ from ..numerics.products import matmul
 from ..numerics.triangular import inverse
 from .summable_rows import SummableRows
 
-# Bounds on the distance from the mean, in standard deviations beyond √d. A row drawn from a
-# Gaussian lies t of them beyond √d with probability less than exp(−t²/2) (Laurent & Massart 2000,
-# lemma 1). Rows beyond CORE do not belong to the core of the data. Rows beyond FAR, measured from
-# the core, are far.
+# Bounds t on the distance of a row from the mean, which is √d + t standard deviations. A row drawn
+# from a Gaussian is farther away with probability less than exp(−t²/2) (Laurent & Massart 2000,
+# lemma 1). Rows farther than CORE_ROW do not belong to the core of the data. Rows farther than
+# FAR_ROW from the core's mean, in standard deviations of the core, are far.
 CORE_ROW, FAR_ROW = 5.0, 10.0
 MOST_PASSES = 30
 ROWS_PER_BLOCK = 4096
@@ -151,7 +151,7 @@ def trim(rows: SummableRows) -> tuple[jax.Array, Ellipsoid]:
         # Sums over the same rows are equal to the last bit.
         all_inside, same = inside.mass == whole.mass, inside.mass == loop.kept.mass
         flat = _is_flat(inside, whole) | ((least <= 2 * tiny) & (least_of_all > 2 * tiny))
-        finished = (loop.settled | flat | (loop.passes == 1) & all_inside) & ~first
+        finished = (loop.settled | flat | ((loop.passes == 1) & all_inside)) & ~first
         keep_all = finished & (flat | all_inside)
         kept, ellipsoid = where(keep_all, (whole, everything), (inside, ellipsoid))
         return _Trimming(

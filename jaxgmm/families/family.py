@@ -43,8 +43,9 @@ class Family(abc.ABC):
     Attributes:
       letters: the three letters by which mclust names the family, or "".
       shared: whether all components have one covariance, so that the layout pools moments.
-      whitened_work: how many times as much work the whitened kernel may be before a faster one is
-        worth its compilation, as a divisor of `kernels.choice.WHITENED_UP_TO_NUMBERS`.
+      whitened_work: the cost of a residual in the whitened kernel, relative to other families.
+        Where it is larger, a faster kernel is worth its compilation for fewer rows; see
+        `kernels.choice.residual_numbers`.
     """
 
     letters: ClassVar[str] = ""

@@ -63,17 +63,17 @@ class Settings:
         self,
         algorithm: Algorithm,
         n: int,
-        n_means: int,
+        numbers: int,
         callback: Callable[..., object] | None = None,
     ) -> LoopSettings:
         """Return the static settings of a loop over n rows that runs one of the algorithms.
 
-        `n_means` is the result of `residual_numbers`.
+        `numbers` is the result of `residual_numbers`.
         """
         return LoopSettings(
             algorithm=algorithm,
             stopping=self.stopping,
-            kernel=resolve_kernel(self.kernel, n, n_means),
+            kernel=resolve_kernel(self.kernel, n, numbers),
             capacity=capacity(self.max_steps),
             callback=callback,
         )

@@ -1,4 +1,4 @@
-"""The three kernels that evaluate a block of rows, and the choice among them.
+"""The three kernels that evaluate a block of complete rows, and the choice among them.
 
 The whitened kernel computes the residuals y = W x − W μ of every component, and their sums. It is
 accurate for narrow components far from the center. The natural kernel uses that the log-joint is
@@ -59,14 +59,14 @@ def residual_numbers(mixture: Mixture) -> int:
     return mixture.means.size * mixture.covariance.whitened_work
 
 
-def resolve_kernel(name: str, n: int, n_means: int) -> str:
+def resolve_kernel(name: str, n: int, numbers: int) -> str:
     """Return the kernel's name, with "auto" replaced by "whitened" where a pass is little work.
 
-    `n_means` is the result of `residual_numbers`. All kernels are fast there, and one takes less
+    `numbers` is the result of `residual_numbers`. All kernels are fast there, and one takes less
     time to compile than several. For more work, "auto" remains "auto".
     """
     rows = bucket(n)  # so that padding does not change the kernel
-    little = rows <= WHITENED_UP_TO_ROWS and rows * n_means <= WHITENED_UP_TO_NUMBERS
+    little = rows <= WHITENED_UP_TO_ROWS and rows * numbers <= WHITENED_UP_TO_NUMBERS
     return "whitened" if name == "auto" and little else name
 
 

@@ -1,7 +1,7 @@
 """The statistics of each single row of a block, in place of their sum.
 
 The score of a row and its products with itself are linear and quadratic in these statistics (see
-`objective/information.py`). To support another kind of rows, extend `RowStatistics`.
+`objective/information.py`).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class RowStatistics(Whitened):
 
     @property
     def numbers_in_sums(self) -> int:
-        """The count of numbers in the sums of all products."""
+        """The count of numbers in the sums of the products of statistics with one another."""
         q = self.parts_per_component
         return self.lanes * (self.size**2 + self.mixture.n_components * q * q)
 

@@ -29,9 +29,9 @@ class Statistics:
 
     Attributes:
       mass: (k,) Σ w r.
-      shift: (k, d) Σ w r y, in standard deviations.
-      spread: Σ w r y yᵀ in the shape that the family stores: full (k, d, d), tied (1, d, d),
-        diagonal (k, d), spherical (k, 1).
+      shift: (k, d) Σ w r y.
+      spread: Σ w r y yᵀ in the shape of the family's layout: (k, d, d) for full, (1, d, d) for
+        tied, (k, d) for diagonal and (k, 1) for spherical covariances.
       log_likelihood: () Σ w log p(x), in nats.
 
     Statistics at the same mixture can be added. The statistics of two sets of rows together are the
@@ -67,7 +67,7 @@ def statistics_by_rules(
 ) -> tuple[Statistics, ...]:
     """Compute statistics for several rules of responsibilities, in one pass over `rows`.
 
-    The place of the log-likelihood is taken by the sum of the values that the rule gives to rows.
+    In the result, `log_likelihood` is the sum of the values that the rule returns for the rows.
     """
 
     def run(kernel: Kernel) -> tuple[Statistics, ...]:

@@ -71,7 +71,11 @@ def _rejected(
     (family, k), lane = rejected
     label = f"K = {k}" if len(sweep.fits) == 1 else f"{family}, K = {k}"
     artifacts = _artifacts(sweep, (family, k), lane)
-    return [f"{label} has a {name} lower by {score - best:.0f}, but its {artifacts}. {REMEDY}"]
+    other = "another fit" if (family, k) == chosen else "a fit"
+    return [
+        f"{other} of {label} has a {name} lower by {score - best:.0f} and is not chosen: its "
+        f"{artifacts}. {REMEDY}"
+    ]
 
 
 def _is_spurious(sweep: Sweep, cell: tuple[str, int], lane: int) -> bool:

@@ -17,7 +17,7 @@ DECIMALS = {"point": ".", "comma": ",", ".": ".", ",": ","}
 _NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf(?:inity)?)", re.ASCII | re.I)
 _DECIMAL_POINT = re.compile(r"[+-]?\d*\.\d+(?:e[+-]?\d+)?", re.ASCII | re.I)
 _DECIMAL_COMMA = re.compile(r"[+-]?(?:\d+,\d*|,\d+)(?:e[+-]?\d+)?", re.ASCII | re.I)
-_COMMA_OF_EITHER_KIND = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.ASCII)
+_DECIMAL_COMMA_OR_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.ASCII)
 # A no-break space or a narrow one separates thousands in French and Swiss files.
 _THOUSANDS = re.compile(
     r"[+-]?\d{1,3}(?:([,.'\u2019 \u00a0\u202f])\d{3})(?:\1\d{3})*(?:[.,]\d*)?", re.ASCII
@@ -63,7 +63,7 @@ def is_disguised(cell: str) -> bool:
 
 
 def looks_numeric(cell: str) -> bool:
-    """Return whether a cell is a number with a decimal point or comma, or a truth value."""
+    """Return whether a cell is a number, with a decimal point or a comma, or a truth value."""
     return is_number(cell) or is_number(cell, ",") or cell.lower() in TRUTH
 
 
@@ -84,8 +84,9 @@ def days(cell: str) -> float | None:
 def decimal_signs(columns: Sequence[Sequence[str]]) -> tuple[list[str], str, bool]:
     """Return the decimal sign of each column, an example of a comma, and whether it is certain.
 
-    The sign of a column is a comma if it has numbers with one comma and none with a point. It is
-    not certain if all commas of the file are followed by three digits, as thousands are.
+    The sign of a column is a comma if it has numbers with one comma and none with a point. If
+    all commas of the file are followed by three digits, they may separate thousands instead,
+    and the signs are not certain.
 
     Args:
       columns: the cells of each column.
@@ -100,7 +101,7 @@ def decimal_signs(columns: Sequence[Sequence[str]]) -> tuple[list[str], str, boo
             continue
         signs.append(",")
         example = example or found[0]
-        certain = certain or not all(map(_COMMA_OF_EITHER_KIND.fullmatch, found))
+        certain = certain or not all(map(_DECIMAL_COMMA_OR_THOUSANDS.fullmatch, found))
     return signs, example, certain
 
 
