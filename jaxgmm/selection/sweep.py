@@ -14,24 +14,19 @@ from ..algorithms.em import EM
 from ..algorithms.protocol import Algorithm
 from ..algorithms.registry import by_name
 from ..data import row_checks, source_checks
-from ..data.column_precision import warn_of_coarse_columns
-from ..data.columns import Columns
 from ..data.distinct_rows import distinct_rows, enough_distinct_rows
-from ..data.observed import Observed, pack, table_of
-from ..data.open_data import pad_array
-from ..data.rows import Rows
 from ..families.family import Family
 from ..families.registry import family_classes, family_name
 from ..fitting.settings import Settings
-from ..internal import checks, derivatives
+from ..internal import checks
 from ..internal.feature_names import resolve_feature_names
 from ..kernels.choice import check_kernel
 from ..objective import prior as priors
-from ..objective.data_covariance import fill_rows
 from ..objective.prior import Prior
 from ..starts.methods import METHODS
 from .lane_programs import DEVICES, LaneSettings
 from .lane_records import LaneData
+from .open_rows import open_rows
 from .remarks import RowTable
 from .run_families import Progress, run_families
 from .schedules import STRATEGIES
@@ -124,20 +119,15 @@ def sweep(
     ks = checks.distinct_wholes(n_components, "n_components", 1)
     restarts = checks.whole(restarts, "restarts", 1)
     algorithm = by_name(algorithm)
-    array, weight, order, dtype, columns = _check_rows(x, weight)
-    d = array.shape[1] if columns is None else columns.features
+    found = open_rows(key, x, weight, prior, tolerance)
+    d, columns, x, counts = found.data.n_features, found.data.columns, found.x, found.weight
     kinds = _family_classes(families, max(ks), d)
-    names = resolve_feature_names(features, table_of(x), d)
-    derivatives.on_host("sweep", key, array, weight, prior, tolerance)
-    rows = pad_array(array, weight, dtype, columns=columns)
+    names = resolve_feature_names(features, found.table, d)
     if columns is not None:
         for k in ks if columns.components else [max(ks)]:
             columns.check_components(k)
         ks = tuple(k for k in ks if k > columns.largest_label)
         check_kernel(kernel, columns)
-    filled = None if columns is None else rows.compute_once(_fill)
-    x = np.asarray(rows.features if filled is None else filled)[: rows.n]
-    counts = None if weight is None else np.asarray(rows.weight)[: rows.n]
     row_checks.weights_count_rows(counts)
     row_checks.squares_fit(x)
     default_prior = isinstance(prior, str)
@@ -156,15 +146,15 @@ def sweep(
     possible = tuple(k for k in ks if k <= distinct)
     fold, most_in_folds = _assign_folds(key, x, counts, folds, max(ks))
     data = LaneData(
-        x=rows.x,
-        weight=rows.weight,
-        fold=None if fold is None else np.pad(fold, (0, rows.padding)),
+        x=found.data.x,
+        weight=found.data.weight,
+        fold=None if fold is None else np.pad(fold, (0, found.data.padding)),
         steps=spacing_of(x),
         prior=prior,
         tolerance=np.asarray(settings.tolerance, x.dtype),
         max_steps=np.int32(settings.max_steps),
         key=key,
-        filled=filled,
+        filled=found.filled,
     )
 
     lane_settings = LaneSettings(
@@ -186,31 +176,8 @@ def sweep(
         n_components=possible,
         restarts=restarts,
         impossible=tuple(k for k in ks if k not in possible),
-        rows=RowTable(x[order], names),
+        rows=RowTable(x[found.order], names),
     )
-
-
-def _check_rows(x: Any, weight: Any) -> tuple[Any, Any, Any, np.dtype, Columns | None]:
-    """Return checked rows and weights, the order that they are put in, and what columns hold.
-
-    Rows that are not fully observed are packed, and ordered by how many of their values are
-    missing. Other rows stay in their order.
-    """
-    if not isinstance(x, Observed):
-        rows, dtype = row_checks.check_rows(x, warn_of_columns=warn_of_coarse_columns)
-        return rows, weight, slice(None), dtype, None
-    packed = pack(x, warn_of_columns=warn_of_coarse_columns)
-    derivatives.on_host("sweep", packed.x, weight)
-    if not (packed.columns.partial or packed.columns.odds):
-        return packed.x, weight, slice(None), packed.dtype, None
-    weight = row_checks.weights_of_rows(weight, len(packed.x), packed.dtype)
-    order = np.argsort(packed.counts, kind="stable")  # type: ignore[arg-type]
-    weight = None if weight is None else np.asarray(weight)[order]
-    return packed.x[order], weight, np.argsort(order), packed.dtype, packed.columns
-
-
-def _fill(rows: Rows) -> jax.Array:
-    return fill_rows(rows).x
 
 
 def _family_classes(families: Any, k: int, d: int) -> list[type[Family]]:

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 import jaxgmm
-from jaxgmm import EM, Status
-from jaxgmm.comparison.medians import judge, median_of
+from jaxgmm import Status
+from jaxgmm.comparison import budget
+from jaxgmm.comparison.medians import judge, median_of, resample
 
 KEY = jax.random.key(2)
 rng = np.random.default_rng(0)
@@ -133,15 +134,27 @@ def test_budgets():
         np.testing.assert_allclose(
             fits.history[0][: steps + 1], free.fits[name].history[0][: steps + 1], rtol=1e-6
         )
-    timed = jaxgmm.compare(
-        KEY, x, 2, [EM()], restarts=2, tolerance=0.0, max_steps=10**6, budget="0.2 seconds"
-    )
-    assert (timed.seconds["EM"] >= 0.2).all() and (timed.seconds["EM"] < 2).all()
-    assert (timed.fits["EM"].status == Status.MAX_STEPS).all()
+
+
+def test_a_budget_of_seconds(monkeypatch):
+    """By a clock that advances by a second whenever it is read: once at the beginning of a fit, and
+    after each of its slices."""
+    reads = iter(range(10**6))
+    monkeypatch.setattr(budget.time, "perf_counter", lambda: float(next(reads)))
+    timed = run(SETS["close"], ["em"], tolerance=0.0, max_steps=10**6, budget="3 seconds")
+    fits = timed.fits["em"]
+    assert (fits.status == Status.MAX_STEPS).all() and (fits.passes == fits.steps + 1).all()
+    assert (fits.steps == 3).all()  # three slices, each of a single step at a second a step
 
 
 def test_medians_and_their_winner():
     """Coverage of the interval, and verdicts on costs whose order is known."""
+    values = np.random.default_rng(2).exponential(size=15)
+    resampled = np.array([np.median(values[index]) for index in resample(15)])
+    count = len(resampled)
+    inside = [np.sum(resampled <= end) / count for end in median_of(values)[1:]]
+    assert inside[0] >= 0.025 > np.sum(resampled < median_of(values).low) / count
+    assert inside[1] >= 0.975 > np.sum(resampled < median_of(values).high) / count
     draws = np.random.default_rng(1).exponential(size=(200, 25))
     covered = [each.low <= np.log(2) <= each.high for each in map(median_of, draws)]
     assert 0.88 < np.mean(covered) < 0.99
@@ -152,6 +165,9 @@ def test_medians_and_their_winner():
     )
     assert verdict == {"a": "", "b": "tied", "c": "wins", "d": ""} or verdict["b"] == "wins"
     assert set(judge({"a": base[:0], "b": base[:0]}).values()) == {""}
+    # The order is that of the same starts, whose own costs differ much more.
+    assert judge({"a": 100 * base + 0.1, "b": 100 * base}) == {"a": "", "b": "wins"}
+    assert judge({"a": base, "b": base}) == {"a": "wins", "b": "tied"}
 
 
 @pytest.mark.parametrize(

@@ -465,7 +465,7 @@ def test_progress_and_interrupts(iris, monkeypatch):
         (dict(key=jax.random.split(KEY)), "key is not one JAX random key"),
         (dict(tolerance=-1), "tolerance is -1"),
         (dict(callback=3), "callback"),
-        (dict(algorithm="em"), "algorithm"),
+        (dict(algorithm="simplex"), "unknown algorithm 'simplex'"),
         (dict(devices=[]), "devices is empty"),
         (dict(devices="cpu"), "devices is 'cpu'"),
         (dict(devices=5), "devices is 5"),
