@@ -65,7 +65,8 @@ def test_the_end_is_quadratic(ends, iris, x64):
 
 @pytest.mark.thorough
 def test_passes_are_counted(iris, passes_taken, monkeypatch):
-    """Evaluations and Hessians are counted in the program, and each Hessian has its price."""
+    """Evaluations and Hessians are counted in the program, and each Hessian has its price. In a
+    large trust region, some of Newton's steps are rejected."""
     hessians, compute = [], newton_step.information
 
     def counted(*arguments, **options):
@@ -74,13 +75,14 @@ def test_passes_are_counted(iris, passes_taken, monkeypatch):
 
     monkeypatch.setattr(newton_step, "information", counted)
     x = iris[:, :3].astype(np.float32)
-    start = jaxgmm.initialize(jax.random.key(0), x, 2)
+    start = jaxgmm.initialize(jax.random.key(1), x, 2)
     passes_taken.clear()
-    fit = jaxgmm.fit(x, start, Newton(), max_steps=7, tolerance=0.0)
+    fit = jaxgmm.fit(x, start, Newton(radius=50.0), max_steps=7, tolerance=0.0)
     jax.block_until_ready(fit)
     jax.effects_barrier()
     assert len(hessians) == 7
     price = newton_step.passes_of_matrix(fit.mixture)
+    assert set(np.diff(fit.history_passes)) == {price + 1, price + 2}
     assert int(fit.passes) == len(passes_taken) + 7 * price
     assert fit.history_passes[-1] == fit.passes
 
