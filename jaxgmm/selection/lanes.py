@@ -16,6 +16,7 @@ import jax
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
+from ..families.universal import code_of_starts, starts_of_families
 from ..fitting.status import RUNNING, Status
 from ..fitting.step import FitState
 from ..internal.compiling import LITTLE_TO_RUN
@@ -133,6 +134,38 @@ class Lanes:
         With `parent` and `component` (arrays as long as `lanes`), each begins from the mixture of
         its parent lane instead, with that component split.
         """
+        if parent is not None:
+            self._begin(lanes, self.code, parent, component)
+        elif self.large.starts_in_loop:
+            self._begin_in_all_families(lanes)
+        else:
+            self._begin(lanes, self.code)
+        ended = lanes[~self.running[lanes]]  # at their starts: only a report is missing
+        for first in range(0, len(ended), self.large.size):
+            part = ended[first : first + self.large.size]
+            self._advance(self.large, part, self.state.steps[part], 0, self.safe_rounding)
+
+    def _begin_in_all_families(self, lanes: np.ndarray) -> None:
+        """Begin the lanes, which share their rows' labels with those of other families."""
+        assert self.code is not None
+        codes = code_of_starts(self.code)
+        keys = self.n_components, self.restart, self.fold, *codes.T
+        table = np.stack([np.asarray(key)[lanes] for key in keys])
+        _, first, same = np.unique(table, axis=1, return_index=True, return_inverse=True)
+        self._begin(lanes[first], codes)
+        source = lanes[first][same.ravel()]
+        _put((self.state, self.report), lanes, _take((self.state, self.report), source))
+        mixture, sums = _take((self.state.mixture, self.state.sums), lanes)
+        own = starts_of_families(mixture.covariance, sums.spread, self.code[lanes])
+        _put((self.state.mixture.covariance, self.state.sums.spread), lanes, own)
+
+    def _begin(
+        self,
+        lanes: np.ndarray,
+        code: np.ndarray | None,
+        parent: np.ndarray | None = None,
+        component: Any = None,
+    ) -> None:
         settings = self.large
         splits = parent is not None
         if parent is None:  # these values are not used
@@ -148,14 +181,14 @@ class Lanes:
                 fold=self.fold[chosen],
                 parent=_take(self.state.mixture, parent[group]),
                 component=component[group].astype(np.int32),
-                code=None if self.code is None else self.code[chosen],
+                code=None if code is None else code[chosen],
             )
             task = pack(start, np)
             if settings not in self._prepared:
                 self._compile(settings, task, splits)
                 began = time.perf_counter()
-            self.constants, packed = jax.device_get(
-                settings.begin(settings, self.data, task, splits)
+            packed = jax.device_get(
+                settings.begin(settings, self.data, self.constants, splits, task)
             )
             one_lane = self.shapes[FitState], self.shapes[LaneMove].tolerance
             state, rounding = _take(unpack(packed, one_lane), own)
@@ -164,10 +197,6 @@ class Lanes:
             self.objectives[chosen[own], 0] = state.objective
             self.passes[chosen[own], 0] = 1
             self._add_seconds(chosen[own], state.passes, began)
-        ended = lanes[~self.running[lanes]]  # at their starts: only a report is missing
-        for first in range(0, len(ended), settings.size):
-            part = ended[first : first + settings.size]
-            self._advance(settings, part, self.state.steps[part], 0, self.safe_rounding)
 
     def run(self, lanes: np.ndarray, steps: int | None = None) -> None:
         """Advance the lanes by at most `steps` steps, or to their end.
@@ -258,8 +287,10 @@ class Lanes:
             self.objectives, self.passes = double(self.objectives), double(self.passes)
         was_made = np.arange(MOST_STEPS_IN_A_CALL)[None] < (after - before)[:, None]
         row, entry = np.nonzero(was_made)
-        self.objectives[lanes[row], before[row] + 1 + entry] = objectives[was_made]
-        self.passes[lanes[row], before[row] + 1 + entry] = passes[was_made]
+        counted = before[row] + 1 + entry >= 0  # the M-step of a start is no step
+        row, entry = row[counted], entry[counted]
+        self.objectives[lanes[row], before[row] + 1 + entry] = objectives[row, entry]
+        self.passes[lanes[row], before[row] + 1 + entry] = passes[row, entry]
 
     def _compile(self, settings: LaneSettings, task: dict[str, np.ndarray], splits: bool) -> None:
         """Compile both programs at the same time, since XLA uses one core for half of the work.
@@ -267,9 +298,9 @@ class Lanes:
         Where JAX has them in its cache this takes about a millisecond. So nothing has to remember
         what other sweeps compiled, and `compile_seconds` is right after `jax.clear_caches` too.
         """
-        began = time.perf_counter()
-        first, zero = settings.begin.lower(settings, self.data, task, splits), np.int32(0)
-        constants, _ = first.out_info
+        began, zero = time.perf_counter(), np.int32(0)
+        self.constants = constants = settings.prepare(self.data)
+        first = settings.begin.lower(settings, self.data, constants, splits, task)
         lanes = lambda leaf: np.zeros((settings.size, *leaf.shape), leaf.dtype)
         move = pack(jax.tree.map(lanes, self.shapes[LaneMove]), np)
         with concurrent.futures.ThreadPoolExecutor(1) as executor:
