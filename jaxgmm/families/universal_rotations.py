@@ -83,9 +83,9 @@ def sweep(
 
     `n_rotations` is how many rotations of disjoint pairs are made: all or none. Angles are those of
     each component, of all components together, or 0, as the code says. Returns the moments, the
-    rotation as V − I, and the largest sine of an angle.
+    rotation as V − I, and the largest sine (lanes,) of an angle.
     """
-    d, largest = len(precision), jnp.zeros((), moments.dtype)
+    d, largest = len(precision), jnp.zeros_like(moments[0, 0, 0])
     if d == 1:
         return moments, change, largest
     partners, sides = (jnp.asarray(table) for table in rounds(d))
@@ -108,7 +108,7 @@ def sweep(
         together = lambda values: words.common_axes * jnp.sum(values, axis=1, keepdims=True)
         x, y = (jnp.where(words.own_axes > 0, values, together(values)) for values in (x, y))
         cosine_less_one, sine = _half_angle(x, y)
-        largest = jnp.maximum(largest, jnp.max(jnp.abs(sine)))
+        largest = jnp.maximum(largest, jnp.max(jnp.abs(sine), axis=(0, 1)))
         sine = sine * side
 
         def turned(matrices: jax.Array, axis: int) -> jax.Array:

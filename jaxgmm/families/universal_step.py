@@ -102,7 +102,8 @@ def _climb_batch(
 
     def unfinished(state: _Climbing) -> jax.Array:
         small = jnp.finfo(moments.dtype).eps ** (2 / 3)
-        return (state.number <= repeats) & ((state.largest > small) | (state.number == 0))
+        # A lane that is not finite does not end the loop of the others.
+        return (state.number <= repeats) & (jnp.any(state.largest > small) | (state.number == 0))
 
     def improve(state: _Climbing) -> _Climbing:
         # Scales are fitted before the first rotation, since equal ones would turn nothing.
@@ -112,14 +113,14 @@ def _climb_batch(
         turned, change, largest = sweep(state.moments, precision, state.change, words, rotations)
         variances = jnp.where(used, scale**2 * diagonal(turned), count)
         volume, shape = _fit_scales(variances, count, share, state.log_volume, words)
-        largest = jnp.maximum(largest, jnp.max(jnp.abs(volume - state.log_volume)))
+        largest = jnp.maximum(largest, jnp.max(jnp.abs(volume - state.log_volume), axis=(0, 1)))
         return _Climbing(state.number + 1, turned, change, volume, shape, largest)
 
     # In the units of the data, about the axes.
     unscaled = jnp.where(used[None], moments / (scale[:, None] * scale[None]), 0)
     begin = _Climbing(
         jnp.int32(0), unscaled, jnp.zeros_like(moments), jnp.zeros_like(count),
-        jnp.zeros_like(scale), jnp.zeros((), moments.dtype),
+        jnp.zeros_like(scale), jnp.zeros_like(mass[0, 0]),
     )  # fmt: skip
     end = jax.lax.while_loop(unfinished, improve, begin)
     logarithm = -(end.log_volume + end.log_shape) / 2
