@@ -198,8 +198,10 @@ class Lanes:
             self.passes[chosen[own], 0] = 1
             self._add_seconds(chosen[own], state.passes, began)
 
-    def run(self, lanes: np.ndarray, steps: int | None = None) -> None:
+    def run(self, lanes: np.ndarray, steps: int | None = None, *, leave_few: bool = False) -> None:
         """Advance the lanes by at most `steps` steps, or to their end.
+
+        With `leave_few`, it returns once so few of them run that they do not fill a batch.
 
         The natural kernel is used at first even where its rounding error is visible, until a step
         gains less than that error. The last steps are made without it wherever it is not safe.
@@ -208,29 +210,35 @@ class Lanes:
             goals = np.maximum(self.state.steps[lanes], 0) + steps
             self._run(lanes, goals, self.loose_rounding)
             return
-        everything = np.full(len(lanes), int(self.data.max_steps))
+        n_left = self.large.size // 2 if leave_few else 0
+        most = int(self.data.max_steps)
         if self.loose_rounding > self.safe_rounding:
-            self._run(lanes, everything - 1, self.loose_rounding)
-            doubtful = self.report.rounding > self.safe_rounding
-            doubtful &= self.state.status == Status.CONVERGED
-            doubtful &= self.state.steps < everything[0]
-            self.resume(lanes[doubtful[lanes]])
-        self._run(lanes, everything, self.safe_rounding)
+            self._run(lanes, np.full(len(lanes), most - 1), self.loose_rounding, n_left)
+            lanes = lanes[~self.running[lanes] | (self.state.steps[lanes] >= most - 1)]
+            doubtful = self.report.rounding[lanes] > self.safe_rounding
+            doubtful &= self.state.status[lanes] == Status.CONVERGED
+            doubtful &= self.state.steps[lanes] < most
+            self.resume(lanes[doubtful])
+            n_left = 0
+        self._run(lanes, np.full(len(lanes), most), self.safe_rounding, n_left)
 
-    def _run(self, lanes: np.ndarray, goals: np.ndarray, most_rounding: float) -> None:
+    def _run(
+        self, lanes: np.ndarray, goals: np.ndarray, most_rounding: float, least: int = 0
+    ) -> None:
+        """Advance the lanes to their goals, or until at most `least` of them run."""
         goal = np.zeros(len(self.fold), np.int32)
         goal[lanes] = goals
         waiting = lanes[np.argsort(self.report.rounding[lanes], kind="stable")]
         while True:
             unfinished = self.running[waiting] & (self.state.steps[waiting] < goal[waiting])
             waiting = waiting[unfinished]
-            if not len(waiting):
+            if len(waiting) <= least:
                 return
             settings = self.small if len(waiting) <= self.small.size else self.large
             group = waiting[: settings.size]
             # A group returns once half of it has ended, so that waiting lanes can fill it up; or
             # once the rest fits the small group.
-            n_left = settings.size // 2 if len(waiting) > settings.size else 0
+            n_left = settings.size // 2 if len(waiting) > settings.size else least
             if n_left == 0 and settings is not self.small and len(waiting) > self.small.size:
                 n_left = self.small.size
             steps = np.maximum(self.state.steps[group], 0)  # −1 before the first pass
