@@ -67,10 +67,20 @@ def unpack(packed: dict[str, Any], like: Any) -> Any:
     """
     position = dict.fromkeys(packed, 0)
 
-    def take(leaf):
+    def take_leaf(leaf):
         name = leaf.dtype.str
         array, start = packed[name], position[name]
         end = position[name] = start + math.prod(leaf.shape)
         return array[:, start:end].reshape(len(array), *leaf.shape)
 
-    return jax.tree.map(take, like)
+    return jax.tree.map(take_leaf, like)
+
+
+def take(tree: Any, index: Any) -> Any:
+    """Return leaf[index] of every leaf."""
+    return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+def put(tree: Any, index: Any, values: Any) -> None:
+    """Assign to leaf[index] of every leaf, which are NumPy arrays."""
+    jax.tree.map(lambda leaf, new: leaf.__setitem__(index, new), tree, values)

@@ -20,11 +20,12 @@ from ..families.universal import code_of_starts, starts_of_families
 from ..fitting.status import RUNNING, Status
 from ..fitting.step import FitState
 from ..internal.compiling import LITTLE_TO_RUN
-from ..internal.trees import pack, unpack
+from ..internal.trees import pack, put, take, unpack
 from ..kernels.choice import kernel_position
 from ..kernels.natural import SAFE_ROUNDING
-from .lane_programs import MOST_STEPS_IN_A_CALL, LaneSettings, lane_of
-from .lane_records import LaneData, LaneMove, LaneOutcome, LaneReport, LaneStart
+from .lane_histories import Histories
+from .lane_programs import MOST_STEPS_IN_A_CALL, LaneSettings, fill_group, lane_of
+from .lane_records import LaneData, LaneMove, LaneOutcome, LaneStart
 
 MOST_LANES = 64
 # While a group begins, each of its lanes stores a few numbers per row (and row weights, where there
@@ -51,7 +52,7 @@ class Lanes:
       state: a `FitState`. A lane that was not begun is DROPPED, with objective −inf.
       report: a `LaneReport`.
       constants: the `LaneConstants` of the data; None before the first lane begins.
-      objectives, passes: (lanes, steps) the histories.
+      histories: the `Histories` of all lanes.
       seconds: (lanes,) time of each lane. Lanes of one batch share its time by their passes.
       compile_seconds: time that compiling the programs took.
       seconds_per_step: time of a step of the group that was advanced last.
@@ -68,8 +69,7 @@ class Lanes:
         on_progress: Callable[[Lanes], None] | None = None,
     ):
         n, columns = len(data.x), settings.columns
-        d = data.x.shape[1] if columns is None else columns.features
-        self.d = d
+        self.d = d = data.x.shape[1] if columns is None else columns.features
         self.data = jax.device_put(data, jax.NamedSharding(settings.mesh, P()))
         self.tolerance = np.asarray(data.tolerance)
         self.safe_rounding = SAFE_ROUNDING[str(data.x.dtype)]
@@ -103,15 +103,8 @@ class Lanes:
         self.state = jax.tree.map(empty, self.shapes[FitState])
         self.state.status[:], self.state.objective[:] = Status.DROPPED, -np.inf
         self.state.sums.log_likelihood[:] = -np.inf
-        self.report = LaneReport(
-            entropy=np.zeros(len(fold), dtype),
-            artifact=np.zeros((len(fold), settings.k), bool),
-            outlier=np.zeros((len(fold), settings.k), bool),
-            held_out=np.zeros(len(fold), dtype),
-            rounding=np.zeros(len(fold), dtype),
-        )
-        self.objectives = np.zeros((len(fold), MOST_STEPS_IN_A_CALL), dtype)
-        self.passes = np.zeros(self.objectives.shape, np.float32)
+        self.report = jax.tree.map(empty, self.shapes[LaneOutcome].report)
+        self.histories = Histories(len(fold), dtype)
 
     @property
     def running(self) -> np.ndarray:
@@ -149,15 +142,14 @@ class Lanes:
         """Begin the lanes, which share their rows' labels with those of other families."""
         assert self.code is not None
         codes = code_of_starts(self.code)
-        keys = self.n_components, self.restart, self.fold, *codes.T
-        table = np.stack([np.asarray(key)[lanes] for key in keys])
+        table = np.stack([self.n_components, self.restart, self.fold, *codes.T])[:, lanes]
         _, first, same = np.unique(table, axis=1, return_index=True, return_inverse=True)
         self._begin(lanes[first], codes)
         source = lanes[first][same.ravel()]
-        _put((self.state, self.report), lanes, _take((self.state, self.report), source))
-        mixture, sums = _take((self.state.mixture, self.state.sums), lanes)
+        put((self.state, self.report), lanes, take((self.state, self.report), source))
+        mixture, sums = take((self.state.mixture, self.state.sums), lanes)
         own = starts_of_families(mixture.covariance, sums.spread, self.code[lanes])
-        _put((self.state.mixture.covariance, self.state.sums.spread), lanes, own)
+        put((self.state.mixture.covariance, self.state.sums.spread), lanes, own)
 
     def _begin(
         self,
@@ -172,14 +164,13 @@ class Lanes:
             parent = component = np.zeros(len(lanes), np.int32)
         for first in range(0, len(lanes), settings.size):
             began = time.perf_counter()
-            last = min(first + settings.size, len(lanes))
-            group, own = _fill_group(np.arange(first, last), settings)
+            group, own = fill_group(np.arange(len(lanes))[first : first + settings.size], settings)
             chosen = lanes[group]
             start = LaneStart(
                 n_components=self.n_components[chosen],
                 restart=self.restart[chosen],
                 fold=self.fold[chosen],
-                parent=_take(self.state.mixture, parent[group]),
+                parent=take(self.state.mixture, parent[group]),
                 component=component[group].astype(np.int32),
                 code=None if code is None else code[chosen],
             )
@@ -190,26 +181,23 @@ class Lanes:
             packed = jax.device_get(
                 settings.begin(settings, self.data, self.constants, splits, task)
             )
-            one_lane = self.shapes[FitState], self.shapes[LaneMove].tolerance
-            state, rounding = _take(unpack(packed, one_lane), own)
-            _put(self.state, chosen[own], state)
+            like = self.shapes[FitState], self.shapes[LaneMove].tolerance
+            state, rounding = take(unpack(packed, like), own)
+            put(self.state, chosen[own], state)
             self.report.rounding[chosen[own]] = rounding
-            self.objectives[chosen[own], 0] = state.objective
-            self.passes[chosen[own], 0] = 1
+            self.histories.begin(chosen[own], state.objective)
             self._add_seconds(chosen[own], state.passes, began)
 
     def run(self, lanes: np.ndarray, steps: int | None = None, *, leave_few: bool = False) -> None:
         """Advance the lanes by at most `steps` steps, or to their end.
 
-        With `leave_few`, it returns once so few of them run that they do not fill a batch.
-
-        The natural kernel is used at first even where its rounding error is visible, until a step
-        gains less than that error. The last steps are made without it wherever it is not safe.
+        With `leave_few`, it returns once so few of them run that they do not fill a batch. At first
+        the natural kernel is used even where its rounding error is visible, until a step gains less
+        than that error. The last steps are made without it wherever it is not safe.
         """
         if steps is not None:
             goals = np.maximum(self.state.steps[lanes], 0) + steps
-            self._run(lanes, goals, self.loose_rounding)
-            return
+            return self._run(lanes, goals, self.loose_rounding)
         n_left = self.large.size // 2 if leave_few else 0
         most = int(self.data.max_steps)
         if self.loose_rounding > self.safe_rounding:
@@ -262,9 +250,9 @@ class Lanes:
         n_left: int,
         most_rounding: float,
     ) -> None:
-        group, own = _fill_group(np.arange(len(lanes)), settings)
+        group, own = fill_group(np.arange(len(lanes)), settings)
         chosen = lanes[group]
-        before = _take(self.state, chosen)
+        before = take(self.state, chosen)
         until = np.where(np.isin(np.arange(settings.size), own), until[group], -1).astype(np.int32)
         rounding = self.report.rounding[chosen]
         position = kernel_position(rounding.max(), self.d, most_rounding)
@@ -281,24 +269,12 @@ class Lanes:
             self.compile_seconds += time.perf_counter() - began
             began = time.perf_counter()
         packed = jax.device_get(settings.advance(*arguments))
-        end, report, objectives, passes = _take(unpack(packed, self.shapes[LaneOutcome]), own)
-        _put((self.state, self.report), chosen[own], (end, report))
-        self._record(chosen[own], before.steps[own], end.steps, objectives, passes)
+        end, report, objectives, passes = take(unpack(packed, self.shapes[LaneOutcome]), own)
+        put((self.state, self.report), chosen[own], (end, report))
+        self.histories.record(chosen[own], before.steps[own], end.steps, objectives, passes)
         most_steps = max(1, (end.steps - before.steps[own]).max())
         self.seconds_per_step = (time.perf_counter() - began) / most_steps
         self._add_seconds(chosen[own], end.passes - before.passes[own], began)
-
-    def _record(self, lanes: np.ndarray, before, after, objectives, passes) -> None:
-        """Add the steps from `before` to `after` to the histories."""
-        while self.objectives.shape[1] <= after.max():
-            double = lambda history: np.concatenate([history, np.zeros_like(history)], axis=1)
-            self.objectives, self.passes = double(self.objectives), double(self.passes)
-        was_made = np.arange(MOST_STEPS_IN_A_CALL)[None] < (after - before)[:, None]
-        row, entry = np.nonzero(was_made)
-        counted = before[row] + 1 + entry >= 0  # the M-step of a start is no step
-        row, entry = row[counted], entry[counted]
-        self.objectives[lanes[row], before[row] + 1 + entry] = objectives[row, entry]
-        self.passes[lanes[row], before[row] + 1 + entry] = passes[row, entry]
 
     def _compile(self, settings: LaneSettings, task: dict[str, np.ndarray], splits: bool) -> None:
         """Compile both programs at the same time, since XLA uses one core for half of the work.
@@ -323,22 +299,3 @@ class Lanes:
         seconds = time.perf_counter() - began
         amounts = passes if passes.any() else np.ones(len(lanes))
         self.seconds[lanes] += seconds * amounts / amounts.sum()
-
-
-def _fill_group(lanes: np.ndarray, settings: LaneSettings) -> tuple[np.ndarray, np.ndarray]:
-    """Return a full group of these lanes, and the places of each lane in it, once.
-
-    Lanes are distributed over the devices in turn. Where there are too few, copies of the first one
-    fill the group.
-    """
-    filled = np.concatenate([lanes, np.repeat(lanes[:1], settings.size - len(lanes))])
-    order = np.arange(settings.size).reshape(-1, settings.mesh.size).T.ravel()
-    return filled[order], np.flatnonzero(order < len(lanes))
-
-
-def _take(tree: Any, index: Any) -> Any:
-    return jax.tree.map(lambda leaf: leaf[index], tree)
-
-
-def _put(tree: Any, index: Any, values: Any) -> None:
-    jax.tree.map(lambda leaf, new: leaf.__setitem__(index, new), tree, values)
