@@ -7,8 +7,8 @@ batch. Only sweeps use this class. They convert the results to the family's own 
 `own_members`.
 
 The M-step alternates between the scales and plane rotations of the axes, as that of `Rotated` does,
-but at most `REPEATS` times. It is therefore a step of generalized EM, which never lowers the
-objective and has the same fixed points.
+but only a few times, except at a start. It is therefore a step of generalized EM, which never
+lowers the objective and has the same fixed points.
 """
 
 from __future__ import annotations
@@ -20,27 +20,58 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..internal.trees import where_each
 from ..numerics.products import matmul
 from ..numerics.triangular import transpose
 from .dense_layout import Dense
 from .family import Family
 from .lettered import member
-from .rotated import Turned, change_of_factors
 from .scales import Scales, contrasts, split
-from .universal_step import Code, climb
-
-# Repeats of scales and rotations in an M-step, and in that of a start. Components' own axes
-# converge quadratically near the end of a fit, common ones by about a digit a repeat.
-REPEATS, REPEATS_OF_STARTS = 2, 30
+from .universal_rotations import Code
+from .universal_step import climb
 
 
 def code_of(letters: str) -> np.ndarray:
     """Return the code of a family's three letters, as the numbers of a `Code`."""
     volume, shape, orientation = tuple(letters)
     return np.array(
-        [volume == "V", shape == "V", shape == "I", orientation == "V", orientation == "E"],
+        Code(
+            own_volume=volume == "V",
+            own_shape=shape == "V",
+            round=shape == "I",
+            own_axes=orientation == "V",
+            common_axes=orientation == "E",
+        ),
         np.float32,
     )
+
+
+def code_of_starts(codes: np.ndarray) -> np.ndarray:
+    """Return codes (lanes, 6) of families whose starts are those of all families, in NumPy.
+
+    Two families have the same one if and only if their even covariances are the same.
+    """
+    one = np.ones_like(codes[:, 0])
+    words = Code(*codes.T)._replace(
+        own_volume=one, own_shape=one, own_axes=one, common_axes=0 * one
+    )
+    return np.stack(words, axis=1)
+
+
+def starts_of_families(
+    covariance: Universal, spread: np.ndarray, codes: np.ndarray
+) -> tuple[Universal, np.ndarray]:
+    """Return a batch of starts in the families of `codes` (lanes, 6), in NumPy.
+
+    The even covariances, and the second moments (lanes, k, d, d) in their units, are those of the
+    families of `code_of_starts`.
+    """
+    words = Code(*codes.T)._replace(to_the_end=covariance.code[:, 0, -1])
+    code = np.broadcast_to(np.stack(words, axis=1)[:, None], covariance.code.shape)
+    common = words.all_common[:, None, None, None]
+    spread = np.where(common, spread.sum(axis=1, keepdims=True), spread)
+    found = dataclasses.replace(covariance, code=code)  # type: ignore[type-var]
+    return found, spread
 
 
 def own_members(kind: type[Family], universal: Universal, logits: np.ndarray) -> Family:
@@ -90,12 +121,20 @@ class PrincipalLayout(Dense):
         return mass, shift, self.pool(spread)
 
 
+class Moved(NamedTuple):
+    """A local: what is added to the scales and to the axes."""
+
+    volume: jax.Array
+    shape: jax.Array
+    axes: jax.Array
+
+
 @member
 class Universal(Family):
     """Covariances with principal axes, of the family that the code says.
 
     Leaves of components that share something are equal in every row. `volume` (k, 1) and `shape`
-    (k, d−1) are those of `Scales`, `axes` (k, d, d) are orthonormal, and `code` (k, 5) has equal
+    (k, d−1) are those of `Scales`, `axes` (k, d, d) are orthonormal, and `code` (k, 6) has equal
     rows.
     """
 
@@ -107,7 +146,7 @@ class Universal(Family):
     @classmethod
     def identity(cls, k, d, dtype):
         axes = jnp.broadcast_to(jnp.eye(d, dtype=dtype)[None], (k, d, d))
-        code = jnp.broadcast_to(jnp.asarray(code_of("VVV"), dtype)[None], (k, 5))
+        code = jnp.broadcast_to(jnp.asarray(code_of("VVV"), dtype)[None], (k, len(Code._fields)))
         return cls(jnp.zeros((k, 1), dtype), jnp.zeros((k, d - 1), dtype), axes, code)
 
     @classmethod
@@ -145,37 +184,39 @@ class Universal(Family):
     # ---- the M-step ---------------------------------------------------------------------------
 
     def maximize(self, moments, mass, d):
-        local = self._climb(moments, mass, d, REPEATS)
-        return local, self.gain(local, moments, mass, d)
+        scale = jnp.exp(self.scales.logarithms(d))
+        found = climb(moments, mass, scale, self.axes, self.code[0])
+        h = contrasts(d, moments.dtype)
+        shape = matmul(-found.log_shape / 2, h)
+        local = Moved(-found.log_volume[:, None] / 2, shape, found.move)
+        # A start keeps the scales of the data where its own moments have none.
+        entries = jnp.concatenate([local.volume, local.shape], axis=1)
+        keeps = (self.code[:, -1] > 0) & ~jnp.all(jnp.isfinite(entries), axis=1)
+        return where_each(keeps, self.zero_local(), local), found.gain
 
     def likeliest(self, moments, mass, d):
-        return self._climb(moments, mass, d, REPEATS_OF_STARTS)
-
-    def _climb(self, moments: jax.Array, mass: jax.Array, d: int, repeats: int) -> Turned:
-        scale = jnp.exp(self.scales.logarithms(d))
-        log_volume, log_shape, change = climb(repeats, moments, mass, scale, self.code[0])
-        h = contrasts(d, log_shape.dtype)
-        return Turned(-log_volume[:, None] / 2, matmul(-log_shape / 2, h), change)
+        words = Code(*self.code.T)._replace(to_the_end=jnp.ones(len(self.code), self.code.dtype))
+        return dataclasses.replace(self, code=jnp.stack(words, axis=1)).maximize(moments, mass, d)[
+            0
+        ]
 
     def moved(self, local):
-        # A step of Newton and Schulz removes the rounding errors from orthonormal axes.
-        axes = self.axes + matmul(self.axes, local.change)
-        excess = matmul(transpose(axes), axes) - jnp.eye(axes.shape[-1], dtype=axes.dtype)[None]
-        axes = axes - matmul(axes, excess) / 2
-        return type(self)(self.volume + local.volume, self.shape + local.shape, axes, self.code)
-
-    def change(self, local, d):
-        return change_of_factors(self.scales, local, d)
+        words = Code(*self.code.T)
+        code = jnp.stack(words._replace(to_the_end=0 * words.to_the_end), axis=1)
+        leaves = self.volume, self.shape, self.axes
+        return type(self)(*jax.tree.map(jnp.add, leaves, tuple(local)), code)
 
     def zero_local(self):
-        return Turned(*jax.tree.map(jnp.zeros_like, (self.volume, self.shape, self.axes)))
+        return Moved(*jax.tree.map(jnp.zeros_like, (self.volume, self.shape, self.axes)))
 
 
 class CodedFamily(NamedTuple):
     """The family of a code, for starts: it has the constructor that they need.
 
+    The M-step of its members goes to the end, but not that of the members which it leads to.
+
     Attributes:
-      code: (5,) the numbers of a `Code`.
+      code: (6,) the numbers of a `Code`.
     """
 
     code: jax.Array
@@ -184,5 +225,6 @@ class CodedFamily(NamedTuple):
         """Return k equal covariances with standard deviations `scales` (d,) of the features."""
         root_mean_square = jnp.sqrt(jnp.mean(scales**2))
         scales = jnp.where(Code(*self.code).round > 0, root_mean_square, scales)
-        code = jnp.broadcast_to(self.code[None], (k, len(self.code)))
+        words = Code(*self.code)._replace(to_the_end=jnp.ones((), self.code.dtype))
+        code = jnp.broadcast_to(jnp.stack(words)[None], (k, len(words)))
         return dataclasses.replace(Universal.of_scales(scales, k), code=code)

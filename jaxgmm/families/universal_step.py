@@ -13,64 +13,54 @@ import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
-from ..numerics.logarithms import logarithm_and_excess
+from ..numerics.logarithms import exponential_excess, logarithm_and_excess
 from ..numerics.rotations import rounds
+from .universal_rotations import Code, diagonal, move_axes, product, sweep, unit
 
 # Repeats of the volumes and the common shape, which determine each other, in one fit of scales.
 REPEATS_OF_SHAPE = 3
 
 
-class Code(NamedTuple):
-    """What the three letters of a family say, as 0 or 1.
+# Repeats of scales and rotations in an M-step, and in that of a start. Components' own axes
+# converge quadratically near the end of a fit, common ones by about a digit a repeat.
+REPEATS, REPEATS_OF_STARTS = 2, 30
+
+
+class Climbed(NamedTuple):
+    """The result of an M-step, relative to the present member.
 
     Attributes:
-      own_volume: whether each component has its own volume, or all have the same.
-      own_shape: whether each component has its own shape.
-      round: whether every shape is that of the unit matrix.
-      own_axes: whether each component has its own axes.
-      common_axes: whether all components have the same axes. Otherwise, without own axes, the
-        features are the axes.
+      log_volume, log_shape: (k,) and (k, d) the logarithms of the relative variances.
+      move: (k, d, d) what is added to the axes D: D V − D for a rotation V, without the rounding
+        errors of D V.
+      gain: (k,) the increase of the likelihood, see `Family.maximize`.
     """
 
-    own_volume: Any
-    own_shape: Any
-    round: Any
-    own_axes: Any
-    common_axes: Any
-
-    @property
-    def all_common(self) -> Any:
-        """Whether all components have the same covariance."""
-        return (self.own_volume + self.own_shape + self.own_axes) == 0
-
-    @property
-    def coupled(self) -> Any:
-        """Whether components have different covariances that share something."""
-        all_own = self.own_shape * (1 - self.common_axes) + self.round
-        return ~self.all_common & (self.own_volume * all_own == 0)
+    log_volume: jax.Array
+    log_shape: jax.Array
+    move: jax.Array
+    gain: jax.Array
 
 
 def climb(
-    repeats: int, moments: jax.Array, mass: jax.Array, scale: jax.Array, code: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Return the scales and rotation of the M-step, after `repeats` of both in turn.
+    moments: jax.Array, mass: jax.Array, scale: jax.Array, axes: jax.Array, code: jax.Array
+) -> Climbed:
+    """Make the M-step, which improves scales and axes in turn.
+
+    Under vmap, all lanes repeat this as often as the one that needs it most.
 
     Args:
-      repeats: how often scales and rotations are improved at most.
       moments: (k, d, d) second moments in residual units.
       mass: (k,) masses; components of mass 0 do not count.
       scale: (k, d) the present scales w.
-      code: (5,) the numbers of a `Code`.
-
-    Returns:
-      The logarithms of the relative variances, as those of the volume (k,) and of the shape (k, d),
-      and the rotation as V − I (k, d, d).
+      axes: (k, d, d) the present axes, as columns.
+      code: (6,) the numbers of a `Code`.
     """
 
     @custom_vmap
-    def one(*arguments: jax.Array) -> tuple[jax.Array, ...]:
+    def one(*arguments: jax.Array) -> Climbed:
         last = [argument[..., None] for argument in arguments]
-        return tuple(result[..., 0] for result in _climb_batch(repeats, *last))
+        return Climbed(*(result[..., 0] for result in _climb_batch(*last)))
 
     @one.def_vmap
     def _(axis_size: int, in_batched: list[bool], *arguments: jax.Array) -> Any:
@@ -80,53 +70,79 @@ def climb(
             else jnp.broadcast_to(argument[..., None], (*argument.shape, axis_size))
             for argument, is_batched in zip(arguments, in_batched, strict=True)
         ]
-        results = _climb_batch(repeats, *last)
-        return tuple(jnp.moveaxis(result, -1, 0) for result in results), (True, True, True)
+        results = _climb_batch(*last)
+        first = (jnp.moveaxis(result, -1, 0) for result in results)
+        return Climbed(*first), jax.tree.map(lambda _: True, results)
 
-    return one(moments, mass, scale, code)
+    return one(moments, mass, scale, axes, code)
+
+
+class _Climbing(NamedTuple):
+    """The state of the M-step's loop: the moments about the turned axes, and the rotation."""
+
+    number: jax.Array
+    moments: jax.Array
+    change: jax.Array
+    log_volume: jax.Array
+    log_shape: jax.Array
+    largest: jax.Array
 
 
 def _climb_batch(
-    repeats: int, moments: jax.Array, mass: jax.Array, scale: jax.Array, code: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+    moments: jax.Array, mass: jax.Array, scale: jax.Array, axes: jax.Array, code: jax.Array
+) -> Climbed:
     """Compute `climb` for arguments with lanes on their last axis, and return such results."""
     words = Code(*(number[None, None] for number in code))
-    moments, scale = jnp.moveaxis(moments, 0, 2), jnp.moveaxis(scale, 0, 1)
-    mass = mass[None]
+    repeats = jnp.where(jnp.any(words.to_the_end > 0), REPEATS_OF_STARTS, REPEATS)
+    moments, axes = (jnp.moveaxis(matrices, 0, 2) for matrices in (moments, axes))
+    mass, scale, d = mass[None], jnp.moveaxis(scale, 0, 1), len(moments)
     used = mass > 0
     count = jnp.where(used, mass, 1)
     share = jnp.where(used, mass / jnp.sum(mass, axis=1, keepdims=True), 0)
-    # In the units of the data, about the axes.
-    moments = jnp.where(used[None], moments / (scale[:, None] * scale[None]), 0)
 
-    def fit_scales(moments: jax.Array, log_volume: jax.Array) -> tuple[jax.Array, jax.Array]:
-        variances = jnp.where(used, scale**2 * _diagonal(moments), count)
-        return _fit_scales(variances, count, share, log_volume, words)
+    def unfinished(state: _Climbing) -> jax.Array:
+        small = jnp.finfo(moments.dtype).eps ** (2 / 3)
+        # A lane that is not finite does not end the loop of the others.
+        return (state.number <= repeats) & (jnp.any(state.largest > small) | (state.number == 0))
 
-    def unfinished(state: tuple[Any, ...]) -> jax.Array:
-        number, *_, move = state
-        return (number < repeats) & (move > jnp.finfo(move.dtype).eps ** (2 / 3))
-
-    def improve(state: tuple[Any, ...]) -> tuple[Any, ...]:
-        number, moments, change, before, _ = state
-        log_volume, log_shape = fit_scales(moments, before)
-        precision = scale**2 * jnp.exp(-(log_volume + log_shape))
+    def improve(state: _Climbing) -> _Climbing:
+        # Scales are fitted before the first rotation, since equal ones would turn nothing.
+        rotations = jnp.where(state.number > 0, len(rounds(d)[0]), 0)
+        precision = scale**2 * jnp.exp(-(state.log_volume + state.log_shape))
         precision = jnp.where(used, precision, 1)
-        moments, change, move = _sweep(moments, precision, change, words)
-        move = jnp.maximum(move, jnp.max(jnp.abs(log_volume - before)))
-        return number + 1, moments, change, log_volume, move
+        turned, change, largest = sweep(state.moments, precision, state.change, words, rotations)
+        variances = jnp.where(used, scale**2 * diagonal(turned), count)
+        volume, shape = _fit_scales(variances, count, share, state.log_volume, words)
+        largest = jnp.maximum(largest, jnp.max(jnp.abs(volume - state.log_volume), axis=(0, 1)))
+        return _Climbing(state.number + 1, turned, change, volume, shape, largest)
 
-    far = jnp.full((), jnp.inf, moments.dtype)
-    begin = jnp.int32(0), moments, jnp.zeros_like(moments), jnp.zeros_like(count), far
-    _, moments, change, log_volume, _ = jax.lax.while_loop(unfinished, improve, begin)
-    log_volume, log_shape = fit_scales(moments, log_volume)
-    return log_volume[0], jnp.moveaxis(log_shape, 0, 1), jnp.moveaxis(change, 2, 0)
+    # In the units of the data, about the axes.
+    unscaled = jnp.where(used[None], moments / (scale[:, None] * scale[None]), 0)
+    begin = _Climbing(
+        jnp.int32(0), unscaled, jnp.zeros_like(moments), jnp.zeros_like(count),
+        jnp.zeros_like(scale), jnp.zeros_like(mass[0, 0]),
+    )  # fmt: skip
+    end = jax.lax.while_loop(unfinished, improve, begin)
+    logarithm = -(end.log_volume + end.log_shape) / 2
+    gain = _gain(end.change, logarithm, scale, moments / count[None])
+    move = jnp.moveaxis(move_axes(axes, end.change), 2, 0)
+    return Climbed(end.log_volume[0], jnp.moveaxis(end.log_shape, 0, 1), move, gain)
 
 
-def _diagonal(matrices: jax.Array) -> jax.Array:
-    """Return the diagonals (d, k, lanes) of matrices (d, d, k, lanes)."""
-    d = len(matrices)
-    return matrices.reshape(d * d, *matrices.shape[2:])[:: d + 1]
+def _gain(
+    rotation: jax.Array, logarithm: jax.Array, scale: jax.Array, moments: jax.Array
+) -> jax.Array:
+    """Return `Climbed.gain` as (k, lanes), for moments per unit of mass.
+
+    It is computed as `Family.gain` and `rotated.change_of_factors` do it.
+    """
+    ratio = (scale * jnp.exp(logarithm))[:, None] / scale[None]
+    identity = unit(rotation)
+    change = ratio * jnp.swapaxes(rotation, 0, 1) + jnp.expm1(logarithm)[:, None] * identity
+    along = diagonal(rotation) * jnp.exp(logarithm)
+    bend = -jnp.sum(exponential_excess(logarithm) + along, axis=0)
+    first = jnp.sum(change * (moments - identity), axis=(0, 1))
+    return 2 * (bend - first) - jnp.sum(product(change, moments) * change, axis=(0, 1))
 
 
 def _fit_scales(
@@ -160,67 +176,3 @@ def _fit_scales(
     volume = jnp.mean(variances * jnp.exp(-log_shape), axis=0, keepdims=True)
     volume = jnp.where(words.own_volume > 0, volume, pooled(volume))
     return logarithm_and_excess(volume)[0], log_shape
-
-
-def _sweep(
-    moments: jax.Array, precision: jax.Array, change: jax.Array, words: Code
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Rotate every pair of axes once by its best angle, as `rotations.sweep` does.
-
-    Angles are those of each component, of all components together, or 0, as the code says. Returns
-    the moments, the rotation as V − I, and the largest sine of an angle.
-    """
-    d, largest = len(precision), jnp.zeros((), moments.dtype)
-    if d == 1:
-        return moments, change, largest
-    partners, sides = (jnp.asarray(table) for table in rounds(d))
-    unit = jnp.eye(d, dtype=moments.dtype)[:, :, None, None]
-
-    def rotate(number: jax.Array, state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-        moments, change, largest = state
-        partner = partners[number]
-        side = sides[number].astype(moments.dtype)[:, None, None]
-
-        def of_partner(values: jax.Array, axis: int = 0) -> jax.Array:
-            return jnp.take(values, partner, axis=axis, mode="clip")
-
-        diagonal = _diagonal(moments)
-        entries = moments.reshape(d * d, *moments.shape[2:])
-        beside = jnp.take(entries, d * jnp.arange(d) + partner, axis=0, mode="clip")
-        contrast = precision - of_partner(precision)
-        x = contrast * (diagonal - of_partner(diagonal)) / 2
-        y = contrast * beside * side
-        together = lambda values: words.common_axes * jnp.sum(values, axis=1, keepdims=True)
-        x, y = (jnp.where(words.own_axes > 0, values, together(values)) for values in (x, y))
-        cosine_less_one, sine = _half_angle(x, y)
-        largest = jnp.maximum(largest, jnp.max(jnp.abs(sine)))
-        sine = sine * side
-
-        def turned(matrices: jax.Array, axis: int) -> jax.Array:
-            """Return what the rotation adds to the rows or columns of matrices."""
-            along = lambda values: jnp.expand_dims(values, 1 - axis)
-            return along(cosine_less_one) * matrices + along(sine) * of_partner(matrices, axis)
-
-        moments = moments + turned(moments, 0)
-        moments = moments + turned(moments, 1)
-        return moments, change + turned(change + unit, 1), largest
-
-    return jax.lax.fori_loop(0, len(partners), rotate, (moments, change, largest))
-
-
-def _half_angle(x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return cos θ − 1 and sin θ for the θ that minimizes x cos 2θ + y sin 2θ, |θ| ≤ π/2.
-
-    Square roots take less time than angles, and lose no digits of small ones.
-    """
-    length = jnp.sqrt(x**2 + y**2)
-    turns = length > 0
-    length = jnp.where(turns, length, 1)
-    cosine, sine = jnp.where(turns, -x / length, 1), jnp.where(turns, -y / length, 0)
-    acute = cosine >= 0
-    large = jnp.sqrt((1 + jnp.abs(cosine)) / 2)
-    small = jnp.abs(sine) / (2 * large)
-    sign = jnp.where(sine < 0, -1, 1)
-    half_cosine = jnp.where(acute, large, small)
-    half_sine = sign * jnp.where(acute, small, large)
-    return -(half_sine**2) / (1 + half_cosine), half_sine

@@ -98,32 +98,55 @@ class Problem:
             return self.begin(mixture, previous)
         unknown = jnp.asarray(previous, mixture.dtype)
         sums = dataclasses.replace(Statistics.zero(mixture), log_likelihood=unknown)
+        return self._before(mixture, sums, unknown, steps=-1)
+
+    def begin_with_statistics(self, mixture: Mixture, sums: Statistics) -> FitState:
+        """Return a state from which a loop of EM makes the M-step of a start itself.
+
+        `sums` are statistics at `mixture` that come from no pass (see `starts.Assigned`). The first
+        iteration of the loop makes their M-step, and the second one the first pass.
+        """
+        unknown = jnp.full((), -jnp.inf, mixture.dtype)
+        return self._before(mixture, sums, unknown, steps=-2)
+
+    def _before(
+        self, mixture: Mixture, sums: Statistics, objective: jax.Array, steps: int
+    ) -> FitState:
+        """Return a state before the first pass."""
         return FitState(
             mixture=mixture,
             state=self.algorithm.init(mixture, sums),
             sums=sums,
             em_step=Step.zero(mixture),
-            objective=unknown,
+            objective=objective,
             status=jnp.int32(RUNNING),
-            steps=jnp.int32(-1),
+            steps=jnp.int32(steps),
             passes=jnp.float32(0),
         )
 
-    def step(self, fit_state: FitState) -> tuple[FitState, jax.Array]:
+    def step(self, fit_state: FitState, *, starts: bool = False) -> tuple[FitState, jax.Array]:
         """Move once, and return the new state and the objective that the move led to.
 
-        A move to a mixture that is not finite is rejected.
+        A move to a mixture that is not finite is rejected. With `starts`, a state may be one of
+        `begin_with_statistics`.
         """
         take_pass = Pass(self.rows, self.kernel, fit_state.em_step, self.tolerance)
         mixture, state, sums, passes = self.algorithm.move(
             fit_state.mixture, fit_state.state, fit_state.sums, take_pass, self.prior
         )
+        is_start = fit_state.steps < -1
+        if starts:
+            known = fit_state.mixture, fit_state.sums, 0
+            mixture, sums, passes = where(is_start, known, (mixture, sums, passes))
         state = cast_like(state, fit_state.state)
         step = m_step_from(mixture, sums, self.prior)
         objective = objective_value(mixture, sums, self.prior)
         steps, passes = fit_state.steps + 1, fit_state.passes + passes
         values = StoppingValues(step.em_gain, objective, fit_state.objective)
         status = self._status(mixture, state, sums, step, values, steps)
+        if starts:  # nothing is known before the first pass
+            unknown = jnp.full_like(objective, -jnp.inf)
+            objective, status = where(is_start, (unknown, RUNNING), (objective, status))
         moved = FitState(
             mixture=mixture,
             state=state,

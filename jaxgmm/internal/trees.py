@@ -50,11 +50,11 @@ def pack(tree: Any, xp: Any = jnp) -> dict[str, Any]:
       xp: numpy or jax.numpy.
 
     Returns:
-      One array for each dtype.
+      One array for each dtype, by the dtype's short name, which is quick to look up.
     """
     columns: dict[str, list[Any]] = {}
     for leaf in jax.tree.leaves(tree):
-        columns.setdefault(str(leaf.dtype), []).append(leaf.reshape(len(leaf), -1))
+        columns.setdefault(leaf.dtype.str, []).append(leaf.reshape(len(leaf), -1))
     return {dtype: xp.concatenate(leaves, axis=1) for dtype, leaves in columns.items()}
 
 
@@ -67,9 +67,20 @@ def unpack(packed: dict[str, Any], like: Any) -> Any:
     """
     position = dict.fromkeys(packed, 0)
 
-    def take(leaf):
-        array, start = packed[str(leaf.dtype)], position[str(leaf.dtype)]
-        end = position[str(leaf.dtype)] = start + math.prod(leaf.shape)
+    def take_leaf(leaf):
+        name = leaf.dtype.str
+        array, start = packed[name], position[name]
+        end = position[name] = start + math.prod(leaf.shape)
         return array[:, start:end].reshape(len(array), *leaf.shape)
 
-    return jax.tree.map(take, like)
+    return jax.tree.map(take_leaf, like)
+
+
+def take(tree: Any, index: Any) -> Any:
+    """Return leaf[index] of every leaf."""
+    return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+def put(tree: Any, index: Any, values: Any) -> None:
+    """Assign to leaf[index] of every leaf, which are NumPy arrays."""
+    jax.tree.map(lambda leaf, new: leaf.__setitem__(index, new), tree, values)

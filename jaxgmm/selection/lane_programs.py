@@ -1,4 +1,4 @@
-"""`begin` and `advance`: the two programs that run the fits of a sweep in batches.
+"""`begin` and `advance`: the programs that run the fits of a sweep in batches.
 
 Both take a *group* of lanes. Each device runs `LaneSettings.lanes` of them, vmapped inside one
 loop, so that they share the natural kernel's features. The programs' shapes are fixed by the
@@ -20,11 +20,9 @@ from jax.sharding import PartitionSpec as P
 
 from ..algorithms.protocol import Algorithm
 from ..data.columns import Columns
-from ..data.robust_covariance import robust_covariance
-from ..data.rows import Rows
 from ..families.family import Family
 from ..families.universal import CodedFamily, Universal
-from ..families.universal_step import Code
+from ..families.universal_rotations import Code
 from ..fitting.status import RUNNING
 from ..fitting.step import FitState, Problem
 from ..internal.compiling import jit_with_options
@@ -32,12 +30,12 @@ from ..internal.trees import pack, unpack, where
 from ..kernels.choice import Choice
 from ..kernels.natural import rounding
 from ..mixture.mixture import Mixture
-from ..objective import prior as priors
-from ..objective.data_covariance import data_covariance
 from ..objective.statistics import statistics
-from ..starts.initialization import split, start
+from ..starts.from_assignments import Assigned
+from ..starts.initialization import assign, finish, split
 from .criteria import entropy_at
 from .lane_records import LaneConstants, LaneData, LaneMove, LaneOutcome, LaneReport, LaneStart
+from .lane_rows import Preparation, prepare, rows_of
 from .spurious import doubts
 
 DEVICES = "devices"
@@ -75,12 +73,30 @@ class LaneSettings:
         return self.family is Universal
 
     @property
+    def starts_in_loop(self) -> bool:
+        """Whether the loop makes the M-steps of starts, which then need no program of their own.
+
+        It makes them with the prior of the fits, which is that of starts by default.
+        """
+        return self.codes and self.default_prior
+
+    @property
+    def prepare(self) -> Any:
+        """The function `prepare` under jit, and its static argument."""
+        compiled = jit_with_options(prepare, self.quickly, runs_once=True)
+        return functools.partial(
+            compiled, Preparation(self.folds, self.default_prior, self.columns)
+        )
+
+    @property
     def begin(self) -> Any:
         """The function `begin` under jit, with the compiler options for these settings.
 
-        Starts of families with axes are too much work for code that is not optimized.
+        M-steps of families with axes are too much work for code that is not optimized.
         """
-        return jit_with_options(begin, self.quickly, runs_once=not self.codes)
+        return jit_with_options(
+            begin, self.quickly, runs_once=self.starts_in_loop or not self.codes
+        )
 
     @property
     def advance(self) -> Any:
@@ -93,35 +109,15 @@ class LaneSettings:
         return self.lanes * self.mesh.size
 
 
-def _weights(data: LaneData, fold: Any, left_out: bool = False) -> Any:
-    """Return row weights for a lane: 0 for the rows its fold leaves out, or for all the others."""
-    if data.fold is None:
-        return data.weight
-    weight = jnp.ones(len(data.x), data.x.dtype) if data.weight is None else data.weight
-    return jnp.where((data.fold == fold) == left_out, weight, 0)
+def fill_group(lanes: np.ndarray, settings: LaneSettings) -> tuple[np.ndarray, np.ndarray]:
+    """Return a full group of these lanes, and the places of each lane in it, once.
 
-
-def _rows_of(
-    settings: LaneSettings, data: LaneData, center: jax.Array, fold: Any, left_out: bool = False
-) -> Rows:
-    """Return the rows with a lane's row weights, in coordinates with their origin at `center`."""
-    return Rows(data.x, _weights(data, fold, left_out), center, columns=settings.columns)
-
-
-def _prepare_rows(settings: LaneSettings, data: LaneData) -> LaneConstants:
-    rows = Rows.about_own_mean(data.x, data.weight, settings.columns)
-    folds = jnp.arange(settings.folds + 1)
-    of_fold = lambda fold: robust_covariance(_rows_of(settings, data, rows.center, fold))
-    if rows.has_gaps:
-        of_fold = lambda fold: data_covariance(_rows_of(settings, data, rows.center, fold))
-    covariance = jax.lax.map(of_fold, folds) if settings.folds else of_fold(0)[None]
-    prior = data.prior
-    if settings.default_prior:
-        prior = jax.vmap(priors.prior_of_covariance)(covariance)
-    elif prior is not None:
-        repeat = lambda leaf: jnp.broadcast_to(leaf, (len(folds), *jnp.shape(leaf)))
-        prior = jax.tree.map(repeat, prior.translate(-rows.center))
-    return LaneConstants(rows.center, rows.detail(), covariance, prior)
+    Lanes are distributed over the devices in turn. Where there are too few, copies of the first one
+    fill the group.
+    """
+    filled = np.concatenate([lanes, np.repeat(lanes[:1], settings.size - len(lanes))])
+    order = np.arange(settings.size).reshape(-1, settings.mesh.size).T.ravel()
+    return filled[order], np.flatnonzero(order < len(lanes))
 
 
 def _problem_of(
@@ -134,7 +130,7 @@ def _problem_of(
 ) -> Problem:
     fold = 0 if data.fold is None else fold  # not batched, so that lanes share what depends on it
     return Problem(
-        rows=_rows_of(settings, data, constants.center, fold),
+        rows=rows_of(settings.columns, data, constants.center, fold),
         prior=jax.tree.map(lambda leaf: leaf[fold], constants.prior),
         resolution=constants.resolution,
         tolerance=tolerance,
@@ -158,14 +154,14 @@ def _report(
         if data.fold is None:
             held_out = jnp.zeros_like(state.objective)
         else:
-            rows = _rows_of(settings, data, constants.center, fold, left_out=True)
+            rows = rows_of(settings.columns, data, constants.center, fold, left_out=True)
             held_out = statistics(state.mixture, rows, kernel).log_likelihood
         prior = jax.tree.map(lambda leaf: leaf[fold], constants.prior)
         found = doubts(state.mixture, state.sums, constants.covariance[0], prior, data.steps)
         of_components = lambda doubt: jnp.broadcast_to(doubt, state.sums.mass.shape)
         return LaneReport(
             entropy=entropy_at(
-                state.mixture, _rows_of(settings, data, constants.center, fold), state.sums
+                state.mixture, rows_of(settings.columns, data, constants.center, fold), state.sums
             ),
             artifact=of_components(found.artifact),
             outlier=of_components(found.outlier),
@@ -191,7 +187,7 @@ def lane_of(settings: LaneSettings, d: int, dtype: np.dtype) -> dict[type, Any]:
         constants = LaneConstants(center=zero, resolution=zero, covariance=None, prior=None)
         problem = _problem_of(settings, data, constants, Choice("whitened"), 0, data.tolerance)
         unit, logits = family.identity(settings.k, d, dtype), jnp.zeros(settings.k, dtype)
-        return problem.begin(Mixture(logits, jnp.zeros((settings.k, d), dtype), unit))
+        return problem.begin_in_loop(Mixture(logits, jnp.zeros((settings.k, d), dtype), unit))
 
     state = jax.eval_shape(begin)
     number = jax.ShapeDtypeStruct((), dtype)
@@ -216,40 +212,47 @@ def _on_devices(settings: LaneSettings, function: Callable, n_shared: int, n_lan
     )
 
 
-def begin(settings: LaneSettings, data: LaneData, task: dict, splits) -> tuple[LaneConstants, dict]:
+def begin(
+    settings: LaneSettings, data: LaneData, constants: LaneConstants, splits, task: dict
+) -> dict:
     """Begin a group of lanes, each with its `LaneStart` (packed).
 
     Lanes begin from their restart's key, or from their parents if `splits` is true. Returns the
-    constants of the rows, and the packed states (see `Problem.begin_in_loop`) with each lane's
-    `rounding`.
+    packed states (see `Problem.begin_in_loop`) with each lane's `rounding`.
     """
     # One pass is not worth compiling two kernels.
     kernel = Choice("whitened" if settings.kernel == "auto" else settings.kernel, settings.lanes)
 
-    def group(data: LaneData, constants: LaneConstants, task: dict) -> dict:
+    def group(data: LaneData, constants: LaneConstants, splits, task: dict) -> dict:
         starts = unpack(task, lane_of(settings, len(constants.center), data.x.dtype)[LaneStart])
         problem = lambda fold: _problem_of(settings, data, constants, kernel, fold, data.tolerance)
         keys = jax.random.split(data.key, settings.restarts)
 
-        def draw(lane: LaneStart) -> Mixture:
+        def begin_at(mixture: Mixture, fold: Any) -> tuple[FitState, jax.Array]:
+            return problem(fold).begin_in_loop(mixture), rounding(mixture)
+
+        def draw(lane: LaneStart) -> tuple[FitState, jax.Array]:
             fold = 0 if data.fold is None else lane.fold
             covariance = constants.covariance[fold]
             family: Any = settings.family if lane.code is None else CodedFamily(lane.code)
-            return start(
+            found = assign(
                 keys[lane.restart], problem(fold).rows, covariance, settings.k,
                 lane.n_components, family, settings.method, settings.lanes, data.filled,
             )  # fmt: skip
+            if settings.starts_in_loop and isinstance(found, Assigned):
+                # Of the start, which the loop makes, nothing is known yet.
+                unknown = jnp.full((), jnp.inf, found.base.dtype)
+                return problem(fold).begin_with_statistics(*found), unknown
+            return begin_at(finish(found, family, covariance), lane.fold)
 
-        split_parent = lambda lane: split(lane.parent, lane.component)
+        def split_parent(lane: LaneStart) -> tuple[FitState, jax.Array]:
+            return begin_at(split(lane.parent, lane.component), lane.fold)
+
         if settings.splits:
-            mixture = jax.lax.cond(splits, jax.vmap(split_parent), jax.vmap(draw), starts)
-        else:
-            mixture = jax.vmap(draw)(starts)
-        begin_lane = lambda mixture, fold: problem(fold).begin_in_loop(mixture)
-        return pack((jax.vmap(begin_lane)(mixture, starts.fold), jax.vmap(rounding)(mixture)))
+            return pack(jax.lax.cond(splits, jax.vmap(split_parent), jax.vmap(draw), starts))
+        return pack(jax.vmap(draw)(starts))
 
-    constants = _prepare_rows(settings, data)
-    return constants, _on_devices(settings, group, 2, 1)(data, constants, task)
+    return _on_devices(settings, group, 3, 1)(data, constants, splits, task)
 
 
 def advance(
@@ -272,7 +275,8 @@ def advance(
             return (state.status == RUNNING) & (state.steps < limit)
 
         def step(state: FitState, fold, tolerance) -> tuple[FitState, jax.Array]:
-            return _problem_of(settings, data, constants, kernel, fold, tolerance).step(state)
+            problem = _problem_of(settings, data, constants, kernel, fold, tolerance)
+            return problem.step(state, starts=settings.starts_in_loop)
 
         def body(carry):
             state, objectives, passes = carry

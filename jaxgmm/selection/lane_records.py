@@ -31,7 +31,7 @@ class LaneData(NamedTuple):
 
 
 class LaneConstants(NamedTuple):
-    """What `begin` computes once from the rows.
+    """What `prepare` computes once from the rows.
 
     `covariance` and `prior` have a leading axis of folds. Fold 0 leaves nothing out.
     """

@@ -16,14 +16,16 @@ import jax
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
+from ..families.universal import code_of_starts, starts_of_families
 from ..fitting.status import RUNNING, Status
 from ..fitting.step import FitState
 from ..internal.compiling import LITTLE_TO_RUN
-from ..internal.trees import pack, unpack
+from ..internal.trees import pack, put, take, unpack
 from ..kernels.choice import kernel_position
 from ..kernels.natural import SAFE_ROUNDING
-from .lane_programs import MOST_STEPS_IN_A_CALL, LaneSettings, lane_of
-from .lane_records import LaneData, LaneMove, LaneOutcome, LaneReport, LaneStart
+from .lane_histories import Histories
+from .lane_programs import MOST_STEPS_IN_A_CALL, LaneSettings, fill_group, lane_of
+from .lane_records import LaneData, LaneMove, LaneOutcome, LaneStart
 
 MOST_LANES = 64
 # While a group begins, each of its lanes stores a few numbers per row (and row weights, where there
@@ -50,7 +52,7 @@ class Lanes:
       state: a `FitState`. A lane that was not begun is DROPPED, with objective −inf.
       report: a `LaneReport`.
       constants: the `LaneConstants` of the data; None before the first lane begins.
-      objectives, passes: (lanes, steps) the histories.
+      histories: the `Histories` of all lanes.
       seconds: (lanes,) time of each lane. Lanes of one batch share its time by their passes.
       compile_seconds: time that compiling the programs took.
       seconds_per_step: time of a step of the group that was advanced last.
@@ -67,8 +69,7 @@ class Lanes:
         on_progress: Callable[[Lanes], None] | None = None,
     ):
         n, columns = len(data.x), settings.columns
-        d = data.x.shape[1] if columns is None else columns.features
-        self.d = d
+        self.d = d = data.x.shape[1] if columns is None else columns.features
         self.data = jax.device_put(data, jax.NamedSharding(settings.mesh, P()))
         self.tolerance = np.asarray(data.tolerance)
         self.safe_rounding = SAFE_ROUNDING[str(data.x.dtype)]
@@ -102,15 +103,8 @@ class Lanes:
         self.state = jax.tree.map(empty, self.shapes[FitState])
         self.state.status[:], self.state.objective[:] = Status.DROPPED, -np.inf
         self.state.sums.log_likelihood[:] = -np.inf
-        self.report = LaneReport(
-            entropy=np.zeros(len(fold), dtype),
-            artifact=np.zeros((len(fold), settings.k), bool),
-            outlier=np.zeros((len(fold), settings.k), bool),
-            held_out=np.zeros(len(fold), dtype),
-            rounding=np.zeros(len(fold), dtype),
-        )
-        self.objectives = np.zeros((len(fold), MOST_STEPS_IN_A_CALL), dtype)
-        self.passes = np.zeros(self.objectives.shape, np.float32)
+        self.report = jax.tree.map(empty, self.shapes[LaneOutcome].report)
+        self.histories = Histories(len(fold), dtype)
 
     @property
     def running(self) -> np.ndarray:
@@ -133,75 +127,106 @@ class Lanes:
         With `parent` and `component` (arrays as long as `lanes`), each begins from the mixture of
         its parent lane instead, with that component split.
         """
+        if parent is not None:
+            self._begin(lanes, self.code, parent, component)
+        elif self.large.starts_in_loop:
+            self._begin_in_all_families(lanes)
+        else:
+            self._begin(lanes, self.code)
+        ended = lanes[~self.running[lanes]]  # at their starts: only a report is missing
+        for first in range(0, len(ended), self.large.size):
+            part = ended[first : first + self.large.size]
+            self._advance(self.large, part, self.state.steps[part], 0, self.safe_rounding)
+
+    def _begin_in_all_families(self, lanes: np.ndarray) -> None:
+        """Begin the lanes, which share their rows' labels with those of other families."""
+        assert self.code is not None
+        codes = code_of_starts(self.code)
+        table = np.stack([self.n_components, self.restart, self.fold, *codes.T])[:, lanes]
+        _, first, same = np.unique(table, axis=1, return_index=True, return_inverse=True)
+        self._begin(lanes[first], codes)
+        source = lanes[first][same.ravel()]
+        put((self.state, self.report), lanes, take((self.state, self.report), source))
+        mixture, sums = take((self.state.mixture, self.state.sums), lanes)
+        own = starts_of_families(mixture.covariance, sums.spread, self.code[lanes])
+        put((self.state.mixture.covariance, self.state.sums.spread), lanes, own)
+
+    def _begin(
+        self,
+        lanes: np.ndarray,
+        code: np.ndarray | None,
+        parent: np.ndarray | None = None,
+        component: Any = None,
+    ) -> None:
         settings = self.large
         splits = parent is not None
         if parent is None:  # these values are not used
             parent = component = np.zeros(len(lanes), np.int32)
         for first in range(0, len(lanes), settings.size):
             began = time.perf_counter()
-            last = min(first + settings.size, len(lanes))
-            group, own = _fill_group(np.arange(first, last), settings)
+            group, own = fill_group(np.arange(len(lanes))[first : first + settings.size], settings)
             chosen = lanes[group]
             start = LaneStart(
                 n_components=self.n_components[chosen],
                 restart=self.restart[chosen],
                 fold=self.fold[chosen],
-                parent=_take(self.state.mixture, parent[group]),
+                parent=take(self.state.mixture, parent[group]),
                 component=component[group].astype(np.int32),
-                code=None if self.code is None else self.code[chosen],
+                code=None if code is None else code[chosen],
             )
             task = pack(start, np)
             if settings not in self._prepared:
                 self._compile(settings, task, splits)
                 began = time.perf_counter()
-            self.constants, packed = jax.device_get(
-                settings.begin(settings, self.data, task, splits)
+            packed = jax.device_get(
+                settings.begin(settings, self.data, self.constants, splits, task)
             )
-            one_lane = self.shapes[FitState], self.shapes[LaneMove].tolerance
-            state, rounding = _take(unpack(packed, one_lane), own)
-            _put(self.state, chosen[own], state)
+            like = self.shapes[FitState], self.shapes[LaneMove].tolerance
+            state, rounding = take(unpack(packed, like), own)
+            put(self.state, chosen[own], state)
             self.report.rounding[chosen[own]] = rounding
-            self.objectives[chosen[own], 0] = state.objective
-            self.passes[chosen[own], 0] = 1
+            self.histories.begin(chosen[own], state.objective)
             self._add_seconds(chosen[own], state.passes, began)
-        ended = lanes[~self.running[lanes]]  # at their starts: only a report is missing
-        for first in range(0, len(ended), settings.size):
-            part = ended[first : first + settings.size]
-            self._advance(settings, part, self.state.steps[part], 0, self.safe_rounding)
 
-    def run(self, lanes: np.ndarray, steps: int | None = None) -> None:
+    def run(self, lanes: np.ndarray, steps: int | None = None, *, leave_few: bool = False) -> None:
         """Advance the lanes by at most `steps` steps, or to their end.
 
-        The natural kernel is used at first even where its rounding error is visible, until a step
-        gains less than that error. The last steps are made without it wherever it is not safe.
+        With `leave_few`, it returns once so few of them run that they do not fill a batch. At first
+        the natural kernel is used even where its rounding error is visible, until a step gains less
+        than that error. The last steps are made without it wherever it is not safe.
         """
         if steps is not None:
             goals = np.maximum(self.state.steps[lanes], 0) + steps
-            self._run(lanes, goals, self.loose_rounding)
-            return
-        everything = np.full(len(lanes), int(self.data.max_steps))
+            return self._run(lanes, goals, self.loose_rounding)
+        n_left = self.large.size // 2 if leave_few else 0
+        most = int(self.data.max_steps)
         if self.loose_rounding > self.safe_rounding:
-            self._run(lanes, everything - 1, self.loose_rounding)
-            doubtful = self.report.rounding > self.safe_rounding
-            doubtful &= self.state.status == Status.CONVERGED
-            doubtful &= self.state.steps < everything[0]
-            self.resume(lanes[doubtful[lanes]])
-        self._run(lanes, everything, self.safe_rounding)
+            self._run(lanes, np.full(len(lanes), most - 1), self.loose_rounding, n_left)
+            lanes = lanes[~self.running[lanes] | (self.state.steps[lanes] >= most - 1)]
+            doubtful = self.report.rounding[lanes] > self.safe_rounding
+            doubtful &= self.state.status[lanes] == Status.CONVERGED
+            doubtful &= self.state.steps[lanes] < most
+            self.resume(lanes[doubtful])
+            n_left = 0
+        self._run(lanes, np.full(len(lanes), most), self.safe_rounding, n_left)
 
-    def _run(self, lanes: np.ndarray, goals: np.ndarray, most_rounding: float) -> None:
+    def _run(
+        self, lanes: np.ndarray, goals: np.ndarray, most_rounding: float, least: int = 0
+    ) -> None:
+        """Advance the lanes to their goals, or until at most `least` of them run."""
         goal = np.zeros(len(self.fold), np.int32)
         goal[lanes] = goals
         waiting = lanes[np.argsort(self.report.rounding[lanes], kind="stable")]
         while True:
             unfinished = self.running[waiting] & (self.state.steps[waiting] < goal[waiting])
             waiting = waiting[unfinished]
-            if not len(waiting):
+            if len(waiting) <= least:
                 return
             settings = self.small if len(waiting) <= self.small.size else self.large
             group = waiting[: settings.size]
             # A group returns once half of it has ended, so that waiting lanes can fill it up; or
             # once the rest fits the small group.
-            n_left = settings.size // 2 if len(waiting) > settings.size else 0
+            n_left = settings.size // 2 if len(waiting) > settings.size else least
             if n_left == 0 and settings is not self.small and len(waiting) > self.small.size:
                 n_left = self.small.size
             steps = np.maximum(self.state.steps[group], 0)  # −1 before the first pass
@@ -225,9 +250,9 @@ class Lanes:
         n_left: int,
         most_rounding: float,
     ) -> None:
-        group, own = _fill_group(np.arange(len(lanes)), settings)
+        group, own = fill_group(np.arange(len(lanes)), settings)
         chosen = lanes[group]
-        before = _take(self.state, chosen)
+        before = take(self.state, chosen)
         until = np.where(np.isin(np.arange(settings.size), own), until[group], -1).astype(np.int32)
         rounding = self.report.rounding[chosen]
         position = kernel_position(rounding.max(), self.d, most_rounding)
@@ -244,22 +269,12 @@ class Lanes:
             self.compile_seconds += time.perf_counter() - began
             began = time.perf_counter()
         packed = jax.device_get(settings.advance(*arguments))
-        end, report, objectives, passes = _take(unpack(packed, self.shapes[LaneOutcome]), own)
-        _put((self.state, self.report), chosen[own], (end, report))
-        self._record(chosen[own], before.steps[own], end.steps, objectives, passes)
+        end, report, objectives, passes = take(unpack(packed, self.shapes[LaneOutcome]), own)
+        put((self.state, self.report), chosen[own], (end, report))
+        self.histories.record(chosen[own], before.steps[own], end.steps, objectives, passes)
         most_steps = max(1, (end.steps - before.steps[own]).max())
         self.seconds_per_step = (time.perf_counter() - began) / most_steps
         self._add_seconds(chosen[own], end.passes - before.passes[own], began)
-
-    def _record(self, lanes: np.ndarray, before, after, objectives, passes) -> None:
-        """Add the steps from `before` to `after` to the histories."""
-        while self.objectives.shape[1] <= after.max():
-            double = lambda history: np.concatenate([history, np.zeros_like(history)], axis=1)
-            self.objectives, self.passes = double(self.objectives), double(self.passes)
-        was_made = np.arange(MOST_STEPS_IN_A_CALL)[None] < (after - before)[:, None]
-        row, entry = np.nonzero(was_made)
-        self.objectives[lanes[row], before[row] + 1 + entry] = objectives[was_made]
-        self.passes[lanes[row], before[row] + 1 + entry] = passes[was_made]
 
     def _compile(self, settings: LaneSettings, task: dict[str, np.ndarray], splits: bool) -> None:
         """Compile both programs at the same time, since XLA uses one core for half of the work.
@@ -267,9 +282,9 @@ class Lanes:
         Where JAX has them in its cache this takes about a millisecond. So nothing has to remember
         what other sweeps compiled, and `compile_seconds` is right after `jax.clear_caches` too.
         """
-        began = time.perf_counter()
-        first, zero = settings.begin.lower(settings, self.data, task, splits), np.int32(0)
-        constants, _ = first.out_info
+        began, zero = time.perf_counter(), np.int32(0)
+        self.constants = constants = settings.prepare(self.data)
+        first = settings.begin.lower(settings, self.data, constants, splits, task)
         lanes = lambda leaf: np.zeros((settings.size, *leaf.shape), leaf.dtype)
         move = pack(jax.tree.map(lanes, self.shapes[LaneMove]), np)
         with concurrent.futures.ThreadPoolExecutor(1) as executor:
@@ -284,22 +299,3 @@ class Lanes:
         seconds = time.perf_counter() - began
         amounts = passes if passes.any() else np.ones(len(lanes))
         self.seconds[lanes] += seconds * amounts / amounts.sum()
-
-
-def _fill_group(lanes: np.ndarray, settings: LaneSettings) -> tuple[np.ndarray, np.ndarray]:
-    """Return a full group of these lanes, and the places of each lane in it, once.
-
-    Lanes are distributed over the devices in turn. Where there are too few, copies of the first one
-    fill the group.
-    """
-    filled = np.concatenate([lanes, np.repeat(lanes[:1], settings.size - len(lanes))])
-    order = np.arange(settings.size).reshape(-1, settings.mesh.size).T.ravel()
-    return filled[order], np.flatnonzero(order < len(lanes))
-
-
-def _take(tree: Any, index: Any) -> Any:
-    return jax.tree.map(lambda leaf: leaf[index], tree)
-
-
-def _put(tree: Any, index: Any, values: Any) -> None:
-    jax.tree.map(lambda leaf, new: leaf.__setitem__(index, new), tree, values)

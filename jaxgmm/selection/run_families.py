@@ -155,7 +155,8 @@ def _fits_of(lanes: Lanes) -> Fit:
     steps = np.maximum(state.steps, 0)  # −1 where the first pass led to what is not finite
     longest = int(steps.max()) + 1
     beyond = np.arange(longest)[None] > steps[:, None]
-    objectives, passes = lanes.objectives[:, :longest], lanes.passes[:, :longest]
+    histories = lanes.histories.objectives, lanes.histories.passes
+    objectives, passes = (history[:, :longest] for history in histories)
     means = state.mixture.means + np.asarray(lanes.constants.center)
     leaves: dict[str, Any] = dict(
         mixture=dataclasses.replace(state.mixture, means=means),

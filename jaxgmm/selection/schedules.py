@@ -60,11 +60,23 @@ def halving(lanes: Lanes, cells: Cells, splits: Splits) -> None:
         for cell in cells:
             n_kept = max(1, int(np.ceil(fraction * len(cell))))
             lanes.drop(rank_lanes(lanes, cell)[n_kept:])
+    splits = [(cell, source) for cell, source in splits if len(cell)]
+    leave_few = True
+    while splits:
+        # The last few fits run beside those that begin by splitting the others.
+        lanes.run(started, leave_few=leave_few)
+        waits = [bool(lanes.running[source].any()) for _, source in splits]
+        ready = [pair for pair, wait in zip(splits, waits, strict=True) if not wait]
+        splits = [pair for pair, wait in zip(splits, waits, strict=True) if wait]
+        leave_few = len(ready) > 0
+        started = np.concatenate([started[lanes.running[started]], *_split(lanes, ready)])
     lanes.run(started)
 
-    splits = [(cell, source) for cell, source in splits if len(cell)]
+
+def _split(lanes: Lanes, splits: Splits) -> Cells:
+    """Begin the cells by splitting the best of their sources, and stop all but the best of each."""
     if not splits:
-        return
+        return []
     chosen, parents, components = [], [], []
     for cell, source in splits:
         parent = rank_lanes(lanes, source)[0]
@@ -77,7 +89,7 @@ def halving(lanes: Lanes, cells: Cells, splits: Splits) -> None:
     lanes.run(started, 10)
     for cell in chosen:
         lanes.drop(rank_lanes(lanes, cell)[1:])
-    lanes.run(started)
+    return [started[lanes.running[started]]]
 
 
 def finish(lanes: Lanes, cells: Cells) -> None:

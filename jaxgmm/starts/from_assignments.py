@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,22 +40,36 @@ def even_scales(family: type[Family], covariance: jax.Array, k: int) -> Family:
     return family.of_scales(jnp.sqrt(jnp.where(variance > 0, variance, 1)), k)
 
 
-def mixture_of_responsibilities(
+class Assigned(NamedTuple):
+    """Rows that are assigned to components: the statistics of which the M-step makes a mixture.
+
+    Attributes:
+      base: the weights and means of the components, with even covariances.
+      sums: the statistics at `base`, without a log-likelihood.
+    """
+
+    base: Mixture
+    sums: Statistics
+
+    def mixture(self, prior: Prior | None) -> Mixture:
+        """Return the mixture that the M-step makes."""
+        return m_step_from(self.base, self.sums, prior, to_the_end=True).apply_to(self.base)
+
+
+def assign_responsibilities(
     rows: Rows,
     responsibilities_of: Callable[[jax.Array], jax.Array],
     per_row: jax.Array,
-    prior: Prior | None,
     even: Family,
     lanes: int = 1,
-) -> Mixture:
-    """Return the mixture that the M-step makes from fixed responsibilities.
+) -> Assigned:
+    """Assign rows to components by fixed responsibilities.
 
     Args:
       rows: the rows.
       responsibilities_of: a function of a block of `per_row` that returns the block's
         responsibilities (k, b).
       per_row: (n, ...) an array with an entry for each row.
-      prior: the prior of the M-step, or None.
       even: uncorrelated covariances with the scales of the data (see `even_scales`), in whose units
         the second moments are computed.
       lanes: the number of mixtures that are computed together under vmap.
@@ -78,30 +92,26 @@ def mixture_of_responsibilities(
 
     totals = rows.total(sum_second_moments, block_rows(kernel), per_row)
     mass, shift, spread = kernel.statistics(totals)
-    sums = Statistics(mass, shift, spread, jnp.zeros((), means.dtype))
-    return m_step_from(base, sums, prior, to_the_end=True).apply_to(base)
+    return Assigned(base, Statistics(mass, shift, spread, jnp.zeros((), means.dtype)))
 
 
-def mixture_of_labels(
-    rows: Rows, labels: jax.Array, k: int, prior: Prior | None, even: Family, lanes: int = 1
-) -> Mixture:
-    """Return the mixture that the M-step makes if each row belongs to one component.
+def assign_labels(rows: Rows, labels: jax.Array, k: int, even: Family, lanes: int = 1) -> Assigned:
+    """Assign each row to one component.
 
-    It is that of `mixture_of_responsibilities` up to rounding, and takes no longer for many
+    The result is that of `assign_responsibilities` up to rounding, and takes no longer for many
     components than for few, except where a family's axes are rotated.
 
     Args:
       rows: the rows.
       labels: (n,) the component of each row.
       k: the number of components.
-      prior: the prior of the M-step, or None.
-      even: as in `mixture_of_responsibilities`.
+      even: as in `assign_responsibilities`.
       lanes: the number of mixtures that are computed together under vmap.
     """
     log_scales = even.frame(rows.x.shape[1]).log_scales
     if log_scales is None:  # residuals are products, which all components compute together
         one_hot = lambda block: jax.nn.one_hot(block, k, axis=0, dtype=rows.x.dtype)
-        return mixture_of_responsibilities(rows, one_hot, labels, prior, even, lanes)
+        return assign_responsibilities(rows, one_hot, labels, even, lanes)
     scale = jnp.exp(log_scales[0])  # the same for all components
     add = lambda values, block: jax.ops.segment_sum(values, block, k)
 
@@ -124,8 +134,7 @@ def mixture_of_labels(
     moments_of_row = jax.eval_shape(lambda: frame.outer(means[:1], means[:1])).size
     at_once = _rows_at_once(k, lanes * moments_of_row)
     shift, spread = rows.total(sum_second_moments, at_once, labels)
-    sums = Statistics(mass, shift, spread, jnp.zeros((), means.dtype))
-    return m_step_from(base, sums, prior, to_the_end=True).apply_to(base)
+    return Assigned(base, Statistics(mass, shift, spread, jnp.zeros((), means.dtype)))
 
 
 def _rows_at_once(k: int, numbers_of_row: int) -> int:
@@ -150,7 +159,7 @@ def _from_labels(
     rows = Rows.about_own_mean(x, weight)
     prior = None if prior is None else prior.translate(-rows.center)
     even = even_scales(family, moments(rows).covariance, k)
-    return mixture_of_labels(rows, labels, k, prior, even).translate(rows.center)
+    return assign_labels(rows, labels, k, even).mixture(prior).translate(rows.center)
 
 
 @functools.partial(jax.jit, static_argnames="family")
@@ -165,8 +174,8 @@ def _from_responsibilities(
     prior = None if prior is None else prior.translate(-rows.center)
     k = responsibilities.shape[1]
     even = even_scales(family, moments(rows).covariance, k)
-    mixture = mixture_of_responsibilities(rows, jnp.transpose, responsibilities, prior, even)
-    return mixture.translate(rows.center)
+    assigned = assign_responsibilities(rows, jnp.transpose, responsibilities, even)
+    return assigned.mixture(prior).translate(rows.center)
 
 
 def from_responsibilities(

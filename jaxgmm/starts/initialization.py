@@ -21,9 +21,37 @@ from ..families.registry import family_class
 from ..internal import checks
 from ..mixture.mixture import Mixture
 from ..objective.data_covariance import data_covariance, fill_rows
-from .from_assignments import even_scales
-from .labeled import allowed_components, start_with_labels
+from ..objective.prior import prior_of_covariance
+from .from_assignments import Assigned, even_scales
+from .labeled import allowed_components, assign_with_labels
 from .methods import METHODS, finite_or_even
+
+
+def assign(
+    key: jax.Array,
+    rows: Rows,
+    covariance: jax.Array,
+    k: int,
+    wanted: jax.Array | int,
+    family: type[Family],
+    method: str,
+    lanes: int = 1,
+    filled: jax.Array | None = None,
+) -> Assigned | Mixture:
+    """Return what `finish` makes a start of. Arguments are those of `start`."""
+    rows, even = rows.subsample(), even_scales(family, covariance, k)
+    columns, packed = rows.columns, rows.x
+    if filled is not None:
+        rows = dataclasses.replace(rows, x=filled, columns=None)
+    elif columns is not None:
+        rows = fill_rows(rows)
+    if columns is not None and columns.odds:
+        allowed = allowed_components(packed, columns, k)
+        by_distance = method == "k-means++"
+        return assign_with_labels(
+            key, rows, allowed, k, wanted, covariance, even, lanes, by_distance
+        )
+    return METHODS[method](key, rows, k, wanted, covariance, even, lanes)
 
 
 def start(
@@ -44,21 +72,15 @@ def start(
     computed together under vmap. Missing values are filled by the likeliest Gaussian, unless the
     `filled` features (n, d) are known. Components keep the numbers that labels give them.
     """
-    rows, even = rows.subsample(), even_scales(family, covariance, k)
-    columns, packed = rows.columns, rows.x
-    if filled is not None:
-        rows = dataclasses.replace(rows, x=filled, columns=None)
-    elif columns is not None:
-        rows = fill_rows(rows)
-    if columns is not None and columns.odds:
-        allowed = allowed_components(packed, columns, k)
-        by_distance = method == "k-means++"
-        mixture = start_with_labels(
-            key, rows, allowed, k, wanted, covariance, even, lanes, by_distance
-        )
-    else:
-        mixture = METHODS[method](key, rows, k, wanted, covariance, even, lanes)
-    return finite_or_even(mixture, even)
+    found = assign(key, rows, covariance, k, wanted, family, method, lanes, filled)
+    return finish(found, family, covariance)
+
+
+def finish(found: Assigned | Mixture, family: type[Family], covariance: jax.Array) -> Mixture:
+    """Return the start that the M-step makes of what `assign` returned."""
+    if isinstance(found, Assigned):
+        found = found.mixture(prior_of_covariance(covariance))
+    return finite_or_even(found, even_scales(family, covariance, found.n_components))
 
 
 def split(mixture: Mixture, component: jax.Array) -> Mixture:

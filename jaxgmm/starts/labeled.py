@@ -10,9 +10,7 @@ import jax.numpy as jnp
 from ..data.columns import Columns
 from ..data.rows import Rows
 from ..families.family import Family
-from ..mixture.mixture import Mixture
-from ..objective import prior as priors
-from .from_assignments import mixture_of_labels
+from .from_assignments import Assigned, assign_labels
 from .methods import draw_index
 
 
@@ -22,7 +20,7 @@ def allowed_components(packed: jax.Array, columns: Columns, k: int) -> jax.Array
     return -jnp.inf < block.add_odds(jnp.zeros((k, len(packed)), packed.dtype)).T
 
 
-def start_with_labels(
+def assign_with_labels(
     key: jax.Array,
     rows: Rows,
     allowed: jax.Array,
@@ -32,12 +30,12 @@ def start_with_labels(
     even: Family,
     lanes: int,
     by_distance: bool,
-) -> Mixture:
-    """Return a start in which component c has the rows that only c is allowed to have.
+) -> Assigned:
+    """Assign rows to components so that component c has the rows that only c is allowed to have.
 
     Components with such rows begin at their mean. Those without are drawn one after another among
     the other rows that they may have, as k-means++ does. Then each row goes to the nearest of the
-    components that it may come from, and one M-step follows.
+    components that it may come from.
 
     Args:
       key: a random key.
@@ -85,5 +83,4 @@ def start_with_labels(
 
     _, squares, _ = jax.lax.fori_loop(0, k, place, (means, squares, placed))
     labels = jnp.argmin(jnp.where(allowed.T, squares, jnp.inf), axis=0)
-    prior = priors.prior_of_covariance(covariance)
-    return mixture_of_labels(rows, labels, k, prior, even, lanes)
+    return assign_labels(rows, labels, k, even, lanes)

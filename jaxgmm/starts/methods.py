@@ -1,8 +1,9 @@
 """The methods of initialization: functions in the table `METHODS`.
 
-A method returns a start from a random key, rows, the number k of components, the number of them
-that are present, the covariance of the rows, the even scales of the data (see `even_scales`), and
-the number of lanes that are computed together under vmap.
+A method returns a start, or the assigned rows of which the M-step makes one, from a random key,
+rows, the number k of components, the number of them that are present, the covariance of the rows,
+the even scales of the data (see `even_scales`), and the number of lanes that are computed together
+under vmap.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from ..families.family import Family
 from ..internal.trees import where_each
 from ..mixture.mixture import Mixture
 from ..objective import prior as priors
-from .from_assignments import mixture_of_labels, mixture_of_responsibilities
+from .from_assignments import Assigned, assign_labels, assign_responsibilities
 
 # Up to this many components, products with the rows' one-hot labels are quicker than sums by label.
 FEW_COMPONENTS = 64
@@ -118,13 +119,12 @@ def finite_or_even(mixture: Mixture, even: Family) -> Mixture:
 def _k_means_plus_plus(
     key: jax.Array, rows: Rows, k: int, wanted: jax.Array | int, covariance: jax.Array,
     even: Family, lanes: int,
-) -> Mixture:  # fmt: skip
-    prior = priors.prior_of_covariance(covariance)
+) -> Assigned:  # fmt: skip
     _, labels = _draw_distant_rows(key, rows, k, wanted, covariance, odds=lambda squared: squared)
     if k > FEW_COMPONENTS:
-        return mixture_of_labels(rows, labels, k, prior, even, lanes)
+        return assign_labels(rows, labels, k, even, lanes)
     one_hot = lambda block: jax.nn.one_hot(block, k, axis=0, dtype=rows.x.dtype)
-    return mixture_of_responsibilities(rows, one_hot, labels, prior, even, lanes)
+    return assign_responsibilities(rows, one_hot, labels, even, lanes)
 
 
 def _random_rows(
@@ -137,7 +137,7 @@ def _random_rows(
     )
     # The covariance of all rows, which every component gets.
     one, all_rows = even.select(jnp.zeros(1, jnp.int32)), jnp.zeros(len(rows.x), jnp.int32)
-    whole = mixture_of_labels(rows, all_rows, 1, prior, one, lanes)
+    whole = assign_labels(rows, all_rows, 1, one, lanes).mixture(prior)
     present = (jnp.arange(k) < wanted).astype(rows.x.dtype)
     logits = jnp.log(present / jnp.sum(present))
     covariances = whole.covariance.select(jnp.zeros(k, jnp.int32))
@@ -147,9 +147,7 @@ def _random_rows(
 def _random_responsibilities(
     key: jax.Array, rows: Rows, k: int, wanted: jax.Array | int, covariance: jax.Array,
     even: Family, lanes: int,
-) -> Mixture:  # fmt: skip
-    prior = priors.prior_of_covariance(covariance)
-
+) -> Assigned:  # fmt: skip
     # Numbers depend on the row and the component only, so that absent components and padding rows
     # do not change them.
     def draw(row: jax.Array, component: jax.Array) -> jax.Array:
@@ -163,12 +161,12 @@ def _random_responsibilities(
         drawn = jnp.where((components < wanted)[:, None], drawn, 0)
         return drawn / jnp.sum(drawn, axis=0)[None]
 
-    return mixture_of_responsibilities(
-        rows, uniform_responsibilities, jnp.arange(len(rows.x)), prior, even, lanes
+    return assign_responsibilities(
+        rows, uniform_responsibilities, jnp.arange(len(rows.x)), even, lanes
     )
 
 
-METHODS: dict[str, Callable[..., Mixture]] = {
+METHODS: dict[str, Callable[..., Assigned | Mixture]] = {
     "k-means++": _k_means_plus_plus,
     "random-rows": _random_rows,
     "random-responsibilities": _random_responsibilities,

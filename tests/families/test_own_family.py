@@ -1,5 +1,7 @@
 """Families that users define: the AR(1) family of the page, and what is said of faulty ones."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -110,6 +112,29 @@ def test_a_default_step_finds_the_closed_form(x64):
     x = rows()
     starts = [jaxgmm.from_labels(x, LABELS, family=name) for name in ("common", "tied")]
     np.testing.assert_allclose(starts[0].covariances, starts[1].covariances, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        jaxgmm.factors(2),
+        pytest.param(jaxgmm.FAMILIES["diagonal"], marks=pytest.mark.thorough),
+        pytest.param(jaxgmm.ppca(1, tied_noise=True), marks=pytest.mark.thorough),
+    ],
+)
+def test_layouts_that_are_not_dense_are_checked(kind, x64):
+    """Families of variances and of few factors, and what their M-steps say that they gain."""
+    jaxgmm.check_family(kind, d=5)
+
+    class Boastful(kind):
+        def maximize(self, moments, mass, d):
+            local, gain = super().maximize(moments, mass, d)
+            return local, 2 * gain
+
+    fields = [field.name for field in dataclasses.fields(kind)]
+    jax.tree_util.register_dataclass(Boastful, fields, [])
+    with pytest.raises(ValueError, match="maximize says that it gains"):
+        jaxgmm.check_family(Boastful, d=5)
 
 
 def test_what_check_family_says(x64):
