@@ -5,10 +5,12 @@
 
 The dials of the first table are the fraction of missing values and the standard deviation of the
 noise. Its counts are in float64 with the default prior, until D < 1e-9. The second table is in
-float32 for 10 000 rows; a pass takes the CPU time of the process, the best of several.
+float32 for 10 000 rows; times are CPU times of the process, and that of a pass is the median of
+several.
 """
 
 import argparse
+import statistics
 import time
 
 import jax
@@ -69,14 +71,16 @@ def milliseconds(mixture, rows):
     from jaxgmm.objective.statistics import statistics_at
 
     data = open_data(rows, like=mixture.dtype, devices=jax.local_devices()[:1])
-    began = time.perf_counter()
-    jax.block_until_ready(data.compute(statistics_at, mixture))
-    compiled, best = time.perf_counter() - began, np.inf
-    for _ in range(15):
+
+    def seconds(repeats):
         began = time.process_time()
-        jax.block_until_ready(data.compute(statistics_at, mixture))
-        best = min(best, time.process_time() - began)
-    return 1e3 * best, compiled
+        for _ in range(repeats):
+            jax.block_until_ready(data.compute(statistics_at, mixture))
+        return time.process_time() - began
+
+    compiled = seconds(1)
+    repeats = max(1, round(0.02 / max(seconds(3) / 3, 1e-4)))  # clocks of processes are coarse
+    return 1e3 * statistics.median(seconds(repeats) for _ in range(9)) / repeats, compiled
 
 
 def times(n):
