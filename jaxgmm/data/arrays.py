@@ -29,10 +29,13 @@ class ArrayData(InMemory):
       weight: row weights (n + padding,), or None if every row counts once.
       rows_per_block: the number of rows in a block, or None to let each sum choose.
       padding: the number of padding rows, which have weight 0.
+      order: the positions (n,) of these rows in the array that was passed, or None if they are in
+        its order.
     """
 
     rows_per_block: int | None = dataclasses.field(default=None, metadata={"static": True})
     padding: int = dataclasses.field(default=0, metadata={"static": True})
+    order: np.ndarray | None = None
 
     @property
     def n(self) -> int:

@@ -122,26 +122,27 @@ def _open_observed(
     if checks.traced(packed.x, weight, operands):
         rows = checks.cast(packed.x, "x", packed.dtype)
         weight = row_checks.weights_of_rows(weight, len(rows), packed.dtype)
-        rows, weight = _order(packed, rows, weight)
-        return ArrayData(rows, weight, rows_per_block, columns=packed.columns)
+        rows, weight, order = _order(packed, rows, weight)
+        return ArrayData(rows, weight, rows_per_block, columns=packed.columns, order=order)
     n = len(packed.x)
     mesh = None if _is_committed(observed.x, weight) else spread_over_devices(devices, n)
     if rows_per_block is None and mesh is not None:
         return shard_rows(Shards(packed.x, mesh), weight, packed.dtype, None, packed.columns)
     weight = row_checks.weights_of_rows(weight, n, packed.dtype)
-    rows, weight = _order(packed, packed.x, weight)
-    return pad_array(rows, weight, packed.dtype, rows_per_block, packed.columns)
+    rows, weight, order = _order(packed, packed.x, weight)
+    data = pad_array(rows, weight, packed.dtype, rows_per_block, packed.columns)
+    return dataclasses.replace(data, order=order)
 
 
-def _order(packed: Packed, rows: Any, weight: Any) -> tuple[Any, Any]:
-    """Return rows and weights in the order of how many values of the rows are missing.
+def _order(packed: Packed, rows: Any, weight: Any) -> tuple[Any, Any, np.ndarray | None]:
+    """Return rows and weights in the order of how many values of the rows are missing, and it.
 
     Sums do not depend on the order, and a block takes as long as its row with the most gaps.
     """
     if packed.counts is None or not packed.columns.most:
-        return rows, weight
+        return rows, weight, None
     order = np.argsort(packed.counts, kind="stable")
-    return rows[order], None if weight is None else weight[order]
+    return rows[order], None if weight is None else weight[order], order
 
 
 def _open_stream(

@@ -203,10 +203,13 @@ class Rows:
             *row_arrays,
         )
 
-    def total_blocks(self, function: Callable[[Block, jax.Array], Any], block_rows: int) -> Any:
-        """Return Σ over blocks of function(block, w (b,)), a pytree."""
+    def total_blocks(
+        self, function: Callable[..., Any], block_rows: int, *row_arrays: jax.Array
+    ) -> Any:
+        """Return Σ over blocks of function(block, w (b,), *block of each row array), a pytree."""
         split = Block if self.columns is None else self.columns.split
-        return self.total_packed(lambda packed, weight: function(split(packed), weight), block_rows)
+        call = lambda packed, *rest: function(split(packed), *rest)
+        return self.total_packed(call, block_rows, *row_arrays)
 
     def total_packed(
         self, function: Callable[..., Any], block_rows: int, *row_arrays: jax.Array

@@ -85,11 +85,6 @@ def uncertainty(
     prior = priors.resolve_prior(prior, data)
     tolerance = jnp.asarray(checks.not_negative(tolerance, "tolerance"), data.dtype)
     operands: tuple[Any, ...] = ()
-    if data.columns is not None and (method != "observed" or clusters is not None):
-        raise ValueError(
-            'rows that are not fully observed have no scores of single rows: use method="observed" '
-            "without clusters."
-        )
     n_clusters = data.n
     if clusters is not None:
         operands, n_clusters = _check_clusters(clusters, data)
@@ -119,6 +114,7 @@ def _check_clusters(clusters: ArrayLike, data: Data) -> tuple[tuple[Any, ...], i
             f"{data.n} rows."
         )
     found, places = np.unique(values, return_inverse=True)
+    places = places if data.order is None else places[data.order]
     return (np.pad(places, (0, data.padding)).astype(np.int32),), len(found)
 
 

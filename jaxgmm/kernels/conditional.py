@@ -8,9 +8,9 @@ gradients need nothing else.
 
 Where the covariances are diagonal, m and C have a closed form (`closed_form.py`). Otherwise missing
 values are projected out of whitened rows (`projected.py`), and for noise, or where most values of a
-row are missing, the covariance of what was seen is factorized (`factored.py`). Each is accurate
-where the other is not: projection needs exact values, and a factorization is well conditioned where
-there is noise.
+row are missing, the covariance of what was seen is inverted (`swept.py`). Each is accurate where
+the other is not: projection needs exact values, and the covariance is well conditioned where there
+is noise.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from ..families.dense_layout import Dense
 from ..families.diagonal_layout import DiagonalLayout
 from ..mixture.mixture import Mixture
 from .closed_form import ClosedForm
-from .factored import Factored
 from .projected import Projected
 from .protocol import Moments
+from .swept import Swept
 from .whitened import Whitened
 
 Result = TypeVar("Result")
@@ -71,7 +71,7 @@ class Conditional:
                 "noise: use another family, or complete rows."
             )
         elif columns.noise:
-            self._branches = [Factored(mixture, gaps=most > 0, covariances=matrices and d > 1)]
+            self._branches = [Swept(mixture, covariances=matrices and d > 1)]
         else:
             self._bounds = [0]
             while self._bounds[-1] < min(most, d // 2):
@@ -79,7 +79,7 @@ class Conditional:
             projected = [Projected(mixture, bound) for bound in self._bounds[1:]]
             self._branches = [Complete(mixture, lanes), *projected]
             if most > self._bounds[-1]:
-                self._branches.append(Factored(mixture, gaps=True, covariances=False))
+                self._branches.append(Swept(mixture, covariances=False))
 
     @property
     def numbers_per_row(self) -> int:

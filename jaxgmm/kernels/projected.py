@@ -19,10 +19,13 @@ UNROLLED = 16
 
 
 class Intermediate(NamedTuple):
-    """The means m (k, d, b) of y, and unit vectors (c, d, b) that span the free directions."""
+    """The means m (k, d, b) of y, and an orthogonal basis of the free directions.
+
+    Each of its vectors v (c, d, b) comes with |v|² (c, b).
+    """
 
     mean: jax.Array
-    roots: list[jax.Array]
+    basis: list[tuple[jax.Array, jax.Array]]
 
 
 def dot(a: jax.Array, b: jax.Array) -> jax.Array:
@@ -40,11 +43,14 @@ class Projected:
     """Dense covariances, and blocks with at most `bound` missing values in a row.
 
     Exact values leave y free along the columns of W that belong to missing features M. With an
-    orthonormal basis Q of these, m = (I − Q Qᵀ) W (x − μ), whatever x is at M, and C = Q Qᵀ. The
-    basis is made by the modified Gram–Schmidt process. It begins with the last feature: W is lower
-    triangular in most families, and then no pivot is lost to cancellation. Where W is not, the
-    process is repeated, because the first one leaves errors of the size of the condition number
-    (Giraud, Langou & Rozložník 2005, Numer. Math. 101).
+    orthogonal basis v_1, v_2, … of these and the projection P = Σ v vᵀ/|v|², m = (I − P) W (x − μ),
+    whatever x is at M, and C = P. The basis is made by the modified Gram–Schmidt process. It begins
+    with the last feature: W is lower triangular in most families, and then no pivot is lost to
+    cancellation. Where W is not, the process is repeated, because the first one leaves errors of
+    the size of the condition number (Giraud, Langou & Rozložník 2005, Numer. Math. 101).
+
+    The vectors keep their lengths, because XLA stores the result of a division by |v|², and would
+    compute a plain v·x again for each of the entries that it multiplies.
     """
 
     def __init__(self, mixture: Mixture, bound: int) -> None:
@@ -65,31 +71,30 @@ class Projected:
         residual = jnp.where(missing[None], 0, filled[None] - mixture.means[..., None])
         mean = matmul(factor, residual)
         joint = mixture.log_constants[:, None] + number[:1] * (math.log(2 * math.pi) / 2)
-        roots: list[jax.Array] = []
+        basis: list[tuple[jax.Array, jax.Array]] = []
         for i in range(1, self.bound + 1):
             chosen = (missing & (number == i)).astype(block.x.dtype)
             column = matmul(factor.reshape(c * d, d), chosen).reshape(c, d, -1)
-            for root in roots * self.times:
-                column = column - dot(root, column)[:, None] * root
+            for vector, square in basis * self.times:
+                column = column - (dot(vector, column) / square)[:, None] * vector
             used = number[:1] >= i
-            square = jnp.where(used, dot(column, column), 1)
-            joint = joint - jnp.log(square) / 2
-            root = column * jax.lax.rsqrt(square)[:, None]
-            mean = mean - dot(*jnp.broadcast_arrays(root, mean))[:, None] * root
-            roots.append(root)
-        for root in roots * (self.times - 1):
-            mean = mean - dot(*jnp.broadcast_arrays(root, mean))[:, None] * root
-        return joint - dot(mean, mean) / 2, Intermediate(mean, roots)
+            own = jnp.where(used, dot(column, column), 1)
+            joint = joint - jnp.log(own) / 2
+            mean = mean - (dot(*jnp.broadcast_arrays(column, mean)) / own)[:, None] * column
+            basis.append((column, own))
+        for vector, square in basis * (self.times - 1):
+            mean = mean - (dot(*jnp.broadcast_arrays(vector, mean)) / square)[:, None] * vector
+        return joint - dot(mean, mean) / 2, Intermediate(mean, basis)
 
     def sums(
         self, block: Block, intermediate: Intermediate, weighted_responsibilities: jax.Array
     ) -> Moments:
         """Return a block's mass, shift and spread, for weighted responsibilities w r (k, b)."""
         frame, weighted = self.mixture.frame, weighted_responsibilities
-        mean, roots = intermediate
+        mean, basis = intermediate
         spread = frame.pool(_outer_products(weighted, mean))
-        for root in roots:
-            spread = spread + _outer_products(frame.pool(weighted), root)
+        for vector, square in basis:
+            spread = spread + _outer_products(frame.pool(weighted) / square, vector)
         shift = jnp.sum(weighted[:, None] * mean, axis=-1)
         return jnp.sum(weighted, axis=-1), shift, spread
 

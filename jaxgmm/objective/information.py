@@ -26,12 +26,16 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from ..data.columns import Block
 from ..data.rows import Rows
 from ..data.summable_rows import SummableRows
 from ..families.full import Full
 from ..families.scoring import dense_layout_of
 from ..kernels.blocks import block_rows
+from ..kernels.choice import with_kernel
 from ..kernels.row_statistics import RowStatistics, coefficients, statistics_of_parts
+from ..kernels.rows import ROWS_PER_STEP
+from ..kernels.sums import log_joint_of_block
 from ..mixture.mixture import Mixture
 from ..mixture.relative import Relative
 from ..numerics.eigenvalues import columns_of
@@ -101,7 +105,9 @@ def information(
     if rows.columns is not None:
         if centered:
             raise ValueError("rows that are not fully observed need the data's own coordinates.")
-        return _information_of_observed(rows, mixture, prior)
+        found = _information_of_observed(rows, mixture, prior)
+        outer = _outer_of_observed(rows, mixture, clusters, n_clusters)
+        return dataclasses.replace(found, outer=_symmetric(outer))
     explicit = with_all_moments(mixture)
     near = explicit
     if not centered:
@@ -146,8 +152,8 @@ def _information_of_observed(
     """Return the information from rows that are not fully observed.
 
     Their statistics are no products of a few numbers for each row. The observed information is the
-    derivative of the gradient instead, which takes about a pass for each parameter. The scores of
-    single rows are not computed, and `outer` is NaN.
+    derivative of the gradient instead, which takes about a pass for each parameter. The field
+    `outer` is left to `_outer_of_observed`.
     """
     zero, mixture_at = offsets_of(mixture)
 
@@ -167,6 +173,35 @@ def _information_of_observed(
         slopes=slopes,
         sums=sums,
     )
+
+
+def _outer_of_observed(
+    rows: Rows | SummableRows, mixture: Mixture, clusters: jax.Array | None, n_clusters: int
+) -> jax.Array:
+    """Return the sum of products of scores (p, p), see `Information`.
+
+    A score is the derivative of a row's log-density here. It takes about a pass for each parameter.
+    """
+    zero, mixture_at = offsets_of(mixture)
+    rows = about_mixture(mixture, rows)[1]  # type: ignore[arg-type]
+
+    def sum_block(block: Block, weight: jax.Array, *ids: jax.Array) -> jax.Array:
+        def log_prob(offsets: jax.Array) -> jax.Array:
+            here = mixture_at(offsets).translate(-rows.center)
+            of_kernel = lambda kernel: log_joint_of_block(kernel, block)
+            joint = with_kernel("whitened", here, rows.n, of_kernel, rows.columns)
+            return jax.nn.logsumexp(joint, axis=0)
+
+        scores = columns_of(lambda along: jax.jvp(log_prob, (zero,), (along,))[1], zero)
+        weighted = weight[None] * scores
+        if not ids:
+            return matmul(weighted, scores.T)
+        return jax.ops.segment_sum(weighted.T, ids[0], n_clusters)
+
+    if clusters is None:
+        return rows.total_blocks(sum_block, ROWS_PER_STEP)
+    scores = rows.total_blocks(sum_block, ROWS_PER_STEP, clusters)  # type: ignore[call-arg]
+    return matmul(scores.T, scores)
 
 
 def with_all_moments(mixture: Mixture) -> Mixture:
