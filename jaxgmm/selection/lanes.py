@@ -203,10 +203,9 @@ class Lanes:
         if self.loose_rounding > self.safe_rounding:
             self._run(lanes, np.full(len(lanes), most - 1), self.loose_rounding, n_left)
             lanes = lanes[~self.running[lanes] | (self.state.steps[lanes] >= most - 1)]
-            doubtful = self.report.rounding[lanes] > self.safe_rounding
-            doubtful &= self.state.status[lanes] == Status.CONVERGED
-            doubtful &= self.state.steps[lanes] < most
-            self.resume(lanes[doubtful])
+            converged = self.state.status[lanes] == Status.CONVERGED
+            doubtful = converged & (self.report.rounding[lanes] > self.safe_rounding)
+            self.resume(lanes[doubtful & (self.state.steps[lanes] < most)])
             n_left = 0
         self._run(lanes, np.full(len(lanes), most), self.safe_rounding, n_left)
 
@@ -253,7 +252,7 @@ class Lanes:
         group, own = fill_group(np.arange(len(lanes)), settings)
         chosen = lanes[group]
         before = take(self.state, chosen)
-        until = np.where(np.isin(np.arange(settings.size), own), until[group], -1).astype(np.int32)
+        until = np.where(np.isin(np.arange(settings.size), own), until[group], -2).astype(np.int32)
         rounding = self.report.rounding[chosen]
         position = kernel_position(rounding.max(), self.d, most_rounding)
         # Steps with a smaller gain than this are noise of a kernel with such a rounding error.
