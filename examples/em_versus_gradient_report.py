@@ -1,24 +1,29 @@
 """The records of `em_versus_gradient.py`: its CSV, tables, the verdict's numbers and figures."""
 
 import csv
-import os
-import platform
 from pathlib import Path
 
 import figure
-import jax
 import numpy as np
 
 import jaxgmm
 
 RESULTS = Path(__file__).resolve().parent / "benchmarks" / "results" / "em_versus_gradient.csv"
-CELL = ("study", "d", "K", "ratio", "n", "e", "weights", "tails", "dtype", "c")
+CELL = ("study", "d", "K", "n", "e", "weights", "tails", "dtype", "c")
+WHOLE = ("d", "K", "n", "e", "data_set")
+# How each number is written. A value that is not known is empty.
+NUMBERS = {
+    "c": "g", "passes": ".6g", "to_own": ".6g", "height": ".7f", "rate": ".4f", "overlap": ".4g",
+}  # fmt: skip
 FIELDS = (
-    *CELL, "algorithm", "data_set", "status", "passes", "to_own", "height", "rate", "overlap",
-    "seconds", "machine",
+    *CELL, "algorithm", "data_set", "failure", "passes", "to_own", "height", "rate", "overlap",
 )  # fmt: skip
 SAME = 1e-6  # nats per row: two ends of one height are taken for the same optimum
-NUMBERS = ("passes", "to_own", "height", "rate", "overlap", "seconds", "c")
+
+
+def parameters(d: int, k: int) -> int:
+    """Return the number of parameters of a mixture with full covariances."""
+    return k * (1 + d + d * (d + 1) // 2) - 1
 
 
 class Store:
@@ -28,20 +33,15 @@ class Store:
         self.path, self.rows = path, []
         if path is not None and path.exists():
             with open(path, newline="", encoding="utf-8") as file:
-                self.rows = [_numbers(row) for row in csv.DictReader(file)]
+                self.rows = [_from_text(row) for row in csv.DictReader(file)]
         self._known = {(_cell(row), row["algorithm"]) for row in self.rows}
 
     def has(self, labels: dict, algorithm: str) -> bool:
         return (_cell(labels), algorithm) in self._known
 
-    def append(self, labels: dict, algorithm: str, records: list[dict], seconds: float) -> None:
-        machine = f"JAX {jax.__version__}, {platform.machine()}, {os.cpu_count()} cores"
-        own = {"algorithm": algorithm, "seconds": round(seconds, 2), "machine": machine}
-        rows = [{name: labels[name] for name in CELL} | own | record for record in records]
-        for row in rows:
-            for name, digits in (("rate", 5), ("height", 9), ("overlap", 6)):
-                row[name] = round(row[name], digits)
-        self.rows += [_numbers({name: str(row[name]) for name in FIELDS}) for row in rows]
+    def append(self, labels: dict, algorithm: str, records: list[dict]) -> None:
+        rows = [_to_text(labels | {"algorithm": algorithm} | record) for record in records]
+        self.rows += [_from_text(row) for row in rows]
         self._known.add((_cell(labels), algorithm))
         if self.path is None:
             return
@@ -54,12 +54,18 @@ class Store:
 
 
 def _cell(row: dict) -> tuple:
-    return tuple(str(float(row[name])) if name == "c" else str(row[name]) for name in CELL)
+    return tuple(row[name] for name in CELL)
 
 
-def _numbers(row: dict) -> dict:
-    whole = {name: int(row[name]) for name in ("d", "K", "ratio", "n", "e", "data_set")}
-    return row | whole | {name: float(row[name]) for name in NUMBERS}
+def _to_text(row: dict) -> dict:
+    write = lambda value, digits: "" if np.isnan(value) else format(value, digits)
+    numbers = {name: write(row[name], digits) for name, digits in NUMBERS.items()}
+    return {name: numbers.get(name, row[name]) for name in FIELDS}
+
+
+def _from_text(row: dict) -> dict:
+    whole = {name: int(row[name]) for name in WHOLE}
+    return row | whole | {name: float(row[name] or "nan") for name in NUMBERS}
 
 
 def starts_of(rows: list[dict]) -> list[dict]:
@@ -73,7 +79,7 @@ def starts_of(rows: list[dict]) -> list[dict]:
         grouped.setdefault((_cell(row), row["data_set"]), []).append(row)
     entries = []
     for group in grouped.values():
-        good = [row for row in group if row["status"] == "CONVERGED"]
+        good = [row for row in group if not row["failure"]]
         heights = [row["height"] for row in good]
         by_name = {row["algorithm"]: row for row in group}
         tolerance = SAME if group[0]["dtype"] == "float64" else 1e-5
@@ -83,7 +89,7 @@ def starts_of(rows: list[dict]) -> list[dict]:
                 "common": bool(heights) and max(heights) - min(heights) < tolerance,
                 "rate": by_name["em"]["rate"] if "em" in by_name else np.nan,
                 "cost": {
-                    row["algorithm"]: row["to_own"] if row["status"] == "CONVERGED" else np.inf
+                    row["algorithm"]: row["to_own"] if not row["failure"] else np.inf
                     for row in group
                 },
                 "best": max(heights, default=-np.inf),
@@ -151,7 +157,7 @@ def show(rows: list[dict]) -> None:
             [str(first[n]) for n in ("study", "weights", "tails", "dtype") if first[n] not in
              ("simulated", "equal", "normal", "float64")]
         )  # fmt: skip
-        row = {"cell": label, "d": first["d"], "K": first["K"], "n/p": first["ratio"]}
+        row = {"cell": label, "d": first["d"], "K": first["K"], "n": first["n"]}
         row |= {"e": first["e"], "c": first["c"]}
         row["overlap"] = float(np.median([start["overlap"] for start in own]))
         row["starts"] = f"{sum(start['common'] for start in own)} of {len(own)}"
