@@ -191,6 +191,7 @@ def run_cell(
         kept = records(fit_all(name, prior, x, starts), x.shape[1], gap)
         for row in kept:
             row["overlap"] = float(overlap[row["data_set"]])
+            row["rate"] = row["rate"] if name == "em" else np.nan
         store.append(labels, name, kept)
 
 
