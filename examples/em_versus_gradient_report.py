@@ -158,14 +158,25 @@ def by(labels: Sequence[str], starts: list[dict]) -> dict[tuple, list[dict]]:
 
 
 def by_overlap(rows: list[dict]) -> list[dict[str, str]]:
-    """Return a row of all algorithms for each band of the closest pair's overlap."""
+    """Return a row of all algorithms for each band of the closest pair's overlap.
+
+    A last row has the percentage of all starts from which an algorithm ends at the best maximum.
+    """
     names = present([row for row in rows if row["study"] == "simulated"])
     starts = main_starts(rows, names)
-    return [
+    table = [
         {"overlap": band}
         | summarize([s for s in starts if low <= s["overlap"] < high], names, intervals=True)
         for band, (low, high) in BANDS.items()
     ]
+    reached = {name: sum(is_best(start, name) for start in starts) for name in names}
+    share = {name: f"{100 * count / len(starts):.0f} %" for name, count in reached.items()}
+    return [*table, {"overlap": "at the best maximum", "starts": str(len(starts))} | share]
+
+
+def is_best(start: dict, name: str) -> bool:
+    """Return whether no algorithm ends higher from this start."""
+    return start["height"][name] > max(start["height"].values()) - SAME
 
 
 def by_cell(rows: list[dict]) -> list[dict[str, str]]:

@@ -32,10 +32,11 @@ def test_the_store_resumes(tmp_path):
     assert again.has(labels, "em") and not again.has(labels | {"c": 1.0}, "em")
     assert [row["algorithm"] for row in again.rows] == ["em"] * 3 + ["lbfgs"] * 3
     # Data set 1 has two optima; in data set 2 L-BFGS did not converge, and costs infinitely much.
-    band = report.by_overlap(again.rows)[-1]
+    band, best = report.by_overlap(again.rows)[-2:]
     assert band == {
         "overlap": "over 30 %", "starts": "2 of 3", "em": "**60 (40–80)**", "lbfgs": "–"
     }  # fmt: skip
+    assert best["em"] == "67 %" and best["lbfgs"] == "67 %"
     # Without the algorithm that ends elsewhere, all starts count.
     only = report.summarize(report.starts_of(again.rows, ["em"]), ["em"])
     assert only == {"starts": "3 of 3", "em": "**60**"}
