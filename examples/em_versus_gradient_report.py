@@ -1,24 +1,35 @@
 """The records of `em_versus_gradient.py`: its CSV, tables, the verdict's numbers and figures."""
 
 import csv
-import os
-import platform
+from collections.abc import Sequence
 from pathlib import Path
 
-import figure
-import jax
 import numpy as np
 
-import jaxgmm
+from jaxgmm.comparison.medians import judge, median_of
 
 RESULTS = Path(__file__).resolve().parent / "benchmarks" / "results" / "em_versus_gradient.csv"
-CELL = ("study", "d", "K", "ratio", "n", "e", "weights", "tails", "dtype", "c")
+CELL = ("study", "d", "K", "n", "e", "weights", "tails", "dtype", "c")
+WHOLE = ("d", "K", "n", "e", "data_set")
+# How each number is written. A value that is not known is empty.
+NUMBERS = {
+    "c": "g", "passes": ".6g", "to_own": ".6g", "height": ".7f", "rate": ".4f", "overlap": ".4g",
+}  # fmt: skip
 FIELDS = (
-    *CELL, "algorithm", "data_set", "status", "passes", "to_own", "height", "rate", "overlap",
-    "seconds", "machine",
+    *CELL, "algorithm", "data_set", "failure", "passes", "to_own", "height", "rate", "overlap",
 )  # fmt: skip
+BANDS = {"under 1 %": (0, 0.01), "1 to 30 %": (0.01, 0.3), "over 30 %": (0.3, 2.1)}
+OVERLAPPING = (0.2, 0.5, 1.0)  # the separations of the table by cell
+# One algorithm of each kind; six colors can be told apart.
+SHOWN = ("em", "squarem", "anderson", "lbfgs", "newton", "auto")
+REAL = ("em", "scikit-learn", *SHOWN[1:])
+PUBLISHED = ("em", "conjugate em", "lbfgs", "riemannian", "anderson", "auto")
 SAME = 1e-6  # nats per row: two ends of one height are taken for the same optimum
-NUMBERS = ("passes", "to_own", "height", "rate", "overlap", "seconds", "c")
+
+
+def parameters(d: int, k: int) -> int:
+    """Return the number of parameters of a mixture with full covariances."""
+    return k * (1 + d + d * (d + 1) // 2) - 1
 
 
 class Store:
@@ -28,20 +39,15 @@ class Store:
         self.path, self.rows = path, []
         if path is not None and path.exists():
             with open(path, newline="", encoding="utf-8") as file:
-                self.rows = [_numbers(row) for row in csv.DictReader(file)]
+                self.rows = [_from_text(row) for row in csv.DictReader(file)]
         self._known = {(_cell(row), row["algorithm"]) for row in self.rows}
 
     def has(self, labels: dict, algorithm: str) -> bool:
         return (_cell(labels), algorithm) in self._known
 
-    def append(self, labels: dict, algorithm: str, records: list[dict], seconds: float) -> None:
-        machine = f"JAX {jax.__version__}, {platform.machine()}, {os.cpu_count()} cores"
-        own = {"algorithm": algorithm, "seconds": round(seconds, 2), "machine": machine}
-        rows = [{name: labels[name] for name in CELL} | own | record for record in records]
-        for row in rows:
-            for name, digits in (("rate", 5), ("height", 9), ("overlap", 6)):
-                row[name] = round(row[name], digits)
-        self.rows += [_numbers({name: str(row[name]) for name in FIELDS}) for row in rows]
+    def append(self, labels: dict, algorithm: str, records: list[dict]) -> None:
+        rows = [_to_text(labels | {"algorithm": algorithm} | record) for record in records]
+        self.rows += [_from_text(row) for row in rows]
         self._known.add((_cell(labels), algorithm))
         if self.path is None:
             return
@@ -54,226 +60,196 @@ class Store:
 
 
 def _cell(row: dict) -> tuple:
-    return tuple(str(float(row[name])) if name == "c" else str(row[name]) for name in CELL)
+    return tuple(row[name] for name in CELL)
 
 
-def _numbers(row: dict) -> dict:
-    whole = {name: int(row[name]) for name in ("d", "K", "ratio", "n", "e", "data_set")}
-    return row | whole | {name: float(row[name]) for name in NUMBERS}
+def _to_text(row: dict) -> dict:
+    write = lambda value, digits: "" if np.isnan(value) else format(value, digits)
+    numbers = {name: write(row[name], digits) for name, digits in NUMBERS.items()}
+    return {name: numbers.get(name, row[name]) for name in FIELDS}
 
 
-def starts_of(rows: list[dict]) -> list[dict]:
-    """Return one entry for each start: its cell, and for each algorithm its passes.
+def _from_text(row: dict) -> dict:
+    whole = {name: int(row[name]) for name in WHOLE}
+    return row | whole | {name: float(row[name] or "nan") for name in NUMBERS}
 
-    "common" says whether all algorithms that converged ended at one height, and "solved" which
-    algorithms those are. The cost of an algorithm that did not converge is infinite.
+
+def present(rows: list[dict], names: Sequence[str] | None = None) -> list[str]:
+    """Return those of the algorithms that have records, by default all, in their order."""
+    found = dict.fromkeys(row["algorithm"] for row in rows)
+    return [name for name in names or found if name in found]
+
+
+def starts_of(rows: list[dict], names: Sequence[str]) -> list[dict]:
+    """Return one entry for each start that all of these algorithms have run from.
+
+    An entry has the start's cell, and each algorithm's "cost" in passes, which is infinite if the
+    fit did not converge, and "height", which is then −infinity. "common" says whether all fits that
+    converged ended at one height, and "best" is the largest.
     """
-    grouped: dict[tuple, list[dict]] = {}
+    grouped: dict[tuple, dict[str, dict]] = {}
     for row in rows:
-        grouped.setdefault((_cell(row), row["data_set"]), []).append(row)
+        if row["algorithm"] in names:
+            grouped.setdefault((*_cell(row), row["data_set"]), {})[row["algorithm"]] = row
     entries = []
     for group in grouped.values():
-        good = [row for row in group if row["status"] == "CONVERGED"]
-        heights = [row["height"] for row in good]
-        by_name = {row["algorithm"]: row for row in group}
-        tolerance = SAME if group[0]["dtype"] == "float64" else 1e-5
+        if len(group) < len(names):
+            continue
+        one = group[names[0]]
+        good = {name: row for name, row in group.items() if not row["failure"]}
+        heights = [row["height"] for row in good.values()]
+        same = SAME if one["dtype"] == "float64" else 10 * SAME
         entries.append(
-            {name: group[0][name] for name in (*CELL, "overlap")}
+            {name: one[name] for name in (*CELL, "overlap")}
             | {
-                "common": bool(heights) and max(heights) - min(heights) < tolerance,
-                "rate": by_name["em"]["rate"] if "em" in by_name else np.nan,
-                "cost": {
-                    row["algorithm"]: row["to_own"] if row["status"] == "CONVERGED" else np.inf
-                    for row in group
-                },
                 "best": max(heights, default=-np.inf),
-                "height": {row["algorithm"]: row["height"] for row in good},
+                "common": bool(heights) and max(heights) - min(heights) < same,
+                "rate": group["em"]["rate"] if "em" in group else np.nan,
+                "cost": {name: good[name]["to_own"] if name in good else np.inf for name in names},
+                "height": {
+                    name: good[name]["height"] if name in good else -np.inf for name in names
+                },
             }
         )
     return entries
 
 
-def medians(starts: list[dict]) -> dict[str, float]:
-    """Return the median cost of each algorithm over the starts with a common end."""
-    costs = [start["cost"] for start in starts if start["common"]]
-    names = costs[0] if costs else {}
-    return {name: float(np.median([cost.get(name, np.inf) for cost in costs])) for name in names}
+def main_starts(rows: list[dict], names: Sequence[str]) -> list[dict]:
+    """Return the starts of simulated data in float64."""
+    own = [row for row in rows if row["study"] == "simulated" and row["dtype"] == "float64"]
+    return starts_of(own, names)
 
 
-BANDS = {"under 1 %": (0, 0.01), "1 to 30 %": (0.01, 0.3), "over 30 %": (0.3, 2.1)}
+def summarize(
+    starts: list[dict], names: Sequence[str], *, intervals: bool = False
+) -> dict[str, str]:
+    """Return how many starts have a common end, and over these the median cost of each algorithm.
 
+    The smallest median is bold, and so are those that the bootstrap cannot tell from it.
 
-def verdict(rows: list[dict]) -> dict[str, float]:
-    """Return the numbers of the verdict by name, from simulated data in float64.
-
-    "starts, BAND" counts those with a common end, and "ALGORITHM, BAND" is the median passes there.
+    Args:
+      starts: as from `starts_of`.
+      names: the algorithms.
+      intervals: whether to add a 95% bootstrap interval over the starts.
     """
-    simulated = [
-        s for s in starts_of(rows) if s["study"] == "simulated" and s["dtype"] == "float64"
+    common = [start for start in starts if start["common"]]
+    costs = {name: np.array([start["cost"][name] for start in common]) for name in names}
+    row, verdicts = {"starts": f"{len(common)} of {len(starts)}"}, judge(costs)
+    for name in names:
+        median = median_of(costs[name])
+        row[name] = whole(median.value)
+        if intervals and np.isfinite(median.high):
+            row[name] += f" ({median.low:.0f}–{median.high:.0f})"
+        if verdicts[name] and np.isfinite(median.value):
+            row[name] = f"**{row[name]}**"
+    return row
+
+
+def whole(value: float) -> str:
+    """Return the number without decimals, or a dash."""
+    return f"{value:.0f}" if np.isfinite(value) else "–"
+
+
+def by(labels: Sequence[str], starts: list[dict]) -> dict[tuple, list[dict]]:
+    """Return the starts in groups of equal labels."""
+    groups: dict[tuple, list[dict]] = {}
+    for start in starts:
+        groups.setdefault(tuple(start[name] for name in labels), []).append(start)
+    return groups
+
+
+def by_overlap(rows: list[dict]) -> list[dict[str, str]]:
+    """Return a row of all algorithms for each band of the closest pair's overlap.
+
+    A last row has the percentage of all starts from which an algorithm ends at the best maximum.
+    """
+    names = present([row for row in rows if row["study"] == "simulated"])
+    starts = main_starts(rows, names)
+    table = [
+        {"overlap": band}
+        | summarize([s for s in starts if low <= s["overlap"] < high], names, intervals=True)
+        for band, (low, high) in BANDS.items()
     ]
-    numbers: dict[str, float] = {}
-    for band, (low, high) in BANDS.items():
-        own = [start for start in simulated if low <= start["overlap"] < high]
-        numbers[f"all starts, {band}"] = len(own)
-        numbers[f"starts, {band}"] = sum(start["common"] for start in own)
-        for name, value in medians(own).items():
-            numbers[f"{name}, {band}"] = value
-    return numbers
+    reached = {name: sum(is_best(start, name) for start in starts) for name in names}
+    share = {name: f"{100 * count / len(starts):.0f} %" for name, count in reached.items()}
+    return [*table, {"overlap": "at the best maximum", "starts": str(len(starts))} | share]
 
 
-def markdown(rows: list[dict]) -> str:
-    """Return the table of the verdict's numbers for the page, which a test compares with it."""
-    numbers = verdict(rows)
-    names = list(dict.fromkeys(row["algorithm"] for row in rows))
-    lines = [
-        "| overlap | starts | " + " | ".join(names) + " |",
-        "|" + "---|" * (len(names) + 2),
+def is_best(start: dict, name: str) -> bool:
+    """Return whether the algorithm ends at the best maximum for this start."""
+    return start["height"][name] > start["best"] - SAME
+
+
+def by_cell(rows: list[dict]) -> list[dict[str, str]]:
+    """Return a row of the shown algorithms for each cell of simulated data that overlaps."""
+    own = [row for row in rows if row["study"] == "simulated" and row["c"] in OVERLAPPING]
+    names, table = present(own, SHOWN), []
+    for group in by(CELL[:-1], starts_of(own, names)).values():
+        first = group[0]
+        row = {name: str(first[name]) for name in ("d", "K")}
+        row["n/p"] = str(first["n"] // parameters(first["d"], first["K"]))
+        row["data"] = _differs(first)
+        row["overlap"] = f"{np.median([start['overlap'] for start in group]):.2f}"
+        table.append(row | summarize(group, names))
+    return table
+
+
+def _differs(start: dict) -> str:
+    usual = {"weights": "equal", "tails": "normal", "dtype": "float64"}
+    words = [f"{start[name]} {name}" for name, value in usual.items() if start[name] != value]
+    return ", ".join(words + ["axes 1 : 1"] * (start["e"] == 1))
+
+
+def count_all(starts: list[dict], names: Sequence[str]) -> dict[str, str]:
+    """Return the median cost over all starts, and from how many an algorithm ends at the best."""
+    row = {"starts": str(len(starts))}
+    for name in names:
+        median = float(np.median([start["cost"][name] for start in starts]))
+        row[name] = f"{whole(median)} ({sum(is_best(start, name) for start in starts)})"
+    return row
+
+
+def with_common_best(starts: list[dict]) -> list[dict]:
+    """Return starts of the same data, with the best maximum of all."""
+    best = max(start["best"] for start in starts)
+    return [start | {"best": best} for start in starts]
+
+
+def by_data(rows: list[dict]) -> list[dict[str, str]]:
+    """Return a row for each real data set."""
+    own = [row for row in rows if row["study"] not in ("simulated", "hosseini-sra")]
+    names = present(own, REAL)
+    return [
+        {"data": data, "K": str(k)} | count_all(with_common_best(group), names)
+        for (data, k), group in by(("study", "K"), starts_of(own, names)).items()
     ]
-    for band in BANDS:
-        values = [numbers.get(f"{name}, {band}", np.inf) for name in names]
-        cells = [f"{value:.0f}" if np.isfinite(value) else "–" for value in values]
-        starts = f"{numbers[f'starts, {band}']} of {numbers[f'all starts, {band}']}"
-        lines.append(f"| {band} | {starts} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
 
 
-def show(rows: list[dict]) -> None:
-    """Print the table of every cell, and the numbers of the verdict."""
-    entries = starts_of(rows)
-    cells: dict[tuple, list[dict]] = {}
-    for entry in entries:
-        cells.setdefault(tuple(str(entry[name]) for name in CELL), []).append(entry)
-    table = jaxgmm.Table()
-    names = list(dict.fromkeys(row["algorithm"] for row in rows))
-    for own in cells.values():
-        first, costs = own[0], medians(own)
-        label = " ".join(
-            [str(first[n]) for n in ("study", "weights", "tails", "dtype") if first[n] not in
-             ("simulated", "equal", "normal", "float64")]
-        )  # fmt: skip
-        row = {"cell": label, "d": first["d"], "K": first["K"], "n/p": first["ratio"]}
-        row |= {"e": first["e"], "c": first["c"]}
-        row["overlap"] = float(np.median([start["overlap"] for start in own]))
-        row["starts"] = f"{sum(start['common'] for start in own)} of {len(own)}"
-        whole = lambda value: int(value) if np.isfinite(value) else None
-        table.append(row | {name: whole(costs.get(name, np.inf)) for name in names})
-    print(table)
-    print("\nMedian passes by overlap of the closest pair, over starts with one common end:")
-    numbers, bands = verdict(rows), jaxgmm.Table()
-    for band in BANDS:
-        row = {"overlap": band}
-        row["starts"] = f"{numbers[f'starts, {band}']} of {numbers[f'all starts, {band}']}"
-        value = lambda name, band=band: numbers.get(f"{name}, {band}", np.inf)
-        bands.append(row | {name: whole(value(name)) for name in names})
-    print(bands)
+def by_publication(rows: list[dict]) -> list[dict[str, str]]:
+    """Return a row for each cell with the factors of Hosseini & Sra."""
+    own = [row for row in rows if row["study"] == "hosseini-sra"]
+    names = present(own, PUBLISHED)
+    return [
+        {"K": str(k), "e": str(e), "c": f"{c:g}"} | count_all(group, names)
+        for (k, e, c), group in by(("K", "e", "c"), starts_of(own, names)).items()
+    ]
 
 
-# The figure shows one algorithm of each kind; six colors can be told apart.
-SHOWN = ("em", "squarem", "anderson", "lbfgs", "newton", "auto")
-EDGES = np.geomspace(1e-4, 1.0, 9)
-CENTERS = np.sqrt(EDGES[1:] * EDGES[:-1])
-LEAST_STARTS = 5
+def markdown(table: list[dict[str, str]], transposed: bool = False) -> str:
+    """Return a table for the page, which a test compares with it."""
+    lines = [list(table[0]), *(list(row.values()) for row in table)]
+    if transposed:
+        lines = list(map(list, zip(*lines, strict=True)))
+    head, *body = (f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join([head, "|" + "---|" * len(lines[0]), *body])
 
 
-def draw(rows: list[dict]) -> None:
-    """Draw profiles, passes by overlap, the map of winners, and passes against EM's rate."""
-    if not figure.is_possible():
-        return
-    from matplotlib.figure import Figure
-
-    from jaxgmm.plot.style import color, remove_box
-
-    entries = [
-        start
-        for start in starts_of(rows)
-        if start["study"] == "simulated" and start["dtype"] == "float64" and start["common"]
-        and all(name in start["cost"] for name in SHOWN)
-    ]  # fmt: skip
-    cost = np.array([[entry["cost"][name] for name in SHOWN] for entry in entries])
-    overlap = np.clip([entry["overlap"] for entry in entries], EDGES[0], EDGES[-1] - 1e-9)
-    place = np.digitize(overlap, EDGES) - 1
-    colors = [color(i) for i in range(len(SHOWN))]
-    whole = Figure(figsize=(9.4, 6.6), layout="constrained")
-    (profile, bands), (winners, rates) = whole.subplots(2, 2)
-    draw_profiles(profile, cost, colors)
-    draw_bands(bands, cost, place, colors)
-    draw_winners(winners, cost, place, np.array([entry["K"] for entry in entries]), colors)
-    draw_rates(rates, cost, np.array([entry["rate"] for entry in entries]), colors)
-    for ax in (profile, bands, winners, rates):
-        remove_box(ax)
-    figure.save(whole, "em_versus_gradient.png")
-
-
-def draw_profiles(ax, cost: np.ndarray, colors: list[str]) -> None:
-    """Draw performance profiles (Dolan & Moré 2002)."""
-    ratio = cost / cost.min(axis=1, keepdims=True)
-    for i, name in enumerate(SHOWN):
-        ordered = np.sort(ratio[:, i][np.isfinite(ratio[:, i])])
-        fraction = np.arange(1, len(ordered) + 1) / len(ratio)
-        ax.step(ordered, fraction, color=colors[i], label=name)
-    ax.set(
-        xscale="log", xlim=(1, 32), ylim=(0, 1.02), xlabel="passes, as a multiple of the fewest",
-        ylabel="fraction of starts", title="Profiles",
-    )  # fmt: skip
-    ax.set_xticks([1, 2, 4, 8, 16, 32], ["1", "2", "4", "8", "16", "32"])
-    ax.minorticks_off()
-    ax.legend(frameon=False)
-
-
-def draw_bands(ax, cost: np.ndarray, place: np.ndarray, colors: list[str]) -> None:
-    """Draw medians and quartiles of the passes by overlap."""
-    some = [b for b in range(len(CENTERS)) if np.sum(place == b) >= LEAST_STARTS]
-    for i in range(len(SHOWN)):
-        quartiles = np.array(
-            [np.percentile(cost[place == b, i], [25, 50, 75], method="lower") for b in some]
-        )
-        ax.plot(CENTERS[some], quartiles[:, 1], "o-", color=colors[i], ms=3)
-        if SHOWN[i] in ("em", "auto"):
-            low, high = quartiles[:, 0], quartiles[:, 2]
-            ax.fill_between(CENTERS[some], low, high, color=colors[i], alpha=0.12, lw=0)
-    ax.set(
-        xscale="log", yscale="log", xlabel="overlap of the closest pair", ylabel="passes",
-        title="Median passes, and quartiles of EM and of Auto",
-    )  # fmt: skip
-    ax.set_yticks([5, 10, 20, 50, 100, 200, 500], ["5", "10", "20", "50", "100", "200", "500"])
-    ax.minorticks_off()
-
-
-def draw_winners(
-    ax, cost: np.ndarray, place: np.ndarray, components: np.ndarray, colors: list[str]
-) -> None:
-    """Draw, for each K and overlap, which algorithm most often takes the fewest passes."""
-    counts = sorted(set(components))
-    for row, k in enumerate(counts):
-        for b in range(len(CENTERS)):
-            here = (components == k) & (place == b)
-            if here.sum() < LEAST_STARTS:
-                continue
-            best = np.bincount(cost[here].argmin(axis=1), minlength=len(SHOWN)).argmax()
-            width = EDGES[b + 1] - EDGES[b]
-            ax.barh(row, width, 0.8, left=EDGES[b], color=colors[best], edgecolor="white")
-            label = dict(ha="center", va="center", fontsize=6, color="white")
-            ax.text(CENTERS[b], row, SHOWN[best], **label)
-    ax.set(
-        xscale="log", xlim=(EDGES[0], EDGES[-1]), xlabel="overlap of the closest pair", ylabel="K",
-        title="Which algorithm most often takes the fewest",
-    )  # fmt: skip
-    ax.set_yticks(range(len(counts)), [str(k) for k in counts])
-
-
-def draw_rates(ax, cost: np.ndarray, rate: np.ndarray, colors: list[str]) -> None:
-    """Draw passes against EM's rate, and what the rate predicts for EM."""
-    known = (rate > 0) & (rate < 0.9999)
-    inverse = 1 / (1 - rate[known])
-    for i, name in enumerate(SHOWN):
-        if name in ("em", "auto"):
-            ax.plot(inverse, cost[known, i], ".", color=colors[i], ms=4, alpha=0.6)
-    line = np.geomspace(1.5, max(inverse.max(), 2), 50)
-    # The objective's gap falls by ρ² in each step, here from 0.01 to 1e-6 nats per row.
-    steps = np.log(1e4) / (2 * -np.log1p(-1 / line))
-    ax.plot(line, steps, color="#333333", lw=1, ls="--")
-    ax.text(line[-1], steps[-1], "log(10⁴) / (2 log(1/ρ))  ", ha="right", va="bottom")
-    ax.set(
-        xscale="log", yscale="log", xlabel="1 / (1 − ρ), where ρ is EM's rate", ylabel="passes",
-        title="Passes of EM and of Auto against EM's rate",
-    )  # fmt: skip
+def tables(rows: list[dict]) -> dict[str, str]:
+    """Return the page's tables by their captions."""
+    made = {
+        "Median passes by overlap": (by_overlap(rows), True),
+        "Median passes where c ≤ 1": (by_cell(rows), False),
+        "Real data: median passes (starts at the best maximum)": (by_data(rows), False),
+        "The factors of Hosseini & Sra: the same numbers": (by_publication(rows), False),
+    }
+    return {name: markdown(table, flat) for name, (table, flat) in made.items() if table}

@@ -22,10 +22,14 @@ def is_possible() -> bool:
 
 def save(figure: Figure, name: str) -> None:
     """Save a matplotlib figure next to the examples, and show it if this is a notebook."""
+    from PIL import Image  # matplotlib needs it
+
     path = load.EXAMPLES / name
     figure.savefig(path, dpi=120)
+    palette = Image.open(path).convert("RGB").quantize(256)  # a third of the bytes
+    palette.save(path, optimize=True)
     print(f"\nFigure: {path.parent.name}/{name}")
     if "ipykernel" in sys.modules:
-        from IPython.display import Image, display
+        from IPython import display
 
-        display(Image(path))
+        display.display(display.Image(path))
