@@ -32,6 +32,7 @@ class DiagonalLayout(Layout):
     # The whitened kernel stores residuals (k, d, b), and the memory limits it. The double kernel
     # takes a half of its time at d = k = 16, and a tenth at d = 64, k = 256.
     double_pays = True
+    whitens_by_products = False
 
     def __init__(self, log_diagonal: jax.Array, d: int, shared: bool = False):
         super().__init__(d, shared)

@@ -28,6 +28,7 @@ class Layout(abc.ABC):
     Attributes:
       double_pays: whether on CPUs the natural kernel in float64 takes less time than the whitened
         kernel in float32.
+      whitens_by_products: whether residuals are matrix products.
       keeps_all_moments: whether second moments contain all that Q depends on. Otherwise they
         contain what EM needs, and `expected` is a lower bound of Q.
       log_scales: logarithms (c, d) of each feature's standard deviation given the features before
@@ -35,6 +36,7 @@ class Layout(abc.ABC):
     """
 
     double_pays: ClassVar[bool] = False
+    whitens_by_products: ClassVar[bool] = True
     keeps_all_moments: ClassVar[bool] = True
     log_scales: jax.Array | None = None
 

@@ -36,6 +36,7 @@ class LowRankLayout(Layout):
     """
 
     double_pays = True
+    whitens_by_products = False
     keeps_all_moments = False
 
     def __init__(self, log_scale: jax.Array, loadings: jax.Array) -> None:

@@ -81,6 +81,8 @@ class Conditional:
             if most > self._bounds[-1]:
                 self._branches.append(Swept(mixture, covariances=False))
 
+    fills_cores = False
+
     @property
     def numbers_per_row(self) -> int:
         """The count of numbers that all lanes store for each row of a block."""

@@ -29,6 +29,8 @@ class Double:
         self.lanes = lanes
         self._single = natural_kernel(mixture, lanes)
 
+    fills_cores = False
+
     @property
     def numbers_per_row(self) -> int:
         """The count of float32 numbers that all lanes take for each row of a block."""

@@ -53,6 +53,8 @@ class Natural:
         """The count of numbers that `common_form` stores for each row, for one mixture."""
         return 0 if self.common is None else sum(self.common.shape)
 
+    fills_cores = False
+
     @property
     def numbers_per_row(self) -> int:
         """The count of numbers that all lanes store for each row of a block."""

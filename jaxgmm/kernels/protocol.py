@@ -21,6 +21,10 @@ class Kernel(Protocol):
     mixture: Mixture
 
     @property
+    def fills_cores(self) -> bool:
+        """Whether a large block is mostly matrix products, which XLA computes on several cores."""
+
+    @property
     def numbers_per_row(self) -> int:
         """The count of numbers of the mixture's dtype that a block stores for each row."""
 

@@ -38,6 +38,8 @@ class BlockStatistics(NamedTuple):
 class RowStatistics(Whitened):
     """The whitened kernel, with the statistics of each row."""
 
+    fills_cores = False
+
     @property
     def numbers_per_row(self) -> int:
         """The count of numbers that are stored for each row of a block."""

@@ -21,6 +21,11 @@ class Whitened:
         self.constants = mixture.log_constants
 
     @property
+    def fills_cores(self) -> bool:
+        """Whether a large block is mostly matrix products, those with the whitening factors."""
+        return self.lanes == 1 and self.mixture.frame.whitens_by_products
+
+    @property
     def numbers_per_row(self) -> int:
         """The count of numbers that all lanes store for each row of a block.
 
