@@ -12,6 +12,7 @@ import pytest
 
 import jaxgmm
 from jaxgmm import Observed
+from jaxgmm.objective.information import offsets_of
 
 pytestmark = pytest.mark.usefixtures("x64")
 K, D, N = 2, 3, 40
@@ -268,6 +269,98 @@ def test_float32_keeps_its_digits():
     np.testing.assert_allclose(
         fit.mixture.covariances, wide.mixture.covariances, rtol=2e-4, atol=2e-5
     )
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("rest", "ratio"), [(1e-3, 0.0), (1e-3, 1e-4), (1e-5, 1e-2), (1e-5, 1.0)])
+def test_float32_loses_digits_as_the_condition_number_says(rest, ratio):
+    """Features that explain each other up to `rest` of their variance, and noise of `ratio` of it.
+
+    Without noise, most values are missing.
+    """
+    rng = np.random.default_rng(0)
+    n, d = 40, 6
+    loadings = rng.normal(size=(d, 2))
+    loadings /= np.linalg.norm(loadings, axis=1, keepdims=True)
+    scales = 10.0 ** rng.uniform(-2, 2, size=d)
+    covariance = (1 - rest) * loadings @ loadings.T + rest * np.eye(d)
+    covariance *= np.outer(scales, scales)
+    noise = ratio * scales**2 * rng.uniform(0.5, 1.5, size=(n, d))
+    x = rng.multivariate_normal(np.zeros(d), covariance, size=n)
+    x += rng.normal(size=(n, d)) * np.sqrt(noise)
+    if ratio == 0:
+        x[1:][rng.random((n - 1, d)) < 0.6] = np.nan
+    x, noise = x.astype(np.float32), (noise.astype(np.float32) if ratio else None)
+    m = jaxgmm.Mixture.from_parameters([1.0], np.zeros((1, d)), covariance[None])
+
+    def statistics(dtype):
+        narrow = jax.tree.map(lambda leaf: np.asarray(leaf, dtype), m)
+        return jaxgmm.e_step(narrow, Observed(x.astype(dtype), noise=noise))
+
+    wide = statistics(np.float64)
+    with jax.enable_x64(False):
+        found = statistics(np.float32)
+    assert found.spread.dtype == np.float32
+    bound = 5 * np.finfo(np.float32).eps / min(1, rest + ratio)
+    for name in ("shift", "spread"):
+        error = np.abs(np.asarray(getattr(found, name)) - getattr(wide, name)).max() / n
+        assert error < bound, name
+
+
+@pytest.mark.thorough
+def test_derivatives_through_a_fit_equal_central_differences():
+    """Of rows, noise, weights and the prior, which all move; in reverse mode.
+
+    The Gaussian of the prior is near its maximum only, so its differences are a little different.
+    """
+    _, gaps, variances, _, _ = rows()
+    gaps = gaps[:, :2] + 2.0 * (np.arange(N) >= N // 2)[:, None]
+    variances = variances[:, :2]
+    rng = np.random.default_rng(2)
+    along = rng.normal(size=gaps.shape), rng.random(gaps.shape), rng.random(N)
+    begin = jaxgmm.initialize(jax.random.key(0), Observed(gaps, noise=variances), K)
+
+    def height(step, tolerance=1e-9):
+        observed = Observed(gaps + step * along[0], noise=variances + step * along[1])
+        weight = 1 + step * along[2]
+        prior = jaxgmm.Prior.from_data(observed, weight=weight, strength=1.0)
+        fit = jaxgmm.fit(
+            observed, begin, weight=weight, prior=prior, tolerance=tolerance, max_steps=9999
+        )
+        return jnp.sum(jnp.sin(fit.mixture.means)) + jnp.sum(jnp.sin(fit.mixture.covariances))
+
+    tight = jax.jit(lambda step: height(step, 1e-18))
+    expected = (tight(1e-4) - tight(-1e-4)) / 2e-4
+    np.testing.assert_allclose(jax.jit(jax.grad(height))(0.0), expected, rtol=5e-3)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("kind", ["variances", "labels"])
+def test_sandwich_errors_are_those_of_the_scores(kind):
+    """The score of a row is the gradient of its log-density, and that of a cluster their sum."""
+    observed, _ = cases()[kind]
+    weight, clusters = np.arange(N) % 3 + 0.5, np.arange(N) * 7 % 29
+    prior = jaxgmm.Prior.from_data(rows()[0], strength=5.0)
+    fit = jaxgmm.fit(observed, mixture("full"), weight=weight, prior=prior)
+
+    def covariance(**settings):
+        found = jaxgmm.uncertainty(
+            fit.mixture, observed, weight=weight, prior=prior, method="sandwich", **settings
+        )
+        return found, np.asarray(found.covariance)
+
+    found, of_rows = covariance()
+    zero, mixture_at = offsets_of(found.point)
+    each = jax.jit(lambda offsets: jaxgmm.log_prob(mixture_at(offsets), observed))
+    scores = np.asarray(jax.jacfwd(each)(zero))
+    weighted, inverse = weight[:, None] * scores, np.asarray(found.inverse_information)
+    of_clusters = np.eye(29)[clusters].T @ weighted
+    for value, products in (
+        (of_rows, weighted.T @ scores),
+        (covariance(clusters=clusters)[1], of_clusters.T @ of_clusters),
+    ):
+        expected = inverse @ products @ inverse
+        np.testing.assert_allclose(value, expected, atol=1e-9 * np.abs(expected).max())
 
 
 def bad_inputs():
