@@ -7,7 +7,7 @@
 # Salakhutdinov, Roweis & Ghahramani 2003; Hosseini & Sra 2020). This script repeats that experiment
 # with one objective, the same k-means++ starts and one stopping rule.
 #
-#     .venv/bin/python examples/em_versus_gradient.py            # the whole, half an hour
+#     .venv/bin/python examples/em_versus_gradient.py            # the whole, an hour
 #     .venv/bin/python examples/em_versus_gradient.py --quick    # a small part, in memory alone
 #     .venv/bin/python examples/em_versus_gradient.py --report   # tables and figures of the CSV
 #
