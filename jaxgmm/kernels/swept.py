@@ -12,7 +12,7 @@ import numpy as np
 from ..data.columns import Block
 from ..mixture.mixture import Mixture
 from ..numerics.products import HIGHEST, matmul
-from ..numerics.sweep import sweep
+from ..numerics.sweep_operator import sweep
 from .protocol import Moments
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxgmm.numerics.sweep import sweep
+from jaxgmm.numerics.sweep_operator import sweep
 
 
 def test_swept_matrices_hold_the_inverse(x64):
