@@ -121,7 +121,7 @@ def _certify(
         total = jnp.sum(sums.mass)
         gradient = slope_of(mixture_at, zero, sums, prior) / total
     else:
-        found = information(rows, mixture, prior)
+        found = information(rows, mixture, prior, scores=False)
         sums, total = found.sums, jnp.sum(found.sums.mass)
         gradient, hessian = found.gradient / total, -found.observed / total
         smallest, largest = extremes(hessian, free, shift)

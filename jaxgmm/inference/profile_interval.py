@@ -149,7 +149,7 @@ def _newton(
 
     The sign of the multiplier λ is such that it is positive at the upper end.
     """
-    found = information(rows, here, prior)
+    found = information(rows, here, prior, scores=False)
     zero, mixture_at = offsets_of(here)
     of_offsets = lambda offsets: jnp.sum(g(mixture_at(offsets)))
     slope, bend = jax.grad(of_offsets)(zero), jax.hessian(of_offsets)(zero)

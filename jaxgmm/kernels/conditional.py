@@ -58,6 +58,8 @@ class Conditional:
       ValueError: if the layout of the covariances has no such kernel.
     """
 
+    fills_cores = False
+
     def __init__(self, mixture: Mixture, lanes: int, columns: Columns) -> None:
         self.mixture, self.lanes, self.columns = mixture, lanes, columns
         frame, d, most = mixture.frame, mixture.n_features, columns.most
@@ -80,8 +82,6 @@ class Conditional:
             self._branches = [Complete(mixture, lanes), *projected]
             if most > self._bounds[-1]:
                 self._branches.append(Swept(mixture, covariances=False))
-
-    fills_cores = False
 
     @property
     def numbers_per_row(self) -> int:

@@ -24,12 +24,12 @@ class Double:
     `lanes` is the number of mixtures that are evaluated at once under vmap.
     """
 
+    fills_cores = False
+
     def __init__(self, mixture: Mixture, lanes: int = 1):
         self.mixture = mixture
         self.lanes = lanes
         self._single = natural_kernel(mixture, lanes)
-
-    fills_cores = False
 
     @property
     def numbers_per_row(self) -> int:

@@ -35,6 +35,8 @@ class Natural:
         computed once instead of k times.
     """
 
+    fills_cores = False
+
     def __init__(self, mixture: Mixture, lanes: int = 1):
         self.mixture = mixture
         self.lanes = lanes
@@ -52,8 +54,6 @@ class Natural:
     def _common_features(self) -> int:
         """The count of numbers that `common_form` stores for each row, for one mixture."""
         return 0 if self.common is None else sum(self.common.shape)
-
-    fills_cores = False
 
     @property
     def numbers_per_row(self) -> int:

@@ -100,14 +100,14 @@ def _(layout, primals, tangents):
 def _polish(layout: Layout, mixture: Mixture, arrays: Arrays) -> Mixture:
     """Return the mixture one Newton step further, as a constant."""
     mixture, (x, weight, prior) = jax.lax.stop_gradient((mixture, arrays))
-    found = information(Rows.of(x, weight, *layout), mixture, prior)
+    found = information(Rows.of(x, weight, *layout), mixture, prior, scores=False)
     return jax.lax.stop_gradient(offsets_of(mixture)[1](newton_step(found, mixture)[0]))
 
 
 def _along(layout: Layout, point: Mixture, arrays: Arrays, changes: Any) -> Mixture:
     """Return the derivative of the maximum along changes of the arrays."""
     x, weight, prior = arrays
-    found = information(Rows.of(x, weight, *layout), point, prior)
+    found = information(Rows.of(x, weight, *layout), point, prior, scores=False)
     moving, changes, rebuild = _moving_leaves(arrays, changes)
     if not moving:
         return jax.tree.map(jnp.zeros_like, point)

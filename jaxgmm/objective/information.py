@@ -90,6 +90,7 @@ def information(
     n_clusters: int = 0,
     *,
     centered: bool = False,
+    scores: bool = True,
 ) -> Information:
     """Compute the information of a mixture, in one pass.
 
@@ -101,11 +102,15 @@ def information(
       n_clusters: the number of clusters.
       centered: whether mixture and prior are in coordinates with their origin at `rows.center`
         instead.
+      scores: whether `outer` is wanted. Rows that are not fully observed take as long for it again;
+        other rows have it from the same pass.
     """
     if rows.columns is not None:
         if centered:
             raise ValueError("rows that are not fully observed need the data's own coordinates.")
         found = _information_of_observed(rows, mixture, prior)
+        if not scores:
+            return found
         outer = _outer_of_observed(rows, mixture, clusters, n_clusters)
         return dataclasses.replace(found, outer=_symmetric(outer))
     explicit = with_all_moments(mixture)
