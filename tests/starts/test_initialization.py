@@ -170,13 +170,12 @@ def test_starts_of_many_components_are_those_of_few(iris, monkeypatch, x64):
     chex.assert_trees_all_close(*starts, rtol=1e-9)
 
 
-def test_labels_are_one_hot_responsibilities(iris):
-    x = iris.astype(np.float32)
+def test_labels_are_one_hot_responsibilities(iris, x64):
     labels = np.arange(150) // 50
-    found = jaxgmm.from_labels(x, labels)
-    expected = jaxgmm.from_responsibilities(x, np.eye(3)[labels])
-    np.testing.assert_allclose(found.covariances, expected.covariances, rtol=1e-5)
-    four = jaxgmm.from_labels(x, labels, 4)
+    found = jaxgmm.from_labels(iris, labels)
+    expected = jaxgmm.from_responsibilities(iris, np.eye(3)[labels])
+    np.testing.assert_allclose(found.covariances, expected.covariances, rtol=1e-11)
+    four = jaxgmm.from_labels(iris, labels, 4)
     assert four.weights[3] == 0
     assert jaxgmm.n_parameters(four) == jaxgmm.n_parameters(found)
 
