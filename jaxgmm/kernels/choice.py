@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from ..data.columns import Columns
 from ..data.row_counts import WHITENED_UP_TO_ROWS, bucket
 from ..mixture.mixture import Mixture
+from ..numerics.float64 import float64_is_fast
 from .conditional import Conditional
 from .double import Double
 from .natural import SAFE_ROUNDING, rounding, safe_rounding
@@ -139,9 +140,9 @@ def with_kernel(
 def _candidates(mixture: Mixture) -> tuple[str, ...]:
     """Return the kernels among which "auto" chooses, from the fastest to the most accurate.
 
-    The double kernel is one of them for float32 mixtures on CPUs whose layout it suits. Many GPUs
-    are slow in float64, and TPUs emulate it.
+    The double kernel is one of them for float32 mixtures whose layout it suits, on devices that are
+    fast in float64.
     """
-    single = mixture.dtype == jnp.float32 and jax.default_backend() == "cpu"
+    single = mixture.dtype == jnp.float32 and float64_is_fast()
     double = ("double",) if single and mixture.frame.double_pays else ()
     return ("natural", *double, "whitened")

@@ -1,6 +1,7 @@
 """The double kernel: float64 inside the blocks of a float32 program, and the rule that takes it."""
 
 import functools
+import types
 
 import jax
 import jax.numpy as jnp
@@ -158,9 +159,21 @@ def test_only_useful_kernels_are_compiled(family, x64):
     assert kernels_in(traced(family, n=4096, k=256, d=16).jaxpr) == (3 if diagonal else 2)
 
 
-def test_accelerators_have_no_double_kernel(monkeypatch):
+@pytest.mark.parametrize(
+    ("kind", "fast"),
+    [
+        ("NVIDIA H100 80GB HBM3", True),
+        ("NVIDIA A100-SXM4-80GB", True),
+        ("Tesla V100-SXM2-16GB", True),
+        ("NVIDIA GeForce RTX 4090", False),
+        ("NVIDIA RTX A3000 Laptop GPU", False),
+        ("TPU v5 lite", False),
+    ],
+)
+def test_only_devices_fast_in_float64_have_the_double_kernel(monkeypatch, kind, fast):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert kernels_in(traced("diagonal").jaxpr) == 2
+    monkeypatch.setattr(jax, "devices", lambda: [types.SimpleNamespace(device_kind=kind)])
+    assert kernels_in(traced("diagonal").jaxpr) == (3 if fast else 2)
 
 
 def test_no_float64_array_outside_of_blocks():
