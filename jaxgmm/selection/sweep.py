@@ -14,6 +14,7 @@ from ..algorithms.em import EM
 from ..algorithms.protocol import Algorithm
 from ..algorithms.registry import by_name
 from ..data import row_checks, source_checks
+from ..data.columns import Columns
 from ..data.distinct_rows import distinct_rows, enough_distinct_rows
 from ..families.family import Family
 from ..families.registry import family_classes, family_name
@@ -124,9 +125,7 @@ def sweep(
     kinds = _family_classes(families, max(ks), d)
     names = resolve_feature_names(features, found.table, d)
     if columns is not None:
-        for k in ks if columns.components else [max(ks)]:
-            columns.check_components(k)
-        ks = tuple(k for k in ks if k > columns.largest_label)
+        ks = _enough_for_labels(ks, columns)
         check_kernel(kernel, columns)
     row_checks.weights_count_rows(counts)
     row_checks.squares_fit(x)
@@ -164,14 +163,11 @@ def sweep(
         splits=strategy == "halving" and any(k - 1 in possible for k in possible),
     )  # fmt: skip
     results = run_families(kinds, lane_settings, data, possible, strategy, callback)
-    for result in results.values():
-        if folds:  # where a fold leaves fewer distinct rows than K, there is no fit of K
+    if folds:  # where a fold leaves fewer distinct rows than K, there is no fit of K
+        for result in results.values():
             result["held_out"][np.array(possible) > most_in_folds] = np.nan
-    by_family: dict[str, Any] = {
-        field: {family: result[field] for family, result in results.items()} for field in FIELDS
-    }
     return Sweep(
-        **by_family,
+        **_by_field(results),
         total_weight=np.float64(len(x)) if counts is None else np.sum(counts, dtype=np.float64),
         n_components=possible,
         restarts=restarts,
@@ -187,6 +183,17 @@ def _family_classes(families: Any, k: int, d: int) -> list[type[Family]]:
     kinds = family_classes(families, k, d)
     checks.not_repeated([family_name(kind) for kind in kinds], "families")
     return kinds
+
+
+def _enough_for_labels(ks: tuple[int, ...], columns: Columns) -> tuple[int, ...]:
+    """Return the numbers of components that have one for every label.
+
+    Raises:
+      ValueError: if none has, or if what is known of the rows' components fixes another number.
+    """
+    for k in ks if columns.components else [max(ks)]:
+        columns.check_components(k)
+    return tuple(k for k in ks if k > columns.largest_label)
 
 
 def _check_prior(prior: Prior | str | None, x: np.ndarray) -> Prior | None:
@@ -211,3 +218,10 @@ def _assign_folds(
     counts = np.ones(len(x)) if weight is None else weight
     distinct = lambda out: distinct_rows(x, np.where(fold == out, 0, counts), most)
     return fold, min(distinct(out) for out in range(1, folds + 1))
+
+
+def _by_field(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the results of all families, as a dictionary of families for each field."""
+    return {
+        field: {family: result[field] for family, result in results.items()} for field in FIELDS
+    }
