@@ -50,7 +50,9 @@ class Columns:
 
     Attributes:
       features: d.
-      noise: the number of columns for noise: 0, d for variances, or d (d + 1)/2 for covariances.
+      noise: the number of columns for noise of each row's own: 0, d for variances, or
+        d (d + 1)/2 for covariances.
+      common_noise: the number of columns for noise that is the same in all rows. Either is 0.
       labeled: whether there is a column of labels.
       components: the number of columns of log-odds, 0 if there are none.
       most: a bound on the number of missing values in a row, 0 if none is missing.
@@ -59,6 +61,7 @@ class Columns:
 
     features: int
     noise: int = 0
+    common_noise: int = 0
     labeled: bool = False
     components: int = 0
     most: int = 0
@@ -67,12 +70,21 @@ class Columns:
     @property
     def width(self) -> int:
         """The number of columns."""
-        return self.features + self.noise + self.labeled + self.components
+        return self._label + self.labeled + self.components
+
+    @property
+    def _label(self) -> int:
+        return self.features + self.noise + self.common_noise
 
     @property
     def partial(self) -> bool:
-        """Whether values of rows are unknown: missing, or measured with noise."""
+        """Whether values of rows are missing, or measured with noise of their own."""
         return self.most > 0 or self.noise > 0
+
+    @property
+    def plain(self) -> bool:
+        """Whether the rows are fully observed, and nothing is stored beside their values."""
+        return self.most == 0 and self.width == self.features
 
     @property
     def odds(self) -> bool:
@@ -80,14 +92,24 @@ class Columns:
         return self.labeled or self.components > 0
 
     def split(self, packed: jax.Array) -> Block:
-        """Return the parts of a packed block (width, b)."""
-        d, label = self.features, self.features + self.noise
+        """Return the parts of a packed block (width, b), without noise that all rows share."""
+        d, label = self.features, self._label
         return Block(
             x=packed[:d],
             noise=packed[d:label] if self.noise else None,
             label=packed[label] if self.labeled else None,
             log_odds=packed[label + self.labeled :] if self.components else None,
         )
+
+    @property
+    def of_each_row(self) -> Columns:
+        """The same columns, with noise that all rows share as noise of each row."""
+        return dataclasses.replace(self, noise=self.noise + self.common_noise, common_noise=0)
+
+    def shared_noise(self, packed: Any) -> Any:
+        """Return the columns of the noise that all packed rows (n, width) share, or None."""
+        d = self.features
+        return packed[0, d : d + self.common_noise] if self.common_noise else None
 
     def check_components(self, k: int) -> None:
         """Raise ValueError if labels or log-odds are of other components than 0 … k − 1."""

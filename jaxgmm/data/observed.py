@@ -109,7 +109,7 @@ def pack(
     )
     dtype = computed if dtype is None else dtype
     n, d = x.shape
-    x, noise = observed_checks.noise_of_rows(observed.noise, x, dtype)
+    x, noise, shared = observed_checks.noise_of_rows(observed.noise, x)
     labels = observed_checks.labels(observed.labels, n)
     odds = observed_checks.log_odds(observed.allowed, observed.log_odds, n, dtype)
     parts = [part for part in (x, noise, labels, odds) if part is not None]
@@ -121,7 +121,8 @@ def pack(
         observed_checks.every_row_is_allowed(labels, odds)
     columns = Columns(
         features=d,
-        noise=0 if noise is None else noise.shape[1],
+        noise=0 if noise is None or shared else noise.shape[1],
+        common_noise=noise.shape[1] if noise is not None and shared else 0,
         labeled=labels is not None,
         components=0 if odds is None else odds.shape[1],
         most=d if counts is None else bound_of_count(int(counts.max()), d),

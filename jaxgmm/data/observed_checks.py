@@ -25,14 +25,20 @@ def every_column_has_a_value(x: Array, table: Any) -> None:
         raise ValueError(f"column {named} of x has no value in any row: leave the column out.")
 
 
-def noise_of_rows(noise: Any, x: Array, dtype: DTypeLike) -> tuple[Array, Array | None]:
-    """Check noise; return x with NaN where the noise is infinite, and the columns of the noise.
+def is_for_all_rows(noise: Any) -> bool:
+    """Return whether noise has a shape that is for all rows: (), (d,) or (d, d)."""
+    shape = np.shape(noise)
+    return len(shape) < 2 or (len(shape) == 2 and shape[0] == shape[1])
+
+
+def noise_of_rows(noise: Any, x: Array) -> tuple[Array, Array | None, bool]:
+    """Check noise; return x with NaN where it is infinite, its columns, and if rows share it.
 
     The columns are variances (n, d), or the lower triangles of covariances (n, d (d + 1)/2). There
     are none if no row has noise.
     """
     if noise is None:
-        return x, None
+        return x, None, False
     values = checks.array(noise, "noise")
     n, d = x.shape
     matrices = values.ndim == 3 or values.shape == (d, d)
@@ -48,34 +54,48 @@ def noise_of_rows(noise: Any, x: Array, dtype: DTypeLike) -> tuple[Array, Array 
         xp, values = jnp, jnp.asarray(values)
     else:
         values = np.asarray(values)
-    if matrices:
-        return _covariances(values, x, xp)
-    values = xp.broadcast_to(values, (n, d))
-    missing = xp.isnan(x)
+    if values.shape in ((), (d,), (d, d)):
+        values = xp.broadcast_to(values, (1, d, d) if matrices else (1, d))
+    elif xp is np and (values == values[:1]).all():
+        values = values[:1]
+    x, columns = (_covariances if matrices else _variances)(values, x, xp)
+    if columns is None:
+        return x, None, False
+    return x, xp.broadcast_to(columns, (n, columns.shape[1])), len(values) == 1
+
+
+def _variances(values: Array, x: Array, xp: Any) -> tuple[Array, Array | None]:
+    """Return x and the columns of noise (n, d) for each row, or (1, d) for all rows."""
     if xp is np:
-        bad = ((values < 0) | np.isnan(values)) & ~missing
+        bad = ((values < 0) | np.isnan(values)) & ~np.isnan(x)
         if bad.any():
             row, column = (int(i) for i in np.argwhere(bad)[0])
+            number = np.broadcast_to(values, x.shape)[row, column]
             raise ValueError(
-                f"the noise of row {row}, column {column} is {values[row, column]}: pass variances "
+                f"the noise of row {row}, column {column} is {number}: pass variances "
                 "(squares of standard deviations), not negative; 0 is exact, infinity is missing."
             )
-    unknown = missing | xp.isinf(values)
-    values = xp.where(unknown, 0, values)
-    if xp is np and not values.any():
-        return np.where(unknown, np.nan, x).astype(x.dtype), None
-    return xp.where(unknown, np.nan, x).astype(x.dtype), values
+    x, cut = _mark_missing(x, xp.isinf(values), xp)
+    values = xp.where(cut, 0, values)
+    return x, None if xp is np and not values.any() else values
+
+
+def _mark_missing(x: Array, infinite: Array, xp: Any) -> tuple[Array, Array]:
+    """Return x with NaN where noise is infinite, and where noise is replaced by 0.
+
+    Noise of single rows (n, d) is replaced at missing values, and noise for all rows (1, d) only
+    where it is infinite.
+    """
+    unknown = xp.isnan(x) | infinite
+    own = len(infinite) == len(x)
+    return xp.where(unknown, np.nan, x).astype(x.dtype), unknown if own else infinite
 
 
 def _covariances(values: Array, x: Array, xp: Any) -> tuple[Array, Array | None]:
-    """Return what `noise_of_rows` does, for covariances (d, d) or (n, d, d)."""
-    n, d = x.shape
-    values = xp.broadcast_to(values, (n, d, d))
-    variances = xp.diagonal(values, axis1=1, axis2=2)
-    unknown = xp.isnan(x) | xp.isinf(variances)
-    hidden = unknown[:, :, None] | unknown[:, None, :]
-    values = xp.where(hidden, 0, values)
-    x = xp.where(unknown, np.nan, x).astype(x.dtype)
+    """Return x and the columns of noise (n, d, d) for each row, or (1, d, d) for all rows."""
+    d = x.shape[1]
+    x, cut = _mark_missing(x, xp.isinf(xp.diagonal(values, axis1=1, axis2=2)), xp)
+    values = xp.where(cut[:, :, None] | cut[:, None, :], 0, values)
     if xp is np:
         _check_covariances(np.asarray(values))
         if not values.any():

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..internal import checks
-from . import source_checks
+from . import observed_checks, source_checks
 from .columns import Columns
 from .observed import Observed, Packed, pack
 from .stream import Stream, Survey, survey_blocks
@@ -62,7 +62,11 @@ class ObservedStream(Stream):
         """Pack a block in its own dtype: blocks are read on a thread that has no mode of JAX."""
         dtype = np.asarray(block.x).dtype
         wide = dtype if dtype in (np.float32, np.float64) else np.dtype(np.float64)
-        return pack(block, whole=False, dtype=wide)
+        packed = pack(block, whole=False, dtype=wide)
+        noise = None if self.whole is None else self.whole.noise
+        if noise is not None and observed_checks.is_for_all_rows(noise):
+            return packed
+        return packed._replace(columns=packed.columns.of_each_row)  # blocks differ
 
     @functools.cached_property
     def columns(self) -> Columns | None:  # type: ignore[override]
@@ -90,6 +94,12 @@ class ObservedStream(Stream):
             yield _widen(np.asarray(packed.x), packed.columns, columns)
 
     @functools.cached_property
+    def shared_noise(self) -> np.ndarray | None:  # type: ignore[override]
+        """The columns of the noise that all rows share, or None."""
+        columns: Any = self.columns
+        return columns.shared_noise(next(self.blocks())) if columns else None
+
+    @functools.cached_property
     def survey(self) -> Survey:
         """Facts about the rows from a first pass, which is made only once."""
         source_checks.stream(self.source, self.block_rows)
@@ -104,10 +114,12 @@ class ObservedStream(Stream):
 
 
 def _rows_of(name: str, value: Any, start: int, stop: int) -> Any:
-    """Return the rows from start to stop of a part that is given for all rows."""
+    """Return the rows from start to stop of a part that is given for the whole stream."""
     array = np.asarray(checks.array(value, name))
-    common = name == "noise" and (array.ndim < 2 or array.shape == array.shape[-1:] * 2)
-    return value if common else array[start:stop]
+    if name == "noise" and observed_checks.is_for_all_rows(array):
+        # A covariance for each row, because a block may have as many rows as columns.
+        return np.broadcast_to(array, (stop - start, *array.shape)) if array.ndim == 2 else value
+    return array[start:stop]
 
 
 def _join(one: Columns, other: Columns) -> Columns:

@@ -114,7 +114,7 @@ def _open_observed(
         rows_per_block = checks.whole(x.block_rows, "block_rows", 1)
         observed = dataclasses.replace(observed, x=x.array)
     packed = pack(observed, like, warn_of_columns)
-    if not (packed.columns.partial or packed.columns.odds):  # these rows share programs with others
+    if packed.columns.plain:  # these rows share programs with others
         plain = packed.x if rows_per_block is None else Blocks(packed.x, rows_per_block)
         return open_data(
             plain, weight, like=like, devices=devices, operands=operands, warn_of_columns=None

@@ -101,6 +101,11 @@ class Rows:
         return self.columns is not None and self.columns.most > 0
 
     @property
+    def shared_noise(self) -> jax.Array | None:
+        """The columns of the noise that all rows share, or None."""
+        return None if self.columns is None else self.columns.shared_noise(self.x)
+
+    @property
     def n(self) -> int:
         """The number of rows, in all parts together."""
         return len(self.x) if self.n_rows is None else self.n_rows

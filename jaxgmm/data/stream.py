@@ -52,6 +52,11 @@ class Stream(Source):
         """What the columns of blocks hold if rows are not fully observed, or None."""
         return None
 
+    @property
+    def shared_noise(self) -> np.ndarray | None:
+        """The columns of the noise that all rows share, or None."""
+        return None
+
     def blocks(self) -> Iterator[np.ndarray]:
         """Yield all blocks. Raise ValueError if one is not (n_i, d)."""
         d, dtype = None, None
@@ -141,6 +146,7 @@ class StreamRows:
       n: the number of rows as far as the program depends on it, so that streams share programs.
       chunk_rows: the number of rows in memory at a time.
       parts: the number of devices that each take a part of every chunk.
+      shared_noise: the columns of the noise that all rows share, or None.
       columns: what the columns of packed rows hold; None if they contain the features alone.
     """
 
@@ -150,6 +156,7 @@ class StreamRows:
     n: int = dataclasses.field(metadata={"static": True})
     chunk_rows: int = dataclasses.field(metadata={"static": True})
     parts: int = dataclasses.field(metadata={"static": True})
+    shared_noise: jax.Array | None = None
     columns: Columns | None = dataclasses.field(default=None, metadata={"static": True})
 
     def about(self, center: jax.Array) -> StreamRows:

@@ -156,6 +156,7 @@ class StreamData:
         size = np.maximum(np.abs(survey.low), np.abs(survey.high))
         distance = np.maximum(survey.high - survey.mean, survey.mean - survey.low)
         mean, detail = put(survey.mean), put(finest_detail(size, distance))
+        noise = self.stream.shared_noise
         return StreamRows(
             mean=mean,
             finest=detail,
@@ -163,6 +164,7 @@ class StreamData:
             n=min(bucket(self.n), WHITENED_UP_TO_ROWS + 1),
             chunk_rows=self.chunk_rows,
             parts=self.parts,
+            shared_noise=None if noise is None else put(noise),
             columns=self.columns,
         )
 

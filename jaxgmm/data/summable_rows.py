@@ -47,6 +47,10 @@ class SummableRows(Protocol):
     def columns(self) -> Columns | None:
         """What the columns of the rows hold if they are not fully observed, or None."""
 
+    @property
+    def shared_noise(self) -> jax.Array | None:
+        """The columns of the noise that all rows share, or None."""
+
     def fold(self, function: Callable[[Any, Rows], Any], carry: Any) -> Any:
         """Apply carry = function(carry, rows) to one chunk after another and return the carry."""
 

@@ -180,16 +180,13 @@ class Layout(abc.ABC):
         """Return the second moments W S Wᵀ of a dense matrix S (d, d)."""
         return self.whiten_stack(matrix[None])
 
+    @abc.abstractmethod
     def pull(self, mass: jax.Array, matrices: jax.Array) -> jax.Array:
         """Return the second moments Σ_k (mass_k I + Lᵀ X_k L), summed where covariances are shared.
 
-        The arguments are mass (k,) and symmetric matrices X (k, d, d). It serves rows that are
-        known up to noise; a layout without it has no such rows.
+        The arguments are mass (k,) and symmetric matrices X (k, d, d), or (1, d, d) if they are
+        summed already. It serves rows that are not fully observed.
         """
-        raise ValueError(
-            "these covariances cannot be fitted to rows with missing values or noise: use another "
-            "family, or complete rows."
-        )
 
     def restate(self, moments: jax.Array, new: Layout) -> jax.Array:
         """Return second moments in the residual units of another layout of the same kind, `new`.

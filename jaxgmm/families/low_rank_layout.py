@@ -215,6 +215,13 @@ class LowRankLayout(Layout):
         products = matmul(self._projection, rows)
         return self._moments(rows, products, squares)
 
+    def pull(self, mass, matrices):
+        # Lᵀ = W Σ
+        dense = self.dense
+        return self.whiten_stack(
+            mass[:, None, None] * dense + matmul(matmul(dense, matrices), dense)
+        )
+
     def quadratic(self, matrix):
         rows, squares = self._rows_of(matrix[None])
         return jnp.sum(squares, axis=-1) - jnp.sum(self.loadings * rows, axis=(-2, -1))

@@ -62,7 +62,7 @@ class Posterior:
 @functools.partial(jax.jit, static_argnums=2)
 def _completed(mixture: Mixture, x: jax.Array, columns: Columns) -> tuple[jax.Array, jax.Array]:
     def of_row(row: jax.Array) -> tuple[jax.Array, jax.Array]:
-        block = columns.split(row[:, None])
+        block = columns.of_each_row.split(row[:, None])
         noise = None if block.noise is None else block.noise[:, 0]
         return complete_row(mixture, block.x[:, 0], noise)
 
@@ -140,7 +140,7 @@ def impute(
 
 def _keep_exact(found: Posterior, values: jax.Array) -> jax.Array:
     """Return rows (n, d) with the values that are known exactly as they are in the data."""
-    block = found.columns.split(found.x.T)
+    block = found.columns.of_each_row.split(found.x.T)
     exact, d = ~jnp.isnan(block.x), found.columns.features
     if block.noise is not None:
         place = [i if len(block.noise) == d else i * (i + 1) // 2 + i for i in range(d)]

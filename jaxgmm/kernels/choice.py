@@ -118,7 +118,7 @@ def with_kernel(
     "auto" selects the whitened kernel where a pass is little work (see `resolve_kernel`). For more,
     it selects the first of `_candidates` that is accurate (see `kernel_position`). Under vmap
     "auto" then computes all of them, so batches of many rows should name a kernel. Rows that are
-    not fully observed, as `columns` says, have a kernel of their own.
+    not fully observed, as `columns` says, have a kernel of their own; pass the `measured` mixture.
     """
     choice = kernel if isinstance(kernel, Choice) else Choice(kernel)
     if columns is not None and columns.partial:

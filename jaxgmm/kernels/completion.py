@@ -17,10 +17,8 @@ from ..numerics.products import matmul
 from ..numerics.triangular import symmetric, transpose
 
 
-def noise_matrix(noise: jax.Array | None, d: int) -> jax.Array | None:
+def noise_matrix(noise: jax.Array, d: int) -> jax.Array:
     """Return the covariance (d, d) of one row's noise, from its columns in `Block`."""
-    if noise is None:
-        return None
     if len(noise) == d:
         return jnp.diag(noise)
     place = np.zeros((d, d), np.int32)
@@ -46,7 +44,7 @@ def complete_row(
     covariance = jnp.broadcast_to(mixture.frame.dense, (k, d, d))
     seen = ~jnp.isnan(x)
     known = seen.astype(covariance.dtype)
-    spread = noise_matrix(noise, d)
+    spread = None if noise is None else noise_matrix(noise, d)
     whole = covariance if spread is None else covariance + spread[None]
     both = known[:, None] * known[None, :]
     observed = whole * both[None] + jnp.diag(1 - known)[None]

@@ -22,7 +22,6 @@ import jax
 import jax.numpy as jnp
 
 from ..data.columns import Block, Columns
-from ..families.dense_layout import Dense
 from ..families.diagonal_layout import DiagonalLayout
 from ..mixture.mixture import Mixture
 from .closed_form import ClosedForm
@@ -50,12 +49,11 @@ class Conditional:
     """The kernel of rows that are not fully observed, with a branch for each kind of block.
 
     Args:
-      mixture: the mixture, in the coordinates of the rows.
+      mixture: the mixture, in the coordinates of the rows, of dense or diagonal covariances (see
+        `measured.py`).
       lanes: the number of mixtures that are evaluated at once under vmap.
       columns: what is known of the rows.
 
-    Raises:
-      ValueError: if the layout of the covariances has no such kernel.
     """
 
     fills_cores = False
@@ -67,11 +65,6 @@ class Conditional:
         self._bounds: list[int] = []
         if isinstance(frame, DiagonalLayout) and (columns.noise in (0, d)):
             self._branches: list[Any] = [ClosedForm(mixture)]
-        elif not isinstance(frame, Dense | DiagonalLayout):
-            raise ValueError(
-                f"{mixture.family} covariances cannot be fitted to rows with missing values or "
-                "noise: use another family, or complete rows."
-            )
         elif columns.noise:
             self._branches = [Swept(mixture, covariances=matrices and d > 1)]
         else:
@@ -79,7 +72,7 @@ class Conditional:
             while self._bounds[-1] < min(most, d // 2):
                 self._bounds.append(min(max(2 * self._bounds[-1], 1), d // 2))
             projected = [Projected(mixture, bound) for bound in self._bounds[1:]]
-            self._branches = [Complete(mixture, lanes), *projected]
+            self._branches = [Complete(mixture), *projected]
             if most > self._bounds[-1]:
                 self._branches.append(Swept(mixture, covariances=False))
 

@@ -12,6 +12,7 @@ from ..data.columns import Block, Columns
 from ..mixture.inputs import over_rows, row_log_joint, row_log_prob
 from ..mixture.mixture import Mixture
 from .choice import with_kernel
+from .measured import measured
 from .protocol import Kernel
 from .sums import log_joint_of_block
 
@@ -39,7 +40,8 @@ def over_blocks(
         join = lambda leaf: jnp.moveaxis(leaf, 0, -2).reshape(*leaf.shape[1:-1], -1)[..., :n]
         return jax.tree.map(join, results)
 
-    return with_kernel("whitened", mixture.translate(-center), n, run, columns)
+    near = measured(mixture.translate(-center), columns, columns.shared_noise(x))
+    return with_kernel("whitened", near, n, run, columns)
 
 
 def log_joint_of_rows(mixture: Mixture, x: jax.Array, columns: Columns | None) -> jax.Array:

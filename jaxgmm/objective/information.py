@@ -33,6 +33,7 @@ from ..families.full import Full
 from ..families.scoring import dense_layout_of
 from ..kernels.blocks import block_rows
 from ..kernels.choice import with_kernel
+from ..kernels.measured import measured
 from ..kernels.row_statistics import RowStatistics, coefficients, statistics_of_parts
 from ..kernels.rows import ROWS_PER_STEP
 from ..kernels.sums import log_joint_of_block
@@ -193,8 +194,9 @@ def _outer_of_observed(
     def sum_block(block: Block, weight: jax.Array, *ids: jax.Array) -> jax.Array:
         def log_prob(offsets: jax.Array) -> jax.Array:
             here = mixture_at(offsets).translate(-rows.center)
+            near = measured(here, rows.columns, rows.shared_noise)
             of_kernel = lambda kernel: log_joint_of_block(kernel, block)
-            joint = with_kernel("whitened", here, rows.n, of_kernel, rows.columns)
+            joint = with_kernel("whitened", near, rows.n, of_kernel, rows.columns)
             return jax.nn.logsumexp(joint, axis=0)
 
         scores = columns_of(lambda along: jax.jvp(log_prob, (zero,), (along,))[1], zero)

@@ -29,6 +29,7 @@ from ..data.sources import Data
 from ..families.has_factor import HasFactor
 from ..kernels.blocks import block_rows
 from ..kernels.choice import Choice, with_kernel
+from ..kernels.measured import measured
 from ..kernels.protocol import Kernel
 from ..kernels.responsibilities import weighted_responsibilities
 from ..kernels.rows import log_prob_of_rows
@@ -132,7 +133,8 @@ def value_of_rows(rows: Rows, mixture: Mixture) -> jax.Array:
 
         return rows.total_blocks(sum_block, block_rows(kernel))
 
-    return with_kernel("auto", centered, rows.n, run, rows.columns)
+    near = measured(centered, rows.columns, rows.shared_noise)
+    return with_kernel("auto", near, rows.n, run, rows.columns)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from ..data.rows import Rows
 from ..kernels.blocks import block_rows
 from ..kernels.choice import Choice, with_kernel
+from ..kernels.measured import complete_moments, measured
 from ..kernels.protocol import Kernel
 from ..kernels.responsibilities import Rule, weighted_responsibilities
 from ..kernels.sums import sums_by_rules
@@ -73,9 +74,11 @@ def statistics_by_rules(
     def run(kernel: Kernel) -> tuple[Statistics, ...]:
         sum_block = lambda block, weight: sums_by_rules(kernel, block, weight, rules)
         totals = rows.total_blocks(sum_block, block_rows(kernel))
-        return tuple(Statistics(*kernel.statistics(sums), value) for sums, value in totals)
+        complete = lambda sums: complete_moments(mixture, near, kernel.statistics(sums))
+        return tuple(Statistics(*complete(sums), value) for sums, value in totals)
 
-    return with_kernel(kernel, mixture, rows.n, run, rows.columns)
+    near = measured(mixture, rows.columns, rows.shared_noise)
+    return with_kernel(kernel, near, rows.n, run, rows.columns)
 
 
 def about_mixture(mixture: Mixture, rows: Rows) -> tuple[Mixture, Rows]:

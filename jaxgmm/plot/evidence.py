@@ -34,7 +34,7 @@ class Evidence:
     def of(cls, mixture: Mixture, x: Observed, features: Sequence[int]) -> Evidence:
         """Return what is drawn of these features."""
         packed = pack(x)
-        d, columns = packed.columns.features, packed.columns
+        d, columns = packed.columns.features, packed.columns.of_each_row
         table = np.asarray(packed.x, np.float64)
         values, chosen = table[:, :d], list(features)
         filled = np.where(np.isnan(values), np.asarray(impute(mixture, x), np.float64), values)

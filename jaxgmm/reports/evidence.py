@@ -17,7 +17,7 @@ UNRESOLVED = 0.1
 def evidence_lines(mixture: Mixture, x: Observed, names: Sequence[str]) -> list[str]:
     """Return sentences on missing values, labels, and components that the noise explains."""
     packed = pack(x)
-    columns = packed.columns
+    columns = packed.columns.of_each_row
     block = columns.split(np.asarray(packed.x).T)  # type: ignore[arg-type]
     features = np.asarray(block.x)
     missing = np.isnan(features).sum(axis=1)

@@ -15,6 +15,7 @@ from ..families.family import Family
 from ..internal import checks
 from ..kernels.blocks import block_rows
 from ..kernels.choice import with_kernel
+from ..kernels.measured import measured
 from ..kernels.protocol import Kernel
 from ..kernels.sums import log_joint_of_block
 from ..mixture.inputs import open_for_mixture
@@ -74,7 +75,8 @@ def entropy_of_rows(mixture: Mixture, rows: Rows) -> jax.Array:
 
         return rows.total_blocks(sum_block, block_rows(kernel))
 
-    return with_kernel("whitened", mixture, rows.n, run, rows.columns)
+    near = measured(mixture, rows.columns, rows.shared_noise)
+    return with_kernel("whitened", near, rows.n, run, rows.columns)
 
 
 def entropy_at(mixture: Mixture, rows: Rows, sums: Statistics) -> jax.Array:

@@ -49,7 +49,7 @@ def open_rows(key: jax.Array, x: Any, weight: Any, prior: Any, tolerance: Any) -
     if isinstance(x, Observed):
         packed = pack(x, warn_of_columns=warn_of_coarse_columns)
         array, dtype = packed.x, packed.dtype
-        if packed.columns.partial or packed.columns.odds:
+        if not packed.columns.plain:
             columns = packed.columns
             derivatives.on_host("sweep", array, weight)
             by_gaps = np.argsort(packed.counts, kind="stable")  # type: ignore[arg-type]
