@@ -43,8 +43,10 @@ def solution(
         dependence on x and weight is included.
 
     Returns:
-      The mixture, in the wider dtype of mixture and x. A derivative takes two passes over the rows
-      that each cost about n p² operations for p parameters, in forward or reverse mode. Second
+      The mixture, in the wider dtype of mixture and x. Where a derivative is taken, it is the
+      mixture one Newton step further, which removes what the tolerance of a fit left: derivatives
+      of any function of the result are those at the maximum. A derivative takes two passes over the
+      rows that each cost about n p² operations for p parameters, in forward or reverse mode. Second
       derivatives, `jit` and `vmap` work. Derivatives are NaN where the mixture is a saddle or the
       objective is flat. Those of a mixture that has not converged are of the linearized problem.
 
