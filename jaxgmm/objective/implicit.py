@@ -30,9 +30,9 @@ from ..internal.derivatives import refuse_derivatives
 from ..mixture.mixture import Mixture
 from ..numerics.products import matmul
 from .curvature import slope_of
-from .information import Information, information, offsets_of
+from .information import offsets_of
 from .log_likelihood import Layout, expected, value_of_array
-from .newton import evaluate_near, held_directions, inverse_on_free, newton_step
+from .newton import evaluate_near, held_directions, inverse_on_free, newton_system
 from .prior import Prior, log_prior
 from .statistics import about_mixture, statistics
 
@@ -102,8 +102,8 @@ def _(layout, primals, tangents):
 def _polish(layout: Layout, mixture: Mixture, arrays: Arrays) -> Mixture:
     """Return the mixture one Newton step further, as a constant."""
     mixture, (x, weight, prior) = jax.lax.stop_gradient((mixture, arrays))
-    found = information(Rows.of(x, weight, *layout), mixture, prior, scores=False)
-    return jax.lax.stop_gradient(offsets_of(mixture)[1](newton_step(found, mixture)[0]))
+    step = newton_system(Rows.of(x, weight, *layout), mixture, prior).step()
+    return jax.lax.stop_gradient(offsets_of(mixture)[1](step))
 
 
 def _along(layout: Layout, point: Mixture, arrays: Arrays, changes: Any) -> Mixture:
@@ -112,7 +112,7 @@ def _along(layout: Layout, point: Mixture, arrays: Arrays, changes: Any) -> Mixt
     moving, changes, rebuild = _moving_leaves(arrays, changes)
     if not moving:
         return jax.tree.map(jnp.zeros_like, point)
-    found = information(Rows.of(x, weight, *layout), point, prior, scores=False)
+    system = newton_system(Rows.of(x, weight, *layout), point, prior)
     zero, mixture_at = offsets_of(point)
 
     def slope(moving: list[jax.Array]) -> jax.Array:
@@ -121,15 +121,7 @@ def _along(layout: Layout, point: Mixture, arrays: Arrays, changes: Any) -> Mixt
         return slope_of(mixture_at, zero, statistics(centered, rows, "whitened"), prior)
 
     change = jax.jvp(slope, (moving,), (changes,))[1]
-    return _solve(found, point, change)
-
-
-def _solve(found: Information, point: Mixture, change: jax.Array) -> Mixture:
-    """Return the derivative of the maximum along a change (p,) of the gradient."""
-    zero, mixture_at = offsets_of(point)
-    held = jax.lax.stop_gradient(held_directions(point, found.slopes))
-    offsets = matmul(inverse_on_free(found.observed, held), change)
-    return jax.jvp(mixture_at, (zero,), (offsets,))[1]
+    return jax.jvp(mixture_at, (zero,), (system.solve(change),))[1]
 
 
 def _moving_leaves(
@@ -170,7 +162,9 @@ def _(data, primals, tangents):
     point, found, _ = data.compute(evaluate_near, *fixed)
     zero, mixture_at = offsets_of(point)
     slope = lambda moving: jax.grad(lambda o: log_prior(mixture_at(o), rebuild(moving)))(zero)
-    along = _solve(found, point, jax.jvp(slope, (moving,), (changes,))[1])
+    change = jax.jvp(slope, (moving,), (changes,))[1]
+    inverse = inverse_on_free(found.observed, held_directions(point, found.slopes))
+    along = jax.jvp(mixture_at, (zero,), (matmul(inverse, change),))[1]
     prior_at = lambda moving: log_prior(point, rebuild(moving))
     prior_value, by_prior = jax.jvp(prior_at, (moving,), (changes,))
     likelihood = lambda mixture: expected(mixture, point, found.sums)

@@ -9,6 +9,7 @@ import pytest
 
 import jaxgmm
 from jaxgmm import Blocks, Mixture, Prior
+from jaxgmm.objective import newton
 
 N, D, K = 40, 2, 2
 RANDOM = np.random.default_rng(3)
@@ -42,6 +43,13 @@ def at_step(family, step, tolerance=1e-9, max_steps=2000):
     )
 
 
+@pytest.fixture(scope="module")
+def fitted():
+    with jax.enable_x64(True):
+        start = jaxgmm.initialize(KEY, X, K)
+        yield jaxgmm.fit(X, start, tolerance=1e-12, max_steps=5000).mixture
+
+
 # One family of each kind of leaves, since each compiles for half a minute.
 @pytest.mark.parametrize(
     "family",
@@ -70,11 +78,20 @@ def test_second_derivatives(x64):
     np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
-@pytest.fixture(scope="module")
-def fitted():
-    with jax.enable_x64(True):
-        start = jaxgmm.initialize(KEY, X, K)
-        yield jaxgmm.fit(X, start, tolerance=1e-12, max_steps=5000).mixture
+@pytest.mark.thorough
+def test_many_parameters_need_no_matrix(fitted, x64, monkeypatch):
+    """Conjugate gradients lead to the same derivatives, first and second."""
+
+    def slopes():
+        by_strength = lambda s: Prior.from_data(X, strength=s)
+        at = lambda s: jaxgmm.solution(fitted, X, prior=by_strength(s)).means[0, 0] ** 2
+        return jax.jit(lambda s: jax.jvp(jax.grad(at), (s,), (1.0,)))(1.0)
+
+    expected = slopes()
+    jax.clear_caches()
+    monkeypatch.setattr(newton, "MOST_PARAMETERS", 0)
+    np.testing.assert_allclose(slopes(), expected, rtol=1e-7)
+    jax.clear_caches()
 
 
 @pytest.mark.thorough
