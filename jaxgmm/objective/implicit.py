@@ -32,7 +32,7 @@ from ..numerics.products import matmul
 from .curvature import slope_of
 from .information import offsets_of
 from .log_likelihood import Layout, expected, value_of_array
-from .newton import evaluate_near, held_directions, inverse_on_free, newton_system
+from .newton import evaluate_near, newton_system
 from .prior import Prior, log_prior
 from .statistics import about_mixture, statistics
 
@@ -159,15 +159,15 @@ def _(data, primals, tangents):
     if not moving:
         return solved, jax.tree.map(jnp.zeros_like, solved)
     fixed = refuse_derivatives((solved.mixture, prior), OF_DATA)
-    point, found, _ = data.compute(evaluate_near, *fixed)
+    near = data.compute(evaluate_near, *fixed)
+    point = near.point
     zero, mixture_at = offsets_of(point)
     slope = lambda moving: jax.grad(lambda o: log_prior(mixture_at(o), rebuild(moving)))(zero)
     change = jax.jvp(slope, (moving,), (changes,))[1]
-    inverse = inverse_on_free(found.observed, held_directions(point, found.slopes))
-    along = jax.jvp(mixture_at, (zero,), (matmul(inverse, change),))[1]
+    along = jax.jvp(mixture_at, (zero,), (matmul(near.inverse, change),))[1]
     prior_at = lambda moving: log_prior(point, rebuild(moving))
     prior_value, by_prior = jax.jvp(prior_at, (moving,), (changes,))
-    likelihood = lambda mixture: expected(mixture, point, found.sums)
+    likelihood = lambda mixture: expected(mixture, point, near.found.sums)
     by_mixture = jax.jvp(likelihood, (point,), (along,))[1]
-    value = found.sums.log_likelihood
+    value = near.found.sums.log_likelihood
     return Solved(point, value, value + prior_value), Solved(along, by_mixture, by_prior)

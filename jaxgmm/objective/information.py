@@ -82,6 +82,11 @@ def offsets_of(mixture: Mixture) -> tuple[jax.Array, Callable[[jax.Array], Mixtu
     return zero, mixture_at
 
 
+def numbers_in_information(mixture: Mixture, n: int) -> float:
+    """Return about how many numbers `information` computes for n rows: n p²."""
+    return n * float(sum(leaf.size for leaf in jax.tree.leaves(mixture))) ** 2
+
+
 def information(
     rows: Rows | SummableRows,
     mixture: Mixture,

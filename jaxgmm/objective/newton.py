@@ -24,6 +24,7 @@ from ..numerics.products import matmul
 from .curvature import free_directions
 from .information import Information, gradient_along, information, offsets_of
 from .prior import Prior
+from .statistics import Statistics
 
 # With more parameters than this, equations are solved without a matrix. For p = 400 that already
 # takes half of the time, but only a matrix tells every saddle from a maximum.
@@ -125,12 +126,16 @@ class Evaluation(NamedTuple):
     Attributes:
       point: the mixture at which the information was computed.
       found: the information there.
-      first: the gradient and the statistics at the given mixture.
+      held: the projector onto its held directions.
+      inverse: the inverse information on the others; NaN where it is not positive definite.
+      first: the statistics at the given mixture.
     """
 
     point: Mixture
     found: Information
-    first: Any
+    held: jax.Array
+    inverse: jax.Array
+    first: Statistics
 
 
 def short_step(step: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -149,24 +154,27 @@ def evaluate_near(
     2e-3 of their value, and one Newton step further by 3e-6. Where the step is too short to
     matter, the second pass is left out.
     """
-    one_pass = lambda at: information(rows, at, prior, *clusters)
     shortest = jnp.finfo(mixture.dtype).eps ** 0.5
 
-    def unfinished(state: tuple[Any, ...]) -> jax.Array:
+    @jax.jit  # so that it is traced once, here for its shapes and in the loop
+    def one_pass(point: Mixture) -> Evaluation:
+        found = information(rows, point, prior, *clusters)
+        held = held_directions(point, found.slopes)
+        return Evaluation(point, found, held, inverse_on_free(found.observed, held), found.sums)
+
+    def unfinished(state: tuple[jax.Array, Mixture, Evaluation]) -> jax.Array:
         return state[0] < 2
 
-    def evaluate(state: tuple[Any, ...]) -> tuple[Any, ...]:
-        number, point, _, first = state
-        found = one_pass(point)
-        first = where(number == 0, (found.gradient, found.sums), first)
-        held = held_directions(point, found.slopes)
-        step, length = short_step(matmul(inverse_on_free(found.observed, held), found.gradient))
+    def evaluate(state: tuple[jax.Array, Mixture, Evaluation]) -> tuple[Any, ...]:
+        number, point, before = state
+        here = one_pass(point)
+        first = where(number == 0, here.first, before.first)
+        step, length = short_step(matmul(here.inverse, here.found.gradient))
         again = (number == 0) & (length > shortest)
         moved = where(again, offsets_of(point)[1](step), point)
-        return jnp.where(again, jnp.int32(1), jnp.int32(2)), moved, found, first
+        number = jnp.where(again, jnp.int32(1), jnp.int32(2))
+        return number, moved, here._replace(first=first)
 
     shapes = jax.eval_shape(one_pass, mixture)
-    found = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    begin = (jnp.int32(0), mixture, found, (found.gradient, found.sums))
-    _, point, found, first = jax.lax.while_loop(unfinished, evaluate, begin)
-    return Evaluation(point, found, first)
+    nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    return jax.lax.while_loop(unfinished, evaluate, (jnp.int32(0), mixture, nothing))[2]
