@@ -39,7 +39,7 @@ def costs() -> None:
         f"{'n':>7} {'d':>3} {'K':>3} {'p':>5} {'E-step':>8} {'errors':>8} {'certificate':>12}  ms"
     )
     for n, d, k in ((10_000, 4, 5), (20_000, 8, 8)):
-        x = jaxgmm.simulate(jax.random.key(0), n, k, d, separation=2.0).x.astype(float)
+        x = jaxgmm.simulate(jax.random.key(0), n, d, k, separation=2.0).x.astype(float)
         mixture = jaxgmm.fit(x, jaxgmm.initialize(jax.random.key(1), x, k), max_steps=200).mixture
         e_step = milliseconds(lambda x=x, m=mixture: jaxgmm.e_step(m, x))
         errors = milliseconds(lambda x=x, m=mixture: jaxgmm.uncertainty(m, x).covariance)

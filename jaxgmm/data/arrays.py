@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..internal import checks
-from ..internal.compiling import LITTLE_TO_RUN_ONCE, jit_with_options
+from ..internal.compiling import LITTLE_TO_RUN_ONCE, jit_once, jit_with_options
 from . import row_checks
 from .columns import Columns
 from .rows import Rows
@@ -60,17 +60,31 @@ class ArrayData(InMemory):
         layout = self.rows_per_block, self.columns
         return _call(self.x, self.weight, operands, function, names, layout)
 
-    def compute_once(self, function: Callable[..., Any]) -> Any:
-        """Return function(rows), compiled quickly: for a program that runs once or a few times."""
+    def compute_once(
+        self,
+        function: Callable[..., Any],
+        *operands: Any,
+        numbers: float | None = None,
+        **static: Any,
+    ) -> Any:
+        """Return the result of `compute`, compiled quickly if the program computes few numbers.
+
+        If no count of numbers is passed, the program makes a few passes for d² numbers of each row,
+        and is compiled quickly for any number of rows.
+        """
         # Compiler options apply only to a program that is not part of a larger one. Inside one,
         # even a new array is traced.
-        inside = checks.traced(self) or checks.traced(jnp.zeros(()))
+        inside = checks.traced(self, operands) or checks.traced(jnp.zeros(()))
         if inside or jax.default_backend() != "cpu":
-            return self.compute(function)
-        static = (function, self.rows_per_block, self.columns)
-        little = self.x.size * self.n_features < LITTLE_TO_RUN_ONCE
-        compiled = jit_with_options(_call_once, quickly=True, runs_once=little)
-        return compiled(static, self.x, self.weight)
+            return self.compute(function, *operands, **static)
+        names = tuple(sorted(static.items()))
+        layout = self.rows_per_block, self.columns
+        if numbers is None:
+            little = self.x.size * self.n_features < LITTLE_TO_RUN_ONCE
+            compiled = jit_with_options(_call_once, quickly=True, runs_once=little)
+        else:
+            compiled = jit_once(_call_once, numbers)
+        return compiled((function, names, layout), self.x, self.weight, operands)
 
 
 @functools.partial(jax.jit, static_argnums=(3, 4, 5))
@@ -86,9 +100,12 @@ def _call(
 
 
 def _call_once(
-    static: tuple[Callable[..., Any], int | None, Columns | None],
+    static: tuple[
+        Callable[..., Any], tuple[tuple[str, Any], ...], tuple[int | None, Columns | None]
+    ],
     x: jax.Array,
     weight: jax.Array | None,
+    operands: tuple[Any, ...],
 ) -> Any:
-    function, rows_per_block, columns = static
-    return function(Rows.of(x, weight, rows_per_block, columns))
+    function, names, layout = static
+    return function(Rows.of(x, weight, *layout), *operands, **dict(names))

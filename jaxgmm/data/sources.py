@@ -54,8 +54,14 @@ class Data(Protocol):
     def compute(self, function: Callable[..., Any], *operands: Any, **static: Any) -> Any:
         """Return function(rows, *operands, **static), compiled; static arguments are hashable."""
 
-    def compute_once(self, function: Callable[..., Any]) -> Any:
-        """Return function(rows) by a program that is worth little compilation time."""
+    def compute_once(
+        self,
+        function: Callable[..., Any],
+        *operands: Any,
+        numbers: float | None = None,
+        **static: Any,
+    ) -> Any:
+        """Return the same by a program that runs once, and computes about as many numbers."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -97,9 +103,15 @@ class InMemory:
         """Return function(rows, *operands, **static), compiled."""
         raise NotImplementedError
 
-    def compute_once(self, function: Callable[..., Any]) -> Any:
-        """Return function(rows), compiled as any other program."""
-        return self.compute(function)
+    def compute_once(
+        self,
+        function: Callable[..., Any],
+        *operands: Any,
+        numbers: float | None = None,
+        **static: Any,
+    ) -> Any:
+        """Return the result of `compute`, compiled as any other program."""
+        return self.compute(function, *operands, **static)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -125,9 +125,15 @@ class StreamData:
         """The number of devices that each take a part of every chunk."""
         return 1 if self.mesh is None else self.mesh.size
 
-    def compute_once(self, function: Callable[..., Any]) -> Any:
-        """Return function(rows), compiled as any other program."""
-        return self.compute(function)
+    def compute_once(
+        self,
+        function: Callable[..., Any],
+        *operands: Any,
+        numbers: float | None = None,
+        **static: Any,
+    ) -> Any:
+        """Return the result of `compute`, compiled as any other program."""
+        return self.compute(function, *operands, **static)
 
     def compute(self, function: Callable[..., Any], *operands: Any, **static: Any) -> Any:
         """Return function(rows, *operands, **static), which the host interprets."""

@@ -142,8 +142,9 @@ def fit(
       A `Fit`, in the dtype of x (float32 for float16; the dtype of the mixture for integers).
       Its mixture, log-likelihood and objective are differentiable in forward and in reverse mode,
       by x, weight and prior, as functions of the maximum that was reached; see
-      `jaxgmm.solution`. The start, the tolerance and the other fields have derivative 0. For
-      `Shards` and a `Stream` there are derivatives by the prior.
+      `jaxgmm.solution`. Where a derivative is taken, these three are those of one Newton step
+      further, so that the tolerance hardly matters. The start, the tolerance and the other fields
+      have derivative 0. For `Shards` and a `Stream` there are derivatives by the prior.
 
     Warns:
       UserWarning: once, where float32 does not represent a component to 1 %: the component is too

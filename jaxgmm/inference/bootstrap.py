@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,6 @@ from ..algorithms.registry import by_name
 from ..data.open_data import open_data
 from ..data.sources import Blocks, Source
 from ..internal import checks
-from ..internal.compiling import jit_once
 from ..internal.warn import warn
 from ..mixture.densities import sample
 from ..mixture.inputs import check_mixture_and_array
@@ -87,17 +86,13 @@ def bootstrap(
     algorithm = by_name(algorithm)
     mixture, x, weight = rows_in_memory("bootstrap", mixture, x, weight)
     prior = priors.resolve_prior(prior, open_data(x, weight, warn_of_columns=None))
-    counts = jnp.ones(len(x), x.dtype) if weight is None else weight
-    weights = counts[None]
-    rows = x[None]
+    counts = jnp.asarray(np.ones(len(x), x.dtype)) if weight is None else weight
+    weights, rows, starts = map(_as_lane, (counts, x, mixture))
     if method == "mixture":
         draw = jax.jit(jax.vmap(lambda one: sample(one, mixture, len(x))[0]))
         rows = draw(jax.random.split(key, replicates))
     else:
-        total = int(np.round(np.asarray(counts, np.float64).sum()))
-        drawing = Drawing(method, replicates, max(total, 1), weight is not None)
-        weights = jit_once(_resample, replicates * len(x))(drawing, key, counts)
-    starts = jax.tree.map(lambda leaf: leaf[None], mixture)
+        weights = _resample(key, method, replicates, counts)
     found = run_tasks(
         Tasks(starts, rows, weights),
         replicates,
@@ -136,37 +131,25 @@ def rows_in_memory(
     return check_mixture_and_array(mixture, x, weight)
 
 
-class Drawing(NamedTuple):
-    """What row weights are drawn: the method, how many, their sum, and whether rows have counts."""
-
-    method: str
-    replicates: int
-    total: int
-    weighted: bool
+def _as_lane(tree: Any) -> Any:
+    """Return arrays with a leading axis of 1, by NumPy: by JAX, each shape is another program."""
+    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[None]), tree)
 
 
-def _resample(drawing: Drawing, key: jax.Array, counts: jax.Array) -> jax.Array:
+def _resample(key: jax.Array, method: str, replicates: int, counts: jax.Array) -> jax.Array:
     """Return row weights (replicates, n) of "rows" or "bayesian"."""
-    keys = jax.random.split(key, drawing.replicates)
-    cumulative = jnp.cumsum(counts)
-    last = len(counts) - 1
-
-    def draw_rows(key: jax.Array) -> jax.Array:
-        places = jax.random.uniform(key, (drawing.total,), counts.dtype) * cumulative[-1]
-        index = jnp.minimum(jnp.searchsorted(cumulative, places, side="right"), last)
-        return jnp.zeros_like(counts).at[index].add(1)
-
-    def draw_weights(key: jax.Array) -> jax.Array:
-        shape = counts.shape
-        drawn = (
-            jax.random.gamma(key, counts, shape, counts.dtype)
-            if drawing.weighted
-            else jax.random.exponential(key, shape, counts.dtype)
-        )
-        return drawn * (cumulative[-1] / jnp.sum(drawn))
-
-    draw = draw_rows if drawing.method == "rows" else draw_weights
-    return jax.lax.map(draw, keys, batch_size=64)
+    # On the host, since compiling a program would take longer than all replicates of small data.
+    random = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    cumulative = np.cumsum(np.asarray(counts, np.float64))
+    n, total = len(cumulative), cumulative[-1]
+    if method == "rows":
+        places = random.random((replicates, max(int(np.round(total)), 1))) * total
+        index = np.minimum(np.searchsorted(cumulative, places, side="right"), n - 1)
+        index += n * np.arange(replicates)[:, None]
+        drawn = np.bincount(index.ravel(), minlength=replicates * n)
+        return jnp.asarray(drawn.reshape(replicates, n), counts.dtype)
+    shares = random.gamma(np.asarray(counts, np.float64), size=(replicates, n))
+    return jnp.asarray(shares * (total / shares.sum(axis=1, keepdims=True)), counts.dtype)
 
 
 def _warn_of(result: Bootstrap) -> None:

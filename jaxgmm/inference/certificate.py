@@ -44,7 +44,7 @@ from ..objective.curvature import (
     slope_of,
 )
 from ..objective.data_covariance import data_covariance
-from ..objective.information import information, offsets_of
+from ..objective.information import information, numbers_in_information, offsets_of
 from ..objective.m_step import m_step_from
 from ..objective.prior import Prior
 from ..objective.statistics import about_mixture, statistics
@@ -96,7 +96,9 @@ def certificate(
     mixture, data = open_for_mixture(mixture, x, weight, devices)
     prior = priors.resolve_prior(prior, data)
     tolerance = jnp.asarray(checks.not_negative(tolerance, "tolerance"), data.dtype)
-    return data.compute(_certify, mixture, prior, tolerance, data.compute_once(data_covariance))[0]
+    covariance = data.compute_once(data_covariance)
+    numbers = numbers_in_information(mixture, data.n)
+    return data.compute_once(_certify, mixture, prior, tolerance, covariance, numbers=numbers)[0]
 
 
 def _certify(

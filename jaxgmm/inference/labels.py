@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
-import optax
+import numpy as np
 
 from ..internal.compiling import jit_once
-from ..mixture.inputs import row_log_joint
+from ..kernels.whitened import Whitened
 from ..mixture.mixture import Mixture
+from ..numerics.products import matmul
 
-BATCH = 64  # lanes that are matched at once
-
-
-def _responsibilities(mixture: Mixture, x: jax.Array) -> jax.Array:
-    return jax.nn.softmax(jax.vmap(lambda row: row_log_joint(mixture, row))(x), axis=1)
+BATCH = 64  # lanes whose responsibilities are compared at once
 
 
 def match_labels(
@@ -31,25 +26,52 @@ def match_labels(
       The mixtures; that weight as a fraction of all (lanes,), which is 1 for equal mixtures; and
       whether the order changed (lanes,).
     """
-    responsibilities = mixtures.logits.size * len(x)
-    return jit_once(_match, responsibilities)(BATCH, mixture, mixtures, x, weight)
+    numbers = mixtures.logits.size * len(x) * mixture.n_components
+    shared = np.asarray(jit_once(_shared_weight, numbers)(BATCH, mixture, mixtures, x, weight))
+    order = _best_order(shared)
+    matched = np.take_along_axis(shared, order[:, :, None], axis=2).sum(axis=(1, 2))
+    swapped = np.any(order != np.arange(mixture.n_components), axis=1)
+    if swapped.any():
+        mixtures = _reorder(mixtures, jnp.asarray(order))
+    agreement = (matched / np.asarray(weight).sum()).astype(shared.dtype)
+    return mixtures, jnp.asarray(agreement), jnp.asarray(swapped)
 
 
-def _match(
+def _shared_weight(
     batch_size: int, mixture: Mixture, mixtures: Mixture, x: jax.Array, weight: jax.Array
-) -> tuple[Mixture, jax.Array, jax.Array]:
-    reference = _responsibilities(mixture, x)
-    components = jnp.arange(mixture.n_components)
+) -> jax.Array:
+    """Return the weight that each component shares with each one of each lane, (lanes, k, k)."""
+    center = jnp.mean(x, axis=0)
+    rows = (x - center[None]).T
 
-    def match(lane: Mixture) -> tuple[Any, ...]:
-        own = _responsibilities(lane, x)
+    def responsibilities(mixture: Mixture) -> jax.Array:
+        return jax.nn.softmax(Whitened(mixture.translate(-center)).log_joint(rows)[0], axis=0)
+
+    reference = responsibilities(mixture)
+
+    def compare(lane: Mixture) -> jax.Array:
+        own = responsibilities(lane)
         own = jnp.where(jnp.isfinite(own), own, 0)
-        shared = jnp.minimum(reference[:, :, None], own[:, None, :])
-        common = jnp.tensordot(weight, shared, 1, precision="highest")
-        first, second = optax.assignment.hungarian_algorithm(-common)
-        order = jnp.zeros_like(components).at[first].set(second.astype(components.dtype))
-        agreement = jnp.sum(common[components, order]) / jnp.sum(weight)
-        moved = Mixture(lane.logits[order], lane.means[order], lane.covariance.select(order))
-        return moved, agreement, jnp.any(order != components)
+        shared = jnp.minimum(reference[:, None], own[None])
+        return matmul(shared, weight)
 
-    return jax.lax.map(match, mixtures, batch_size=batch_size)
+    return jax.lax.map(compare, mixtures, batch_size=batch_size)
+
+
+def _best_order(shared: np.ndarray) -> np.ndarray:
+    """Return the permutation of each lane (lanes, k) that has the greatest sum."""
+    order = np.argmax(shared, axis=2)
+    # Where every component prefers another one, these are the best order.
+    contested = np.any(np.sort(order, axis=1) != np.arange(order.shape[1]), axis=1)
+    if contested.any():
+        from scipy.optimize import linear_sum_assignment  # takes a while to import
+
+        for lane in np.flatnonzero(contested):
+            order[lane] = linear_sum_assignment(shared[lane], maximize=True)[1]
+    return order
+
+
+@jax.jit
+@jax.vmap
+def _reorder(lane: Mixture, order: jax.Array) -> Mixture:
+    return Mixture(lane.logits[order], lane.means[order], lane.covariance.select(order))

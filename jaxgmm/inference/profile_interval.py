@@ -18,8 +18,8 @@ from ..mixture.mixture import Mixture
 from ..numerics import lapack
 from ..numerics.products import matmul
 from ..objective import prior as priors
-from ..objective.information import information, offsets_of
-from ..objective.newton import evaluate_near, held_directions, inverse_on_free, restrict
+from ..objective.information import information, numbers_in_information, offsets_of
+from ..objective.newton import evaluate_near, held_directions, restrict
 from ..objective.prior import Prior, log_prior
 from .intervals import check_level, normal_quantile
 
@@ -87,16 +87,16 @@ def profile_interval(
     prior = priors.resolve_prior(prior, data)
     checks.one_mixture(mixture)
     half = normal_quantile(level, data.dtype)
-    return data.compute(_profile, mixture, prior, half, g=g)
+    numbers = numbers_in_information(mixture, data.n)
+    return data.compute_once(_profile, mixture, prior, half, numbers=numbers, g=g)
 
 
 def _profile(
     rows: Rows, mixture: Mixture, prior: Prior | None, quantile: jax.Array, g: Callable[..., Any]
 ) -> ProfileInterval:
-    point, found, _ = evaluate_near(rows, mixture, prior)
+    point, found, _, inverse, _ = evaluate_near(rows, mixture, prior)
     best = found.sums.log_likelihood + log_prior(point, prior)
     goal = best - quantile**2 / 2
-    inverse = inverse_on_free(found.observed, held_directions(point, found.slopes))
     zero, mixture_at = offsets_of(point)
     slope = jax.grad(lambda offsets: jnp.sum(g(mixture_at(offsets))))(zero)
     direction = matmul(inverse, slope)

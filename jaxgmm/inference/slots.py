@@ -17,9 +17,9 @@ from ..algorithms.protocol import Algorithm
 from ..data.rows import Rows
 from ..fitting.status import RUNNING
 from ..fitting.step import FitState, Problem
-from ..internal.compiling import jit_with_options
+from ..internal.compiling import jit_once, jit_with_options
 from ..kernels.choice import Choice
-from ..kernels.natural import rounding, safe_rounding
+from ..kernels.natural import natural_is_safe
 from ..mixture.mixture import Mixture
 from ..objective.prior import Prior
 
@@ -73,8 +73,7 @@ def run_tasks(
     """Run the fits and return their outcomes in order."""
     x, dtype = tasks.x, tasks.x.dtype
     center = jnp.asarray(np.asarray(x[0]).mean(axis=0), dtype)
-    start = jax.tree.map(lambda leaf: leaf[0], tasks.starts).translate(-center)
-    natural = bool(_rounding(start) <= safe_rounding(start))
+    natural = jit_once(_natural_is_safe, tasks.starts.means.size)(None, tasks.starts, center)
     kernel = "natural" if natural else "whitened"
     numbers = tasks.weight.shape[-1] * (x.shape[-1] if len(x) > 1 else 1)
     size = n_tasks if len(x) == len(tasks.weight) == 1 else max(1, MOST_NUMBERS // numbers)
@@ -91,7 +90,9 @@ def run_tasks(
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *outcomes)
 
 
-_rounding = jax.jit(rounding)
+def _natural_is_safe(_: None, starts: Mixture, center: jax.Array) -> jax.Array:
+    start = jax.tree.map(lambda leaf: leaf[0], starts)
+    return natural_is_safe(start.translate(-center))
 
 
 def _run(

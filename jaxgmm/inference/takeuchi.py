@@ -14,7 +14,8 @@ from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture
 from ..numerics.products import matmul
 from ..objective import prior as priors
-from ..objective.newton import evaluate_near, held_directions, inverse_on_free
+from ..objective.information import numbers_in_information
+from ..objective.newton import evaluate_near
 from ..objective.prior import Prior
 
 
@@ -54,10 +55,11 @@ def tic(
     True
     """
     mixture, data = open_for_mixture(mixture, x, weight, devices)
-    return data.compute(_tic, mixture, priors.resolve_prior(prior, data))
+    numbers = numbers_in_information(mixture, data.n)
+    return data.compute_once(_tic, mixture, priors.resolve_prior(prior, data), numbers=numbers)
 
 
 def _tic(rows: Rows, mixture: Mixture, prior: Prior | None) -> jax.Array:
-    point, found, (_, sums) = evaluate_near(rows, mixture, prior)
-    inverse = inverse_on_free(found.observed, held_directions(point, found.slopes))
-    return 2 * jnp.trace(matmul(inverse, found.outer)) - 2 * sums.log_likelihood
+    near = evaluate_near(rows, mixture, prior)
+    penalty = jnp.trace(matmul(near.inverse, near.found.outer))
+    return 2 * penalty - 2 * near.first.log_likelihood

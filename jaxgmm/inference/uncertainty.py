@@ -18,10 +18,10 @@ from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture
 from ..numerics.products import matmul
 from ..objective import prior as priors
+from ..objective.information import numbers_in_information
 from ..objective.m_step import m_step_from
 from ..objective.newton import (
     evaluate_near,
-    held_directions,
     inverse_on_free,
     restrict,
     smallest_eigenvalue,
@@ -95,8 +95,12 @@ def uncertainty(
                 f"method {method!r} needs at least as many rows or clusters as parameters, and "
                 f"there are {n_clusters} for {p} parameters: use 'observed', or fewer components."
             )
-    return data.compute(
-        _uncertainty, mixture, prior, tolerance, *operands, method=method, n_clusters=n_clusters
+    return data.compute_once(
+        _uncertainty,
+        *(mixture, prior, tolerance, *operands),
+        numbers=numbers_in_information(mixture, data.n),
+        method=method,
+        n_clusters=n_clusters,
     )
 
 
@@ -128,12 +132,11 @@ def _uncertainty(
     n_clusters: int,
 ) -> Uncertainty:
     arrays = (*clusters, n_clusters) if clusters else ()
-    point, found, (_, sums) = evaluate_near(rows, mixture, prior, *arrays)
-    held = held_directions(point, found.slopes)
+    point, found, held, inverse, sums = evaluate_near(rows, mixture, prior, *arrays)
     total = jnp.sum(found.sums.mass)
     eigenvalue = smallest_eigenvalue(found.observed, held) / total
     regular = eigenvalue > jnp.finfo(eigenvalue.dtype).eps ** 0.5
-    inverse = jnp.where(regular, inverse_on_free(found.observed, held), jnp.nan)
+    inverse = jnp.where(regular, inverse, jnp.nan)
     covariance = inverse
     if method == "sandwich":
         covariance = matmul(matmul(inverse, restrict(found.outer, held)), inverse)

@@ -7,7 +7,9 @@ mode, and nothing is computed where no derivative is taken. Higher derivatives f
 rule differentiates the same function.
 
 At the tolerance at which fits stop by default, derivatives would have relative errors of about
-3e-3. The rule therefore evaluates everything one Newton step further.
+3e-3. The rule therefore takes everything, the value included, one Newton step further. A derivative
+of any function of the maximum is then evaluated there, and not at the mixture where the fit
+stopped.
 
 Source: Krantz & Parks 2002, The Implicit Function Theorem; Blondel et al. 2022, NeurIPS 35.
 """
@@ -21,7 +23,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
-from jax.flatten_util import ravel_pytree
 
 from ..data.rows import Rows
 from ..data.sources import Data
@@ -29,9 +30,9 @@ from ..internal.derivatives import refuse_derivatives
 from ..mixture.mixture import Mixture
 from ..numerics.products import matmul
 from .curvature import slope_of
-from .information import Information, information, offsets_of
+from .information import offsets_of
 from .log_likelihood import Layout, expected, value_of_array
-from .newton import evaluate_near, held_directions, inverse_on_free, newton_step
+from .newton import evaluate_near, newton_system
 from .prior import Prior, log_prior
 from .statistics import about_mixture, statistics
 
@@ -56,7 +57,8 @@ Arrays = tuple[jax.Array, jax.Array | None, Prior | None]  # x (n, d), row weigh
 def attach_derivatives(layout: Layout, solved: Solved, arrays: Arrays) -> Solved:
     """Return `solved`, with its derivatives by the rows, row weights and prior.
 
-    The derivative by the argument `solved` itself is 0: another start leads to the same maximum.
+    Where a derivative is taken, the value is `solved` one Newton step further. The derivative by
+    the argument `solved` itself is 0: another start leads to the same maximum.
     """
     return solved
 
@@ -64,53 +66,53 @@ def attach_derivatives(layout: Layout, solved: Solved, arrays: Arrays) -> Solved
 @functools.partial(attach_derivatives.defjvp, symbolic_zeros=True)
 def _(layout, primals, tangents):
     solved, arrays = primals
-    found = attach_derivatives(layout, solved, arrays)
     moving, changes, rebuild = _moving_leaves(arrays, tangents[1])
     if not moving:  # only the start moves
+        found = attach_derivatives(layout, solved, arrays)
         return found, jax.tree.map(jnp.zeros_like, found)
-    point = _follow(layout, _polish(layout, solved.mixture, arrays), arrays)
+    point = _maximum(layout, _polish(layout, solved.mixture, arrays), arrays)
     along = _along(layout, point, arrays, tangents[1])
-    carried = _carry(point, along, found.mixture)
 
     def values(moving: list[jax.Array]) -> tuple[jax.Array, jax.Array]:
         x, weight, prior = rebuild(moving)
         return value_of_array(layout, point, x, weight), log_prior(point, prior)
 
     # The objective has no derivative by the mixture (the envelope theorem).
-    by_rows, by_prior = jax.jvp(values, (moving,), (changes,))[1]
+    (likelihood, prior_value), (by_rows, by_prior) = jax.jvp(values, (moving,), (changes,))
     x, weight, _ = arrays
     value_at = lambda mixture: value_of_array(layout, mixture, x, weight)
     by_mixture = jax.jvp(value_at, (point,), (along,))[1]
-    return found, Solved(carried, by_rows + by_mixture, by_rows + by_prior)
+    value = Solved(point, likelihood, likelihood + prior_value)
+    return value, Solved(along, by_rows + by_mixture, by_rows + by_prior)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _follow(layout: Layout, mixture: Mixture, arrays: Arrays) -> Mixture:
+def _maximum(layout: Layout, mixture: Mixture, arrays: Arrays) -> Mixture:
     """Return a mixture with its derivatives as a maximum, evaluated at the mixture itself."""
     return mixture
 
 
-@functools.partial(_follow.defjvp, symbolic_zeros=True)
+@functools.partial(_maximum.defjvp, symbolic_zeros=True)
 def _(layout, primals, tangents):
     mixture, arrays = primals
-    point = _follow(layout, mixture, arrays)
+    point = _maximum(layout, mixture, arrays)
     return point, _along(layout, point, arrays, tangents[1])
 
 
 def _polish(layout: Layout, mixture: Mixture, arrays: Arrays) -> Mixture:
     """Return the mixture one Newton step further, as a constant."""
     mixture, (x, weight, prior) = jax.lax.stop_gradient((mixture, arrays))
-    found = information(Rows.of(x, weight, *layout), mixture, prior, scores=False)
-    return jax.lax.stop_gradient(offsets_of(mixture)[1](newton_step(found, mixture)[0]))
+    step = newton_system(Rows.of(x, weight, *layout), mixture, prior).step()
+    return jax.lax.stop_gradient(offsets_of(mixture)[1](step))
 
 
 def _along(layout: Layout, point: Mixture, arrays: Arrays, changes: Any) -> Mixture:
     """Return the derivative of the maximum along changes of the arrays."""
     x, weight, prior = arrays
-    found = information(Rows.of(x, weight, *layout), point, prior, scores=False)
     moving, changes, rebuild = _moving_leaves(arrays, changes)
     if not moving:
         return jax.tree.map(jnp.zeros_like, point)
+    system = newton_system(Rows.of(x, weight, *layout), point, prior)
     zero, mixture_at = offsets_of(point)
 
     def slope(moving: list[jax.Array]) -> jax.Array:
@@ -119,37 +121,7 @@ def _along(layout: Layout, point: Mixture, arrays: Arrays, changes: Any) -> Mixt
         return slope_of(mixture_at, zero, statistics(centered, rows, "whitened"), prior)
 
     change = jax.jvp(slope, (moving,), (changes,))[1]
-    return _solve(found, point, change)
-
-
-def _solve(found: Information, point: Mixture, change: jax.Array) -> Mixture:
-    """Return the derivative of the maximum along a change (p,) of the gradient."""
-    zero, mixture_at = offsets_of(point)
-    held = jax.lax.stop_gradient(held_directions(point, found.slopes))
-    offsets = matmul(inverse_on_free(found.observed, held), change)
-    return jax.jvp(mixture_at, (zero,), (offsets,))[1]
-
-
-def _carry(point: Mixture, along: Mixture, given: Mixture) -> Mixture:
-    """Return the change of the leaves at a mixture near `point` for the same change of parameters.
-
-    Leaves are nonlinear functions of weights, means and covariances. The change `along` of the
-    leaves at `point` therefore is that of other parameters at the given mixture. This finds the
-    change of the given leaves that moves the parameters as `along` does, by least squares.
-    """
-    reference = jax.lax.stop_gradient(given)
-    frame = reference.frame
-
-    def parameters(mixture: Mixture) -> jax.Array:
-        covariances = frame.whiten_stack(mixture.frame.dense)
-        return ravel_pytree((mixture.weights, frame.whiten(mixture.means), covariances))[0]
-
-    target = jax.jvp(parameters, (point,), (along,))[1]
-    zero, mixture_at = offsets_of(given)
-    slopes = jax.jacfwd(lambda offsets: parameters(mixture_at(offsets)))(zero).T
-    held = jax.lax.stop_gradient(held_directions(given, slopes))
-    inverse = inverse_on_free(matmul(slopes, slopes.T), held)
-    return jax.jvp(mixture_at, (zero,), (matmul(inverse, matmul(slopes, target)),))[1]
+    return jax.jvp(mixture_at, (zero,), (system.solve(change),))[1]
 
 
 def _moving_leaves(
@@ -173,7 +145,10 @@ def _moving_leaves(
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def attach_derivatives_of_data(data: Data, solved: Solved, prior: Prior | None) -> Solved:
-    """Return `solved`, with its derivatives by the prior; the rows are never traced."""
+    """Return `solved`, with its derivatives by the prior; the rows are never traced.
+
+    The value is `solved` one Newton step further where a derivative is taken.
+    """
     return solved
 
 
@@ -183,12 +158,16 @@ def _(data, primals, tangents):
     moving, changes, rebuild = _moving_leaves(prior, tangents[1])
     if not moving:
         return solved, jax.tree.map(jnp.zeros_like, solved)
-    fixed = refuse_derivatives((solved, prior), OF_DATA)
-    point, found, _ = data.compute(evaluate_near, fixed[0].mixture, fixed[1])
+    fixed = refuse_derivatives((solved.mixture, prior), OF_DATA)
+    near = data.compute(evaluate_near, *fixed)
+    point = near.point
     zero, mixture_at = offsets_of(point)
     slope = lambda moving: jax.grad(lambda o: log_prior(mixture_at(o), rebuild(moving)))(zero)
-    along = _solve(found, point, jax.jvp(slope, (moving,), (changes,))[1])
-    by_prior = jax.jvp(lambda m: log_prior(point, rebuild(m)), (moving,), (changes,))[1]
-    likelihood = lambda mixture: expected(mixture, point, found.sums)
+    change = jax.jvp(slope, (moving,), (changes,))[1]
+    along = jax.jvp(mixture_at, (zero,), (matmul(near.inverse, change),))[1]
+    prior_at = lambda moving: log_prior(point, rebuild(moving))
+    prior_value, by_prior = jax.jvp(prior_at, (moving,), (changes,))
+    likelihood = lambda mixture: expected(mixture, point, near.found.sums)
     by_mixture = jax.jvp(likelihood, (point,), (along,))[1]
-    return solved, Solved(_carry(point, along, fixed[0].mixture), by_mixture, by_prior)
+    value = near.found.sums.log_likelihood
+    return Solved(point, value, value + prior_value), Solved(along, by_mixture, by_prior)

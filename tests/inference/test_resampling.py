@@ -1,5 +1,7 @@
 """Bootstrap, likelihood-ratio test, profile interval, TIC and leave-one-out densities."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,8 @@ import pytest
 
 import jaxgmm
 from jaxgmm import Prior
-from jaxgmm.inference.labels import match_labels
+from jaxgmm.inference.bootstrap import _resample
+from jaxgmm.inference.labels import _best_order, match_labels
 from jaxgmm.inference.slots import Tasks, run_tasks
 
 N, D, K = 60, 2, 2
@@ -66,6 +69,29 @@ def test_permuted_components_come_back(fitted, x64):
     np.testing.assert_array_equal(found.means, jnp.stack([fitted.means] * 2))
     assert list(swapped) == [False, True]
     np.testing.assert_allclose(agreement, 1)
+
+
+def test_the_best_order_has_the_greatest_sum():
+    """Also where two components prefer the same one."""
+    shared = np.array([[[3.0, 2, 0], [4, 0, 1], [0, 1, 1]], np.eye(3)[[1, 2, 0]]])
+    orders = list(itertools.permutations(range(3)))
+    sums = [[table[range(3), order].sum() for order in orders] for table in shared]
+    best = [orders[i] for i in np.argmax(sums, axis=1)]
+    np.testing.assert_array_equal(_best_order(shared), best)
+
+
+@pytest.mark.parametrize("method", ["rows", "bayesian"])
+def test_resampled_weights_have_the_mean_and_variance_of_their_law(method):
+    """For rows, those of multinomial counts; for gamma variables with a fixed sum, of a Dirichlet
+    distribution."""
+    counts, replicates = np.array([0.0, 1, 1, 3, 5]), 4000
+    drawn = np.asarray(_resample(KEY, method, replicates, jnp.asarray(counts)), float)
+    total, share = counts.sum(), counts / counts.sum()
+    np.testing.assert_allclose(drawn.sum(axis=1), total, rtol=1e-5)
+    size = total if method == "rows" else total**2 / (total + 1)
+    deviation = np.sqrt(size * share * (1 - share))
+    np.testing.assert_allclose(drawn.std(axis=0), deviation, rtol=0.1)
+    assert np.all(np.abs(drawn.mean(axis=0) - counts) <= 5 * deviation / np.sqrt(replicates))
 
 
 @pytest.mark.thorough
