@@ -19,7 +19,10 @@ from jax.flatten_util import ravel_pytree
 
 from ..mixture.mixture import Mixture
 from ..mixture.relative import Relative
+from ..objective.log_likelihood import expected
 from ..objective.m_step import Step
+from ..objective.prior import Prior, log_prior
+from ..objective.statistics import Statistics
 
 
 class Chart(NamedTuple):
@@ -58,6 +61,29 @@ class Chart(NamedTuple):
             origin.covariance.combine(local.covariance, step.covariance),
         )
         return ravel_pytree(Relative().offsets_of(origin, moved))[0]
+
+    def gradient(
+        self, position: jax.Array, mixture: Mixture, sums: Statistics, prior: Prior | None
+    ) -> jax.Array:
+        """Return the objective's gradient (p,) with respect to the position, without a pass.
+
+        `mixture` and its statistics `sums` are those at the position.
+        """
+
+        def first_order(position: jax.Array) -> jax.Array:
+            candidate = self.mixture_at(position)
+            return expected(candidate, mixture, sums) + log_prior(candidate, prior)
+
+        return jax.grad(first_order)(position)
+
+    def farthest(self, position: jax.Array) -> jax.Array:
+        """Return the largest displacement of any parameter, in units of its own component.
+
+        A mean is displaced by 1 if it moves by a standard deviation, and a weight or a standard
+        deviation by about 1 if it changes by a factor of e.
+        """
+        scaled = jax.tree.map(jnp.divide, self._offsets_of(position), Relative().scale(self.origin))
+        return jnp.max(jnp.abs(ravel_pytree(scaled)[0]))
 
     @property
     def _offsets_of(self) -> Callable[[jax.Array], Mixture]:

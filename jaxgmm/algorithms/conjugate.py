@@ -10,8 +10,7 @@ import jax.numpy as jnp
 
 from ..internal.trees import where
 from ..mixture.mixture import Mixture
-from ..objective.log_likelihood import expected
-from ..objective.prior import Prior, log_prior
+from ..objective.prior import Prior
 from ..objective.statistics import Statistics
 from ..objective.value import objective_value
 from .chart import Chart
@@ -89,7 +88,7 @@ class ConjugateEM:
         chart = state.chart
         step = em_step(mixture, statistics, evaluate, prior)
         ascent = chart.after(state.position, mixture, step) - state.position
-        gradient = _gradient(chart, state.position, mixture, statistics, prior)
+        gradient = chart.gradient(state.position, mixture, statistics, prior)
 
         beta = jnp.sum(ascent * (gradient - state.gradient)) / state.inner
         direction = ascent + jnp.maximum(beta, 0) * state.direction
@@ -106,7 +105,7 @@ class ConjugateEM:
             candidate = mixture_at(length)
             sums = evaluate(candidate)
             position = state.position + length * direction
-            slope = jnp.sum(_gradient(chart, position, candidate, sums, prior) * direction)
+            slope = jnp.sum(chart.gradient(position, candidate, sums, prior) * direction)
             return Point(length, objective_value(candidate, sums, prior), slope), sums
 
         first = jnp.where(restarts, 1, state.length)
@@ -130,15 +129,3 @@ class ConjugateEM:
             search.results,
             search.trials,
         )
-
-
-def _gradient(
-    chart: Chart, position: jax.Array, mixture: Mixture, sums: Statistics, prior: Prior | None
-) -> jax.Array:
-    """Return the objective's gradient (p,) with respect to the position, without a pass."""
-
-    def first_order(position: jax.Array) -> jax.Array:
-        candidate = chart.mixture_at(position)
-        return expected(candidate, mixture, sums) + log_prior(candidate, prior)
-
-    return jax.grad(first_order)(position)

@@ -91,7 +91,7 @@ def search_line(
         new_low, new_results = where(rises, (trial, new), (low, search.results))
         new_high = where(rises, where(ascends_to_high, high, low), trial)
         behind = where(rises, low, search.behind)
-        length = _next_length(new_low, new_high, behind)
+        length = next_length(new_low, new_high, behind)
         return Search(new_low, new_high, behind, length, new_results, search.trials + 1, done)
 
     unknown = start._replace(length=jnp.full_like(start.length, jnp.inf))
@@ -99,7 +99,7 @@ def search_line(
     return jax.lax.while_loop(lambda s: ~s.done & (s.trials < MOST_TRIALS), look, search)
 
 
-def _next_length(low: Point, high: Point, behind: Point) -> jax.Array:
+def next_length(low: Point, high: Point, behind: Point) -> jax.Array:
     """Return the length at which the slope is about 0, within the interval or beyond it."""
     bounded = jnp.isfinite(high.length)
     span = jnp.where(bounded, high.length - low.length, 1)

@@ -143,19 +143,6 @@ class Then:
         """Make a move of the current algorithm, after switching if the rule is met."""
         em_gain = em_step(mixture, statistics, evaluate, prior).em_gain
         ready = (state.moves >= self.least) & self.when(em_gain, state.previous)
-        return self.switch_and_move(mixture, state, statistics, evaluate, prior, ready, em_gain)
-
-    def switch_and_move(
-        self,
-        mixture: Mixture,
-        state: SwitchingState,
-        statistics: Statistics,
-        evaluate: Pass,
-        prior: Prior | None,
-        ready: jax.Array,
-        em_gain: jax.Array,
-    ) -> tuple[Mixture, SwitchingState, Statistics, jax.Array]:
-        """Switch if `ready` says so, and make a move of the current algorithm."""
         switches = ready & ~state.switched
         second_state = where(switches, self.second.init(mixture, statistics), state.second)
         switched = state.switched | switches

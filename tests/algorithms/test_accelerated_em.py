@@ -95,6 +95,38 @@ def test_corrections_are_exact_on_linear_maps(algorithm, x64):
     np.testing.assert_allclose(x + residual(x) + change, fixed, rtol=1e-9)
 
 
+def test_a_correction_helps_if_it_gains_what_em_promises(x64):
+    """Only then a correction that was shortened may be longer.
+
+    The one difference makes the correction (1 − c) / c times EM's step. Between separated
+    components no step rises by more than EM's, and among overlapping ones a longer step does.
+    """
+    anderson, evaluate = jaxgmm.Anderson(memory=1), jaxgmm.e_step
+
+    @jax.jit
+    def longest_after(x, start, c):
+        sums = evaluate(start, x)
+        state = SecantState.start(start, 1)
+        residual = state.chart.after(state.position, start, m_step_from(start, sums, None))
+        state = state._replace(
+            positions=residual[None], residuals=-c * residual[None],
+            takes_em=jnp.array(False), confidence=jnp.float64(1e3),
+        )  # fmt: skip
+        moved, after, *_ = anderson.move(start, state, sums, lambda m: evaluate(m, x), None)
+        return after.rejected, after.longest
+
+    noise = np.random.default_rng(0).normal(size=(200, 1))
+    signs = np.array([-1, 1]).repeat(100)[:, None]
+    covariances = [[[1.2]], [[1.2]]]
+    apart = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[-10.5], [10.5]], covariances)
+    close = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[-0.8], [0.8]], covariances)
+    close = jaxgmm.fit(noise + signs, close, max_steps=10).mixture
+    rejected, longest = longest_after(noise + 10 * signs, apart, 2 / 3)
+    assert not rejected and longest == pytest.approx(0.25), "half of the correction's length"
+    rejected, longest = longest_after(noise + signs, close, 0.2)
+    assert not rejected and longest == 2, "twice what was allowed"
+
+
 @pytest.mark.parametrize(
     "algorithm",
     [jaxgmm.Anderson(), pytest.param(jaxgmm.QuasiNewtonEM(), marks=pytest.mark.thorough)],

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import jaxgmm
-from jaxgmm import EM, SQUAREM, Anderson, ConjugateEM, NesterovEM, QuasiNewtonEM
+from jaxgmm import EM, SQUAREM, Anderson, Auto, ConjugateEM, NesterovEM, QuasiNewtonEM
 
 ALGORITHMS = {
     "squarem": SQUAREM(),
@@ -19,8 +19,9 @@ ALGORITHMS = {
     "quasi-newton em": QuasiNewtonEM(),
     "conjugate em": ConjugateEM(),
     "nesterov em": NesterovEM(),
+    "auto": Auto(),
 }
-SOON = ("anderson", "conjugate em")  # the others in the thorough suite
+SOON = ("auto", "anderson", "conjugate em")  # the others in the thorough suite
 RANDOM = np.random.default_rng(0)
 CENTERS = np.array([[0, 0], [3.5, 0], [0, 3.5]])
 X = RANDOM.normal(size=(200, 2)) + CENTERS[RANDOM.integers(3, size=200)]
@@ -91,6 +92,7 @@ def test_where_em_ends(algorithm, plain, x64):
         ("quasi-newton em", "tied"),
         ("conjugate em", "factors-1"),
         ("nesterov em", "diagonal"),
+        ("auto", "VEV"),
     ],
 )
 def test_other_families(name, family, x64):
