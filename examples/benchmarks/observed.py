@@ -2,12 +2,15 @@
 
     python examples/benchmarks/observed.py            # passes of five algorithms
     python examples/benchmarks/observed.py --times    # milliseconds of a pass, and its ratio
+    python examples/benchmarks/observed.py --peers    # milliseconds of a step, and of peers
 
 The dials of the first table are the fraction of missing values, and the standard deviation of the
 noise in widths of the components (the square root of their mean variance). Its counts are medians
 over simulated data sets, in float64 with the default prior, until D < 1e-9. They are written to
-`results/observed.csv`. The second table is in float32 for 10 000 rows; times are CPU times of the
-process, and that of a pass is the median of several.
+`results/observed.csv`. The second table is in float32 for 10 000 rows. Its times are CPU times of
+the process, medians of passes that alternate with whitened ones over complete rows. The third one
+is in float64, for EM from the same start by jaxgmm and by what is installed of
+extreme-deconvolution and astroML. Set OMP_NUM_THREADS=1, because waiting threads count as well.
 """
 
 import argparse
@@ -19,6 +22,8 @@ import time
 import jax
 import numpy as np
 import optax
+from peers import NOISE_PEERS, installed
+from timing import jaxgmm_run, per_iteration
 
 import jaxgmm
 
@@ -90,59 +95,97 @@ def study(n, seeds):
         writer.writerows(table)
 
 
-def milliseconds(mixture, rows):
+def pass_over(rows, mixture, kernel="auto"):
+    """Return a function for the CPU milliseconds of some passes, and the seconds of the first."""
     from jaxgmm.data.open_data import open_data
-    from jaxgmm.objective.statistics import statistics_at
+    from jaxgmm.objective.statistics import about_mixture
+    from jaxgmm.objective.statistics import statistics as sums
 
     data = open_data(rows, like=mixture.dtype, devices=jax.local_devices()[:1])
+    function = lambda rows, mixture: sums(*about_mixture(mixture, rows), kernel)
 
-    def seconds(repeats):
+    def taken(repeats):
         began = time.process_time()
         for _ in range(repeats):
-            jax.block_until_ready(data.compute(statistics_at, mixture))
-        return time.process_time() - began
+            jax.block_until_ready(data.compute(function, mixture))
+        return 1e3 * (time.process_time() - began) / repeats
 
-    compiled = seconds(1)
-    repeats = max(1, round(0.02 / max(seconds(3) / 3, 1e-4)))  # clocks of processes are coarse
-    return 1e3 * statistics.median(seconds(repeats) for _ in range(9)) / repeats, compiled
+    first = taken(1) / 1e3
+    repeats = max(1, round(20 / max(taken(3), 0.1)))  # clocks of processes are coarse
+    return lambda: taken(repeats), first
 
 
-def times(n):
-    table, rng = jaxgmm.Table(), np.random.default_rng(0)
+def kinds_of_rows(x, rng):
+    """Yield names and rows: with gaps, with noise of each row, and with noise that rows share."""
+    d = x.shape[1]
+    gaps = lambda fraction: np.where(rng.random(x.shape) < fraction, np.nan, x)
+    noise = rng.random(x.shape).astype(np.float32)
+    root = rng.normal(size=(d, d)).astype(np.float32)
+    yield "complete", x
+    yield "complete, in Observed", jaxgmm.Observed(x)
+    yield "5 % missing", jaxgmm.Observed(gaps(0.05))
+    if d < 30:
+        yield "20 % missing", jaxgmm.Observed(gaps(0.2))
+        yield "noise of each row", jaxgmm.Observed(x, noise=noise)
+    yield "noise that rows share", jaxgmm.Observed(x, noise=root @ root.T / d)
+    yield "shared, 5 % missing", jaxgmm.Observed(gaps(0.05), noise=root @ root.T / d)
+
+
+def times(n, rounds=15):
+    """Print the CPU time of a pass, alternately with the whitened pass over complete rows."""
+    table = jaxgmm.Table()
     for d, k in ((4, 3), (10, 5), (30, 5)):
         x, _ = drawn(n, d, k)
         mixture = jaxgmm.initialize(jax.random.key(1), x, k)
-        complete, _ = milliseconds(mixture, jaxgmm.Observed(x, log_odds=np.zeros((n, k))))
-        plain, _ = milliseconds(mixture, x)
-        cases = {"complete rows in Observed": jaxgmm.Observed(x)}
-        for fraction in (0.05, 0.2):
-            if d < 30 or fraction == 0.05:
-                gaps = np.where(rng.random(x.shape) < fraction, np.nan, x)
-                cases[f"{fraction:.0%} missing"] = jaxgmm.Observed(gaps)
-        if d < 30:
-            cases["noise"] = jaxgmm.Observed(x, noise=rng.random(x.shape).astype(np.float32))
-        table.append({"d": d, "k": k, "rows": "plain", "ms": round(plain, 2), "ratio": 1.0})
-        table.append(
-            {"d": d, "k": k, "rows": "log-odds", "ms": round(complete, 2),
-             "ratio": round(complete / plain, 2)}
-        )  # fmt: skip
-        for name, rows in cases.items():
-            taken, compiled = milliseconds(mixture, rows)
-            table.append(
-                {"d": d, "k": k, "rows": name, "ms": round(taken, 2),
-                 "ratio": round(taken / plain, 2), "first call, s": round(compiled, 1)}
-            )  # fmt: skip
-            print(table[-1], flush=True)
-    print(jaxgmm.Table({"first call, s": ""} | row for row in table))
+        complete, _ = pass_over(x, mixture, "whitened")
+        for name, rows in kinds_of_rows(x, np.random.default_rng(0)):
+            own, first = pass_over(rows, mixture)
+            pairs = [(complete(), own()) for _ in range(rounds)]
+            row = {
+                "d": d, "k": k, "rows": name,
+                "whitened, ms": f"{statistics.median(one for one, _ in pairs):.2f}",
+                "ms": f"{statistics.median(other for _, other in pairs):.2f}",
+                "ratio": f"{statistics.median(other / one for one, other in pairs):.2f}",
+                "first call, s": f"{first:.1f}",
+            }  # fmt: skip
+            table.append(row)
+            print(row, flush=True)
+    print(table)
+
+
+def peers(n, k=5, features=(2, 4, 7), rounds=3):
+    """Print the CPU time of a step for rows with noise, for each library that is installed."""
+    rng, table = np.random.default_rng(0), jaxgmm.Table()
+    names = list(filter(installed, NOISE_PEERS))
+    with jax.enable_x64(True):
+        for d in features:
+            x = np.asarray(drawn(n, d, k)[0], np.float64)
+            root = rng.normal(size=(n, d, d))
+            covariances = root @ np.swapaxes(root, 1, 2) / d
+            kinds = {"variances": rng.random(x.shape), "covariances": covariances}
+            start = jaxgmm.initialize(jax.random.key(1), x, k)
+            for kind, noise in kinds.items():
+                runs = {"jaxgmm": jaxgmm_run(jaxgmm.Observed(x, noise=noise), start)}
+                runs |= {name: NOISE_PEERS[name](x, noise, start) for name in names}
+                taken = per_iteration(runs, rounds, time.process_time)
+                row = {"d": d, "noise": kind}
+                row |= {name: f"{1e3 * value:.1f}" for name, value in taken.items()}
+                row |= {f"× {name}": f"{taken[name] / taken['jaxgmm']:.1f}" for name in names}
+                table.append(row)
+                print(row, flush=True)
+    print(table)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--times", action="store_true")
+    parser.add_argument("--peers", action="store_true")
     parser.add_argument("--n", type=int, default=None, help="number of rows")
     parser.add_argument("--seeds", type=int, default=5, help="number of data sets of each kind")
     arguments = parser.parse_args()
     if arguments.times:
         times(arguments.n or 10_000)
+    elif arguments.peers:
+        peers(arguments.n or 10_000)
     else:
         study(arguments.n or 1000, arguments.seeds)

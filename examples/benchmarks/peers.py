@@ -105,6 +105,38 @@ def pomegranate(x: np.ndarray, start: jaxgmm.Mixture, family: str) -> Run:
     return run
 
 
+def extreme_deconvolution(x: np.ndarray, noise: np.ndarray, start: jaxgmm.Mixture) -> Run:
+    """Return a fit to rows with noise by Bovy's extreme-deconvolution, in C with OpenMP."""
+    from extreme_deconvolution import extreme_deconvolution as fit
+
+    def run(steps: int) -> int:
+        parameters = (np.array(part) for part in (start.weights, start.means, start.covariances))
+        fit(x, noise, *parameters, tol=NEVER, maxiter=steps)
+        return steps
+
+    return run
+
+
+def astroml(x: np.ndarray, noise: np.ndarray, start: jaxgmm.Mixture) -> Run:
+    """Return a fit to rows with noise by astroML's XDGMM, in NumPy and SciPy."""
+    from astroML.density_estimation import XDGMM
+
+    d = x.shape[1]
+    covariances = noise[:, :, None] * np.eye(d) if noise.ndim == 2 else noise
+
+    def run(steps: int) -> int:
+        model = XDGMM(start.n_components)
+        model.alpha, model.mu, model.V = map(
+            np.array, (start.weights, start.means, start.covariances)
+        )
+        for _ in range(steps):  # as its `fit` does, which makes a start of its own
+            model._EMstep(x, covariances)
+            model.logL(x, covariances)
+        return steps
+
+    return run
+
+
 def _covariances(start: jaxgmm.Mixture, family: str) -> np.ndarray:
     covariances = np.asarray(start.covariances)
     return np.diagonal(covariances, axis1=1, axis2=2) if family == "diagonal" else covariances
@@ -116,8 +148,10 @@ PEERS = {
     "tgmm": tgmm,
     "pomegranate": pomegranate,
 }
+NOISE_PEERS = {"extreme-deconvolution": extreme_deconvolution, "astroML": astroml}  # for noisy rows
+MODULES = {"scikit-learn": "sklearn", "extreme-deconvolution": "extreme_deconvolution"}
 
 
 def installed(name: str) -> bool:
     """Return whether a library can be imported."""
-    return importlib.util.find_spec({"scikit-learn": "sklearn"}.get(name, name)) is not None
+    return importlib.util.find_spec(MODULES.get(name, name)) is not None
