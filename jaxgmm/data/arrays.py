@@ -8,11 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from ..internal import checks
-from ..internal.compiling import LITTLE_TO_RUN_ONCE, jit_once, jit_with_options
+from ..internal.compiling import LITTLE_TO_RUN_ONCE, is_outermost, jit_once, jit_with_options
 from . import row_checks
 from .columns import Columns
 from .rows import Rows
@@ -72,10 +70,7 @@ class ArrayData(InMemory):
         If no count of numbers is passed, the program makes a few passes for d² numbers of each row,
         and is compiled quickly for any number of rows.
         """
-        # Compiler options apply only to a program that is not part of a larger one. Inside one,
-        # even a new array is traced.
-        inside = checks.traced(self, operands) or checks.traced(jnp.zeros(()))
-        if inside or jax.default_backend() != "cpu":
+        if jax.default_backend() != "cpu" or not is_outermost(self, operands):
             return self.compute(function, *operands, **static)
         names = tuple(sorted(static.items()))
         layout = self.rows_per_block, self.columns

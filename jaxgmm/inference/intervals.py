@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ..internal import checks
+from ..internal.compiling import jit_once
 
 SCALES: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any], Callable[[Any], Any]]] = {
     # the transform, its derivative, and its inverse
@@ -18,9 +21,9 @@ SCALES: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any], Callable[[An
 }
 
 
-def normal_quantile(level: float, dtype: Any) -> jax.Array:
+def normal_quantile(level: float) -> float:
     """Return the half-width, in standard errors, of an interval that covers `level`."""
-    return jax.scipy.special.ndtri(jnp.asarray((1 + level) / 2, dtype))
+    return statistics.NormalDist().inv_cdf((1 + float(level)) / 2)
 
 
 def check_level(level: Any) -> None:
@@ -34,11 +37,17 @@ def wald_interval(value: Any, error: Any, level: float, scale: str) -> tuple[Any
     On another scale than "plain" it is computed for the transformed number and transformed back, so
     that it stays inside the range of the transform.
     """
+    numbers = sum(np.size(leaf) for leaf in jax.tree.leaves(value))
+    return jit_once(_ends, numbers)(scale, value, error, normal_quantile(level))
+
+
+def _ends(scale: str, value: Any, error: Any, quantile: jax.Array) -> tuple[Any, Any]:
     transform, slope, back = SCALES[scale]
 
     def end(sign: float) -> Any:
         def of_leaf(v: jax.Array, e: jax.Array) -> jax.Array:
-            return back(transform(v) + sign * normal_quantile(level, v.dtype) * e * slope(v))
+            half = (sign * quantile).astype(v.dtype) * e * slope(v)
+            return back(transform(v) + half)
 
         return jax.tree.map(of_leaf, value, error)
 

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from ..algorithms.em import EM
 from ..data.open_data import open_data
 from ..internal import checks
+from ..internal.compiling import jit_once
 from ..mixture.inputs import ROWS_PER_STEP, row_log_prob
 from ..mixture.mixture import Mixture
 from ..numerics.products import matmul
@@ -86,7 +87,8 @@ def loo(
         raise ValueError(f"refit_above is {refit_above}: it must be a number, 0 or more.")
     prior = priors.resolve_prior(prior, open_data(rows, weights, warn_of_columns=None))
     found = uncertainty(mixture, rows, weight=weights, prior=prior)
-    log_prob, leverage = map(np.array, _predict(found, rows))
+    predict = jit_once(_predict, len(rows) * len(found.information))
+    log_prob, leverage = map(np.array, predict(None, found, rows))
     counts = np.ones(len(rows)) if weights is None else np.asarray(weights, np.float64)
     refitted = (leverage > refit_above) & (counts > 0)
     chosen = np.flatnonzero(refitted)
@@ -111,10 +113,9 @@ def loo(
 _own = jax.jit(jax.vmap(row_log_prob))
 
 
-@jax.jit
-def _predict(found: Uncertainty, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _predict(_: None, found: Uncertainty, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return the predicted log-density of each row without itself, and its leverage."""
-    _, mixture_at = offsets_of(found.point)
+    mixture_at = offsets_of(found.point)[1]
     unit = jnp.eye(len(found.information), dtype=found.information.dtype)
     scores = score_products(found.point, x, unit)
     moves = matmul(scores, found.inverse_information)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from numpy.typing import ArrayLike
 
 from ..data.rows import Rows
@@ -86,7 +87,7 @@ def profile_interval(
     mixture, data = open_for_mixture(mixture, x, weight, devices)
     prior = priors.resolve_prior(prior, data)
     checks.one_mixture(mixture)
-    half = normal_quantile(level, data.dtype)
+    half = jnp.asarray(np.asarray(normal_quantile(level), data.dtype))
     numbers = numbers_in_information(mixture, data.n)
     return data.compute_once(_profile, mixture, prior, half, numbers=numbers, g=g)
 

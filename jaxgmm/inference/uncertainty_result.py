@@ -22,7 +22,7 @@ from ..mixture.mixture import Mixture
 from ..numerics import lapack
 from ..numerics.products import matmul
 from ..objective.information import offsets_of
-from .intervals import check_level, wald_interval
+from .intervals import SCALES, check_level, wald_interval
 from .parameters import Parameters, parameter_table, parameters_of, scale_of, without_absent
 from .row_scores import score_products
 
@@ -97,7 +97,8 @@ class Uncertainty:
 
         For an absent component, that of the weight is 0 and the others are NaN.
         """
-        return _for_each_lane(_standard_errors, self)
+        compute = jit_once(_standard_errors, self.covariance.size)
+        return _for_each_lane(functools.partial(compute, None), self)
 
     def of(self, g: Callable[[Mixture], Any]) -> Estimate:
         """Return the estimate of a function of the mixture, by the delta method.
@@ -110,7 +111,8 @@ class Uncertainty:
           An `Estimate` with `value` g(mixture), `standard_error` of the same structure, and the
           `covariance` (q, q) of the flattened value.
         """
-        return _for_each_lane(functools.partial(_of, g), self)
+        compute = jit_once(_of, self.covariance.size)
+        return _for_each_lane(functools.partial(compute, g), self)
 
     def interval(
         self, g: Callable[[Mixture], Any], level: float = 0.95, scale: str = "plain"
@@ -171,11 +173,14 @@ class Uncertainty:
         blank = jax.tree.map(lambda leaf: np.full(leaf.shape, np.nan), errors)
         columns = {"standard error": errors, "low": blank, "high": blank}
         table = parameter_table(self.mixture, columns, names, self.reason)
-        for row in table:
-            scale = scale_of(row["parameter"])
-            value, error = jnp.asarray(row["estimate"]), jnp.asarray(row["standard error"])
+        for scale in SCALES:
+            rows = [row for row in table if scale_of(row["parameter"]) == scale]
+            value, error = (
+                np.array([row[name] for row in rows]) for name in ("estimate", "standard error")
+            )
             ends = wald_interval(value, error, level, scale)
-            row["low"], row["high"] = map(float, ends)
+            for row, low, high in zip(rows, *map(np.asarray, ends), strict=True):
+                row["low"], row["high"] = float(low), float(high)
         return table
 
     def __repr__(self) -> str:
@@ -201,8 +206,7 @@ def jacobian_of(g: Callable[[Mixture], Any], point: Mixture) -> jax.Array:
     return jax.jacfwd(lambda offsets: ravel_pytree(g(mixture_at(offsets)))[0])(zero)
 
 
-@jax.jit
-def _standard_errors(found: Uncertainty) -> Parameters:
+def _standard_errors(_: None, found: Uncertainty) -> Parameters:
     jacobian = jacobian_of(parameters_of, found.point)
     variance = jnp.sum(matmul(jacobian, found.covariance) * jacobian, axis=1)
     unravel = ravel_pytree(parameters_of(found.point))[1]
@@ -210,7 +214,6 @@ def _standard_errors(found: Uncertainty) -> Parameters:
     return without_absent(found.mixture, errors)
 
 
-@functools.partial(jax.jit, static_argnums=0)
 def _of(g: Callable[[Mixture], Any], found: Uncertainty) -> Estimate:
     value = jax.tree.map(jnp.asarray, g(found.mixture))
     jacobian = jacobian_of(g, found.point)

@@ -9,6 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from . import checks
+
 Option = tuple[str, Any]
 
 # XLA's CPU compiler has two ways to generate code for a fusion. Without MLIR, compilation takes two
@@ -64,12 +66,26 @@ def jit_with_options(
     return jax.jit(function, static_argnums=0, compiler_options=options)
 
 
+def is_outermost(*arguments: Any) -> bool:
+    """Return whether a program with these arguments would not be part of a larger one.
+
+    Only then may it have compiler options. Inside jit even a new array is traced.
+    """
+    return not checks.traced(arguments, jnp.zeros(()))
+
+
 def jit_once(function: Callable[..., Any], numbers: float) -> Callable[..., Any]:
     """Return `function` under jit for a program that is called about once.
 
     Args:
       function: a function whose first argument is static.
-      numbers: how many numbers the program computes. Machine code is optimized only for many.
+      numbers: how many numbers the program computes. Machine code is optimized only for many, and
+        where the program is part of a larger one.
     """
-    little = jax.default_backend() == "cpu" and numbers < FEW_NUMBERS
-    return jit_with_options(function, quickly=little, runs_once=little)
+    is_little = jax.default_backend() == "cpu" and numbers < FEW_NUMBERS
+
+    def call(static: Any, *arguments: Any) -> Any:
+        little = is_little and is_outermost(arguments)
+        return jit_with_options(function, quickly=little, runs_once=little)(static, *arguments)
+
+    return call

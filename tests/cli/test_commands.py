@@ -74,6 +74,14 @@ def test_fit_tells_keeps_and_draws_the_best(run, folder, tmp_path):
 
 
 @pytest.mark.thorough
+def test_fit_shows_errors_where_asked(run):
+    line = "fit rows.csv --columns width,height --k 1 --restarts 1"
+    for option in ("", " --errors"):
+        status, told, _ = run(line + option)
+        assert status == 0 and ("Standard errors" in told) == bool(option)
+
+
+@pytest.mark.thorough
 def test_fit_takes_the_names_of_mclust(run):
     status, told, _ = run("fit rows.csv --columns width,height --k 2 --restarts 2 --family VEI,VII")
     assert status == 0 and "VEI" in told and "spherical" in told

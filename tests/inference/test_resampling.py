@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxgmm
-from jaxgmm import Prior
+from jaxgmm import Mixture, Prior
 from jaxgmm.inference.bootstrap import _resample
 from jaxgmm.inference.labels import _best_order, match_labels
 from jaxgmm.inference.slots import Tasks, run_tasks
@@ -138,6 +138,62 @@ def test_likelihood_ratio(fitted, x64):
     assert "p = 0.050" in str(found)
     with pytest.raises(ValueError, match="pass one of K"):
         jaxgmm.likelihood_ratio(KEY, X, fitted, one)
+
+
+@pytest.mark.thorough
+def test_replicates_that_collapse_are_counted_and_left_out(x64):
+    """Without a prior, a component on few rows meets replicates with too few of them."""
+    few = np.concatenate([X[:40], X[:4] + 50])
+    end = jaxgmm.fit(few, jaxgmm.from_labels(few, np.arange(44) // 40), prior=None).mixture
+    with pytest.warns(UserWarning, match="of the replicates failed"):
+        found = jaxgmm.bootstrap(KEY, few, end, replicates=60, prior=None)
+    failed = int(np.sum(~found.usable))
+    assert 0 < failed < 60
+    assert np.isfinite(found.standard_errors.means).all()
+    assert f"60 replicates, {failed} failed" in found.table().note
+
+
+@pytest.mark.parametrize(("words", "settings"), [
+    ("weight has shape", dict(weight=np.ones(3))),
+    ("unknown prior", dict(prior="flat")),
+    ("columns and the mixture", dict(x=X[:, :1])),
+    ("contains NaN", dict(x=np.full_like(X, np.nan))),
+])  # fmt: skip
+def test_every_question_checks_its_arguments_as_fit_does(words, settings, fitted, x64):
+    x = settings.get("x", X)
+    more = {name: value for name, value in settings.items() if name != "x"}
+    mean = lambda mixture: mixture.means[0, 0]
+    one = Mixture.from_parameters([1.0], [[0.0, 0]], [np.eye(D)])
+    for ask in (
+        lambda: jaxgmm.uncertainty(fitted, x, **more),
+        lambda: jaxgmm.certificate(fitted, x, **more),
+        lambda: jaxgmm.bootstrap(KEY, x, fitted, **more),
+        lambda: jaxgmm.likelihood_ratio(KEY, x, one, fitted, **more),
+        lambda: jaxgmm.profile_interval(mean, fitted, x, **more),
+        lambda: jaxgmm.tic(fitted, x, **more),
+        lambda: jaxgmm.loo(fitted, x, **more),
+        lambda: jaxgmm.solution(fitted, x, **more),
+    ):
+        with pytest.raises(ValueError, match=words):
+            ask()
+
+
+def test_one_mixture_at_a_time(fitted, x64):
+    """Outside vmap, a batch of mixtures has no single answer."""
+    batch = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), fitted)
+    mean = lambda mixture: mixture.means[0, 0]
+    for ask in (
+        lambda: jaxgmm.uncertainty(batch, X),
+        lambda: jaxgmm.certificate(batch, X),
+        lambda: jaxgmm.bootstrap(KEY, X, batch),
+        lambda: jaxgmm.likelihood_ratio(KEY, X, batch, batch),
+        lambda: jaxgmm.profile_interval(mean, batch, X),
+        lambda: jaxgmm.tic(batch, X),
+        lambda: jaxgmm.loo(batch, X),
+        lambda: jaxgmm.solution(batch, X),
+    ):
+        with pytest.raises(ValueError, match="batch"):
+            ask()
 
 
 def test_bad_input(fitted, x64):

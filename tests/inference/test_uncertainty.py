@@ -11,6 +11,7 @@ from fourteen import FOURTEEN
 import jaxgmm
 from jaxgmm import Mixture, Prior, uncertainty
 from jaxgmm.data.rows import Rows
+from jaxgmm.inference.uncertainty_result import REASONS
 from jaxgmm.objective.information import information, offsets_of
 
 N, D, K = 40, 2, 3
@@ -161,12 +162,24 @@ def test_kinds_of_rows_and_vmap(fitted, x64):
     assert list(lanes.verdict) == ["maximum", "maximum"]
 
 
-def test_mixtures_without_errors(x64):
+def test_a_mixture_that_is_no_maximum_has_errors_that_say_so(fitted, x64):
+    close = uncertainty(fitted, X, weight=WEIGHT, tolerance=1e-30)
+    assert close.verdict == "not stationary" and "smaller tolerance" in str(close.table())
+    assert np.isfinite(close.standard_errors.means).all()
+    start = uncertainty(jaxgmm.initialize(jax.random.key(0), X, 2), X, weight=WEIGHT)
+    assert start.verdict == "not stationary" and "fit it first" in str(start.table())
+    assert np.isnan(start.standard_errors.means).all()
+
+
+@pytest.mark.parametrize(("family", "verdict"), [("full", "saddle"), ("tied", "flat")])
+def test_mixtures_without_errors(family, verdict, x64):
+    """Two equal components: of separate covariances, or of the data's own."""
     mean, covariance = X.mean(axis=0), np.cov(X.T, bias=True)
-    twins = Mixture.from_parameters([0.5, 0.5], [mean, mean], [covariance, covariance])
+    twins = Mixture.from_parameters([0.5, 0.5], [mean, mean], [covariance] * 2, family=family)
     found = uncertainty(twins, X, prior=None)
-    assert found.verdict == "saddle" and "saddle" in str(found.table())
+    assert found.verdict == verdict and REASONS[verdict] in str(found.table())
     assert np.isnan(found.standard_errors.weights).all()
+    assert np.isnan(found.draw(jax.random.key(0), 3).means).all()
 
 
 def test_bad_input(fitted, x64):

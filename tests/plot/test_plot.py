@@ -38,6 +38,19 @@ def ax():
     return Figure().subplots()
 
 
+@pytest.mark.thorough
+def test_a_filled_ellipse_holds_the_mean_at_its_level(rows, ax):
+    """Where `Uncertainty.draw` puts it."""
+    one = jaxgmm.fit(rows, jaxgmm.initialize(jax.random.key(0), rows, 1)).mixture
+    certain = jaxgmm.uncertainty(one, rows)
+    plot.ellipses(one, ax, level=0.8, features=(0, 2), uncertainty=certain)
+    filled = next(patch for patch in ax.patches if patch.get_fill())
+    means = np.asarray(certain.draw(jax.random.key(0), 2000).means)[:, 0, [0, 2]]
+    back = filled.get_patch_transform().inverted()
+    inside = filled.get_path().contains_points(back.transform(means))
+    assert inside.mean() == pytest.approx(0.8, abs=0.04)
+
+
 def test_an_ellipse_holds_its_level(mixture, rows, ax):
     component = np.asarray(jaxgmm.sample(jax.random.key(0), mixture, 4000)[1])
     for level in (0.5, 0.9):

@@ -50,6 +50,13 @@ def test_row_weights_count_rows(found, rows):
     assert "80" in next(line for line in double.splitlines() if line.startswith("rows")).split()
 
 
+def test_errors_are_those_of_uncertainty(found, rows):
+    table = str(jaxgmm.uncertainty(found.mixture, rows).table())
+    assert found.summary(rows, errors=True).endswith(table)
+    with pytest.raises(ValueError, match="errors need the rows"):
+        found.summary(errors=True)
+
+
 def test_columns_line_up(found, rows):
     for text in (found.summary(rows), found.summary(rows, features=["a", "ß" * 30])):
         block = text.split("\n\n")[-1].splitlines()

@@ -113,6 +113,15 @@ def test_weights_are_repeated_rows(x, kind):
         GaussianMixture(2).fit(x, sample_weight=-weight)
 
 
+@pytest.mark.thorough
+def test_standard_errors_of_one_component(x):
+    """Those of a mean are known."""
+    found = GaussianMixture(reg_covar=0.0).fit(x)
+    errors = found.compute_standard_errors(x)
+    np.testing.assert_allclose(errors.means[0], x.std(axis=0) / len(x) ** 0.5, rtol=1e-6)
+    assert found.standard_errors_ is errors
+
+
 def test_warm_start_goes_on(x):
     settings = dict(n_components=2, init_params="random", random_state=0, tol=1e-9)
     two, warm = (
