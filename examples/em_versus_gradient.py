@@ -7,19 +7,21 @@
 # Salakhutdinov, Roweis & Ghahramani 2003; Hosseini & Sra 2020). This script repeats that experiment
 # with one objective, the same k-means++ starts and one stopping rule.
 #
-#     .venv/bin/python examples/em_versus_gradient.py            # the whole, an hour
+#     .venv/bin/python examples/em_versus_gradient.py            # the whole, in two processes
 #     .venv/bin/python examples/em_versus_gradient.py --quick    # a small part, in memory alone
 #     .venv/bin/python examples/em_versus_gradient.py --report   # tables and figures of the CSV
 #
 # Every finished cell is appended to `benchmarks/results/em_versus_gradient.csv`. An interrupted run
-# goes on where it stopped: a cell and an algorithm that are in the file are not run again.
+# goes on where it stopped: a cell and an algorithm that are in the file are not run again. One
+# process runs all cells whose data sets have one shape, which share their compiled programs.
 
 # %%
-import contextlib
+import concurrent.futures
+import functools
 import importlib.util
+import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Callable, Sequence
 
 import em_versus_gradient_figure
@@ -28,6 +30,7 @@ import jax
 import jax.numpy as jnp
 import load
 import numpy as np
+from em_versus_gradient_peer import scikit_learn_records
 
 import jaxgmm
 from jaxgmm.internal.compiling import jit_with_options
@@ -117,7 +120,7 @@ def _fit_all(options, x, starts):
     return jax.vmap(fit_one)(x, starts)
 
 
-# A program that runs little is not optimized, which does not change its passes but for rounding.
+# A program that runs little is not optimized, which changes its passes only by rounding.
 quickly = jax.default_backend() == "cpu"
 simulate_all = jit_with_options(_simulate_all, quickly=quickly, runs_once=quickly)
 make_starts = jit_with_options(_make_starts, quickly=quickly, runs_once=quickly)
@@ -153,17 +156,12 @@ def records(fits: jaxgmm.Fit, n: int, gap: float) -> list[dict]:
                 "data_set": i,
                 "failure": "" if status == jaxgmm.Status.CONVERGED else status.name,
                 "passes": float(fits.passes[i]),
-                "to_own": float(fits.history_passes[i][first_near_end(history, gap)]),
+                "to_own": float(fits.history_passes[i][report.first_near_end(history, gap)]),
                 "height": float(fits.objective[i]) / n,
                 "rate": rate(np.diff(history)),
             }
         )
     return rows
-
-
-def first_near_end(history: np.ndarray, gap: float) -> int:
-    """Return the index of the first entry that is within the gap of the last one."""
-    return int(np.argmax(history >= history[-1] - gap))
 
 
 def rate(gains: np.ndarray) -> float:
@@ -195,12 +193,11 @@ def run_cell(
         store.append(labels, name, kept)
 
 
-def run_simulated(store: report.Store) -> None:
-    for factors in DESIGN:
+def run_simulated(store: report.Store, design: Sequence[dict]) -> None:
+    for factors in design:
         for c in SEPARATIONS:
             labels = factors | {"c": c}
             run_cell(store, labels, lambda labels=labels: draw_data_sets(labels, DATA_SETS))
-        print(f"{time.process_time() - began:6.0f} s  {factors}", flush=True)
 
 
 # %% [markdown]
@@ -228,72 +225,76 @@ def real_data() -> dict:
 IS_INSTALLED = importlib.util.find_spec("sklearn") is not None
 
 
-def scikit_learn_records(x: np.ndarray, starts: jaxgmm.Mixture) -> list[dict]:
-    """Return the records of scikit-learn's EM from these starts."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.mixture import GaussianMixture
-
-    rows = []
-    parameters = map(np.asarray, (starts.weights, starts.means, starts.covariances))
-    for i, (weights, means, covariances) in enumerate(zip(*parameters, strict=True)):
-        model = GaussianMixture(
-            len(weights), tol=TOLERANCE["float64"], reg_covar=0.0, max_iter=MOST_STEPS,
-            weights_init=weights, means_init=means, precisions_init=np.linalg.inv(covariances),
-        )  # fmt: skip
-        row = dict(data_set=i, failure="DEGENERATE", rate=np.nan, overlap=np.nan)
-        row |= dict(passes=np.nan, to_own=np.nan, height=np.nan)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            with contextlib.suppress(ValueError):  # of a singular covariance
-                history = np.asarray(model.fit(x).lower_bounds_)
-                row["failure"] = "" if model.converged_ else "MAX_STEPS"
-                row["to_own"] = first_near_end(history, 1e-6) + 1.0
-                row |= dict(passes=float(model.n_iter_), height=float(history[-1]))
-        rows.append(row)
-    return rows
-
-
-def run_real_data(store: report.Store) -> None:
-    for name, (x, k) in real_data().items():
+def run_real_data(store: report.Store, names: Sequence[str]) -> None:
+    sets = real_data()
+    for name in names:
+        x, k = sets[name]
         x = (x - x.mean(axis=0)) / x.std(axis=0)
         n, d = x.shape
         labels = cell(d, k) | {"study": name, "n": n, "e": 0, "c": 0.0}
         copies = jnp.broadcast_to(jnp.asarray(x)[None], (10, n, d))
         draw = lambda copies=copies: (copies, np.full(10, np.nan))
-        run_cell(
-            store,
-            labels,
-            draw,
-            names=[name for name in report.SHOWN if name in ALGORITHMS],
-            prior=None,
-        )
+        shown = [name for name in report.SHOWN if name in ALGORITHMS]
+        run_cell(store, labels, draw, names=shown, prior=None)
         if IS_INSTALLED and not store.has(labels, "scikit-learn"):
-            store.append(labels, "scikit-learn", scikit_learn_records(x, make_starts(k, copies)))
+            kept = scikit_learn_records(x, make_starts(k, copies), TOLERANCE["float64"], MOST_STEPS)
+            store.append(labels, "scikit-learn", kept)
 
 
-def run_published(store: report.Store) -> None:
-    for k in (2, 5):
-        for e in (1, 10):
-            for c in (0.2, 1.0, 5.0):
-                labels = cell(20, k, e=e) | {"study": "hosseini-sra", "n": 10_000, "c": c}
-                draw = lambda labels=labels: draw_data_sets(labels, 4)
-                run_cell(store, labels, draw, names=report.PUBLISHED)
+def run_published(store: report.Store, k: int) -> None:
+    for e in (1, 10):
+        for c in (0.2, 1.0, 5.0):
+            labels = cell(20, k, e=e) | {"study": "hosseini-sra", "n": 10_000, "c": c}
+            draw = lambda labels=labels: draw_data_sets(labels, 4)
+            run_cell(store, labels, draw, names=report.PUBLISHED)
 
 
 # %% [markdown]
 # ## The experiment
 
+
 # %%
+def parts_of_the_study() -> list[Callable[[report.Store], None]]:
+    """Return functions that run a part each. Cells of one shape are one part."""
+    by_shape: dict[tuple, list[dict]] = {}
+    for factors in DESIGN:
+        by_shape.setdefault(tuple(factors[f] for f in ("d", "K", "n", "dtype")), []).append(factors)
+    simulated = [functools.partial(run_simulated, design=cells) for cells in by_shape.values()]
+    real = [functools.partial(run_real_data, names=[name]) for name in real_data()]
+    published = [functools.partial(run_published, k=k) for k in (5, 2)]
+    return real + simulated if QUICK else [*published, *reversed(real), *simulated]
+
+
+def run_in_processes() -> None:
+    """Run every part in a process of its own, two at a time."""
+
+    def run(part: int) -> None:
+        subprocess.run([sys.executable, __file__, "--part", str(part)], check=True)
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        list(pool.map(run, range(len(parts_of_the_study()))))
+
+
+def finish(rows: list[dict]) -> None:
+    """Print the tables, and draw the figure."""
+    for caption, table in report.tables(rows).items():
+        print(f"\n{caption}\n\n{table}")
+    if not QUICK:
+        em_versus_gradient_figure.draw(rows)
+
+
 began = time.process_time()
 jax.config.update("jax_enable_x64", True)
 store = report.Store(None if QUICK else report.RESULTS)
-if not ONLY_REPORT:
-    run_real_data(store)
-    run_simulated(store)
-    if not QUICK:
-        run_published(store)
-for caption, table in report.tables(store.rows).items():
-    print(f"\n{caption}\n\n{table}")
-if not QUICK:
-    em_versus_gradient_figure.draw(store.rows)
-print(f"{time.process_time() - began:.0f} s of CPU in total, including compilation.")
+if "--part" in sys.argv:
+    part = int(sys.argv[sys.argv.index("--part") + 1])
+    parts_of_the_study()[part](store)
+    print(f"{time.process_time() - began:6.0f} s of CPU for part {part}", flush=True)
+elif QUICK:
+    for run_part in parts_of_the_study():
+        run_part(store)
+    finish(store.rows)
+else:
+    if not ONLY_REPORT:
+        run_in_processes()
+    finish(report.Store(report.RESULTS).rows)

@@ -1,6 +1,7 @@
 """The records of `em_versus_gradient.py`: its CSV, tables, the verdict's numbers and figures."""
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +28,11 @@ PUBLISHED = ("em", "conjugate em", "lbfgs", "riemannian", "anderson", "auto")
 SAME = 1e-6  # nats per row: two ends of one height are taken for the same optimum
 
 
+def first_near_end(history: np.ndarray, gap: float) -> int:
+    """Return the index of the first entry that is within the gap of the last one."""
+    return int(np.argmax(history >= history[-1] - gap))
+
+
 def parameters(d: int, k: int) -> int:
     """Return the number of parameters of a mixture with full covariances."""
     return k * (1 + d + d * (d + 1) // 2) - 1
@@ -37,7 +43,9 @@ class Store:
 
     def __init__(self, path: Path | None):
         self.path, self.rows = path, []
-        if path is not None and path.exists():
+        if path is not None and not path.exists():
+            self._write([dict(zip(FIELDS, FIELDS, strict=True))])
+        if path is not None:
             with open(path, newline="", encoding="utf-8") as file:
                 self.rows = [_from_text(row) for row in csv.DictReader(file)]
         self._known = {(_cell(row), row["algorithm"]) for row in self.rows}
@@ -49,14 +57,15 @@ class Store:
         rows = [_to_text(labels | {"algorithm": algorithm} | record) for record in records]
         self.rows += [_from_text(row) for row in rows]
         self._known.add((_cell(labels), algorithm))
-        if self.path is None:
-            return
-        new = not self.path.exists()
-        with open(self.path, "a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
-            if new:
-                writer.writeheader()
-            writer.writerows(rows)
+        if self.path is not None:
+            self._write(rows)
+
+    def _write(self, rows: list[dict]) -> None:
+        """Append rows in one write, so that those of several processes do not mix."""
+        text = io.StringIO()
+        csv.DictWriter(text, FIELDS, lineterminator="\n").writerows(rows)
+        with open(self.path, "ab", buffering=0) as file:
+            file.write(text.getvalue().encode())
 
 
 def _cell(row: dict) -> tuple:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
 import jax
 from jax.typing import ArrayLike
@@ -31,9 +31,35 @@ from ..starts.methods import METHODS
 from .budget import Budget, parse_budget
 from .checkpoint import FinishedFits
 from .contest import Contest
+from .result import Comparison
 from .several import Comparisons
 
 
+@overload
+def compare(
+    key: jax.Array,
+    x: dict[str, Any],
+    n_components: int | dict[str, int],
+    algorithms: Sequence[Algorithm | str] | Mapping[str, Algorithm | str],
+    *,
+    restarts: int = 10,
+    family: str | type[Family] = "full",
+    weight: ArrayLike | dict[str, ArrayLike | None] | None = None,
+    prior: Prior | str | dict[str, Prior | str | None] | None = "default",
+    method: str = "k-means++",
+    tolerance: ArrayLike = 1e-9,
+    max_steps: int = 1000,
+    kernel: str = "auto",
+    stopping: str = "em-gain",
+    side_by_side: bool = False,
+    budget: str | None = None,
+    features: Sequence[str] | dict[str, Sequence[str] | None] | None = None,
+    callback: Callable[[str, int, Fit], object] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+) -> Comparisons: ...
+
+
+@overload
 def compare(
     key: jax.Array,
     x: Any,
@@ -54,7 +80,30 @@ def compare(
     features: Sequence[str] | None = None,
     callback: Callable[[str, int, Fit], object] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
-) -> Any:
+) -> Comparison: ...
+
+
+def compare(
+    key: jax.Array,
+    x: Any,
+    n_components: Any,
+    algorithms: Sequence[Algorithm | str] | Mapping[str, Algorithm | str],
+    *,
+    restarts: int = 10,
+    family: str | type[Family] = "full",
+    weight: Any = None,
+    prior: Any = "default",
+    method: str = "k-means++",
+    tolerance: ArrayLike = 1e-9,
+    max_steps: int = 1000,
+    kernel: str = "auto",
+    stopping: str = "em-gain",
+    side_by_side: bool = False,
+    budget: str | None = None,
+    features: Any = None,
+    callback: Callable[[str, int, Fit], object] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+) -> Comparison | Comparisons:
     """Run every algorithm from every start, on one data set or on several.
 
     Args:
