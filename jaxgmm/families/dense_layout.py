@@ -207,7 +207,9 @@ class Dense(Layout):
         return quadratic_form(self.factor, matrix[None])
 
     def trace(self, moments):
-        return jnp.trace(moments, axis1=-2, axis2=-1)
+        # This takes a fifth of the time that jnp.trace takes to trace.
+        entries = moments.reshape(*moments.shape[:-2], self.d**2)
+        return jnp.sum(jax.lax.slice_in_dim(entries, 0, None, self.d + 1, axis=-1), axis=-1)
 
     def largest(self, matrix):
         moments = self.whiten_second(matrix)

@@ -46,6 +46,11 @@ def code_of(letters: str) -> np.ndarray:
     )
 
 
+def turns_axes(codes: np.ndarray) -> np.ndarray:
+    """Return for which codes (lanes, 6) an M-step turns axes, as booleans, in NumPy."""
+    return Code(*codes.T).turns > 0
+
+
 def code_of_starts(codes: np.ndarray) -> np.ndarray:
     """Return codes (lanes, 6) of families whose starts are those of all families, in NumPy.
 
@@ -112,6 +117,13 @@ class PrincipalLayout(Dense):
 
     def sum_covariances(self, values):
         return jnp.where(self._common, values[0], jnp.sum(values))
+
+    def residuals(self, means, x):
+        # The displacement of the means is part of the product.
+        d, b = x.shape
+        moved = jnp.concatenate([self.factor, -self.whiten(means)[..., None]], axis=2)
+        augmented = jnp.concatenate([x, jnp.ones((1, b), x.dtype)])
+        return matmul(moved.reshape(-1, d + 1), augmented).reshape(-1, d, b)
 
     def spread(self, cross, shift, means):
         return super().spread(self.pool(cross), shift, means)

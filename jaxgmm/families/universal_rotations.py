@@ -42,6 +42,11 @@ class Code(NamedTuple):
         return (self.own_volume + self.own_shape + self.own_axes) == 0
 
     @property
+    def turns(self) -> Any:
+        """Whether an M-step turns axes."""
+        return self.own_axes + self.common_axes
+
+    @property
     def coupled(self) -> Any:
         """Whether components have different covariances that share something."""
         all_own = self.own_shape * (1 - self.common_axes) + self.round
@@ -50,8 +55,20 @@ class Code(NamedTuple):
 
 def product(a: jax.Array, b: jax.Array) -> jax.Array:
     """Return the matrix products a b of stacks (d, d, k, lanes)."""
-    terms = (a[:, j, None] * b[None, j] for j in range(a.shape[1]))
+    column = functools.partial(jax.lax.slice_in_dim, a, axis=1)
+    row = functools.partial(jax.lax.slice_in_dim, b, axis=0)
+    terms = (column(j, j + 1) * row(j, j + 1) for j in range(a.shape[1]))
     return functools.reduce(jnp.add, terms)
+
+
+def total(values: jax.Array) -> jax.Array:
+    """Return the sums (1, …) of values over their leading axis, which is short.
+
+    A CPU adds slices with vectors. A reduction would be computed together with what it sums, one
+    number at a time.
+    """
+    rows = (jax.lax.slice_in_dim(values, j, j + 1) for j in range(len(values)))
+    return functools.reduce(jnp.add, rows)
 
 
 def unit(like: jax.Array) -> jax.Array:

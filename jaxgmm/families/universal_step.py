@@ -7,20 +7,20 @@ small matrices. That takes a quarter of the time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.extend
 import jax.numpy as jnp
-from jax.custom_batching import custom_vmap
+from jax.interpreters import batching, mlir
 
 from ..numerics.logarithms import exponential_excess, logarithm_and_excess
 from ..numerics.rotations import rounds
-from .universal_rotations import Code, diagonal, move_axes, product, sweep, unit
+from .universal_rotations import Code, diagonal, move_axes, product, sweep, total, unit
 
 # Repeats of the volumes and the common shape, which determine each other, in one fit of scales.
 REPEATS_OF_SHAPE = 3
-
-
 # Repeats of scales and rotations in an M-step, and in that of a start. Components' own axes
 # converge quadratically near the end of a fit, common ones by about a digit a repeat.
 REPEATS, REPEATS_OF_STARTS = 2, 30
@@ -56,25 +56,42 @@ def climb(
       axes: (k, d, d) the present axes, as columns.
       code: (6,) the numbers of a `Code`.
     """
+    return Climbed(*_climb.bind(moments, mass, scale, axes, code))
 
-    @custom_vmap
-    def one(*arguments: jax.Array) -> Climbed:
-        last = [argument[..., None] for argument in arguments]
-        return Climbed(*(result[..., 0] for result in _climb_batch(*last)))
 
-    @one.def_vmap
-    def _(axis_size: int, in_batched: list[bool], *arguments: jax.Array) -> Any:
-        last = [
-            jnp.moveaxis(argument, 0, -1)
-            if is_batched
-            else jnp.broadcast_to(argument[..., None], (*argument.shape, axis_size))
-            for argument, is_batched in zip(arguments, in_batched, strict=True)
-        ]
-        results = _climb_batch(*last)
-        first = (jnp.moveaxis(result, -1, 0) for result in results)
-        return Climbed(*first), jax.tree.map(lambda _: True, results)
+# A primitive, since `jax.custom_batching` would also trace the computation for a single lane.
+_climb = jax.extend.core.Primitive("climb")
+_climb.multiple_results = True
 
-    return one(moments, mass, scale, axes, code)
+
+@_climb.def_abstract_eval
+def _(moments: Any, mass: Any, scale: Any, axes: Any, code: Any) -> Climbed:
+    return Climbed(log_volume=mass, log_shape=scale, move=axes, gain=mass)
+
+
+def _climb_lanes(arguments: Sequence[jax.Array], dimensions: Sequence[int | None]) -> Any:
+    """Compute a batch, with the axes of lanes at `dimensions`, or None for what all lanes share."""
+    sizes = (a.shape[i] for a, i in zip(arguments, dimensions, strict=True) if i is not None)
+    lanes = next(sizes)
+    last = [
+        jnp.broadcast_to(argument[..., None], (*argument.shape, lanes))
+        if dimension is None
+        else jnp.moveaxis(argument, dimension, -1)
+        for argument, dimension in zip(arguments, dimensions, strict=True)
+    ]
+    results = _climb_batch(*last)
+    return [jnp.moveaxis(result, -1, 0) for result in results], [0] * len(results)
+
+
+def _climb_one(*arguments: jax.Array) -> list[jax.Array]:
+    """Compute a single lane."""
+    results = _climb_batch(*(argument[..., None] for argument in arguments))
+    return [result[..., 0] for result in results]
+
+
+batching.primitive_batchers[_climb] = _climb_lanes
+mlir.register_lowering(_climb, mlir.lower_fun(_climb_one, multiple_results=True))
+_climb.def_impl(jax.jit(_climb_one))
 
 
 class _Climbing(NamedTuple):
@@ -93,6 +110,7 @@ def _climb_batch(
 ) -> Climbed:
     """Compute `climb` for arguments with lanes on their last axis, and return such results."""
     words = Code(*(number[None, None] for number in code))
+    turns = jnp.any(words.turns > 0)
     repeats = jnp.where(jnp.any(words.to_the_end > 0), REPEATS_OF_STARTS, REPEATS)
     moments, axes = (jnp.moveaxis(matrices, 0, 2) for matrices in (moments, axes))
     mass, scale, d = mass[None], jnp.moveaxis(scale, 0, 1), len(moments)
@@ -107,7 +125,7 @@ def _climb_batch(
 
     def improve(state: _Climbing) -> _Climbing:
         # Scales are fitted before the first rotation, since equal ones would turn nothing.
-        rotations = jnp.where(state.number > 0, len(rounds(d)[0]), 0)
+        rotations = jnp.where(turns & (state.number > 0), len(rounds(d)[0]), 0)
         precision = scale**2 * jnp.exp(-(state.log_volume + state.log_shape))
         precision = jnp.where(used, precision, 1)
         turned, change, largest = sweep(state.moments, precision, state.change, words, rotations)
@@ -140,9 +158,9 @@ def _gain(
     identity = unit(rotation)
     change = ratio * jnp.swapaxes(rotation, 0, 1) + jnp.expm1(logarithm)[:, None] * identity
     along = diagonal(rotation) * jnp.exp(logarithm)
-    bend = -jnp.sum(exponential_excess(logarithm) + along, axis=0)
-    first = jnp.sum(change * (moments - identity), axis=(0, 1))
-    return 2 * (bend - first) - jnp.sum(product(change, moments) * change, axis=(0, 1))
+    bend = -total(exponential_excess(logarithm) + along)[0]
+    terms = change * (2 * (moments - identity) + product(change, moments))
+    return 2 * bend - total(total(terms)[0])[0]
 
 
 def _fit_scales(
@@ -162,17 +180,18 @@ def _fit_scales(
     """
     variances = moments / count
     pooled = lambda values: jnp.sum(share * values, axis=1, keepdims=True)
-    centered = lambda values: values - jnp.mean(values, axis=0, keepdims=True)
+    mean = lambda values: total(values) / len(moments)
 
     def next_volume(_: Any, volume: jax.Array) -> jax.Array:
-        return jnp.mean(variances / pooled(variances / volume), axis=0, keepdims=True)
+        return mean(variances / pooled(variances / volume))
 
     volume = jax.lax.fori_loop(0, REPEATS_OF_SHAPE, next_volume, jnp.exp(log_volume))
     volume = jnp.where(words.own_volume > 0, volume, 1)
-    common = logarithm_and_excess(pooled(variances / volume))[0]
-    own = logarithm_and_excess(moments, jnp.broadcast_to(count, moments.shape))[0]
-    log_shape = centered(jnp.where(words.own_shape > 0, own, common))
-    log_shape = jnp.where(words.round > 0, 0, log_shape)
-    volume = jnp.mean(variances * jnp.exp(-log_shape), axis=0, keepdims=True)
+    # Each component's own shape is that of s / N, and the common one that of their pooled ratio.
+    own = words.own_shape > 0
+    shape = jnp.where(own, moments, pooled(variances / volume)), jnp.where(own, count, 1)
+    log_shape = logarithm_and_excess(*jnp.broadcast_arrays(*shape))[0]
+    log_shape = jnp.where(words.round > 0, 0, log_shape - mean(log_shape))
+    volume = mean(variances * jnp.exp(-log_shape))
     volume = jnp.where(words.own_volume > 0, volume, pooled(volume))
     return logarithm_and_excess(volume)[0], log_shape

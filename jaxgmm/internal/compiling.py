@@ -16,6 +16,12 @@ Option = tuple[str, Any]
 # XLA's CPU compiler has two ways to generate code for a fusion. Without MLIR, compilation takes two
 # thirds of the time, and the code is slower by a sixth. (Only some versions of XLA have both.)
 PLAIN_FUSIONS: Option = ("xla_cpu_use_fusion_emitters", False)
+# A third of the optimizations of machine code take three quarters of the time, and the code is as
+# fast for loops over small arrays.
+LESS_OPTIMIZED: Option = ("xla_backend_optimization_level", 1)
+# XLA's CPU compiler divides a program into parts, which it compiles in parallel. Each part costs a
+# few milliseconds.
+FEW_PARTS: Option = ("xla_cpu_parallel_codegen_split_count", 4)
 # Without optimization of machine code, compilation takes a quarter of the time, and the code is
 # about five times slower.
 NOT_OPTIMIZED: Option = ("xla_backend_optimization_level", 0)
@@ -35,13 +41,13 @@ FEW_NUMBERS = 1e7
 
 
 @functools.cache
-def _is_supported(option: Option) -> bool:
-    """Return whether this version of XLA accepts the option."""
-    try:
-        jax.jit(jnp.negative, compiler_options=dict([option])).lower(0.0).compile()
+def _supported(*options: Option) -> tuple[Option, ...]:
+    """Return those of the options that this version of XLA accepts."""
+    try:  # all of them together, since each try compiles a program
+        jax.jit(jnp.negative, compiler_options=dict(options)).lower(0.0).compile()
     except jax.errors.JaxRuntimeError:
-        return False
-    return True
+        return sum(map(_supported, options), ()) if len(options) > 1 else ()
+    return options
 
 
 @functools.cache
@@ -60,9 +66,9 @@ def jit_with_options(
         optimized.
       products: whether most of the work is matrix products that many lanes share; only for CPUs.
     """
-    wanted = [PLAIN_FUSIONS] * quickly + [NOT_OPTIMIZED] * (quickly and runs_once)
+    wanted = [PLAIN_FUSIONS, FEW_PARTS, NOT_OPTIMIZED if runs_once else LESS_OPTIMIZED] * quickly
     wanted += [PRODUCTS_ALONE] * products
-    options = dict(option for option in wanted if _is_supported(option))
+    options = dict(_supported(*wanted)) if wanted else None
     return jax.jit(function, static_argnums=0, compiler_options=options)
 
 

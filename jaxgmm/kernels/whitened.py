@@ -18,12 +18,13 @@ class Whitened:
     def __init__(self, mixture: Mixture, lanes: int = 1):
         self.mixture = mixture
         self.lanes = lanes
+        self.frame = mixture.frame
         self.constants = mixture.log_constants
 
     @property
     def fills_cores(self) -> bool:
         """Whether a large block is mostly matrix products, those with the whitening factors."""
-        return self.lanes == 1 and self.mixture.frame.whitens_by_products
+        return self.lanes == 1 and self.frame.whitens_by_products
 
     @property
     def numbers_per_row(self) -> int:
@@ -41,16 +42,16 @@ class Whitened:
 
     def log_joint(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Return the log-joint (k, b) of a block, and the residuals (k, d, b) for `sums`."""
-        y = self.mixture.frame.residuals(self.mixture.means, x)
+        y = self.frame.residuals(self.mixture.means, x)
         return self.constants[:, None] - jnp.sum(y**2, axis=1) / 2, y
 
     def sums(self, x: jax.Array, y: jax.Array, weighted_responsibilities: jax.Array) -> Moments:
         """Return a block's terms of the sums, for weighted responsibilities w r (k, b)."""
         shift = jnp.sum(weighted_responsibilities[:, None] * y, axis=-1)
         mass = jnp.sum(weighted_responsibilities, axis=-1)
-        return mass, shift, self.mixture.frame.cross(weighted_responsibilities, y, x)
+        return mass, shift, self.frame.cross(weighted_responsibilities, y, x)
 
     def statistics(self, sums: Moments) -> Moments:
         """Return mass, shift and spread from the sums over all blocks."""
         mass, shift, cross = sums
-        return mass, shift, self.mixture.frame.spread(cross, shift, self.mixture.means)
+        return mass, shift, self.frame.spread(cross, shift, self.mixture.means)

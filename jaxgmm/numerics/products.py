@@ -26,5 +26,8 @@ def _small_products(a: jax.Array, b: jax.Array | np.ndarray) -> jax.Array:
     This handles all matrices at once, while libraries call a routine for each matrix (4 µs against
     90 µs for 192 products of 4×4).
     """
-    terms = (a[..., :, j, None] * b[..., None, j, :] for j in range(a.shape[-1]))
+    # Slices take a third of the time that indexing takes to trace.
+    column = functools.partial(jax.lax.slice_in_dim, a, axis=-1)
+    row = functools.partial(jax.lax.slice_in_dim, jnp.asarray(b), axis=-2)
+    terms = (column(j, j + 1) * row(j, j + 1) for j in range(a.shape[-1]))
     return functools.reduce(jnp.add, terms)

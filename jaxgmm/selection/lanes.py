@@ -7,7 +7,6 @@ have not ended, whatever their K and fold, so that a lane that has ended costs n
 from __future__ import annotations
 
 import concurrent.futures
-import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,30 +15,20 @@ import jax
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
-from ..families.universal import code_of_starts, starts_of_families
+from ..families.universal import code_of_starts, starts_of_families, turns_axes
 from ..fitting.status import RUNNING, Status
 from ..fitting.step import FitState
-from ..internal.compiling import LITTLE_TO_RUN
 from ..internal.trees import pack, put, take, unpack
 from ..kernels.choice import kernel_position
 from ..kernels.natural import SAFE_ROUNDING
+from .lane_batches import batches_of, is_much_work
 from .lane_histories import Histories
 from .lane_programs import MOST_STEPS_IN_A_CALL, LaneSettings, fill_group, lane_of
 from .lane_records import LaneData, LaneMove, LaneOutcome, LaneStart
 
-MOST_LANES = 64
-# While a group begins, each of its lanes stores a few numbers per row (and row weights, where there
-# are folds). All of them together may take this many bytes.
-ROW_BYTES = 1 << 30
-# A second, smaller group is compiled only if a step of the larger one does this much work.
-WORTH_COMPILING = 1e8
 # Until a lane nears its end, the natural kernel may add this much rounding error to a log-density.
 # The last steps of every lane use the bound SAFE_ROUNDING.
 LOOSE_ROUNDING = 5e-2
-# If a step of MOST_LANES does less work than this, calls of small functions dominate its time.
-# Above it, the natural kernel is faster. On CPUs, half as many lanes then have the same throughput
-# and wait less for the slowest one.
-LITTLE_WORK = 1e6
 # Least number of seconds between two reports of progress, since each of them ends a program. Longer
 # where one step takes longer.
 REPORT_SECONDS = 0.1
@@ -68,7 +57,7 @@ class Lanes:
         code: np.ndarray | None = None,
         on_progress: Callable[[Lanes], None] | None = None,
     ):
-        n, columns = len(data.x), settings.columns
+        n, columns, dtype = len(data.x), settings.columns, np.dtype(data.x.dtype)
         self.d = d = data.x.shape[1] if columns is None else columns.features
         self.data = jax.device_put(data, jax.NamedSharding(settings.mesh, P()))
         self.tolerance = np.asarray(data.tolerance)
@@ -76,33 +65,22 @@ class Lanes:
         self.n_components, self.restart, self.fold = n_components, restart, fold
         self.code = None if code is None else code.astype(data.x.dtype)
         self.on_progress, self.seconds_per_step = on_progress, np.inf
+        # If a batch turns no axes, its M-steps take half the time.
+        self._turns = np.zeros(len(fold), bool) if code is None else turns_axes(code)
         self.constants: Any = None
         self.seconds, self.compile_seconds = np.zeros(len(fold)), 0.0
         self._prepared: set[LaneSettings] = set()
 
-        work_of_lane = n * settings.k * d * (d + 1)  # roughly what a step computes
-        work_of_step = MOST_LANES * work_of_lane
-        much_work = work_of_step >= LITTLE_WORK
-        cpu = settings.mesh.devices.flat[0].platform == "cpu"
-        # A sweep over several K is usually run only once.
-        quickly = cpu and work_of_step < LITTLE_TO_RUN and len(set(n_components)) > 1
-        room = max(1, ROW_BYTES // (n * 4 * data.x.dtype.itemsize))
-        most = MOST_LANES // 2 if much_work and cpu else MOST_LANES
-        most = min(most, room, -(-len(fold) // settings.mesh.size))
-        shared = much_work and settings.kernel == "auto"
-        self.large = self.small = dataclasses.replace(
-            settings, lanes=most, quickly=quickly, products=shared and cpu and not quickly
-        )
-        if self.large.size * work_of_lane >= WORTH_COMPILING:
-            self.small = dataclasses.replace(self.large, lanes=max(1, most // 8))
+        several = len(set(n_components)) > 1
+        self.large, self.small = batches_of(settings, n, d, dtype, len(fold), several)
+        shared = self.large.kernel == "auto" and is_much_work(settings, n, d)
         self.loose_rounding = LOOSE_ROUNDING if shared else self.safe_rounding
 
-        dtype = np.dtype(data.x.dtype)
         empty = lambda leaf: np.zeros((len(fold), *leaf.shape), leaf.dtype)
         self.shapes = lane_of(settings, d, dtype)
         self.state = jax.tree.map(empty, self.shapes[FitState])
-        self.state.status[:], self.state.objective[:] = Status.DROPPED, -np.inf
-        self.state.sums.log_likelihood[:] = -np.inf
+        self.state.status[:] = Status.DROPPED
+        self.state.objective[:] = self.state.sums.log_likelihood[:] = -np.inf
         self.report = jax.tree.map(empty, self.shapes[LaneOutcome].report)
         self.histories = Histories(len(fold), dtype)
 
@@ -158,8 +136,7 @@ class Lanes:
         parent: np.ndarray | None = None,
         component: Any = None,
     ) -> None:
-        settings = self.large
-        splits = parent is not None
+        settings, splits = self.large, parent is not None
         if parent is None:  # these values are not used
             parent = component = np.zeros(len(lanes), np.int32)
         for first in range(0, len(lanes), settings.size):
@@ -215,7 +192,7 @@ class Lanes:
         """Advance the lanes to their goals, or until at most `least` of them run."""
         goal = np.zeros(len(self.fold), np.int32)
         goal[lanes] = goals
-        waiting = lanes[np.argsort(self.report.rounding[lanes], kind="stable")]
+        waiting = lanes[np.lexsort((self.report.rounding[lanes], self._turns[lanes]))]
         while True:
             unfinished = self.running[waiting] & (self.state.steps[waiting] < goal[waiting])
             waiting = waiting[unfinished]
@@ -231,8 +208,7 @@ class Lanes:
             steps = np.maximum(self.state.steps[group], 0)  # −1 before the first pass
             at_once = np.clip(3 * steps, 16, MOST_STEPS_IN_A_CALL)
             if self.on_progress:
-                steps_per_report = REPORT_SECONDS / self.seconds_per_step
-                most = np.clip(steps_per_report, 1, MOST_STEPS_IN_A_CALL)
+                most = np.clip(REPORT_SECONDS / self.seconds_per_step, 1, MOST_STEPS_IN_A_CALL)
                 at_once = np.minimum(at_once, most.astype(np.int32))
             until = np.minimum(goal[group], steps + at_once)
             self._advance(settings, group, until, n_left // settings.mesh.size, most_rounding)

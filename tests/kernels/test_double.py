@@ -21,7 +21,7 @@ from jaxgmm.kernels.double import Double
 from jaxgmm.kernels.natural import rounding, safe_rounding
 from jaxgmm.numerics.float64 import in_float64
 from jaxgmm.objective.statistics import statistics
-from jaxgmm.selection import lanes
+from jaxgmm.selection import lane_batches, lanes
 
 N, D, K = 5000, 4, 5  # more rows than those for which "auto" means "whitened"
 
@@ -292,7 +292,7 @@ def test_sweeps_take_it_for_narrow_components(monkeypatch):
         seen.append(int(position_of(*arguments)))
         return position_of(*arguments)
 
-    monkeypatch.setattr(lanes, "LITTLE_WORK", 0)
+    monkeypatch.setattr(lane_batches, "LITTLE_WORK", 0)
     monkeypatch.setattr(lanes, "kernel_position", spy)
     x, _ = clusters(0.03, n=600, k=3)
     run = lambda kernel: jaxgmm.sweep(

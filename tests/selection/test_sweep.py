@@ -15,7 +15,7 @@ from agreement import same_climb
 import jaxgmm
 from jaxgmm import EM, Status
 from jaxgmm.internal import compiling
-from jaxgmm.selection import lanes
+from jaxgmm.selection import lane_batches, lanes
 from jaxgmm.selection.spurious import doubts
 from jaxgmm.starts.initialization import split
 from jaxgmm.starts.methods import METHODS
@@ -62,7 +62,7 @@ def test_a_lane_is_a_fit_of_its_own(full, k, restart, iris, x64):
 
 def test_lanes_in_several_groups_are_fits_of_their_own(iris, monkeypatch, x64):
     """Eleven lanes, two on each device at a time, some of them longer than a history's first room."""
-    monkeypatch.setattr(lanes, "MOST_LANES", 2)
+    monkeypatch.setattr(lane_batches, "MOST_LANES", 2)
     found = jaxgmm.sweep(KEY, iris, 4, restarts=11, strategy="full")
     steps = found.fits["full"].steps[0]
     assert steps.min() < 32 and steps.max() > lanes.MOST_STEPS_IN_A_CALL
@@ -74,7 +74,7 @@ def test_lanes_in_several_groups_are_fits_of_their_own(iris, monkeypatch, x64):
 
 
 def test_the_small_group_leads_to_the_same_ends(full, iris, monkeypatch, x64):
-    monkeypatch.setattr(lanes, "WORTH_COMPILING", 0)
+    monkeypatch.setattr(lane_batches, "WORTH_COMPILING", 0)
     used = record_settings(monkeypatch)
     again = jaxgmm.sweep(KEY, iris, KS, restarts=5, strategy="full")
     assert {each.lanes for each in used} == {1, 10}  # an eighth of 20 lanes on 2 devices
@@ -86,12 +86,12 @@ def test_programs_compiled_quickly_lead_to_the_same_ends(full, iris, monkeypatch
     used = record_settings(monkeypatch)
     jaxgmm.sweep(KEY, iris, KS, restarts=5, strategy="full")
     assert {each.quickly for each in used} == {True}
-    monkeypatch.setattr(lanes, "LITTLE_TO_RUN", 0)
+    monkeypatch.setattr(lane_batches, "LITTLE_TO_RUN", 0)
     used.clear()
     thorough = jaxgmm.sweep(KEY, iris, KS, restarts=5, strategy="full")
     assert {each.quickly for each in used} == {False}
     same_climb(thorough.fits["full"], full.fits["full"], rtol=1e-10)
-    assert not compiling._is_supported(("xla_no_such_option", 1))
+    assert not compiling._supported(("xla_no_such_option", 1))
 
 
 @pytest.mark.thorough
@@ -267,7 +267,7 @@ def test_two_programs_then_none(iris):
 @pytest.mark.thorough
 def test_the_shared_kernel_leads_to_the_same_ends(iris, monkeypatch):
     """In float32 lanes climb by the natural kernel beyond where it is safe, and end without it."""
-    monkeypatch.setattr(lanes, "LITTLE_WORK", 0)
+    monkeypatch.setattr(lane_batches, "LITTLE_WORK", 0)
     x = iris.astype(np.float32)
     run = lambda kernel: jaxgmm.sweep(KEY, x, (2, 3), restarts=6, strategy="full", kernel=kernel)
     shared, careful = run("auto").fits["full"], run("whitened").fits["full"]

@@ -1,0 +1,63 @@
+"""How many fits of a sweep run in one batch, and how their programs are compiled."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from ..internal.compiling import LITTLE_TO_RUN
+from .lane_programs import LaneSettings
+
+MOST_LANES = 64
+# While a group begins, each of its lanes stores a few numbers per row (and row weights, where there
+# are folds). All of them together may take this many bytes.
+ROW_BYTES = 1 << 30
+# A second, smaller group is compiled only if a step of the larger one does this much work.
+WORTH_COMPILING = 1e8
+# If a step of MOST_LANES does less work than this, calls of small functions dominate its time.
+# Above it, the natural kernel is faster. On CPUs, half as many lanes then have the same throughput
+# and wait less for the slowest one.
+LITTLE_WORK = 1e6
+
+
+def _work_of_lane(settings: LaneSettings, n: int, d: int) -> int:
+    """Return roughly how much a step of one lane computes, for n rows."""
+    return n * settings.k * d * (d + 1)
+
+
+def is_much_work(settings: LaneSettings, n: int, d: int) -> bool:
+    """Return whether a step of a batch takes longer than calling its functions."""
+    return MOST_LANES * _work_of_lane(settings, n, d) >= LITTLE_WORK
+
+
+def batches_of(
+    settings: LaneSettings, n: int, d: int, dtype: np.dtype, lanes: int, several: bool
+) -> tuple[LaneSettings, LaneSettings]:
+    """Return the settings of large batches, and those of the last few lanes.
+
+    Args:
+      settings: the settings, apart from those that this function chooses.
+      n: the number of rows.
+      d: the number of features.
+      dtype: that of the rows.
+      lanes: the number of all lanes.
+      several: whether they differ in their number of components. Such a sweep is usually run only
+        once.
+    """
+    work, much_work = _work_of_lane(settings, n, d), is_much_work(settings, n, d)
+    cpu = settings.mesh.devices.flat[0].platform == "cpu"
+    quickly = cpu and MOST_LANES * work < LITTLE_TO_RUN and several
+    # In the program of many families, a second kernel takes longer to compile than it saves.
+    single = settings.kernel == "auto" and quickly and settings.codes
+    kernel = "whitened" if single else settings.kernel
+    room = max(1, ROW_BYTES // (n * 4 * dtype.itemsize))
+    most = MOST_LANES // 2 if much_work and cpu else MOST_LANES
+    most = min(most, room, -(-lanes // settings.mesh.size))
+    products = much_work and kernel == "auto" and cpu and not quickly
+    large = dataclasses.replace(
+        settings, kernel=kernel, lanes=most, quickly=quickly, products=products
+    )
+    if large.size * work < WORTH_COMPILING:
+        return large, large
+    return large, dataclasses.replace(large, lanes=max(1, most // 8))
