@@ -17,6 +17,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from .columns import Block, Columns, features_of
+from .ordering import Ordering
 from .row_counts import even_block_rows, sample
 
 
@@ -61,6 +62,7 @@ class Rows:
         x is this device's part), or None. Sums run over all parts.
       n_rows: the number of rows in all parts together; None for the number of rows of x.
       columns: what the columns of a packed array hold; None if x contains the features alone.
+      ordering: an order in which `accumulate` reads the rows, or None.
     """
 
     x: jax.Array
@@ -70,6 +72,7 @@ class Rows:
     axis: str | None = dataclasses.field(default=None, metadata={"static": True})
     n_rows: int | None = dataclasses.field(default=None, metadata={"static": True})
     columns: Columns | None = dataclasses.field(default=None, metadata={"static": True})
+    ordering: Ordering | None = None
 
     @classmethod
     def of(
@@ -132,7 +135,7 @@ class Rows:
         else:  # one row of positive weight from each part that has one
             first = jnp.argmax(self.weight > 0)
             near, counts = features[first], (self.weight[first] > 0).astype(self.x.dtype)
-        near, counts = self._sum_parts((counts * near, counts))
+        near, counts = self.sum_parts((counts * near, counts))
         rows = self.about(near / counts)
         mass, moved = rows.total(lambda x, w: (jnp.sum(w), jnp.sum(w[None] * x, axis=1)), 1 << 16)
         return self.about(rows.center + moved / mass)
@@ -161,7 +164,9 @@ class Rows:
     def take(self, index: jax.Array | np.ndarray, n_rows: int | None = None) -> Rows:
         """Return the rows at these positions of each part, for example a minibatch."""
         weight = None if self.weight is None else self.weight[index]
-        return dataclasses.replace(self, x=self.x[index], weight=weight, n_rows=n_rows)
+        return dataclasses.replace(
+            self, x=self.x[index], weight=weight, n_rows=n_rows, ordering=None
+        )
 
     def subsample(self) -> Rows:
         """Return a weighted sample of many rows; few rows are returned as they are.
@@ -242,7 +247,7 @@ class Rows:
             return function(x.T, weight, *map(cut, row_arrays))
 
         if n <= block_rows:
-            return self._sum_parts(block(0, 0, n))
+            return self.sum_parts(block(0, 0, n))
 
         def step(carry, i):
             total, lost = carry
@@ -254,7 +259,25 @@ class Rows:
         shapes = jax.eval_shape(lambda: block(0, 0, block_rows))
         zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         steps = jnp.arange(-(-n // block_rows))
-        return self._sum_parts(jax.lax.scan(step, (zeros, zeros), steps)[0][0])
+        return self.sum_parts(jax.lax.scan(step, (zeros, zeros), steps)[0][0])
+
+    def ordered_block(self, i: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
+        """Return block i of the rows in their order: x (d, size), and row weights (size,).
+
+        The rows are gathered, so that no copy of x in this order exists. The last block overlaps
+        the one before it, with weight 0 where it does.
+        """
+        assert self.ordering is not None
+        start = jnp.minimum(i * size, len(self.x) - size)
+        index = jax.lax.dynamic_slice_in_dim(self.ordering.positions, start, size)
+        x = self.x[index] - self.center[None]
+        weight = jnp.ones(size, x.dtype) if self.weight is None else self.weight[index]
+        return x.T, jnp.where(start + jnp.arange(size) >= i * size, weight, 0)
+
+    def accumulate(self, step: Callable[..., Any], carry: Any, size: int) -> Any:
+        """Return the carry after carry = step(carry, x, w) for every `ordered_block`."""
+        one = lambda carry, i: (step(carry, *self.ordered_block(i, size)), None)
+        return jax.lax.scan(one, carry, jnp.arange(-(-len(self.x) // size)))[0]
 
     def detail(self) -> jax.Array:
         """Return the resolution (d,) of each feature in units of eps.
@@ -278,7 +301,7 @@ class Rows:
         else:
             jax.lax.cond(jax.lax.axis_index(self.axis) == 0, action, lambda: None)
 
-    def _sum_parts(self, sums: Any) -> Any:
+    def sum_parts(self, sums: Any) -> Any:
         """Return the sum over all parts of a pytree, by one all-reduce of one vector."""
         if self.axis is None:
             return sums

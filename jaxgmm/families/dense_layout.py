@@ -126,6 +126,9 @@ class Dense(Layout):
     def amplification(self, means):
         return amplification_of(self, self.inverse_factor, means)
 
+    def project(self, axes):
+        return projection_of(self, axes)
+
     def residuals(self, means, x):
         # One product for all components. Rows are centered, so W x − W μ loses few digits.
         d, b = x.shape
@@ -271,3 +274,11 @@ def amplification_of(layout: Dense, root: jax.Array, means: jax.Array) -> jax.Ar
     reach = jnp.abs(means) + jnp.sqrt(jnp.sum(root**2, axis=-1))
     scaled = layout.dense_precision * reach[:, :, None] * reach[:, None, :]
     return jnp.sqrt(jnp.sum(scaled**2, axis=(1, 2)))
+
+
+def projection_of(layout: Layout, axes: jax.Array) -> Dense:
+    """Return `Layout.project`, by way of A W⁻¹, a root (c, m, d) of A Σ Aᵀ."""
+    shape = len(layout.log_determinant), layout.d
+    solve = lambda axis: layout.unwhiten_transposed(jnp.broadcast_to(axis, shape))
+    root = jnp.moveaxis(jax.vmap(solve)(axes), 0, 1)
+    return Dense.of_covariance(matmul(root, transpose(root)))

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..numerics.products import matmul
 from .layout import Layout, wider_than
 
 
@@ -33,6 +34,7 @@ class DiagonalLayout(Layout):
     # takes a half of its time at d = k = 16, and a tenth at d = 64, k = 256.
     double_pays = True
     whitens_by_products = False
+    uncorrelated = True
 
     def __init__(self, log_diagonal: jax.Array, d: int, shared: bool = False):
         super().__init__(d, shared)
@@ -91,6 +93,10 @@ class DiagonalLayout(Layout):
         # features. The errors of log-densities limit the factor.
         features = self.d // self._scales
         return 2 * min(features**0.5, 2.0)
+
+    def project(self, axes):
+        # The axes are features, so that they are uncorrelated too.
+        return DiagonalLayout(matmul(-self.log_scales, axes.T), len(axes), self.shared)
 
     def residuals(self, means, x):
         return self.scale[..., None] * (x[None] - means[..., None])

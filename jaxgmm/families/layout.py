@@ -31,6 +31,7 @@ class Layout(abc.ABC):
       whitens_by_products: whether residuals are matrix products.
       keeps_all_moments: whether second moments contain all that Q depends on. Otherwise they
         contain what EM needs, and `expected` is a lower bound of Q.
+      uncorrelated: whether all covariances are diagonal.
       log_scales: logarithms (c, d) of each feature's standard deviation given the features before
         it, if W is triangular or diagonal; else None.
     """
@@ -38,6 +39,7 @@ class Layout(abc.ABC):
     double_pays: ClassVar[bool] = False
     whitens_by_products: ClassVar[bool] = True
     keeps_all_moments: ClassVar[bool] = True
+    uncorrelated: ClassVar[bool] = False
     log_scales: jax.Array | None = None
 
     def __init__(self, d: int, shared: bool = False) -> None:
@@ -106,6 +108,10 @@ class Layout(abc.ABC):
         200 steps of EM.
         """
         return 2.0 if self.shared else 1.0
+
+    @abc.abstractmethod
+    def project(self, axes: jax.Array) -> Layout:
+        """Return the layout of the features `axes` x (m, d), whose covariances are A Σ Aᵀ."""
 
     # ---- one block of rows, for the whitened kernel -------------------------------------------
 

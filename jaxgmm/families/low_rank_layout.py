@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from ..numerics.products import matmul
 from ..numerics.triangular import small_cholesky, small_inverse, symmetric, transpose
+from .dense_layout import projection_of
 from .layout import Layout, wider_than
 
 # Steps of a power iteration, after which the largest variance is accurate to a few percent.
@@ -113,6 +114,9 @@ class LowRankLayout(Layout):
     def log_determinant(self):
         root = jnp.diagonal(self.root, axis1=-2, axis2=-1)
         return jnp.sum(self.log_scale, axis=-1) - jnp.sum(jnp.log(root), axis=-1)
+
+    def project(self, axes):
+        return projection_of(self, axes)
 
     def resolved(self, noise):
         # Σ is wider than Ψ in every direction.

@@ -20,13 +20,18 @@ from .step import FitState, Problem
 
 
 class LoopSettings(NamedTuple):
-    """The static settings that a program is compiled for; `capacity` is the history's length."""
+    """The static settings that a program is compiled for.
+
+    `capacity` is the history's length. `leaves_out` is whether passes over rows in memory may leave
+    out components.
+    """
 
     algorithm: Algorithm
     stopping: str
     kernel: str
     capacity: int
     callback: Callable[..., object] | None
+    leaves_out: bool = False
 
 
 class RowConstants(NamedTuple):

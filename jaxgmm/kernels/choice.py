@@ -98,6 +98,11 @@ def kernel_position(of_natural: Any, n_features: int, most: float) -> Any:
     return (1 - (of_natural <= most)) * (2 - double)
 
 
+def position_of(mixture: Mixture) -> jax.Array:
+    """Return the `kernel_position` of a mixture."""
+    return kernel_position(rounding(mixture), mixture.n_features, safe_rounding(mixture))
+
+
 def check_kernel(name: str, columns: Columns | None) -> None:
     """Raise ValueError for a kernel that has no means to handle rows not fully observed."""
     if columns is not None and columns.partial and name not in ("auto", "whitened"):
@@ -116,7 +121,7 @@ def with_kernel(
     """Return run(kernel) for the chosen kernel of this mixture.
 
     "auto" selects the whitened kernel where a pass is little work (see `resolve_kernel`). For more,
-    it selects the first of `_candidates` that is accurate (see `kernel_position`). Under vmap
+    it selects the first of `candidates` that is accurate (see `kernel_position`). Under vmap
     "auto" then computes all of them, so batches of many rows should name a kernel. Rows that are
     not fully observed, as `columns` says, have a kernel of their own; pass the `measured` mixture.
     """
@@ -128,16 +133,15 @@ def with_kernel(
         name = resolve_kernel(name, n, residual_numbers(mixture))
         if name in KERNELS:
             return run(KERNELS[name](mixture, choice.lanes))
-        most = safe_rounding(mixture)
-        position = kernel_position(rounding(mixture), mixture.n_features, most)
+        position = position_of(mixture)
     branches = [
-        lambda m, make=KERNELS[name]: run(make(m, choice.lanes)) for name in _candidates(mixture)
+        lambda m, make=KERNELS[name]: run(make(m, choice.lanes)) for name in candidates(mixture)
     ]
     # Where there is no double kernel, its position and the one after it are the whitened kernel's.
     return jax.lax.switch(position, branches, mixture)
 
 
-def _candidates(mixture: Mixture) -> tuple[str, ...]:
+def candidates(mixture: Mixture) -> tuple[str, ...]:
     """Return the kernels among which "auto" chooses, from the fastest to the most accurate.
 
     The double kernel is one of them for float32 mixtures whose layout it suits, on devices that are

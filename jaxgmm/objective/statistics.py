@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,9 +13,10 @@ from numpy.typing import ArrayLike
 
 from ..data.rows import Rows
 from ..kernels.blocks import block_rows
-from ..kernels.choice import Choice, with_kernel
+from ..kernels.choice import KERNELS, Choice, candidates, position_of, with_kernel
 from ..kernels.measured import complete_moments, measured
 from ..kernels.protocol import Kernel
+from ..kernels.relevant import Relevant
 from ..kernels.responsibilities import Rule, weighted_responsibilities
 from ..kernels.sums import sums_by_rules
 from ..mixture.inputs import open_for_mixture
@@ -58,9 +60,26 @@ class Statistics:
 def statistics(mixture: Mixture, rows: Rows, kernel: str | Choice = "auto") -> Statistics:
     """Compute the statistics in one pass over `rows`.
 
-    The mixture is in the rows' centered coordinates.
+    The mixture is in the rows' centered coordinates. Where the rows have an order, components that
+    cannot matter are left out (see `kernels/relevant.py`), unless the natural kernel is accurate.
     """
-    return statistics_by_rules(mixture, rows, kernel, (weighted_responsibilities,))[0]
+    by_kernel = lambda mixture, kernel: statistics_by_rules(
+        mixture, rows, kernel, (weighted_responsibilities,)
+    )[0]
+    if getattr(rows, "ordering", None) is None:
+        return by_kernel(mixture, kernel)
+
+    def relevant(mixture: Mixture, kernel: str) -> Statistics:
+        moments, value = Relevant(KERNELS[kernel], mixture, rows).statistics()
+        return Statistics(*moments, value)
+
+    natural, accurate, *rest = candidates(mixture)
+    branches = [
+        functools.partial(by_kernel, kernel=natural),
+        functools.partial(relevant, kernel=accurate),
+        *(functools.partial(by_kernel, kernel=name) for name in rest),
+    ]
+    return jax.lax.switch(position_of(mixture), branches, mixture)
 
 
 def statistics_by_rules(
