@@ -272,11 +272,22 @@ def test_float32_keeps_its_digits():
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize(("rest", "ratio"), [(1e-3, 0.0), (1e-3, 1e-4), (1e-5, 1e-2), (1e-5, 1.0)])
-def test_float32_loses_digits_as_the_condition_number_says(rest, ratio):
+@pytest.mark.parametrize(
+    ("rest", "ratio", "most"),
+    [
+        (1e-3, 0.0, 6),
+        (1e-3, 0.0, 3),
+        (1e-5, 0.0, 3),
+        (1e-3, 1e-4, 0),
+        (1e-5, 1e-2, 0),
+        (1e-5, 1, 0),
+    ],
+)
+def test_float32_loses_digits_as_the_condition_number_says(rest, ratio, most):
     """Features that explain each other up to `rest` of their variance, and noise of `ratio` of it.
 
-    Without noise, most values are missing.
+    Without noise, up to `most` values of a row are missing. Where it is at most a half, projection
+    loses digits as the root of the condition number says.
     """
     rng = np.random.default_rng(0)
     n, d = 40, 6
@@ -288,8 +299,9 @@ def test_float32_loses_digits_as_the_condition_number_says(rest, ratio):
     noise = ratio * scales**2 * rng.uniform(0.5, 1.5, size=(n, d))
     x = rng.multivariate_normal(np.zeros(d), covariance, size=n)
     x += rng.normal(size=(n, d)) * np.sqrt(noise)
-    if ratio == 0:
-        x[1:][rng.random((n - 1, d)) < 0.6] = np.nan
+    x[rng.permuted(np.tile(np.arange(d), (n, 1)), axis=1) < np.arange(n)[:, None] % (most + 1)] = (
+        np.nan
+    )
     x, noise = x.astype(np.float32), (noise.astype(np.float32) if ratio else None)
     m = jaxgmm.Mixture.from_parameters([1.0], np.zeros((1, d)), covariance[None])
 
@@ -301,7 +313,8 @@ def test_float32_loses_digits_as_the_condition_number_says(rest, ratio):
     with jax.enable_x64(False):
         found = statistics(np.float32)
     assert found.spread.dtype == np.float32
-    bound = 5 * np.finfo(np.float32).eps / min(1, rest + ratio)
+    lost = rest**0.5 if most == d // 2 else min(1, rest + ratio)
+    bound = 5 * np.finfo(np.float32).eps / lost
     for name in ("shift", "spread"):
         error = np.abs(np.asarray(getattr(found, name)) - getattr(wide, name)).max() / n
         assert error < bound, name
