@@ -385,6 +385,8 @@ def bad_inputs():
     none[7] = False
     infinite = x.copy()
     infinite[2, 1] = np.inf
+    unbounded = np.tile(np.eye(D), (N, 1, 1))
+    unbounded[3, 0, 1] = unbounded[3, 1, 0] = np.inf
     empty = x.copy()
     empty[:, 2] = np.nan
     few = np.full((N, D), np.nan)
@@ -398,6 +400,7 @@ def bad_inputs():
         "NaN noise": (Observed(x, noise=np.nan), "pass variances"),
         "shape of noise": (Observed(x, noise=np.ones(7)), "noise has shape"),
         "skew noise": (Observed(x, noise=skew), "the noise of row 4 is not symmetric"),
+        "infinite covariance": (Observed(x, noise=unbounded), "noise of row 3 contains NaN or inf"),
         "negative matrix": (Observed(x, noise=negative), "negative in some direction"),
         "ambiguous": (Observed(x[:D], noise=np.eye(D)), "as many rows as columns"),
         "fraction": (Observed(x, labels=np.full(N, 0.5)), r"labels\[0\] is 0.5"),
@@ -405,6 +408,13 @@ def bad_inputs():
         "above": (Observed(x, labels=np.full(N, K)), "a label is 2, and there are 2 components"),
         "nowhere": (Observed(x, allowed=none), "row 7 is allowed to come from no component"),
         "odds": (Observed(x, log_odds=np.full((N, K), np.inf)), r"log_odds\[0, 0\] is inf"),
+        "NaN odds": (Observed(x, log_odds=np.full((N, K), np.nan)), r"log_odds\[0, 0\] is nan"),
+        "shape of labels": (Observed(x, labels=np.zeros(7)), "labels has shape"),
+        "shape of allowed": (Observed(x, allowed=none[:7]), "allowed has shape"),
+        "two shapes": (
+            Observed(x, allowed=np.ones((N, 5), bool), log_odds=np.zeros((N, K))),
+            "the same shape",
+        ),
         "columns": (Observed(x, log_odds=np.zeros((N, 5))), "have 5 columns, and there are 2"),
         "booleans": (Observed(x, allowed=np.full((N, K), 0.5)), "pass booleans"),
     }
