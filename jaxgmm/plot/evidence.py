@@ -41,7 +41,8 @@ class Evidence:
         deviation = None
         if columns.noise:
             place = [i if columns.noise == d else i * (i + 3) // 2 for i in chosen]
-            deviation = np.sqrt(table[:, [d + i for i in place]])
+            noise = table[:, [d + i for i in place]]
+            deviation = np.sqrt(np.where(np.isnan(values[:, chosen]), 0, noise))
         return cls(filled[:, chosen], np.isnan(values)[:, chosen], deviation)
 
     def draw(self, panel: Any, horizontal: int, vertical: int) -> None:
