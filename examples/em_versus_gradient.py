@@ -270,7 +270,7 @@ def run_in_processes() -> None:
     """Run every part in a process of its own, two at a time."""
 
     def run(part: int) -> None:
-        subprocess.run([sys.executable, __file__, "--part", str(part)], check=True)
+        subprocess.run([sys.executable, report.SCRIPT, "--part", str(part)], check=True)
 
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         list(pool.map(run, range(len(parts_of_the_study()))))
