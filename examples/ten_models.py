@@ -20,7 +20,7 @@ import jaxgmm
 jax.config.update("jax_enable_x64", True)
 MODELS = ("EII", "VII", "EEI", "VEI", "EVI", "VVI", "EEE", "VEE", "EVV", "VVV")
 COMPONENTS = range(1, 10)
-x, _ = load.iris()
+x = load.iris()[0]
 
 
 def bic_of_each_k(model: str, algorithm: str) -> np.ndarray:
