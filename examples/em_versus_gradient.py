@@ -117,7 +117,8 @@ def _fit_all(options, x, starts):
         rows, start, algorithm, tolerance=TOLERANCE[str(x.dtype)], kernel="whitened", prior=prior,
         max_steps=MOST_INCREMENTAL_STEPS if incremental else MOST_STEPS,
     )  # fmt: skip
-    return jax.vmap(fit_one)(x, starts)
+    # In a batch by vmap, all fits would wait for the slowest, and for the longest line search.
+    return jax.lax.map(lambda pair: fit_one(*pair), (x, starts))
 
 
 # A program that runs little is not optimized, which changes its passes only by rounding.
@@ -129,7 +130,7 @@ fit_all_often = jit_with_options(_fit_all, quickly=quickly)
 
 
 def fit_all(name: str, prior: str | None, x: jax.Array, starts: jaxgmm.Mixture) -> jaxgmm.Fit:
-    """Return the fits of all data sets, which run as one batch."""
+    """Return the fits of all data sets, by one program."""
     work = x.shape[1] * starts.n_components * x.shape[2] ** 2
     often = work > LITTLE_WORK or name in MANY_STEPS
     program = fit_all_often if often and not QUICK else fit_all_once
@@ -269,7 +270,7 @@ def run_in_processes() -> None:
     """Run every part in a process of its own, two at a time."""
 
     def run(part: int) -> None:
-        subprocess.run([sys.executable, __file__, "--part", str(part)], check=True)
+        subprocess.run([sys.executable, report.SCRIPT, "--part", str(part)], check=True)
 
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         list(pool.map(run, range(len(parts_of_the_study()))))

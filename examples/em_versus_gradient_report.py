@@ -9,7 +9,8 @@ import numpy as np
 
 from jaxgmm.comparison.medians import judge, median_of
 
-RESULTS = Path(__file__).resolve().parent / "benchmarks" / "results" / "em_versus_gradient.csv"
+SCRIPT = Path(__file__).resolve().with_name("em_versus_gradient.py")
+RESULTS = SCRIPT.parent / "benchmarks" / "results" / "em_versus_gradient.csv"
 CELL = ("study", "d", "K", "n", "e", "weights", "tails", "dtype", "c")
 WHOLE = ("d", "K", "n", "e", "data_set")
 # How each number is written. A value that is not known is empty.

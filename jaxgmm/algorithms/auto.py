@@ -49,13 +49,12 @@ class Auto:
     to learn, and the moves are EM's. Where they overlap, the number of moves depends much less on
     the overlap than EM's does.
 
-    A move makes one pass. The first moves are EM's, until EM's gain D is below 0.01 nats per row.
-    A later move may displace a mean by one standard deviation at most. If it lowers the
-    objective, it is rejected, and a shorter one is tried, or EM's, so the objective never
-    decreases. Each move is
-    measured from the current mixture, in units of its components (see `Chart`), so the path does
-    not depend on the data's units. Like every method but EM, it may end at another optimum than EM
-    would, which may be lower or higher.
+    A move makes one pass. It is EM's while EM's gain D is 0.01 nats per row or more. Any other move
+    displaces a mean by one standard deviation at most. If it lowers the objective, it is rejected,
+    and a shorter one is tried, or EM's, so the objective never decreases. Each move is measured
+    from the current mixture, in units of its components (see `Chart`), so the path does not depend
+    on the data's units. Like every method but EM, it may end at another optimum than EM would,
+    which may be lower or higher.
 
     Args:
       memory: the number of steps that are remembered.

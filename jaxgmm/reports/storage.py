@@ -145,6 +145,7 @@ def _read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray
     return description, arrays
 
 
+# What a file contains is not known before it is read, so the type of the result is not either.
 def load(path: str | os.PathLike) -> Any:
     """Read a mixture, a fit or a comparison from a file that `save` wrote.
 
