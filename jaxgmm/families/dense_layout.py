@@ -112,7 +112,7 @@ class Dense(Layout):
 
     def resolved(self, noise):
         # Every residual has variance 1, and its rounding errors must have less.
-        return jnp.all(jnp.sum(self.factor**2 * noise[:, None, :], axis=-1) < 1, axis=-1)
+        return jnp.all(matmul(self.factor**2, noise[..., None])[..., 0] < 1, axis=-1)
 
     @property
     def dense(self):

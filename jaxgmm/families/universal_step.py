@@ -94,9 +94,22 @@ mlir.register_lowering(_climb, mlir.lower_fun(_climb_one, multiple_results=True)
 _climb.def_impl(jax.jit(_climb_one))
 
 
+class _Given(NamedTuple):
+    """What the M-step's loop does not change: the moments in the units of the data, and more.
+
+    It is part of the loop's state so that XLA computes it once. Otherwise XLA would compute it
+    again, from all that leads to it, wherever it is used after the loop.
+    """
+
+    moments: jax.Array
+    scale: jax.Array
+    masses: jax.Array
+
+
 class _Climbing(NamedTuple):
     """The state of the M-step's loop: the moments about the turned axes, and the rotation."""
 
+    given: _Given
     number: jax.Array
     moments: jax.Array
     change: jax.Array
@@ -120,40 +133,48 @@ def _climb_batch(
 
     def unfinished(state: _Climbing) -> jax.Array:
         small = jnp.finfo(moments.dtype).eps ** (2 / 3)
-        # A lane that is not finite does not end the loop of the others.
-        return (state.number <= repeats) & (jnp.any(state.largest > small) | (state.number == 0))
+        # A lane that is not finite does not end the loop of the others. Axes turn at least once.
+        moves = jnp.any(state.largest > small) | (state.number <= turns)
+        return (state.number <= repeats) & moves
 
     def improve(state: _Climbing) -> _Climbing:
+        given, is_first = state.given, state.number == 0
         # Scales are fitted before the first rotation, since equal ones would turn nothing.
-        rotations = jnp.where(turns & (state.number > 0), len(rounds(d)[0]), 0)
-        precision = scale**2 * jnp.exp(-(state.log_volume + state.log_shape))
+        rotations = jnp.where(turns & ~is_first, len(rounds(d)[0]), 0)
+        precision = given.scale**2 * jnp.exp(-(state.log_volume + state.log_shape))
         precision = jnp.where(used, precision, 1)
-        turned, change, largest = sweep(state.moments, precision, state.change, words, rotations)
-        variances = jnp.where(used, scale**2 * diagonal(turned), count)
-        volume, shape = _fit_scales(variances, count, share, state.log_volume, words)
+        present = jnp.where(is_first, given.moments, state.moments)
+        turned, change, largest = sweep(present, precision, state.change, words, rotations)
+        variances = jnp.where(used, given.scale**2 * diagonal(turned), given.masses)
+        volume, shape = _fit_scales(variances, given.masses, share, state.log_volume, words)
         largest = jnp.maximum(largest, jnp.max(jnp.abs(volume - state.log_volume), axis=(0, 1)))
-        return _Climbing(state.number + 1, turned, change, volume, shape, largest)
+        return _Climbing(given, state.number + 1, turned, change, volume, shape, largest)
 
     # In the units of the data, about the axes.
     unscaled = jnp.where(used[None], moments / (scale[:, None] * scale[None]), 0)
+    zero = jnp.zeros_like(moments)
     begin = _Climbing(
-        jnp.int32(0), unscaled, jnp.zeros_like(moments), jnp.zeros_like(count),
+        _Given(unscaled, scale, count), jnp.int32(0), zero, zero, jnp.zeros_like(count),
         jnp.zeros_like(scale), jnp.zeros_like(mass[0, 0]),
     )  # fmt: skip
     end = jax.lax.while_loop(unfinished, improve, begin)
     logarithm = -(end.log_volume + end.log_shape) / 2
-    gain = _gain(end.change, logarithm, scale, moments / count[None])
     move = jnp.moveaxis(move_axes(axes, end.change), 2, 0)
-    return Climbed(end.log_volume[0], jnp.moveaxis(end.log_shape, 0, 1), move, gain)
+    return Climbed(
+        end.log_volume[0],
+        jnp.moveaxis(end.log_shape, 0, 1),
+        move,
+        _gain(end.change, logarithm, end.given),
+    )
 
 
-def _gain(
-    rotation: jax.Array, logarithm: jax.Array, scale: jax.Array, moments: jax.Array
-) -> jax.Array:
-    """Return `Climbed.gain` as (k, lanes), for moments per unit of mass.
+def _gain(rotation: jax.Array, logarithm: jax.Array, given: _Given) -> jax.Array:
+    """Return `Climbed.gain` as (k, lanes), per unit of mass.
 
     It is computed as `Family.gain` and `rotated.change_of_factors` do it.
     """
+    scale = given.scale
+    moments = given.moments * (scale[:, None] * scale[None]) / given.masses[None]
     ratio = (scale * jnp.exp(logarithm))[:, None] / scale[None]
     identity = unit(rotation)
     change = ratio * jnp.swapaxes(rotation, 0, 1) + jnp.expm1(logarithm)[:, None] * identity

@@ -75,7 +75,7 @@ class Problem:
         objective = objective_value(mixture, sums, self.prior)
         state = self.algorithm.init(mixture, sums)
         values = StoppingValues(step.em_gain, objective, jnp.asarray(previous, mixture.dtype))
-        status = self._status(mixture, state, sums, step, values, 0)
+        status, _ = self._status(mixture, state, sums, step, values, 0)
         return FitState(
             mixture=mixture,
             state=state,
@@ -143,10 +143,11 @@ class Problem:
         objective = objective_value(mixture, sums, self.prior)
         steps, passes = fit_state.steps + 1, fit_state.passes + passes
         values = StoppingValues(step.em_gain, objective, fit_state.objective)
-        status = self._status(mixture, state, sums, step, values, steps)
+        status, accepted = self._status(mixture, state, sums, step, values, steps)
         if starts:  # nothing is known before the first pass
             unknown = jnp.full_like(objective, -jnp.inf)
             objective, status = where(is_start, (unknown, RUNNING), (objective, status))
+            accepted = accepted | is_start
         moved = FitState(
             mixture=mixture,
             state=state,
@@ -158,7 +159,8 @@ class Problem:
             passes=passes,
         )
         rejected = fit_state._replace(status=status, passes=passes)
-        return where(status != Status.NONFINITE, moved, rejected), objective
+        # XLA would compute a condition on the status again for every leaf.
+        return where(accepted, moved, rejected), objective
 
     def _status(
         self,
@@ -168,7 +170,8 @@ class Problem:
         step: Step,
         values: StoppingValues,
         steps: jax.Array | int,
-    ) -> jax.Array:
+    ) -> tuple[jax.Array, jax.Array]:
+        """Return the status after a move, and whether the move led to what is finite."""
         broken = degenerate(mixture, sums, step, self.prior, self.resolution)
         read = stopping_values_of(self.algorithm, state, values)
         stop = STOPPING[self.stopping](self.tolerance, *read)
@@ -178,4 +181,4 @@ class Problem:
         status = jnp.where(steps >= self.max_steps, Status.MAX_STEPS, RUNNING)
         status = jnp.where(stop, Status.CONVERGED, status)
         status = jnp.where(broken, Status.DEGENERATE, status)
-        return jnp.where(usable, status, Status.NONFINITE).astype(jnp.int32)
+        return jnp.where(usable, status, Status.NONFINITE).astype(jnp.int32), usable

@@ -48,9 +48,11 @@ def batches_of(
     work, much_work = _work_of_lane(settings, n, d), is_much_work(settings, n, d)
     cpu = settings.mesh.devices.flat[0].platform == "cpu"
     quickly = cpu and MOST_LANES * work < LITTLE_TO_RUN and several
-    # In the program of many families, a second kernel takes longer to compile than it saves.
-    single = settings.kernel == "auto" and quickly and settings.codes
-    kernel = "whitened" if single else settings.kernel
+    kernel = settings.kernel
+    if kernel == "auto" and quickly and settings.codes:
+        # In the program of many families, a second kernel takes longer to compile than it saves.
+        # The double kernel is accurate for all components that are no artifacts.
+        kernel = "double" if dtype == np.float32 else "whitened"
     room = max(1, ROW_BYTES // (n * 4 * dtype.itemsize))
     most = MOST_LANES // 2 if much_work and cpu else MOST_LANES
     most = min(most, room, -(-lanes // settings.mesh.size))

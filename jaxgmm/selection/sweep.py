@@ -85,7 +85,7 @@ def sweep(
       kernel: "whitened", "natural", "double", or "auto". With "auto", the fits of a batch share the
         features of the natural kernel wherever a step is much work, and make their last steps by
         the rule of `fit` (without its preference for whitened where there is little work). One
-        program of many families has the whitened kernel alone, if it runs for a short time.
+        program of many families has the double kernel alone, if it runs for a short time.
       stopping: as for `fit`.
       devices: the devices that share the fits; by default all local ones.
       features: names of the d features, for messages; by default the columns of x if it is a table

@@ -204,6 +204,14 @@ def test_names():
         jaxgmm.family("factors-2")(type("Mine", (jaxgmm.Family,), {}))
 
 
+def test_more_factors_than_can_be_told_apart_are_allowed():
+    """Ledermann's bound for four features is one factor."""
+    rows = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    mixture = jaxgmm.initialize(jax.random.key(0), rows, 1, family="factors-3")
+    assert np.isfinite(mixture.covariances).all()
+    assert jaxgmm.n_parameters(mixture) == 4 + 4 + 4 * 3 - 3
+
+
 def test_covariances_that_are_not_of_the_family():
     with pytest.raises(
         ValueError, match=r"are not of family 'factors-1': one is 0\.\d+ from the near"

@@ -6,7 +6,6 @@ The rows are the wines, in standard deviations. Most tests share the programs of
 import csv
 import dataclasses
 import functools
-import itertools
 import warnings
 
 import jax
@@ -277,21 +276,16 @@ def test_gradients_are_fast_near_heywood_cases(x64):
 
 
 @pytest.mark.thorough
-def test_units_and_nesting(x64):
-    """Scaled features scale the fit, or turned and scaled ones for equal noise; and a family that
-    contains another one is at least as likely from its responsibilities."""
+def test_units(x64):
+    """Scaled features scale the fit, or turned and scaled ones for equal noise."""
     x, _ = wine()
     x = x[:, :6]
     turn = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 6)))[0]
     scale = np.exp(np.random.default_rng(1).normal(size=6))
     settings = dict(prior=None, tolerance=0.0, max_steps=15)
     resp = np.random.default_rng(2).dirichlet(np.ones(2), size=len(x))
-    ends = {}
-    for name in ("tied-ppca-1", "ppca-1", "factors-1", "full"):
+    for name in ("tied-ppca-1", "ppca-1", "factors-1"):
         first = jaxgmm.from_responsibilities(x, resp, family=name)
-        ends[name] = jaxgmm.fit(x, first, **settings | dict(max_steps=3000, tolerance=1e-11))
-        if name == "full":
-            continue
         map_ = np.diag(scale) if name == "factors-1" else 3 * turn
         moved = jaxgmm.from_responsibilities(x @ map_.T, resp, family=name)
         plain, there = jaxgmm.fit(x, first, **settings), jaxgmm.fit(x @ map_.T, moved, **settings)
@@ -299,9 +293,3 @@ def test_units_and_nesting(x64):
         np.testing.assert_allclose(there.mixture.covariances, expected, rtol=1e-6, atol=1e-8)
         shift = len(x) * np.linalg.slogdet(map_)[1]
         np.testing.assert_allclose(there.log_likelihood, plain.log_likelihood - shift, rtol=1e-9)
-    for inner, outer in itertools.pairwise(ends):
-        shares = jaxgmm.responsibilities(ends[inner].mixture, x)
-        again = jaxgmm.from_responsibilities(x, shares, family=outer)
-        found = jaxgmm.fit(x, again, **settings | dict(max_steps=3000, tolerance=1e-11))
-        best = max(float(found.log_likelihood), float(ends[outer].log_likelihood))
-        assert best >= float(ends[inner].log_likelihood) - 1e-6, (inner, outer)

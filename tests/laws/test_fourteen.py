@@ -235,6 +235,20 @@ def test_collapse_is_a_status(x64):
     assert jaxgmm.fit(x, broken, prior=None).status == jaxgmm.Status.NONFINITE
 
 
+def test_collinear_features_are_degenerate(x64):
+    """A feature that another one determines, in families with axes or a triangular factor."""
+    x = np.random.default_rng(1).normal(size=(60, 3))
+    x[30:] += 4
+    x[:, 2] = x[:, 0] - 2 * x[:, 1]
+    units = np.stack([np.eye(3)] * 2)
+    for name in ("VEE", "EEV"):
+        means = np.stack([np.zeros(3), x[30:].mean(axis=0)])
+        start = Mixture.from_parameters([0.5, 0.5], means, units, name)
+        found = jaxgmm.fit(x, start, prior=None, max_steps=500)
+        assert found.status == jaxgmm.Status.DEGENERATE, name
+        assert np.isfinite(found.log_likelihood)
+
+
 def test_coordinates_of_factors_are_refused(x64):
     weights, means, covariances, _ = first("VVE")
     mixture = Mixture.from_parameters(weights, means, covariances, family="VVE")

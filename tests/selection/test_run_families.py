@@ -66,3 +66,18 @@ def test_few_families_and_other_algorithms_have_programs_of_their_own():
         callback=lambda progress: names.append(progress.family),
     )  # fmt: skip
     assert set(names) == {"EII", "EEI"}
+
+
+@pytest.mark.thorough
+def test_narrow_components_are_fitted_as_by_the_whitened_kernel():
+    """The kernel of many families together is accurate in float32 far from the center."""
+    rng = np.random.default_rng(3)
+    far = 1e3 + rng.normal(size=(60, 2))
+    x = np.concatenate([X[:, :2], far]).astype(np.float32)
+    fit = lambda kernel: jaxgmm.sweep(
+        jax.random.key(1), x, [1, 2], restarts=2, families="all", kernel=kernel
+    )
+    found, reference = fit("auto"), fit("whitened")
+    for family in found.fits:
+        objectives = (sweep.fit(family, 2).objective for sweep in (found, reference))
+        np.testing.assert_allclose(*objectives, rtol=1e-5)
