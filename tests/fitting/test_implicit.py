@@ -9,7 +9,7 @@ import pytest
 
 import jaxgmm
 from jaxgmm import Blocks, Mixture, Prior
-from jaxgmm.objective import newton
+from jaxgmm.objective import implicit, newton
 
 N, D, K = 40, 2, 2
 RANDOM = np.random.default_rng(3)
@@ -68,6 +68,40 @@ def test_they_equal_central_differences(family, x64):
     np.testing.assert_allclose(value, tight(0.0), rtol=1e-7)
     reverse = jax.jit(jax.jacrev(lambda step: at_step(family, step)))(0.0)
     np.testing.assert_allclose(reverse, forward, rtol=1e-10)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("case", ["default prior", "no prior", "conjugate prior"])
+def test_every_prior_and_an_absent_component(case, fitted, x64):
+    """The default prior depends on the rows, and its own derivative counts."""
+    parts = fitted.weights, fitted.means, fitted.covariances
+    wide = [np.concatenate([part, part[:1] * (i > 0)]) for i, part in enumerate(parts)]
+    start = Mixture.from_parameters(*wide)
+
+    def at(step, tolerance):
+        x, weight = X + step * ALONG[0], WEIGHT + step * ALONG[1]
+        conjugate = Prior(1 + step, np.eye(D), 1.5 + step, jnp.ones(D) * (1 + step), 0.3 + step)
+        prior = {"default prior": "default", "no prior": None}.get(case, conjugate)
+        settings = dict(weight=weight, prior=prior, tolerance=tolerance, max_steps=20_000)
+        return numbers(jaxgmm.fit(x, start, **settings))
+
+    tight = jax.jit(lambda step: at(step, 1e-20))
+    expected = (tight(1e-4) - tight(-1e-4)) / 2e-4
+    found = jax.jit(jax.jacfwd(lambda step: at(step, 1e-9)))(0.0)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_nothing_is_computed_where_no_derivative_is_taken(fitted, x64, monkeypatch):
+    def refuse(*_):
+        raise NotImplementedError
+
+    monkeypatch.setattr(implicit, "newton_system", refuse)
+    jax.clear_caches()
+    moved = lambda c: jaxgmm.solution(fitted, X + c)
+    chex.assert_trees_all_equal(jax.jit(moved)(0.0), fitted)
+    with pytest.raises(NotImplementedError):
+        jax.grad(lambda c: moved(c).means[0, 0])(0.0)
+    jax.clear_caches()
 
 
 @pytest.mark.thorough
