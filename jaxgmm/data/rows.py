@@ -62,7 +62,7 @@ class Rows:
         x is this device's part), or None. Sums run over all parts.
       n_rows: the number of rows in all parts together; None for the number of rows of x.
       columns: what the columns of a packed array hold; None if x contains the features alone.
-      ordering: an order in which `accumulate` reads the rows, or None.
+      ordering: an order in which `ordered_block` reads the rows, or None.
     """
 
     x: jax.Array
@@ -273,11 +273,6 @@ class Rows:
         x = self.x[index] - self.center[None]
         weight = jnp.ones(size, x.dtype) if self.weight is None else self.weight[index]
         return x.T, jnp.where(start + jnp.arange(size) >= i * size, weight, 0)
-
-    def accumulate(self, step: Callable[..., Any], carry: Any, size: int) -> Any:
-        """Return the carry after carry = step(carry, x, w) for every `ordered_block`."""
-        one = lambda carry, i: (step(carry, *self.ordered_block(i, size)), None)
-        return jax.lax.scan(one, carry, jnp.arange(-(-len(self.x) // size)))[0]
 
     def detail(self) -> jax.Array:
         """Return the resolution (d,) of each feature in units of eps.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,10 +24,10 @@ from .screen import Screen
 
 # A component is left out of a block where its responsibilities are below eps / NEGLIGIBLE / k.
 NEGLIGIBLE = 100
-# FIRST components are evaluated in each block, and if these are not enough, FIRST · GROWTH^i.
-FIRST, GROWTH = 8, 4
+# As many components are evaluated in a block as matter there, rounded up to FEWEST · GROWTH^i.
+FEWEST, GROWTH = 8, 4
 LEAST_ROWS, MOST_ROWS = 128, 1024
-# After a block in which all components are evaluated, so many are not looked at but evaluated too.
+# Where a block needs all components, so many after it are not looked at, but evaluated densely.
 DENSE_BLOCKS = 7
 
 # The sums of a kernel with the log-likelihood, and the rounding errors of both.
@@ -35,93 +35,76 @@ Totals = tuple[tuple[Any, jax.Array], tuple[Any, jax.Array]]
 KernelClass = Callable[[Mixture, int], Kernel]
 
 
-class Ranked(NamedTuple):
-    """The components of a block.
-
-    Attributes:
-      first: the components whose upper bounds are the largest for some row.
-      joint, intermediate: their log-joint, and what their kernel's `sums` needs.
-      ranked: the components from the one that matters most.
-      branch: () 0 if no others than the first ones matter; else the position in `sizes` of how many
-        components to evaluate.
-    """
-
-    first: jax.Array
-    joint: jax.Array
-    intermediate: Any
-    ranked: jax.Array
-    branch: jax.Array
-
-
 class Relevant:
     """The pass over ordered rows, by a kernel that evaluates all components by themselves."""
 
-    def __init__(
-        self, kind: Callable[[Mixture, int], Kernel], mixture: Mixture, rows: Rows
-    ) -> None:
+    def __init__(self, kind: KernelClass, mixture: Mixture, rows: Rows) -> None:
         assert rows.ordering is not None
         k, n = mixture.n_components, len(rows.x)
         self.kind, self.mixture, self.rows = kind, mixture, rows
-        self.whole = kind(mixture, 1)
         self.screen = Screen(mixture, rows.ordering.axes)
         self.block_rows = min(max(1 << (n // k).bit_length(), LEAST_ROWS), MOST_ROWS)
-        few = min(FIRST, k // 4)
-        smaller = (few * GROWTH**i for i in range(k.bit_length()))
+        smaller = (min(FEWEST, k // 4) * GROWTH**i for i in range(k.bit_length()))
         self.sizes = (*(size for size in smaller if 2 * size <= k), k)
         self.margin = math.log(NEGLIGIBLE * k) - math.log(jnp.finfo(mixture.dtype).eps)
 
     def statistics(self) -> tuple[Moments, jax.Array]:
-        """Return mass, shift and spread, and the log-likelihood."""
+        """Return mass, shift and spread, and the log-likelihood.
+
+        The blocks that need the same number of components are added in one loop. Branches inside of
+        a loop over all blocks would copy the totals.
+        """
+        whole = self.kind(self.mixture, 1)
         block = self.rows.ordered_block(jnp.int32(0), self.block_rows)
-        shapes = jax.eval_shape(lambda: _sums(self.whole, *block, *self.whole.log_joint(block[0])))
+        shapes = jax.eval_shape(lambda: _sums(whole, *block))
         zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        start = (zero, zero), jnp.int32(0)
-        (totals, _), _ = self.rows.accumulate(self._add_block, start, self.block_rows)
-        moments, log_likelihood = self.rows.sum_parts(totals)
-        return self.whole.statistics(moments), log_likelihood
+        levels, ranked = self._look()
+        by_level = jnp.argsort(levels)
+        ends = jnp.searchsorted(levels[by_level], jnp.arange(len(self.sizes)), side="right")
 
-    def _add_block(
-        self, carry: tuple[Totals, jax.Array], x: jax.Array, weight: jax.Array
-    ) -> tuple[Totals, jax.Array]:
-        """Add a block to the totals; the carry is these, and how many blocks not to look at."""
-        totals, skipped = carry
-        nothing = jax.tree.map(jnp.zeros_like, jax.eval_shape(self.rank, x))
-        all_of_them = nothing._replace(branch=jnp.int32(len(self.sizes) - 1))
-        of_block = jax.lax.cond(skipped > 0, lambda: all_of_them, lambda: self.rank(x))
+        def add_block(size: int, i: jax.Array, totals: Totals) -> Totals:
+            x, weight = self.rows.ordered_block(by_level[i], self.block_rows)
+            if size == self.mixture.n_components:
+                return _add(totals, None, *_sums(whole, x, weight))
+            chosen = ranked[by_level[i], :size]
+            moments, value = _sums(self._part(chosen), x, weight)
+            return _add(totals, chosen, moments, value + jnp.sum(weight) * self._log_share(chosen))
 
-        def add(part: Kernel, chosen: jax.Array | None, joint: jax.Array, rest: Any) -> Totals:
-            moments, value = _sums(part, x, weight, joint, rest)
-            if chosen is not None:
-                value = value + jnp.sum(weight) * self._log_share(chosen)
-            return _add(totals, chosen, moments, value)
+        totals, begin = (zero, zero), jnp.zeros_like(ends[0])
+        for size, end in zip(self.sizes, ends, strict=True):
+            totals = jax.lax.fori_loop(begin, end, functools.partial(add_block, size), totals)
+            begin = end
+        moments, log_likelihood = self.rows.sum_parts(totals[0])
+        return whole.statistics(moments), log_likelihood
 
-        def evaluate(size: int) -> Totals:
-            chosen = of_block.ranked[:size] if size < self.mixture.n_components else None
-            part = self.whole if chosen is None else self._part(chosen)
-            return add(part, chosen, *part.log_joint(x))
+    def _look(self) -> tuple[jax.Array, jax.Array]:
+        """Return `rank` of all blocks, as arrays (blocks,) and (blocks, m)."""
+        dense, blocks = len(self.sizes) - 1, -(-len(self.rows.x) // self.block_rows)
 
-        first = of_block.first
-        few = lambda: add(self._part(first), first, of_block.joint, of_block.intermediate)
-        more = [functools.partial(evaluate, size) for size in self.sizes[1:]]
-        totals = jax.lax.switch(of_block.branch, [few, *more])
-        dense = of_block.branch == len(self.sizes) - 1
-        left = jnp.where(skipped > 0, skipped - 1, DENSE_BLOCKS)
-        return totals, jnp.where(dense, left, 0)
+        def look(state: tuple[jax.Array, Any]) -> tuple[jax.Array, Any]:
+            i, found = state
+            ranked = self.rank(self.rows.ordered_block(i, self.block_rows)[0])
+            found = jax.tree.map(lambda all_of, one: all_of.at[i].set(one), found, ranked)
+            skips = (i % (1 + DENSE_BLOCKS) == 0) & (ranked[0] == dense)
+            return i + jnp.where(skips, 1 + DENSE_BLOCKS, 1), found
 
-    def rank(self, x: jax.Array) -> Ranked:
-        """Return which components matter in a block, from the bounds and some log-joints."""
+        start = jnp.full(blocks, dense, jnp.int32), jnp.zeros((blocks, self.sizes[-2]), jnp.int32)
+        return jax.lax.while_loop(lambda state: state[0] < blocks, look, (jnp.int32(0), start))[1]
+
+    def rank(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return which components matter in a block x (d, b).
+
+        The result is the position () in `sizes` of how many to evaluate, and components (m,) from
+        the one that matters most, where m is the largest size below k.
+        """
         bounds, errors = self.screen.bounds(x)
         largest = jnp.max(bounds, axis=0)
         first = jax.lax.top_k(_row_max(bounds - largest[None]), self.sizes[0])[1]
-        joint, intermediate = self._part(first).log_joint(x)
-        lower = jnp.max(joint, axis=0) + self._log_share(first)
+        lower = jnp.max(self._part(first).log_joint(x)[0], axis=0) + self._log_share(first)
         scores = _row_max(bounds - lower[None]) + errors + self.margin
-        needed = scores >= 0
-        count = jnp.sum(needed, dtype=jnp.int32)
-        enough = jnp.sum(jnp.asarray(self.sizes[1:-1]) < count, dtype=jnp.int32) + 1
-        branch = jnp.where(jnp.sum(needed[first]) == count, 0, enough)
-        ranked = jax.lax.top_k(scores, self.sizes[-2])[1]
-        return Ranked(first, joint, intermediate, ranked, branch)
+        count = jnp.sum(scores >= 0)
+        level = jnp.sum(count > jnp.asarray(self.sizes[:-1]), dtype=jnp.int32)
+        return level, jax.lax.top_k(scores, self.sizes[-2])[1]
 
     def _part(self, chosen: jax.Array) -> Kernel:
         """Return the kernel of the mixture of these components alone."""
@@ -132,10 +115,9 @@ class Relevant:
         return jax.nn.logsumexp(self.mixture.log_weights[chosen])
 
 
-def _sums(
-    kernel: Kernel, x: jax.Array, weight: jax.Array, joint: jax.Array, intermediate: Any
-) -> tuple[Any, jax.Array]:
+def _sums(kernel: Kernel, x: jax.Array, weight: jax.Array) -> tuple[Any, jax.Array]:
     """Return a block's sums, and its log-likelihood."""
+    joint, intermediate = kernel.log_joint(x)
     weighted, log_prob = weighted_responsibilities(joint, weight)
     return kernel.sums(x, intermediate, weighted), jnp.sum(weight * log_prob)
 

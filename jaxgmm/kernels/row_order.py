@@ -17,8 +17,11 @@ from .whitened import Whitened
 
 FEWEST_COMPONENTS = 16
 FEWEST_ROWS = 64  # for each component
-LEAST_RESIDUALS = 1 << 24  # n k d, below which a pass takes less time than compilation
-MOST_AXES, MOST_FEATURES = 16, 32
+# n k d, below which a pass takes less time than compilation; and k d, below which it takes less
+# than looking for components to leave out.
+LEAST_RESIDUALS, LEAST_IN_ROW = 1 << 24, 1 << 12
+# Projections on more axes tell more components apart, and cost their number squared.
+AXES_PER_BIT, MOST_FEATURES = 2, 32
 BLOCK_ROWS = 256
 
 
@@ -26,7 +29,8 @@ def may_leave_out(mixture: Mixture, n: int) -> bool:
     """Return whether leaving components out of blocks of n complete rows may pay."""
     k, d = mixture.means.shape
     own = not mixture.frame.shared and not mixture.covariance.shares_leaves(k)
-    large = k >= FEWEST_COMPONENTS and n >= FEWEST_ROWS * k and n * k * d >= LEAST_RESIDUALS
+    many = k >= FEWEST_COMPONENTS and n >= FEWEST_ROWS * k
+    large = many and n * k * d >= LEAST_RESIDUALS and k * d >= LEAST_IN_ROW
     return own and large and jax.default_backend() == "cpu"
 
 
@@ -58,7 +62,8 @@ def _axes(rows: Rows, mixture: Mixture) -> jax.Array:
     scale = jnp.sqrt(jnp.diagonal(second) / mass)
     scale = jnp.where(scale > 0, scale, 1)
     vectors = jnp.linalg.eigh(second / mass / scale[:, None] / scale[None])[1]
-    return vectors.T[::-1][: min(max(d // 2, 4), MOST_AXES, d)] / scale[None]
+    count = AXES_PER_BIT * (mixture.n_components.bit_length() + 1)
+    return vectors.T[::-1][:count] / scale[None]
 
 
 def _likeliest(rows: Rows, mixture: Mixture) -> jax.Array:
