@@ -16,21 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from ..numerics.compensated import add_compensated
 from .columns import Block, Columns, features_of
 from .ordering import Ordering
 from .row_counts import even_block_rows, sample
-
-
-def add_compensated(
-    total: jax.Array, lost: jax.Array, value: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Return total + value and the rounding error so far.
-
-    This is compensated summation (Kahan 1965, doi 10.1145/363707.363723).
-    """
-    value = value - lost
-    grown = total + value
-    return grown, (grown - total) - value
 
 
 def finest_detail(size: Any, distance: Any) -> Any:

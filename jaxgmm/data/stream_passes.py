@@ -20,7 +20,7 @@ from .columns import Columns, features_of
 from .devices import AXIS
 from .host_interpreter import ProgramPart, Request, close_jaxpr
 from .row_counts import WHITENED_UP_TO_ROWS, bucket
-from .rows import Rows, add_compensated, finest_detail
+from .rows import Rows, finest_detail
 from .sources import RowsAndWeights
 from .stream import Stream, StreamRows
 from .stream_chunks import Chunks

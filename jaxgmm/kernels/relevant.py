@@ -15,9 +15,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ..data.rows import Rows, add_compensated
+from ..data.rows import Rows
 from ..internal.trees import take
 from ..mixture.mixture import Mixture
+from ..numerics.compensated import add_compensated
 from .protocol import Kernel, Moments
 from .responsibilities import weighted_responsibilities
 from .screen import Screen

@@ -12,6 +12,7 @@ import numpy as np
 from ..data.ordering import Ordering
 from ..data.rows import Rows
 from ..mixture.mixture import Mixture
+from ..numerics import lapack
 from ..numerics.products import matmul
 from .whitened import Whitened
 
@@ -61,7 +62,8 @@ def _axes(rows: Rows, mixture: Mixture) -> jax.Array:
     second, mass = rows.total(lambda x, w: (matmul(w[None] * x, x.T), jnp.sum(w)), 1 << 10)
     scale = jnp.sqrt(jnp.diagonal(second) / mass)
     scale = jnp.where(scale > 0, scale, 1)
-    vectors = jnp.linalg.eigh(second / mass / scale[:, None] / scale[None])[1]
+    correlation = second / mass / scale[:, None] / scale[None]
+    vectors = lapack.eigh(correlation[None])[1][0]
     count = AXES_PER_BIT * (mixture.n_components.bit_length() + 1)
     return vectors.T[::-1][:count] / scale[None]
 
