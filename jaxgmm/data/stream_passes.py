@@ -15,6 +15,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jax.typing import DTypeLike
 
+from ..numerics.compensated import add_compensated
 from . import source_checks
 from .columns import Columns, features_of
 from .devices import AXIS
