@@ -33,14 +33,33 @@ def evidence_lines(mixture: Mixture, x: Observed, names: Sequence[str]) -> list[
         known = int(np.sum(np.asarray(block.label) >= 0))
         lines.append(f"{known} of {features.shape[1]} rows have a known component")
     if block.noise is not None:
-        lines += _unresolved(mixture, x, np.asarray(block.noise))
+        noise = np.asarray(block.noise)
+        lines.append(_size_of_noise(noise, features, names))
+        lines += _unresolved(mixture, x, noise)
     return lines
+
+
+def _diagonal(noise: np.ndarray, d: int) -> np.ndarray:
+    """Return the positions of variances among the columns of noise, which has one row for each."""
+    return np.arange(d) if len(noise) == d else np.arange(d) * (np.arange(d) + 3) // 2
+
+
+def _size_of_noise(noise: np.ndarray, features: np.ndarray, names: Sequence[str]) -> str:
+    """Return a sentence on the noise of the values (d, n) that are known."""
+    deviations = np.sqrt(noise[_diagonal(noise, len(features))])
+    typical = np.nanmedian(np.where(np.isnan(features), np.nan, deviations), axis=1)
+    largest = np.argsort(-typical, kind="stable")[:6]
+    sizes = ", ".join(f"{names[i]} {typical[i]:.2g}" for i in largest)
+    others = ", …" if len(typical) > len(largest) else ""
+    return (
+        f"values have noise (median standard deviations: {sizes}{others}); covariances exclude it"
+    )
 
 
 def _unresolved(mixture: Mixture, x: Observed, noise: np.ndarray) -> list[str]:
     """Return a sentence for each component whose spread the noise of its rows explains."""
     d = mixture.n_features
-    diagonal = np.arange(d) if len(noise) == d else np.arange(d) * (np.arange(d) + 3) // 2
+    diagonal = _diagonal(noise, d)
     shares = np.asarray(responsibilities(mixture, x), np.float64)
     lines = []
     for k in np.flatnonzero(np.asarray(mixture.present)).tolist():

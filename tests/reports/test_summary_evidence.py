@@ -27,10 +27,12 @@ def test_missing_values_and_labels_are_counted(mixture):
 
 @pytest.mark.parametrize("shape", [(), (2,), (20, 2), (2, 2), (20, 2, 2)])
 def test_components_that_the_noise_explains_are_named(mixture, shape):
-    matrix = np.eye(2) - 0.1 * np.eye(2)[::-1]
+    matrix = 0.9 * np.eye(2) - 0.1 * np.eye(2)[::-1]
     noise = 0.04 * (np.broadcast_to(matrix, shape) if shape[-2:] == (2, 2) else np.ones(shape))
     text = jaxgmm.summary(mixture, jaxgmm.Observed(ROWS, noise=noise))
     assert "component 2 is not resolved: noise explains its spread" in text
     assert "component 1 is not resolved" not in text
+    size = "0.19" if shape[-2:] == (2, 2) else "0.2"
+    assert f"(median standard deviations: feature 1 {size}, feature 2 {size})" in text
     fine = jaxgmm.summary(mixture, jaxgmm.Observed(ROWS, noise=1e-3 * noise))
     assert "not resolved" not in fine
