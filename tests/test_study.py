@@ -50,3 +50,12 @@ def test_the_page_has_the_numbers_of_the_records():
     verdict = PAGE.split("<!-- verdict -->")[1]
     known = set(re.findall(r"\d+", "".join(tables.values())))
     assert set(re.findall(r"\d+", verdict)) <= known
+
+
+@pytest.mark.skipif(not report.RESULTS.exists(), reason="the study has not been run")
+def test_the_first_page_has_the_medians_of_the_records():
+    band = report.by_overlap(report.Store(report.RESULTS).rows)[2]
+    assert band["overlap"] == "over 30 %"
+    em, auto = (re.search(r"\d+", band[name]).group() for name in ("em", "auto"))
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert f'EM needs {em} passes in the median, and `fit(x, start, "auto")` {auto}' in readme
