@@ -14,6 +14,7 @@ from ..data.rows import Rows
 from ..mixture.mixture import Mixture
 from ..numerics import lapack
 from ..numerics.products import matmul
+from .natural import natural_is_safe
 from .whitened import Whitened
 
 FEWEST_COMPONENTS = 16
@@ -32,7 +33,16 @@ def may_leave_out(mixture: Mixture, n: int) -> bool:
     own = not mixture.frame.shared and not mixture.covariance.shares_leaves(k)
     many = k >= FEWEST_COMPONENTS and n >= FEWEST_ROWS * k
     large = many and n * k * d >= LEAST_RESIDUALS and k * d >= LEAST_IN_ROW
-    return own and large and jax.default_backend() == "cpu"
+    # Where the natural kernel is accurate at the start, it usually remains so, and the program of a
+    # pass that leaves components out would be compiled for nothing.
+    return own and large and jax.default_backend() == "cpu" and not bool(_is_wide(mixture))
+
+
+@jax.jit
+def _is_wide(mixture: Mixture) -> jax.Array:
+    """Return whether the natural kernel is accurate, with the origin at the mixture's mean."""
+    weights = jnp.where(mixture.present, mixture.weights, 0)
+    return natural_is_safe(mixture.translate(-matmul(weights[None], mixture.means)[0]))
 
 
 def in_order_of(rows: Rows, mixture: Mixture) -> Rows:
