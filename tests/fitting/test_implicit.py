@@ -64,8 +64,9 @@ def test_they_equal_central_differences(family, x64):
     tight = jax.jit(lambda step: at_step(family, step, 1e-20, 20_000))
     expected = (tight(1e-4) - tight(-1e-4)) / 2e-4
     value, forward = jax.jit(lambda t: jax.jvp(lambda s: at_step(family, s), (t,), (1.0,)))(0.0)
-    np.testing.assert_allclose(forward, expected, rtol=1e-4)
-    np.testing.assert_allclose(value, tight(0.0), rtol=1e-7)
+    np.testing.assert_allclose(forward, expected, rtol=1e-4, atol=1e-7)  # that of the differences
+    # Without the Newton step, the values are off by up to 2e-3.
+    np.testing.assert_allclose(value, tight(0.0), rtol=1e-5)
     reverse = jax.jit(jax.jacrev(lambda step: at_step(family, step)))(0.0)
     np.testing.assert_allclose(reverse, forward, rtol=1e-10)
 
