@@ -27,7 +27,7 @@ from ..numerics.triangular import inverse, parts, transpose
 
 def is_diagonal(mixture: Mixture) -> bool:
     """Return whether the family of a mixture has diagonal covariances."""
-    return isinstance(mixture.frame, DiagonalLayout)
+    return mixture.frame.uncorrelated
 
 
 def n_covariances(mixture: Mixture) -> int:

@@ -121,7 +121,8 @@ def fit(
         natural in float64, for float32 rows (for float64 rows it is as accurate as natural). "auto"
         uses whitened for little work, which is up to 4096 rows and n k d ≤ 2²². For more it uses
         natural where a bound on its rounding error allows it; else double for diagonal and
-        spherical covariances in float32 on CPUs, where a bound allows that; else whitened. The
+        spherical covariances in float32 on devices that are fast in float64, where a bound allows
+        that; else whitened. The
         bound of natural assumes rows in random order. In float32, sorted rows can change
         a component's moments by up to 2e-4 of their value, if its few rows come first and many rows
         of other components follow. Shuffle such rows, or use "double"

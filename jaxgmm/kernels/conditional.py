@@ -22,7 +22,6 @@ import jax
 import jax.numpy as jnp
 
 from ..data.columns import Block, Columns
-from ..families.diagonal_layout import DiagonalLayout
 from ..mixture.mixture import Mixture
 from .closed_form import ClosedForm
 from .projected import Projected
@@ -63,7 +62,7 @@ class Conditional:
         frame, d, most = mixture.frame, mixture.n_features, columns.most
         matrices = columns.noise > d or (columns.noise > 0 and d == 1)
         self._bounds: list[int] = []
-        if isinstance(frame, DiagonalLayout) and (columns.noise in (0, d)):
+        if frame.uncorrelated and columns.noise in (0, d):
             self._branches: list[Any] = [ClosedForm(mixture)]
         elif columns.noise:
             self._branches = [Swept(mixture, covariances=matrices and d > 1)]

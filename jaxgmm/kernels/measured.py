@@ -20,7 +20,6 @@ from ..algebra.factors import log_whitening, of_covariances, triangular_whitenin
 from ..data.columns import Columns
 from ..families.dense_layout import Dense
 from ..families.diagonal import Diagonal
-from ..families.diagonal_layout import DiagonalLayout
 from ..mixture.mixture import Mixture
 from ..numerics.products import matmul
 from ..numerics.triangular import transpose
@@ -37,14 +36,13 @@ def measured(mixture: Mixture, columns: Columns | None, noise: jax.Array | None)
       noise: the columns of the noise that all rows share, or None.
     """
     frame, d = mixture.frame, mixture.n_features
-    diagonal = isinstance(frame, DiagonalLayout)
-    if noise is not None and diagonal and len(noise) == d:
+    if noise is not None and frame.uncorrelated and len(noise) == d:
         log_diagonal = log_whitening(mixture)
         ratio = noise[None] * jnp.exp(2 * log_diagonal)
         wider = jnp.broadcast_to(log_diagonal - jnp.log1p(ratio) / 2, mixture.means.shape)
         return Mixture(mixture.logits, mixture.means, Diagonal(wider))
     partial = columns is not None and columns.partial
-    if noise is None and (diagonal or isinstance(frame, Dense) or not partial):
+    if noise is None and (frame.uncorrelated or isinstance(frame, Dense) or not partial):
         return mixture
     covariance = frame.dense
     if noise is not None:

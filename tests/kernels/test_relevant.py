@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -128,11 +129,25 @@ def rows_of_clusters(n=2000, d=4, k=20):
     return x.astype(np.float32), component
 
 
-@pytest.mark.parametrize("algorithm", ["em", pytest.param("lbfgs", marks=pytest.mark.thorough)])
-def test_fits_are_those_of_dense_passes(algorithm, monkeypatch):
+@pytest.mark.parametrize(
+    ("algorithm", "parts"),
+    [("em", 1), ("em", 2), pytest.param("lbfgs", 1, marks=pytest.mark.thorough)],
+)
+def test_fits_are_those_of_dense_passes(algorithm, parts, monkeypatch):
+    """Where rows are on two devices, each has an order of its own."""
     x, component = rows_of_clusters()
     start = jaxgmm.from_labels(x, (component + (np.arange(len(x)) % 50 == 0)) % 20, 20)
-    fit = lambda kernel: jaxgmm.fit(x, start, algorithm, kernel=kernel, max_steps=5, tolerance=0.0)
+    rows = jaxgmm.Shards(x) if parts == 2 else x
+    fit = lambda kernel: jaxgmm.fit(
+        rows, start, algorithm, kernel=kernel, max_steps=5, tolerance=0.0
+    )
+    seen = []
+    order = row_order.in_order_of
+    monkeypatch.setattr(
+        sys.modules["jaxgmm.fitting.fit"],
+        "in_order_of",
+        lambda rows, mixture: seen.append(rows.axis) or order(rows, mixture),
+    )
     dense = fit("whitened")
     monkeypatch.setattr(row_order, "LEAST_RESIDUALS", 0)
     monkeypatch.setattr(row_order, "LEAST_IN_ROW", 0)
@@ -140,6 +155,7 @@ def test_fits_are_those_of_dense_passes(algorithm, monkeypatch):
     monkeypatch.setitem(natural.SAFE_ROUNDING, "float32", 0.0)
     found = fit("auto")
     assert found.steps == dense.steps
+    assert len(seen) == 1 and (seen[0] is not None) == (parts == 2)
     np.testing.assert_allclose(found.history, dense.history, rtol=1e-6)
     np.testing.assert_allclose(found.mixture.means, dense.mixture.means, atol=1e-4)
 
