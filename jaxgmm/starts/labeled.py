@@ -11,7 +11,7 @@ from ..data.columns import Columns
 from ..data.rows import Rows
 from ..families.family import Family
 from .from_assignments import Assigned, assign_labels
-from .methods import draw_index
+from .k_means_plus_plus import draw_index
 
 
 def allowed_components(packed: jax.Array, columns: Columns, k: int) -> jax.Array:

@@ -11,7 +11,8 @@ import pytest
 import reference
 
 import jaxgmm
-from jaxgmm.starts.methods import METHODS, draw_index
+from jaxgmm.starts.k_means_plus_plus import draw_index
+from jaxgmm.starts.methods import METHODS
 
 
 def distinct(means):
