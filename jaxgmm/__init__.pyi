@@ -76,11 +76,11 @@ from .mixture.coordinates import (
     PrecisionCholesky,
     SquareRoot,
 )
-from .mixture.densities import sample
 from .mixture.loadings import communalities, loadings
 from .mixture.mixture import Mixture
 from .mixture.overlap import misassignment, overlap, separation
 from .mixture.relative import Augmented, Relative
+from .mixture.sampling import sample
 from .mixture.simulation import Simulation, simulate
 from .objective.densities import log_joint, log_prob, responsibilities
 from .objective.log_likelihood import complete_log_likelihood, log_likelihood

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from ..data.rows import Rows
 from ..internal import checks
-from ..mixture.densities import responsibilities
+from ..mixture.complete_rows import responsibilities
 from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture
 from ..numerics.products import matmul

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy.typing as npt
 
 from ..internal import checks
-from ..mixture.densities import log_prob, sample
+from ..mixture.complete_rows import log_prob
 from ..mixture.mixture import Mixture
+from ..mixture.sampling import sample
 
 
 def level(

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 
 from ..algebra.pairs import check_pair
 from ..internal import checks
-from ..mixture.densities import log_prob, sample
+from ..mixture.complete_rows import log_prob
 from ..mixture.mixture import Mixture
+from ..mixture.sampling import sample
 from .estimate import Estimate
 
 

@@ -16,9 +16,9 @@ from ..data.open_data import open_data
 from ..data.sources import Blocks, Source
 from ..internal import checks
 from ..internal.warn import warn
-from ..mixture.densities import sample
 from ..mixture.inputs import check_mixture_and_array
 from ..mixture.mixture import Mixture
+from ..mixture.sampling import sample
 from ..objective import prior as priors
 from ..objective.prior import Prior
 from .bootstrap_result import Bootstrap

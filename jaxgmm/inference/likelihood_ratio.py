@@ -16,8 +16,8 @@ from ..algorithms.squarem import SQUAREM
 from ..data.open_data import open_data
 from ..fitting.status import Status
 from ..internal import checks
-from ..mixture.densities import sample
 from ..mixture.mixture import Mixture
+from ..mixture.sampling import sample
 from ..objective import prior as priors
 from ..objective.log_likelihood import log_likelihood
 from ..objective.prior import Prior

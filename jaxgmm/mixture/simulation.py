@@ -13,9 +13,9 @@ from ..internal import checks
 from ..numerics import lapack
 from ..numerics.products import matmul
 from . import parameter_checks
-from .densities import sample
 from .mixture import Mixture
 from .overlap import overlap, separations
+from .sampling import sample
 
 # Random sets of means, of which `simulate` uses the most evenly spaced one.
 CANDIDATES = 64

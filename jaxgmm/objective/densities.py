@@ -13,7 +13,7 @@ from ..data.observed import Observed, pack
 from ..data.row_checks import same_features
 from ..internal import checks
 from ..kernels.rows import log_joint_of_rows, log_prob_of_rows
-from ..mixture import densities
+from ..mixture import complete_rows
 from ..mixture.mixture import Mixture
 
 
@@ -68,7 +68,7 @@ def log_joint(mixture: Mixture, x: Any) -> jax.Array:
     """
     if isinstance(x, Observed):
         return _log_joint(*check_mixture_and_observed(mixture, x))
-    return densities.log_joint(mixture, x)
+    return complete_rows.log_joint(mixture, x)
 
 
 def log_prob(mixture: Mixture, x: Any) -> jax.Array:
@@ -94,7 +94,7 @@ def log_prob(mixture: Mixture, x: Any) -> jax.Array:
     """
     if isinstance(x, Observed):
         return _log_prob(*check_mixture_and_observed(mixture, x))
-    return densities.log_prob(mixture, x)
+    return complete_rows.log_prob(mixture, x)
 
 
 def responsibilities(mixture: Mixture, x: Any) -> jax.Array:
@@ -120,4 +120,4 @@ def responsibilities(mixture: Mixture, x: Any) -> jax.Array:
     """
     if isinstance(x, Observed):
         return _responsibilities(*check_mixture_and_observed(mixture, x))
-    return densities.responsibilities(mixture, x)
+    return complete_rows.responsibilities(mixture, x)

@@ -15,7 +15,7 @@ from ..algebra.regress import regress
 from ..divergences.wasserstein import Plan
 from ..internal import checks
 from ..internal.feature_names import default_feature_names
-from ..mixture.densities import log_prob
+from ..mixture.complete_rows import log_prob
 from ..mixture.mixture import Mixture
 from .marginals import marginal as shown_marginal
 from .mixtures import density

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 
 from ..inference.uncertainty_result import Uncertainty
 from ..internal import checks
-from ..mixture import densities
+from ..mixture import complete_rows
 from ..mixture.mixture import Mixture
 from .marginals import Marginal, choose_features, marginal
 from .style import INK, color, dashes, new_axes, percent, remove_box
@@ -216,7 +216,7 @@ def responsibilities(
     only_ticks = ax is None and len(indices) == 1
     if ax is None:
         ax = new_axes(5, 1 if only_ticks else 4)
-    r = np.asarray(densities.responsibilities(mixture, x), np.float64)
+    r = np.asarray(complete_rows.responsibilities(mixture, x), np.float64)
     draw_rows(r, np.asarray(checks.array(x, "x"), np.float64)[:, indices], ax)
     if only_ticks:
         ax.set_yticks([])

@@ -11,8 +11,8 @@ from ..algebra.affine import moments
 from ..algebra.condition import condition
 from ..algebra.marginal import marginal
 from ..algebra.regress import regress
-from ..mixture.densities import sample
 from ..mixture.mixture import Mixture
+from ..mixture.sampling import sample
 from .starts import pad_rows
 
 

@@ -14,8 +14,8 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from ..data.observed import Observed, as_observed
 from ..inference.completion import impute
 from ..internal import forks
-from ..mixture.densities import sample
 from ..mixture.mixture import Mixture
+from ..mixture.sampling import sample
 from ..objective.densities import log_joint, log_prob, responsibilities
 from ..selection.criteria import n_parameters
 from .convert import from_sklearn

@@ -1,56 +1,16 @@
-"""Densities and responsibilities of single rows, and sampling from a mixture."""
+"""`sample`: random rows of a mixture."""
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-import numpy.typing as npt
 
 from ..internal import checks, memory
-from .inputs import ROWS_PER_STEP, check_mixture_and_array, over_rows, row_log_joint, row_log_prob
+from .inputs import ROWS_PER_STEP
 from .mixture import Mixture
 
 # The most rows that one call draws, because rows are counted in 32 bits.
 MOST_DRAWN = 2**31 - 1
-
-
-@jax.jit
-def _log_joint(mixture: Mixture, x: jax.Array) -> jax.Array:
-    return over_rows(row_log_joint, mixture, x)
-
-
-@jax.jit
-def _log_prob(mixture: Mixture, x: jax.Array) -> jax.Array:
-    return over_rows(row_log_prob, mixture, x)
-
-
-@jax.jit
-def _responsibilities(mixture: Mixture, x: jax.Array) -> jax.Array:
-    return jax.nn.softmax(_log_joint(mixture, x), axis=1)
-
-
-def log_joint(mixture: Mixture, x: npt.ArrayLike) -> jax.Array:
-    """Return log π_k + log N(x_n; μ_k, Σ_k) (n, k) for fully observed rows x (n, d).
-
-    `jaxgmm.log_joint` accepts other rows as well, see `objective/densities.py`.
-    """
-    return _log_joint(*check_mixture_and_array(mixture, x)[:2])
-
-
-def log_prob(mixture: Mixture, x: npt.ArrayLike) -> jax.Array:
-    """Return log p(x_n) (n,) for fully observed rows x (n, d).
-
-    `jaxgmm.log_prob` accepts other rows as well, see `objective/densities.py`.
-    """
-    return _log_prob(*check_mixture_and_array(mixture, x)[:2])
-
-
-def responsibilities(mixture: Mixture, x: npt.ArrayLike) -> jax.Array:
-    """Return r_nk = p(component k | x_n) (n, k) for fully observed rows x (n, d).
-
-    `jaxgmm.responsibilities` accepts other rows as well, see `objective/densities.py`.
-    """
-    return _responsibilities(*check_mixture_and_array(mixture, x)[:2])
 
 
 @jax.jit(static_argnames="n")
