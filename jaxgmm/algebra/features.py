@@ -70,8 +70,8 @@ def other_features(mixture: Mixture, given: tuple[int, ...]) -> tuple[int, ...]:
     rest = tuple(i for i in range(mixture.n_features) if i not in given)
     if not rest:
         raise ValueError(
-            f"features lists all {mixture.n_features} features: leave at least one out, which the "
-            "result describes."
+            f"features lists all {mixture.n_features} features: leave out at least one, because "
+            "the result describes the features that are left out."
         )
     return rest
 

@@ -59,8 +59,9 @@ class Regression:
         """
         if self.mean.shape[-1] != 1:
             raise ValueError(
-                f"quantiles are of one feature, and {self.mean.shape[-1]} are described: regress "
-                "on the marginal of the given features and one other."
+                f"quantile needs a single target feature, but this regression has "
+                f"{self.mean.shape[-1]}: regress in the marginal of the given features and one "
+                "other."
             )
         p = probabilities(p, self.split.given)
         if p.ndim > 1:

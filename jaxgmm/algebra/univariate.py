@@ -138,8 +138,8 @@ def _check_univariate(mixture: Mixture, name: str) -> None:
     checks.one_mixture(mixture)
     if mixture.n_features != 1:
         raise ValueError(
-            f"{name} is for one feature, and the mixture has {mixture.n_features}: pass the "
-            "marginal of one feature, or count draws."
+            f"{name} is for one feature, but the mixture has {mixture.n_features}: pass the "
+            "marginal of one feature, or use draws from sample."
         )
 
 

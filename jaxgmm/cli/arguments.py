@@ -36,12 +36,12 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     add("--numeric", action="store_true", help="leave out columns of text and dates")
     add("--weight", help="the column with row weights", metavar="COLUMN")
     add("--drop-missing", action="store_true", help="leave out incomplete rows")
-    add("--missing", help="more codes of missing values, e.g. --missing=-999,unknown")
+    add("--missing", help="further codes for missing values, e.g. --missing=-999,unknown")
     add("--header", action=argparse.BooleanOptionalAction, help="whether line 1 names the columns")
-    add("--separator", help="comma, semicolon, tab, bar or blank")
-    add("--decimal", help="point or comma")
-    add("--encoding", help="of the text, e.g. latin-1, cp1252 or utf-16 (default: utf-8)")
-    add("--quiet", action="store_true", help="do not say what was read")
+    add("--separator", help="what separates columns: comma, semicolon, tab, bar or blank")
+    add("--decimal", help="the decimal sign: point or comma")
+    add("--encoding", help="encoding of text, e.g. latin-1, cp1252 or utf-16 (default: utf-8)")
+    add("--quiet", action="store_true", help="do not report how the file was read")
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +56,7 @@ def add_evidence_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what is known of the rows beside their values."""
     add = parser.add_argument
     add("--sd", help="a file with the standard deviation of each value's noise", metavar="FILE")
-    add("--labels", help="the column with known labels; empty is unknown", metavar="COLUMN")
+    add("--labels", help="the column with known labels; an empty cell is unknown", metavar="COLUMN")
 
 
 def observed_rows(rows: Records, arguments: argparse.Namespace) -> np.ndarray | jaxgmm.Observed:
@@ -72,9 +72,9 @@ def observed_rows(rows: Records, arguments: argparse.Namespace) -> np.ndarray | 
         deviations = read_table(path, options, rows.names if rows.named else None)
         if deviations.x.shape != (len(rows.complete), rows.x.shape[1]):
             raise ValueError(
-                f"{path} has {len(deviations.x)} rows and {deviations.x.shape[1]} columns, and the "
-                f"data {len(rows.complete)} and {rows.x.shape[1]}: write a standard deviation for "
-                "each value."
+                f"{path} has {len(deviations.x)} rows and {deviations.x.shape[1]} columns, but the "
+                f"data have {len(rows.complete)} rows and {rows.x.shape[1]} columns: write a "
+                "standard deviation for each value."
             )
         if (deviations.x < 0).any():
             raise ValueError(f"{path} has a negative standard deviation: 0 means exact.")

@@ -36,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--algorithms", default="em,squarem,lbfgs", help=f"any of {algorithms}, separated by commas"
     )
     add("--restarts", type=int, default=10, help="number of starts (10)")
-    add("--budget", help="what each fit may use, e.g. '200 passes' or '1.5 seconds'")
-    add("--checkpoint", help="file of finished fits, from which an interrupted run goes on")
+    add("--budget", help="the cost at which each fit ends, e.g. '200 passes' or '1.5 seconds'")
+    add("--checkpoint", help="file of finished fits, from which an interrupted run continues")
     add("--out", help="file for the comparison (.npz), which jaxgmm.load reads")
     add("--plot", help="file for a plot of the comparison (.png, .pdf, .svg)")
     add_seed_argument(parser)

@@ -38,7 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--family", default="full", help=f"any of {families}, {some}, separated by commas; or all")
     add("--restarts", type=int, default=16, help="number of starts for each K (16)")
     add("--algorithm", default="em", help=f"one of {algorithms}")
-    add("--criterion", default="bic", choices=["bic", "aic", "icl", "held-out"])
+    criteria = ["bic", "aic", "icl", "held-out"]
+    add("--criterion", default="bic", choices=criteria, help="chooses the best fit (bic)")
     add("--out", help="file for the best fit (.npz)")
     add("--plot", help="file for a plot of the best fit (.png, .pdf, .svg)")
     add("--errors", action="store_true", help="show standard errors and 95 %% intervals")

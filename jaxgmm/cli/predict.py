@@ -81,7 +81,7 @@ def _parse_targets(text: str, d: int, features: list[str] | None) -> list[int]:
         elif part.isascii() and part.isdecimal() and 1 <= int(part) <= d:
             targets.append(int(part) - 1)
         else:
-            known = ", ".join(features) if features else "numbers, since it names none"
+            known = ", ".join(features) if features else "numbers, because it stores no names"
             raise ValueError(
                 f"the model has no feature {part!r}: write --target with one of its {d} features "
                 f"({known})."

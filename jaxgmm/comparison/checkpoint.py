@@ -68,7 +68,7 @@ class FinishedFits:
             return
         for name, value in label.items():
             if saved.get(name) != value:
-                raise self._other_error(f"its {name}: {saved.get(name)!r}, and here {value!r}")
+                raise self._other_error(f"its {name}: {saved.get(name)!r}, but here {value!r}")
         known = self.begun[section]
         same_form = [leaf.shape for leaf in known] == [leaf.shape for leaf in begun]
         if not same_form or not alike(known, begun):

@@ -83,11 +83,13 @@ class Comparison:
         common = self.common_starts()
         lines = [
             f"{self.restarts} starts; the best known optimum has objective {self.best_known:.4f}.",
-            f"From {len(common)} all algorithms ended at the same optimum; over these, 'passes to "
-            "1e-6' is the median",
-            "number of passes until the objective is within 1e-6 nats per row of that optimum, and",
-            "'interval' its 95% bootstrap interval. The smallest median wins; 'tied' is not "
-            "clearly larger.",
+            f"From {len(common)} of them, all algorithms ended at the same optimum. Over these "
+            "starts, 'passes to 1e-6' is",
+            "the median number of passes until the objective is within 1e-6 nats per row of that "
+            "optimum,",
+            "and 'interval' is its 95% bootstrap interval. The smallest median is marked 'wins'; "
+            "'tied' means",
+            "not clearly larger.",
             "",
             str(self.table()),
         ]

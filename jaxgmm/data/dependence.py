@@ -72,7 +72,7 @@ def explain_dependence(what: str, x: Any, names: Sequence[str] | None = None) ->
     """
     reason = dependence(x, names)
     if reason is None:
-        return f"{what}: a component empties or collapses. Use fewer components."
+        return f"{what}: a component became empty or collapsed. Use fewer components."
     return f"{what}, since {reason}. {REMEDY}"
 
 

@@ -44,8 +44,8 @@ def noise_of_rows(noise: Any, x: Array) -> tuple[Array, Array | None, bool]:
     matrices = values.ndim == 3 or values.shape == (d, d)
     if values.shape == (d, d) and n == d:
         raise ValueError(
-            f"noise has shape {values.shape}, and x as many rows as columns: pass covariances "
-            f"({n}, {d}, {d}), so that it is clear what is meant; variances are their diagonals."
+            f"noise has shape {values.shape}, which is ambiguous because x has as many rows as "
+            f"columns: pass covariances ({n}, {d}, {d}), which have variances on their diagonals."
         )
     if values.shape not in ((), (d,), (n, d), (d, d), (n, d, d)):
         raise ValueError(f"noise has shape {values.shape}: pass {SHAPES}; here n = {n}, d = {d}.")
@@ -167,7 +167,7 @@ def log_odds(allowed: Any, odds: Any, n: int, dtype: DTypeLike) -> Array | None:
         mask = checks.array(allowed, "allowed")
         _check_shape(mask, "allowed", n)
         if not checks.traced(mask) and not np.isin(np.asarray(mask), (0, 1)).all():
-            raise ValueError("allowed has values besides True and False: pass booleans (n, k).")
+            raise ValueError("allowed has values other than True and False: pass booleans (n, k).")
         xp: Any = jnp if checks.traced(mask, total) else np
         if total is not None and total.shape != mask.shape:
             raise ValueError(
@@ -196,5 +196,5 @@ def every_row_is_allowed(labels: Array | None, odds: Array | None) -> None:
     some = possible.any(axis=1)
     if not some.all():
         raise ValueError(
-            f"row {int(np.argmin(some))} is allowed to come from no component: allow at least one."
+            f"row {int(np.argmin(some))} has no allowed component: allow at least one."
         )

@@ -93,13 +93,13 @@ def check_rows(
     """
     if isinstance(x, Source):
         raise ValueError(
-            f"x is a {type(x).__name__}, and this function needs an array: pass rows (n, d)."
+            f"x is a {type(x).__name__}, but this function needs an array: pass rows (n, d)."
         )
     rows = checks.array(x, "x")
     if rows.ndim == 1:
         array = "x" if isinstance(x, np.ndarray | jax.Array) else "np.asarray(x)"
         raise ValueError(
-            f"x has shape {rows.shape}, and rows and columns are needed: for one feature pass "
+            f"x has shape {rows.shape}, but rows and columns are needed: for one feature pass "
             f"{array}[:, None], for one row {array}[None, :]."
         )
     if rows.ndim != 2:

@@ -17,8 +17,8 @@ def iterable(blocks: Any) -> None:
     """Check that what a stream's source returned can be iterated over."""
     if not hasattr(blocks, "__iter__"):
         raise ValueError(
-            f"the stream's source gave a {type(blocks).__name__}: it must return an iterable of "
-            "blocks (n_i, d)."
+            f"the stream's source returned a {type(blocks).__name__}: it must return an iterable "
+            "of blocks (n_i, d)."
         )
 
 
@@ -79,7 +79,7 @@ def same_rows_again(count: int, n: int) -> None:
     """Check that a pass has read as many rows as the first one."""
     if count != n:
         raise ValueError(
-            f"the stream gave {count} rows on this pass and {n} on the first: its source must "
+            f"the stream has {count} rows on this pass and had {n} on the first: its source must "
             "yield the same rows every time. A generator can be read only once, so a function must "
             "return a new one in each call."
         )

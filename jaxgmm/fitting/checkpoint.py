@@ -154,7 +154,7 @@ def _resume(
         ) from None
     for name, value in label.items():
         if saved_label.get(name) != value:
-            difference = f"its {name}: {saved_label.get(name)!r}, and here {value!r}"
+            difference = f"its {name}: {saved_label.get(name)!r}, but here {value!r}"
             raise _other_fit_error(path, difference)
     expected, tree = jax.tree.flatten((mixture, constants, loop_state))
     same_form = len(saved) == len(expected) and all(

@@ -133,7 +133,7 @@ def textbook_em(
     mixture, x, _ = check_mixture_and_array(mixture, x)
     if type(mixture.covariance) is not Full:
         raise ValueError(
-            f"textbook_em needs a mixture of family 'full', and this one is {mixture.family!r}: "
+            f"textbook_em needs a mixture of family 'full', but this one is {mixture.family!r}: "
             "use fit, or initialize a full mixture."
         )
     checks.not_negative(epsilon, "epsilon")

@@ -125,7 +125,7 @@ def _refuse_sparse(values: Any, name: str) -> None:
         )
     readable = f"{size / 2**20:.1f} MiB" if size > 1 << 20 else f"{size / 2**10:.1f} KiB"
     raise ValueError(
-        f"{name} is sparse, and an array of all numbers is needed: pass {x}.{dense}() ({shape} "
+        f"{name} is sparse, but a dense array is needed: pass {x}.{dense}() ({shape} "
         f"numbers, {readable})."
     )
 

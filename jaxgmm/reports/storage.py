@@ -80,7 +80,7 @@ def save(
     kind = {Mixture: "mixture", Fit: "fit"}.get(type(what))
     if kind is None:
         raise ValueError(
-            f"save writes a Mixture, a Fit or a Comparison, and this is a {type(what).__name__}."
+            f"save writes a Mixture, a Fit or a Comparison, but this is a {type(what).__name__}."
         )
     leaves, _ = _named_leaves(what)
     if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves.values()):

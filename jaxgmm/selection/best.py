@@ -39,7 +39,7 @@ class Flaw(enum.IntEnum):
 
 
 FLAWS = {
-    Flaw.SPURIOUS: "every fit has a component on hardly any rows, or nearly singular",
+    Flaw.SPURIOUS: "every fit has a component that has hardly any rows or is nearly singular",
     Flaw.FAILED: "every fit failed (see status)",
 }
 

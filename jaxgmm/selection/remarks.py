@@ -1,4 +1,4 @@
-"""Descriptions of single components in words: which rows an outlier or an artifact lies on.
+"""Descriptions of single components in words: which rows an outlier or an artifact describes.
 
 They are made by NumPy, for a few mixtures after a sweep. Rows and components count from 1.
 """
@@ -36,10 +36,10 @@ class RowTable:
         return explain_dependence(what, self.x, self.names)
 
     def describe(self, mixture: Mixture, marked: np.ndarray) -> list[str]:
-        """Return a clause for each component that is `marked` (k,), on where it lies.
+        """Return a clause for each component that is `marked` (k,), on the rows that it describes.
 
-        For example "component 3 lies on 1 row (row 1001: 10000000)", or "component 2 sits on
-        question 1 = 1: 83 rows".
+        For example "component 3 describes 1 row (row 1001: 10000000)", or "component 2 describes
+        83 rows with question 1 = 1".
         """
         likeliest = _likeliest(mixture, self.x)
         return [
@@ -54,18 +54,20 @@ class RowTable:
                 return "is the most likely component of no row"
             count = f"{len(rows)} row" + "s" * (len(rows) > 1)
             shown = "; ".join(f"row {row + 1}: {_values(self.x[row])}" for row in rows)
-            return f"lies on {count} ({shown})"
+            return f"describes {count} ({shown})"
         # The narrowest feature comes first, relative to the feature's own spread.
         widths = np.sqrt(np.diagonal(np.asarray(mixture.covariances[k], np.float64)))
         for i in np.argsort(widths / np.maximum(self.x.std(axis=0), 1e-300)):
             values, counts = np.unique(x[:, i], return_counts=True)
             if 2 * counts.max() > len(rows):
                 value = values[np.argmax(counts)]
-                return f"sits on {names[i]} = {value:.7g}: {counts.max()} rows"
+                return f"describes {counts.max()} rows with {names[i]} = {value:.7g}"
         relation = dependence(x, names)
         if relation is not None:
-            return f"lies in a plane ({relation}): {len(rows)} rows"
-        return f"is flat in some direction, or narrower than the data resolve: {len(rows)} rows"
+            return f"describes {len(rows)} rows that lie in a plane ({relation})"
+        return (
+            f"is flat in some direction, or narrower than the data can resolve ({len(rows)} rows)"
+        )
 
 
 def _values(row: np.ndarray) -> str:

@@ -80,8 +80,8 @@ def choose_columns(
     _check_choice(chosen, weight, table, shown)
     if label is not None and label in [*chosen, weight]:
         raise ValueError(
-            f"column {table.names[label]!r} is chosen as labels and for something else: choose "
-            "each column once."
+            f"column {table.names[label]!r} is chosen as labels and also as a feature or weight: "
+            "choose each column once."
         )
     return ColumnChoice(chosen, weight, label, left_out, options.columns is not None or by_name)
 
@@ -181,7 +181,7 @@ def _check_order(chosen: list[str], features: list[str]) -> None:
     for column, feature in zip(chosen, features, strict=False):
         if column != feature and column in features:
             raise ValueError(
-                f"column {column!r} is chosen in the place of the model's feature {feature!r}: "
+                f"column {column!r} is chosen where the model has the feature {feature!r}: "
                 "omit --columns to match the columns by name."
             )
 

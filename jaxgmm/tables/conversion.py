@@ -65,9 +65,9 @@ def _what_is_wrong(table: RawTable, i: int, choice: ColumnChoice, options: ReadO
     row, cell = column.example()
     example = f"{cell[:40]!r} in {table.locate(row)}"
     if column.kind == "thousands":
-        return f"has separators of thousands ({example}): write numbers without them, as 1234.5."
+        return f"has thousands separators ({example}): write numbers without them, as 1234.5."
     if column.kind == "disguised":
-        return f"has numbers in another form ({example}): write them plainly, as 1234.5 or -0.12."
+        return f"has numbers in an unknown form ({example}): write them as 1234.5 or -0.12."
     if row == 0 and options.header is False:
         return f"contains text ({example}): leave out --no-header if that line names the columns."
     if column.kind == "text" and column.majority:

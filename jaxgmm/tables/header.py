@@ -36,8 +36,9 @@ def is_header(lines: list[list[str]], number: int) -> tuple[bool, str]:
     if "number" not in kinds:
         return "text" in kinds and ("date", "date") not in pairs, ""
     shown = ", ".join(cell or "no name" for cell in first[:4]) + (", …" if len(first) > 4 else "")
-    named = f"line {number} ({shown}) names the columns: with --no-header it is a row."
-    row = f"line {number} ({shown}) is read as a row: with --header it names the columns."
+    line = f"line {number} ({shown}) is read as"
+    named = f"{line} the names of the columns: pass --no-header to read it as a row."
+    row = f"{line} a row: pass --header to read it as the names of the columns."
     over = [column for kind, column in zip(kinds, below, strict=True) if kind == "number"]
     values = [cell for kind, cell in zip(kinds, first, strict=True) if kind == "number"]
     if all(map(_is_whole, values)) and rest:

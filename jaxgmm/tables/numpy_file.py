@@ -117,7 +117,7 @@ def _as_table(array: np.ndarray, shown: str, source: str) -> RawTable:
         what, remedy = f"an array of shape {shape}", f"x.reshape(-1, {shape[-1]})"
     if remedy:
         raise ValueError(
-            f"{shown} holds {what}, and rows and columns of numbers are needed: with x = {source}, "
+            f"{shown} holds {what}, but rows and columns of numbers are needed: with x = {source}, "
             f"save {remedy}."
         )
     columns = array.reshape(len(array), *shape[1:] or (1,))

@@ -189,8 +189,8 @@ def _describe_gaps(x: np.ndarray, table: RawTable, choice: ColumnChoice) -> list
     values = "value is" if total == 1 else "values are"
     where = "column" if len(columns) == 1 else "columns"
     return [
-        f"{total} of {x.size} {values} missing, in {len(columns)} {where} ({names}). What is "
-        "there of each row is used; --drop-missing leaves incomplete rows out."
+        f"{total} of {x.size} {values} missing, in {len(columns)} {where} ({names}). The "
+        "other values of these rows are used; --drop-missing leaves the rows out."
     ]
 
 

@@ -70,8 +70,8 @@ def split_lines(text: str, shown: str, separator: str | None = None) -> Lines:
     for number, record in records:
         if record is None:
             raise ValueError(
-                f"{shown}: line {number + offset} has a quotation mark without its pair, text "
-                "after a closing one, or a very long field: correct that line."
+                f"{shown}: line {number + offset} has an unmatched quotation mark, text after "
+                "a closing one, or a very long field: correct that line."
             )
         if record[0].startswith(COMMENTS) and not SHEET_ERROR.fullmatch(record[0]):
             skipped += 1

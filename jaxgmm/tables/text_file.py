@@ -81,5 +81,5 @@ def _choose_decimals(
         return ["."] * len(columns), []
     raise ValueError(
         f"{shown}: the comma in {example!r} may separate decimals or thousands: pass --decimal "
-        f"comma if it is {meant}, or write the numbers without separators of thousands."
+        f"comma if it is {meant}, or write the numbers without thousands separators."
     )

@@ -131,7 +131,7 @@ def test_a_model_finds_its_features_by_name(run, folder):
         and "no column 'width', which the model was fitted to: its columns are count" in said
     )
     status, again, said = run("score named.npz - --columns height,width", stdin=turned)
-    assert status == 2 and "'height' is chosen in the place of the model's feature 'width'" in said
+    assert status == 2 and "'height' is chosen where the model has the feature 'width'" in said
     drawn = run("sample named.npz --n 5")[1]
     assert drawn.splitlines()[0] == "width,height,component"
     assert run("score named.npz -", stdin=drawn)[0] == 0

@@ -90,7 +90,7 @@ def test_several_targets_and_incomplete_rows(run):
     ("line", "words"),
     [
         ("predict named.npz rows.csv --target depth", "has no feature 'depth'"),
-        ("predict plain.npz rows.csv --target height", "numbers, since it names none"),
+        ("predict plain.npz rows.csv --target height", "numbers, because it stores no names"),
         ("predict named.npz rows.csv --target height,height", "more than once"),
         ("predict named.npz rows.csv --target width,height,mass", "lists all 3"),
         ("predict named.npz rows.csv --target height --quantiles 2", "--quantiles is '2'"),

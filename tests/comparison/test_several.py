@@ -89,7 +89,7 @@ def test_an_interrupted_comparison_goes_on(several, tmp_path):
         np.testing.assert_array_equal(again[name].seconds["em"], resumed[name].seconds["em"])
         assert again[name].compile_seconds == resumed[name].compile_seconds
     for change, words in (
-        (dict(tolerance=1e-8), "its tolerance: 1e-09, and here 1e-08"),
+        (dict(tolerance=1e-8), "its tolerance: 1e-09, but here 1e-08"),
         (dict(x={"apart": SETS["apart"] + 1, "close": SETS["close"]}), "its starts, its rows"),
         (dict(algorithms=["em", "lbfgs"]), "its algorithm 'lbfgs'"),
     ):

@@ -36,4 +36,4 @@ def test_a_long_list_is_cut():
     x = np.c_[TWO, TWO, TWO, TWO]
     assert dependence(x).endswith("column 4 = column 0, and 3 more")
     assert "since column 2 = column 0" in explain_dependence("It failed", x)
-    assert explain_dependence("It failed", TWO).startswith("It failed: a component empties")
+    assert explain_dependence("It failed", TWO).startswith("It failed: a component became empty")

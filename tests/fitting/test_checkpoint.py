@@ -75,7 +75,7 @@ def test_another_fit_is_refused(run, iris, tmp_path):
     x, start = run.args
     for arguments, words in (
         (dict(algorithm=SQUAREM()), r"another fit \(it differs in its algorithm: 'EM\(\)'"),
-        (dict(tolerance=1e-3), "its tolerance: 1e-13, and here 0.001"),
+        (dict(tolerance=1e-3), "its tolerance: 1e-13, but here 0.001"),
         (dict(prior=None), "form of its state"),
         (dict(prior=jaxgmm.Prior.from_data(x, strength=1.0)), "its rows or its prior"),
     ):

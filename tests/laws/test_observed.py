@@ -406,7 +406,7 @@ def bad_inputs():
         "fraction": (Observed(x, labels=np.full(N, 0.5)), r"labels\[0\] is 0.5"),
         "below": (Observed(x, labels=np.full(N, -2)), "labels are whole numbers"),
         "above": (Observed(x, labels=np.full(N, K)), "a label is 2, and there are 2 components"),
-        "nowhere": (Observed(x, allowed=none), "row 7 is allowed to come from no component"),
+        "nowhere": (Observed(x, allowed=none), "row 7 has no allowed component"),
         "odds": (Observed(x, log_odds=np.full((N, K), np.inf)), r"log_odds\[0, 0\] is inf"),
         "NaN odds": (Observed(x, log_odds=np.full((N, K), np.nan)), r"log_odds\[0, 0\] is nan"),
         "shape of labels": (Observed(x, labels=np.zeros(7)), "labels has shape"),

@@ -217,7 +217,7 @@ def test_an_older_file_stays_whole_where_writing_fails(tmp_path, monkeypatch):
 
 
 def test_save_takes_a_mixture_or_a_fit(tmp_path):
-    with pytest.raises(ValueError, match="a Mixture, a Fit or a Comparison, and this is a dict"):
+    with pytest.raises(ValueError, match="a Mixture, a Fit or a Comparison, but this is a dict"):
         jaxgmm.save(tmp_path / "x", {"means": 0})
     with pytest.raises(ValueError, match="outside jit"):
         jax.jit(lambda m: jaxgmm.save(tmp_path / "x", m))(some("full"))

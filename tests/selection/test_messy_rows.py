@@ -53,10 +53,10 @@ def test_outliers_do_not_hide_groups(name, x64):
     np.testing.assert_allclose(widths, [2700, 5300], rtol=0.15)
     if name.startswith("one"):
         assert best.n_components == 3
-        assert f"lies on 1 row (row 1001: {x[-1, 0]:.8g})" in str(said[0].message)
+        assert f"describes 1 row (row 1001: {x[-1, 0]:.8g})" in str(said[0].message)
         assert said[0].filename == __file__
     if name == "twenty alike":
-        assert "sits on feature 1 = 1e+07: 20 rows" in str(said[0].message)
+        assert "describes 20 rows with feature 1 = 1e+07" in str(said[0].message)
     if name == "none":
         assert not said
 
@@ -100,10 +100,10 @@ def prices():
 @pytest.mark.parametrize(
     ("x", "family", "most", "said"),
     [
-        (answers(), "diagonal", 3, r"sits on q\d = [1-5]: \d+ rows"),
-        (counts(), "full", 3, r"sits on q2 = \d+: \d+ rows"),
-        (saturated(), "full", 3, r"sits on q[12] = 6.5: \d+ rows"),
-        (percentages(), "full", 3, r"lies in a plane \(q3 = .* − q1 − q2\)"),
+        (answers(), "diagonal", 3, r"describes \d+ rows with q\d = [1-5]"),
+        (counts(), "full", 3, r"describes \d+ rows with q2 = \d+"),
+        (saturated(), "full", 3, r"describes \d+ rows with q[12] = 6.5"),
+        (percentages(), "full", 3, r"that lie in a plane \(q3 = .* − q1 − q2\)"),
         (prices(), "full", 3, None),
     ],
     ids=["answers", "counts", "saturated", "percentages", "prices"],
