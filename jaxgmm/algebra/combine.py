@@ -30,7 +30,7 @@ class Combined:
     """Clusters of components, for every number G of clusters; the result of `combine`.
 
     Attributes:
-      mixture: the mixture, which stays as it is.
+      mixture: the mixture, unchanged.
       x: the rows that were passed.
       groups: for each G from 1 to the number of components that are present, the cluster (k,) of
         each component, from 0 to G − 1, or −1 if it is absent.
@@ -85,16 +85,16 @@ def combine(
     weight: ArrayLike | None = None,
     devices: Sequence[jax.Device] | None = None,
 ) -> Combined:
-    """Merge components to clusters, two at a time, where rows hardly distinguish them.
+    """Group components into clusters by repeatedly merging the two that overlap most.
 
     A cluster that is not Gaussian takes several components of a mixture. The responsibility of a
-    set of components is the sum of theirs. From K clusters of one component each, the two clusters
-    are merged whose union lowers the entropy −Σ w r log r of the responsibilities most, until one
-    is left. The mixture stays as it is. A bend of the entropy curve is a number of clusters from
-    which on merging gains little.
+    cluster is the sum of those of its components. At first, each of the K components is a cluster.
+    Each step merges the two clusters whose union lowers the entropy −Σ w r log r of the
+    responsibilities most, until one cluster is left. The mixture does not change. A bend in the
+    curve of the entropy marks a number of clusters below which merging gains little.
 
-    One pass over the rows evaluates all pairs, and one more pass after each merger those of the new
-    cluster. No array of n × K numbers is stored.
+    One pass over the rows evaluates all pairs, and one pass after each merger evaluates the pairs
+    of the new cluster. No array of n × K numbers is stored.
 
     Args:
       mixture: a single mixture with finite parameters, e.g. the one with the lowest BIC.

@@ -85,7 +85,7 @@ def condition(
     *,
     names: Sequence[str] | None = None,
 ) -> Mixture:
-    """Return the distribution of the other features, given the values of some features.
+    """Return the conditional distribution of the other features, given the values of some.
 
     The covariance of each component's conditional follows from the whitening factor alone: no block
     of a covariance is inverted. The function works under jit, vmap and grad. For many rows use
@@ -99,9 +99,9 @@ def condition(
       names: the names of the mixture's features, if `features` contains names.
 
     Returns:
-      The mixture of the other features, in their old order and in the mixture's dtype. Its weights
-      are the responsibilities of the components for the values. Absent components stay absent.
-      Families are kept as by `marginal`.
+      The mixture of the other features, in their original order and in the mixture's dtype. Its
+      weights are the responsibilities of the components for the values. Absent components stay
+      absent. Families change as in `marginal`.
 
     Raises:
       ValueError: if a feature is repeated or unknown; if none or all are given; if the values have

@@ -15,10 +15,10 @@ from .features import Features, resolve_features
 def marginal(
     mixture: Mixture, features: Features, *, names: Sequence[str] | None = None
 ) -> Mixture:
-    """Return the distribution of some of the features, whatever the others are.
+    """Return the marginal distribution of some of the features.
 
-    With the features first in order, W is lower triangular, and its upper left block is the
-    whitening factor of their marginal. Another order takes one QR factorization of W. The function
+    If the chosen features come first, the whitening factor of their marginal is the upper left
+    block of the lower triangular W. Otherwise one QR factorization of W reorders them. The function
     works under jit, vmap and grad.
 
     Args:
@@ -30,7 +30,8 @@ def marginal(
     Returns:
       The mixture of these features, in the order given and in the mixture's dtype. The components,
       absent ones included, and their weights are the same. Full, tied, diagonal and spherical
-      covariances stay so. Other diagonal families become diagonal, others full or tied.
+      covariances keep their family. Other diagonal families become diagonal, and all others full or
+      tied.
 
     Raises:
       ValueError: if a feature is repeated or unknown, there are none, or `mixture` is not such a

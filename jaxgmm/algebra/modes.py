@@ -26,20 +26,21 @@ State = tuple[jax.Array, jax.Array, jax.Array]  # the point, how far it moved, t
 
 
 def modes(mixture: Mixture) -> tuple[jax.Array, np.ndarray]:
-    """Return the local maxima of a mixture's density, and the one above each component's mean.
+    """Return the local maxima of a mixture's density, and the one reached from each mean.
 
-    From every mean a point climbs by x ← (Σ r Λ)⁻¹ Σ r Λ μ, with the responsibilities r at x and
-    the precisions Λ. The density rises with each of these steps. Where a Newton step rises as high,
-    it is taken instead. A point that ends on a saddle is moved a little and climbs on. Points
-    nearer than 0.001 standard deviations are one mode. There may be more modes than components, and
-    a mode that no mean climbs to is missed.
+    From every mean, the density is increased by steps x ← (Σ r Λ)⁻¹ Σ r Λ μ, with the
+    responsibilities r at x and the precisions Λ. A Newton step is taken instead if it increases the
+    density as much. A point that ends at a saddle is moved a little and continues. Points nearer
+    than 0.001 standard deviations count as one mode. There may be more modes than components; a
+    mode that is not reached from any mean is missed.
 
     Args:
       mixture: a single mixture with finite parameters.
 
     Returns:
       The modes (m, d), the highest first, in the mixture's dtype and units; and the mode (k,) to
-      which each mean climbs, a whole number from 0 to m − 1, or −1 for an absent component.
+      which the ascent from each mean leads, a whole number from 0 to m − 1, or −1 for an absent
+      component.
 
     Raises:
       ValueError: if `mixture` is not such a mixture, and under jit, vmap and grad, because the

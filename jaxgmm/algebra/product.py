@@ -77,7 +77,7 @@ def _product(a: Mixture, b: Mixture) -> tuple[Mixture, jax.Array]:
 
 
 def join(mixtures: Sequence[Mixture], weights: npt.ArrayLike) -> Mixture:
-    """Return the mixture of several mixtures, Σ_j v_j p_j, with all components side by side.
+    """Return the mixture of several mixtures, Σ_j v_j p_j, which has the components of all.
 
     The function works under jit, vmap and grad.
 
@@ -87,8 +87,8 @@ def join(mixtures: Sequence[Mixture], weights: npt.ArrayLike) -> Mixture:
 
     Returns:
       The mixture of all components, those of the first mixture first, in the wider dtype. If all
-      mixtures are full, diagonal or spherical, it is so too, and otherwise it is full. The
-      components of a mixture of weight 0 are absent.
+      mixtures are full, diagonal or spherical, the result is of the same family; otherwise it is
+      full. The components of a mixture of weight 0 are absent.
 
     Raises:
       ValueError: if there are no mixtures, they have different numbers of features, or the weights

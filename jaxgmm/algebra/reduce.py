@@ -15,10 +15,10 @@ from .factors import of_covariances
 
 
 def reduce(mixture: Mixture, n_components: int) -> Mixture:
-    """Return a mixture of fewer components, by merging the pairs that matter least.
+    """Return a mixture of fewer components, by merging pairs of similar components.
 
-    Two components merge to the Gaussian with their joint mean and covariance, so that the mean and
-    the covariance of the whole stay exactly. Each time the pair is merged with the least
+    Two components are replaced by the Gaussian with their joint mean and covariance, so the mean
+    and the covariance of the whole mixture stay the same. Each step merges the pair with the least
     B_ij = ½ [(π_i + π_j) log|Σ_ij| − π_i log|Σ_i| − π_j log|Σ_j|], an upper bound on the
     Kullback–Leibler divergence that the merger causes. The function works under jit and vmap, and
     under grad, which holds the choice of the pairs constant.
@@ -29,8 +29,8 @@ def reduce(mixture: Mixture, n_components: int) -> Mixture:
         components that are present.
 
     Returns:
-      The mixture of `n_components` full components, in the mixture's dtype. If as many components
-      are present as shall be kept, it is the mixture itself without absent components.
+      The mixture of `n_components` full components, in the mixture's dtype. If exactly
+      `n_components` are present, it is the mixture itself without absent components.
 
     Raises:
       ValueError: if `n_components` is not such a number, or `mixture` is not such a mixture.

@@ -15,7 +15,7 @@ from ..mixture.sampling import sample
 def level(
     key: jax.Array, mixture: Mixture, mass: npt.ArrayLike = 0.95, *, n: int = 100_000
 ) -> jax.Array:
-    """Return the log-density at the edge of the smallest region that contains a given probability.
+    """Return the log-density at the boundary of the smallest region with a given probability.
 
     The region {x: log p(x) ≥ level} is the smallest one with probability `mass`. Its level is the
     1 − mass quantile of log p(x) over draws x from p, and its error falls as 1/√n. A row is in the

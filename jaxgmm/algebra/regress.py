@@ -91,8 +91,8 @@ def regress(
 
     Returns:
       A `Regression` in the mixture's dtype, with `mean` (n, e), `covariance` (n, e, e) and
-      `standard_deviation` (n, e) of the other features in their old order. If there is one other
-      feature, its method `quantile` returns conditional quantiles.
+      `standard_deviation` (n, e) of the other features in their original order. If there is one
+      other feature, its method `quantile` returns conditional quantiles.
 
     Raises:
       ValueError: as `condition` does.

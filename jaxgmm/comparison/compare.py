@@ -129,17 +129,17 @@ def compare(
       side_by_side: False runs the starts one after another, which gives fair times. True runs them
         under vmap, which can take less time in all. Every start then waits for the slowest one, and
         for the longest line search, and the time is divided by passes. Not for a `Stream`.
-      budget: what each fit may use, as a number and its unit: "200 passes" or "1.5 seconds". A fit
-        whose budget ends has the status MAX_STEPS. A move that has begun is completed, so a fit can
-        exceed its passes by less than one move. The clock is read after every fiftieth of a budget
-        in seconds. None sets no limit.
+      budget: the cost at which each fit ends, as a number and its unit: "200 passes" or
+        "1.5 seconds". A fit that reaches it has the status MAX_STEPS. A move that has begun is
+        completed, so a fit can exceed its passes by less than one move. The clock is read after
+        every fiftieth of a budget in seconds. None sets no limit.
       features: names of the d features, for messages; by default the columns of x if it is a table
         with names, else numbers.
       callback: a function that is called on the host with (name, start, `Fit`) after each fit, such
         as `progress()`. With several data sets the name is "data: algorithm". If it has a method
         `expect`, that is called first with the number of fits.
       checkpoint: a file (.npz) to which finished fits are written as the comparison proceeds, at
-        most once a second. Where the file exists, the comparison goes on from it, with the same
+        most once a second. Where the file exists, the comparison continues from it, with the same
         result as if it had not been interrupted.
 
     Returns:

@@ -20,12 +20,12 @@ from .sources import Source
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class Observed(Source):
-    """Rows of which not everything is known; it takes the place of an array of rows.
+    """Rows with missing values, noise or labels; pass it in place of an array of rows.
 
     A row is evidence about a complete row and its component. Functions that accept `Observed`
-    compute the likelihood of what was seen, and the E-step's expectations of the rest. Values are
-    assumed to be missing at random: whether a value is missing depends on what was seen of the row,
-    not on the value itself.
+    compute the likelihood of the observed values, and the E-step computes expectations of the
+    others. Values are assumed to be missing at random: whether a value is missing may depend on the
+    observed values of the row, but not on the value itself.
 
     Args:
       x: (n, d) rows, with NaN for each missing value: an array or a table, `Blocks`, `Shards`, or a

@@ -40,11 +40,12 @@ class Shards(Source):
       shape: (n, d), needed if `source` is a function.
       dtype: the dtype of the rows, used if `source` is a function.
 
-    Each device takes n/devices rows, padded by rows of weight 0 (`row_counts.bucket`). A pass ends
-    in one all-reduce of the sums. With several processes (`jax.distributed`), every process makes
-    the same calls and gets the whole result. If one dies, the others end with an error from JAX:
-    with `jax.distributed.initialize(heartbeat_timeout_seconds=10, shutdown_timeout_seconds=10)`
-    this takes half a minute, and with JAX's default settings several minutes.
+    Each device takes n/devices rows, padded with rows of weight 0 (`row_counts.bucket`). A pass
+    ends in one all-reduce of the sums. With several processes (`jax.distributed`), every process
+    makes the same calls and gets the whole result. If one dies, the others end with an error from
+    JAX. With the arguments heartbeat_timeout_seconds=10 and shutdown_timeout_seconds=10 of
+    `jax.distributed.initialize` this takes half a minute, and with JAX's default settings several
+    minutes.
 
     >>> x = jaxgmm.simulate(jax.random.key(0), 200, 2, 2, separation=3.0).x
     >>> start = jaxgmm.initialize(jax.random.key(1), x, 2)

@@ -21,7 +21,7 @@ from .summable_rows import SummableRows
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Stream(Source):
-    """Rows that are read in blocks, again in every pass.
+    """Rows that are read block by block in every pass, for data that do not fit in memory.
 
     Args:
       source: one of

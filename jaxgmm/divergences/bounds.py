@@ -16,7 +16,7 @@ def kl_variational(a: Mixture, b: Mixture) -> jax.Array:
     """Return the variational approximation of the Kullback–Leibler divergence of two mixtures.
 
     It is Σ_i π_i log [Σ_j π_j exp(−D(p_i ‖ p_j)) / Σ_j ω_j exp(−D(p_i ‖ q_j))] with the divergences
-    D of single Gaussians: the difference of two lower bounds, and hence *no bound* itself. It
+    D of single Gaussians. This is the difference of two lower bounds, and hence *not a bound*. It
     differs from the divergence by up to a quarter in some cases, and it is negative in others. It
     is 0 for equal mixtures, and it has derivatives. `kl` estimates the divergence itself.
 

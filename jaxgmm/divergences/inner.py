@@ -40,7 +40,7 @@ def _log_inner(a: Mixture, b: Mixture) -> jax.Array:
 def l2(a: Mixture, b: Mixture) -> jax.Array:
     """Return the squared L2 distance ∫ (p − q)² of two densities, in closed form.
 
-    It is 0 exactly for equal mixtures. It has the units of a density, so that it is tiny for wide
+    It is exactly 0 for equal mixtures. It has the units of a density, so it is tiny for wide
     mixtures of many features; `cauchy_schwarz` has no units. The function works under jit, vmap and
     grad.
 
@@ -76,7 +76,7 @@ def _l2(first: jax.Array, second: jax.Array, between: jax.Array) -> jax.Array:
 def cauchy_schwarz(a: Mixture, b: Mixture) -> jax.Array:
     """Return the Cauchy–Schwarz divergence −log [∫ p q / √(∫ p² ∫ q²)], in closed form.
 
-    It is symmetric, 0 exactly for equal mixtures and positive for others, and it has no units. The
+    It is symmetric, exactly 0 for equal mixtures and positive for others, and it has no units. The
     function works under jit, vmap and grad.
 
     Args:

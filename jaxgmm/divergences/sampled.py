@@ -20,7 +20,7 @@ def kl(key: jax.Array, a: Mixture, b: Mixture, n: int = 100_000) -> Estimate:
 
     The divergence has no closed form for mixtures. The estimate is the mean of log p(x) − log q(x)
     over n draws from p. It is unbiased, and so are its derivatives with respect to both mixtures,
-    weights included. The value for two equal mixtures is 0 exactly.
+    weights included. The value for two equal mixtures is exactly 0.
 
     Args:
       key: a JAX random key.

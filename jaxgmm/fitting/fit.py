@@ -103,12 +103,12 @@ def fit(
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int = 100,
 ) -> Fit:
-    """Maximize ℓ(θ) + log prior(θ) from `mixture` until the stopping rule is met.
+    """Fit a mixture: maximize ℓ(θ) + log prior(θ) from a start until the stopping rule is met.
 
     Args:
       x: (n, d) finite rows: any array, list or table of real numbers (of NumPy, JAX, pandas,
-        polars, pyarrow, xarray or PyTorch), or `Blocks`, `Shards` or a `Stream`.
-      mixture: the start.
+        polars, pyarrow, xarray or PyTorch), `Observed` rows, `Blocks`, `Shards` or a `Stream`.
+      mixture: the start, e.g. from `initialize`.
       algorithm: a name in `ALGORITHMS`, such as "squarem" or "lbfgs"; or `EM()`,
         `Gradient(optimizer)`, or any other object with the methods of `Algorithm`.
       weight: (n,) row weights, or None for ones. A row of weight 0 is padding.
@@ -117,16 +117,15 @@ def fit(
         max_steps steps.
       max_steps: largest number of steps; 0 returns the start with its likelihood.
       kernel: how a pass is computed. "whitened" is accurate for every mixture. "natural" is faster,
-        and accurate where no component is narrow and far from the mean of the rows. "double" is
-        natural in float64, for float32 rows (for float64 rows it is as accurate as natural). "auto"
-        uses whitened for little work, which is up to 4096 rows and n k d ≤ 2²². For more it uses
-        natural where a bound on its rounding error allows it; else double for diagonal and
-        spherical covariances in float32 on devices that are fast in float64, where a bound allows
-        that; else whitened. The
-        bound of natural assumes rows in random order. In float32, sorted rows can change
-        a component's moments by up to 2e-4 of their value, if its few rows come first and many rows
-        of other components follow. Shuffle such rows, or use "double"
-        or "whitened".
+        and accurate unless a component is narrow and far from the mean of the rows. "double" is the
+        natural kernel in float64, for float32 rows (for float64 rows it is as accurate as
+        "natural"). "auto" uses "whitened" for little work, which is up to 4096 rows and
+        n k d ≤ 2²². For more work it uses "natural" if a bound on its rounding error allows it;
+        else "double" for diagonal and spherical covariances in float32 on devices that are fast in
+        float64, if a bound allows that; else "whitened". The bound for "natural" assumes rows in
+        random order. In float32, sorted rows can change a component's moments by up to 2e-4 of
+        their value, if its few rows come first and many rows of other components follow. Shuffle
+        such rows, or use "double" or "whitened".
       stopping: "em-gain" stops when D(θ) < tolerance, where D is the increase of the expected
         complete-data objective by one EM step, per unit of row weight. It is the same for every
         algorithm and parametrization. "relative" stops when the objective changes by less than
@@ -145,15 +144,16 @@ def fit(
     Returns:
       A `Fit`, in the dtype of x (float32 for float16; the dtype of the mixture for integers).
       Its mixture, log-likelihood and objective are differentiable in forward and in reverse mode,
-      by x, weight and prior, as functions of the maximum that was reached; see
+      with respect to x, weight and prior, as functions of the maximum that was reached; see
       `jaxgmm.solution`. Where a derivative is taken, these three are those of one Newton step
       further, so that the tolerance hardly matters. The start, the tolerance and the other fields
-      have derivative 0. For `Shards` and a `Stream` there are derivatives by the prior.
+      have derivative 0. For `Shards` and a `Stream`, only the derivatives with respect to the prior
+      are available.
 
     Warns:
-      UserWarning: once, where float32 does not represent a component to 1 %: the component is too
+      UserWarning: once, if float32 cannot represent a component to within 1 %: the component is too
         narrow for its distance from zero, or its covariance is nearly singular. Under jit and vmap
-        this is not checked, since there are no values.
+        this is not checked, because there are no values.
 
     Raises:
       ValueError: for an invalid argument; for a start that is not finite (under jit and vmap such a

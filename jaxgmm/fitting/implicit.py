@@ -36,8 +36,8 @@ def solution(
     Args:
       mixture: a maximum of the objective. Its own derivative is 0: the maximum does not depend on
         where the search for it began.
-      x: (n, d) rows: an array or `Blocks`; for `Shards` or a `Stream` only derivatives by the prior
-        are available.
+      x: (n, d) rows: an array or `Blocks`; for `Shards` or a `Stream`, only derivatives with
+        respect to the prior are available.
       weight: (n,) row weights, or None for ones.
       prior: the prior with which the mixture was fitted, as in `fit`. The default prior's own
         dependence on x and weight is included.
@@ -46,12 +46,13 @@ def solution(
       The mixture, in the wider dtype of mixture and x. Where a derivative is taken, it is the
       mixture one Newton step further, which removes what the tolerance of a fit left: derivatives
       of any function of the result are those at the maximum. A derivative takes two passes over the
-      rows that each cost about n p² operations for p parameters, in forward or reverse mode. Beyond
-      1000 parameters of an array of rows, equations are solved by conjugate gradients instead: they
-      need no matrix, but about 30 / √(1 − ρ) products of three passes each for EM's rate ρ. Second
-      derivatives, `jit` and `vmap` work. Derivatives are NaN where the mixture is a saddle or the
-      objective is flat; conjugate gradients may not notice a saddle that is symmetric in the rows.
-      Those of a mixture that has not converged are of the linearized problem.
+      rows that each cost about n p² operations for p parameters, in forward or reverse mode. For
+      more than 1000 parameters and an array of rows, conjugate gradients solve the equations
+      without a matrix. They need about 30 / √(1 − ρ) products with the information, each of three
+      passes, where ρ is EM's rate. Second derivatives, `jit` and `vmap` work. Derivatives are NaN
+      where the mixture is a saddle or the objective is flat; conjugate gradients may not notice a
+      saddle that is symmetric in the rows. Those of a mixture that has not converged are of the
+      linearized problem.
 
     Raises:
       ValueError: as in `fit`.

@@ -29,7 +29,7 @@ class Fit:
         a float, because an algorithm may pass over a part of the rows.
       status: () a `Status` value.
       em_gain: () D(θ) of `mixture`: the increase of the expected complete-data objective by one
-        more EM step, per unit of row weight. It is 0 exactly at a fixed point of EM, and NaN or
+        more EM step, per unit of row weight. It is exactly 0 at a fixed point of EM, and NaN or
         infinite where that step collapses.
       history: (steps + 1,) objective at the start and after each step. Under jit or vmap it is
         (max_steps + 1,), with the last value repeated.

@@ -1,4 +1,4 @@
-"""EM as textbooks program it, number for number, for teaching and for reproducing old results.
+"""EM as course notebooks implement it, for teaching and for reproducing their numbers.
 
 It differs from `fit(..., EM(), prior=None)` in three ways. The weighted covariance divides as
 `numpy.cov` does with `aweights`, by mass − Σr²/mass instead of mass; `epsilon` is added to the
@@ -98,7 +98,7 @@ def _run(mixture: Mixture, x: jax.Array, epsilon: jax.Array, max_steps: int) -> 
 def textbook_em(
     x: ArrayLike, mixture: Mixture, *, epsilon: ArrayLike = 1e-5, max_steps: int = 200
 ) -> Fit:
-    """Run EM as a course notebook writes it.
+    """Run EM as course notebooks implement it.
 
     The weighted covariance divides as `numpy.cov` does with `aweights`, by mass − Σr²/mass;
     `epsilon` is added to the diagonal of each covariance; and the loop stops when the mean
@@ -117,7 +117,7 @@ def textbook_em(
       history[t] / n is the mean log-likelihood that the notebook computes in its iteration t, and
       history[-1] belongs to the returned mixture. `em_gain` is the last change of the mean
       log-likelihood, and `objective` is the log-likelihood. Derivatives of the steps made are
-      available in forward mode (`jax.jvp`); in reverse mode JAX refuses the loop.
+      available in forward mode (`jax.jvp`); in reverse mode JAX raises an error.
 
     Raises:
       ValueError: for an invalid argument.

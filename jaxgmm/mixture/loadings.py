@@ -21,10 +21,11 @@ def loadings(mixture: Mixture) -> jax.Array:
       mixture: a mixture of a low-rank family, e.g. `factors(2)`.
 
     Returns:
-      (k, d, q) in the units of the data, with Σ_k = Λ_k Λ_kᵀ + Ψ_k. Rotations of the factors change
-      nothing, so they are turned to their principal axes: Λ_kᵀ Ψ_k⁻¹ Λ_k is diagonal, the factor
-      that explains most comes first, and the sum of a factor's loadings in units of the noise is
-      not negative. It has no derivative where two factors explain as much.
+      (k, d, q) in the units of the data, with Σ_k = Λ_k Λ_kᵀ + Ψ_k. Rotations of the factors do not
+      change Σ_k, so the factors are rotated to their principal axes: Λ_kᵀ Ψ_k⁻¹ Λ_k is diagonal,
+      the factor that explains most comes first, and the sum of a factor's loadings in units of the
+      noise is not negative. The loadings have no derivative if two factors explain
+      equally much.
 
     Raises:
       ValueError: if `mixture` is not a single mixture of a low-rank family.

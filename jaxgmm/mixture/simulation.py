@@ -53,8 +53,8 @@ def simulate(
 ) -> Simulation:
     """Draw n rows from a random mixture of k Gaussians with exactly the given separation.
 
-    Each covariance has eigenvalues in geometric progression with mean 1, so that tr Σ = d, and is
-    turned by a random rotation. Means are normal points scaled to the separation. Of 64 such sets,
+    Each covariance has eigenvalues in geometric progression with mean 1, so that tr Σ = d, and
+    random principal axes. Means are normal points scaled to the separation. Of 64 such sets,
     the one with the largest ratio of its smallest separation to its mean separation is used, so
     that c describes more than one pair. Random weights are 1/(4k) plus ¾ of a point that is
     uniform on the simplex.

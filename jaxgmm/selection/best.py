@@ -50,14 +50,14 @@ def warn_of_flaw(flaw: Flaw) -> None:
 
 
 def best(fits: Fit) -> Fit:
-    """Return the fit of highest objective in a batch of fits.
+    """Return the fit with the highest objective in a batch of fits.
 
     Args:
-      fits: a `Fit` whose every field has one leading axis of lanes, as from `jax.vmap`. For more
+      fits: a `Fit` in which every field has one leading axis of lanes, as from `jax.vmap`. For more
         axes use jax.vmap(best).
 
     Returns:
-      One `Fit`. A fit that ended NONFINITE or DEGENERATE is returned only if all did.
+      One `Fit`. A fit that ended NONFINITE or DEGENERATE is returned only if all fits failed.
 
     Warns:
       UserWarning: where every fit failed.

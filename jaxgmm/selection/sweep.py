@@ -59,7 +59,7 @@ def sweep(
     features: Sequence[str] | None = None,
     callback: Callable[[Progress], object] | None = None,
 ) -> Sweep:
-    """Fit every number of components from every start, in every family.
+    """Fit mixtures of several numbers of components, from many starts, in one or more families.
 
     Args:
       key: a JAX random key. Restart r starts at
@@ -83,9 +83,9 @@ def sweep(
       tolerance: as for `fit`.
       max_steps: as for `fit`.
       kernel: "whitened", "natural", "double", or "auto". With "auto", the fits of a batch share the
-        features of the natural kernel wherever a step is much work, and make their last steps by
-        the rule of `fit` (without its preference for whitened where there is little work). One
-        program of many families has the double kernel alone, if it runs for a short time.
+        features of the natural kernel if a step takes much work, and make their last steps by the
+        rule of `fit` (without its preference for "whitened" for little work). A program of many
+        families that runs for a short time uses only the double kernel.
       stopping: as for `fit`.
       devices: the devices that share the fits; by default all local ones.
       features: names of the d features, for messages; by default the columns of x if it is a table

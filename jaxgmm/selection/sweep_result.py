@@ -35,9 +35,10 @@ class Sweep:
       fits: a batched `Fit` for each family. Components beyond K are absent. `DROPPED` lanes were
         stopped early. A lane that was never begun has objective −inf.
       entropy: (K, lanes) −Σ w r log r of each fit.
-      artifact: (K, lanes, k) which components are artifacts: on hardly any rows, or nearly singular
+      artifact: (K, lanes, k) which components are artifacts: they have hardly any rows, or are
+        nearly singular
         (see `jaxgmm.selection.spurious.Doubts`).
-      outlier: (K, lanes, k) which components lie on a few rows far from all other components.
+      outlier: (K, lanes, k) which components describe a few rows far from all other components.
       held_out: (K,) log-likelihood of the rows that were left out, summed over the folds. It is NaN
         where the other folds have too few rows for K, and empty without folds.
       seconds: (K, lanes) time of each fit. Fits of one batch share its time by their passes.
@@ -154,9 +155,9 @@ class Sweep:
     ) -> Fit:
         """Return the best fit over all families and K, without absent components.
 
-        For each family and K, the fit of highest objective is compared, among those that neither
-        failed nor are spurious. A family and K without such a fit are chosen only if there is no
-        other, so that a spurious or failed fit is returned only if all are.
+        For each family and K, the fit with the highest objective is compared, among those that
+        neither failed nor are spurious. A family and K without such a fit are chosen only if there
+        is no other, so that a spurious or failed fit is returned only if all are.
 
         Args:
           criterion: "bic", "aic" or "icl" (the lowest value is best), or "held-out" (the highest

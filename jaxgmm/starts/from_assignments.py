@@ -186,7 +186,7 @@ def from_responsibilities(
     weight: ArrayLike | None = None,
     prior: Prior | None = None,
 ) -> Mixture:
-    """Return the mixture that one M-step makes from responsibilities.
+    """Return the mixture of one M-step from given responsibilities.
 
     Args:
       x: (n, d) rows.
@@ -234,7 +234,7 @@ def from_labels(
     weight: ArrayLike | None = None,
     prior: Prior | None = None,
 ) -> Mixture:
-    """Return the mixture that one M-step makes from known labels.
+    """Return the mixture of one M-step from known labels.
 
     Args:
       x: (n, d) rows.

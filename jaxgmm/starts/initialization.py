@@ -135,7 +135,7 @@ def initialize(
     method: str = "k-means++",
     weight: ArrayLike | None = None,
 ) -> Mixture:
-    """Return a start for `fit`.
+    """Return a random initial mixture, from which `fit` can start.
 
     If you know responsibilities or labels, use `from_responsibilities` or `from_labels` instead.
 

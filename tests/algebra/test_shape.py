@@ -218,7 +218,7 @@ BAD = {
     "quantiles of several": (
         lambda: jaxgmm.regress(
             jaxgmm.Mixture.from_parameters([1.0], np.zeros((1, 3)), np.ones(1), "spherical"), 0, [[0.0]]
-        ).quantile(0.5), "2 are described",
+        ).quantile(0.5), "this regression has 2",
     ),
     "width of the matrix": (lambda: jaxgmm.affine(PLANE(), np.eye(3)), r"pass \(e, 2\)"),
     "rank of the matrix": (lambda: jaxgmm.affine(PLANE(), [[1, 2], [2, 4]]), "rank 1"),

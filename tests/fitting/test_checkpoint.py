@@ -82,7 +82,7 @@ def test_another_fit_is_refused(run, iris, tmp_path):
         with pytest.raises(ValueError, match=words):
             run(checkpoint=path, **arguments)
     for rows, mixture, words in (
-        (x, other, "its start"), (x + 1, start, "its rows"), (x[:100], start, "its rows: 150, and")
+        (x, other, "its start"), (x + 1, start, "its rows"), (x[:100], start, "its rows: 150, but")
     ):  # fmt: skip
         with pytest.raises(ValueError, match=words):
             jaxgmm.fit(rows, mixture, tolerance=1e-13, checkpoint=path)
