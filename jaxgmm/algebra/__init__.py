@@ -1,1 +1,1 @@
-"""What a mixture is good for after the fit: its parts, images, products and summaries."""
+"""Operations on mixtures: marginals, conditionals, images, products and summaries."""

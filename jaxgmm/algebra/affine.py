@@ -1,4 +1,4 @@
-"""`affine`, `convolve` and `moments`: images of a mixture, and the moments of the whole."""
+"""`affine`, `convolve` and `moments`: images of a mixture, and the mean and covariance of one."""
 
 from __future__ import annotations
 

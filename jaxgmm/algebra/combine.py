@@ -1,4 +1,4 @@
-"""`combine`: components that are merged to clusters where they overlap."""
+"""`combine`: components that are grouped into clusters where they overlap."""
 
 from __future__ import annotations
 

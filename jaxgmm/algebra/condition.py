@@ -1,4 +1,4 @@
-"""`condition`: the distribution of the other features, given the values of some."""
+"""`condition`: the conditional distribution of some features, given the values of the others."""
 
 from __future__ import annotations
 

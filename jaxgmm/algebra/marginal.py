@@ -1,4 +1,4 @@
-"""`marginal`: the distribution of some of the features."""
+"""`marginal`: the marginal distribution of some of the features."""
 
 from __future__ import annotations
 

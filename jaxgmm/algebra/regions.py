@@ -1,4 +1,4 @@
-"""`level`: the edge of the smallest region that contains a fraction of the probability."""
+"""`level`: the boundary of the smallest region that contains a fraction of the probability."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arguments that several commands have, and what they stand for."""
+"""Arguments that several commands share, and the objects that they stand for."""
 
 from __future__ import annotations
 

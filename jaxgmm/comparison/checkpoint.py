@@ -1,4 +1,4 @@
-"""Comparisons that outlive their process: finished fits are kept in a file."""
+"""Comparisons that continue after an interruption: finished fits are kept in a file."""
 
 from __future__ import annotations
 

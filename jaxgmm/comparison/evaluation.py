@@ -1,4 +1,4 @@
-"""Evaluation of all ends in float64, and the price of a pass for the log-likelihood alone."""
+"""Evaluation of all ends in float64, and the cost of passes for the log-likelihood only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Identification of the optimum at which a fit ended, whatever the order of its components."""
+"""Identification of the optimum at which a fit ended, in any order of its components."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every conversion needs: the components of a mixture, and the import of a library."""
+"""Functions that every conversion uses: components of a mixture, and the import of a library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conversion to and from data frames of pandas: a line for each component."""
+"""Conversion to and from data frames of pandas, with a row for each component."""
 
 from __future__ import annotations
 

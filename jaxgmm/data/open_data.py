@@ -1,4 +1,4 @@
-"""`open_data`: checks whatever is passed as x and returns data on which programs run.
+"""`open_data`: checks what is passed as x, and returns data on which programs run.
 
 Functions that need data call `data.compute(function, *operands, **static)`. The function receives
 the rows (see `rows.py`) and runs as one program, wherever the rows are stored. To add a kind of

@@ -1,4 +1,4 @@
-"""How many rows are padded, sampled and put in a block."""
+"""Numbers of rows: after padding, in a sample, and in a block."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`Rows`: data as something over which a function can be summed, block by block.
+"""`Rows`: rows over which a function can be summed, block by block.
 
 A compiled program receives its data in one of two forms. `Rows` wraps an array in memory, or one
 device's part of such an array. `StreamRows` (see `stream.py`) stands for blocks that the host

@@ -1,4 +1,4 @@
-"""Chunks of a stream: rows gathered into memory that is used again and again."""
+"""Chunks of a stream: rows gathered into buffers that are reused."""
 
 from __future__ import annotations
 

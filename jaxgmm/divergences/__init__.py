@@ -1,1 +1,1 @@
-"""How far two mixtures are apart, and how uncertain one is."""
+"""Distances and divergences between mixtures, and the entropy of one."""

@@ -1,4 +1,4 @@
-"""`kl_variational` and `entropy_bounds`: closed forms near integrals that have none."""
+"""`kl_variational` and `entropy_bounds`: approximations in closed form of integrals without one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fits that outlive their process: their state is written to a file every few steps."""
+"""Fits that continue after an interruption: their state is written to a file every few steps."""
 
 from __future__ import annotations
 

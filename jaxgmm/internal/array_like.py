@@ -1,4 +1,4 @@
-"""Conversion of whatever holds numbers to an array: lists, tables, tensors, arrays of objects.
+"""Conversion of objects that hold numbers to arrays: lists, tables, tensors, arrays of objects.
 
 Libraries other than NumPy and JAX are not imported: their types are recognized by their modules
 and attributes.

@@ -1,4 +1,4 @@
-"""`progress`: a callback that shows on the terminal how far a computation has come."""
+"""`progress`: a callback that shows the progress of a computation on the terminal."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Detection of components that are artifacts of the likelihood.
 
-An artifact is a spike of the likelihood on few rows, on rows in a plane, or on one value of a
-feature. A component on a few rows far from all others is an outlier, and no artifact.
+An artifact is a narrow maximum of the likelihood at which a component describes few rows, rows in a
+plane, or one value of a feature. A component that describes a few rows far from all others is an
+outlier, not an artifact.
 """
 
 from __future__ import annotations

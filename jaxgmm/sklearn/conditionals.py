@@ -1,4 +1,4 @@
-"""What the regressor predicts from rows, some of whose inputs may be missing."""
+"""Predictions of the regressor for rows, some of whose inputs may be missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a fitted estimator says of rows: densities, components, samples and criteria."""
+"""Predictions of a fitted estimator: densities, components, samples and criteria."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The prior that does what scikit-learn's `reg_covar` does."""
+"""The prior that corresponds to scikit-learn's `reg_covar`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mixtures from responsibilities or labels that the user knows, by one M-step."""
+"""Mixtures from known responsibilities or labels, by one M-step."""
 
 from __future__ import annotations
 

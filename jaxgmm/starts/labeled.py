@@ -1,4 +1,4 @@
-"""Starts for rows of which some have labels, so that components keep their numbers."""
+"""Starts for rows some of which have labels, so that components keep their numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Columns to numbers: what a column must hold, and which columns look like something else."""
+"""Conversion of columns to numbers, with notes on columns that look like something else."""
 
 from __future__ import annotations
 

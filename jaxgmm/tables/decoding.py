@@ -14,7 +14,7 @@ import zipfile
 
 from .errors import FileContentError
 
-# Formats that are not text, told by their first bytes, and what to do about them.
+# Formats that are not text, recognized by their first bytes, and what to do about them.
 _AS_CSV = "save the sheet as CSV (in a spreadsheet: Save As, CSV UTF-8)"
 _FROM_R = "write the table in R: write.csv(x, 'rows.csv', row.names = FALSE)"
 _FROM_XARRAY = "write its variables as CSV, e.g. xarray's to_dataframe().to_csv(new)"
@@ -44,7 +44,7 @@ FOREIGN = {
     b"\x89PNG": ("an image", "pass a table, e.g. its pixels by numpy.save(new, x.reshape(-1, 3))"),
     b"\xff\xd8\xff": ("an image", "pass a table, e.g. its pixels by numpy.save"),
 }
-# Texts that are no tables, told by how they begin, after blanks and comments.
+# Texts that are not tables, recognized by how they begin, after blanks and comments.
 FOREIGN_TEXTS = {
     r"<(!doctype )?html|<head|<body": ("a web page", "download the file itself"),
     r"<\?xml|<(?!na>)[a-z][\w:-]*[ />]": (

@@ -1,4 +1,4 @@
-"""`read_table`: the rows of a file as numbers, and what was read."""
+"""`read_table`: the rows of a file as numbers, with notes about how it was read."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def read_table(
 ) -> Records:
     r"""Return the rows of a file.
 
-    The kind of the file is told by its first bytes: Parquet, Arrow (Feather), NumPy (.npy, or .npz
-    with one array), or text. Text may be compressed by gzip, bz2, xz or zip. Its columns are
+    The kind of the file is recognized by its first bytes: Parquet, Arrow (Feather), NumPy (.npy, or
+    .npz with one array), or text. Text may be compressed by gzip, bz2, xz or zip. Its columns are
     separated by commas, semicolons, tabs, bars or blanks.
 
     Args:
