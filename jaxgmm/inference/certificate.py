@@ -27,13 +27,13 @@ from ..internal import checks
 from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture
 from ..numerics.eigenvalues import (
-    extremes,
     n_free,
     project,
     scaled_curvature,
     spectral_radius,
     start_like,
 )
+from ..numerics.extreme_eigenvalues import extreme_eigenvalues
 from ..numerics.products import matmul
 from ..objective import prior as priors
 from ..objective.curvature import (
@@ -126,7 +126,9 @@ def _certify(
         found = information(rows, mixture, prior, scores=False)
         sums, total = found.sums, jnp.sum(found.sums.mass)
         gradient, hessian = found.gradient / total, -found.observed / total
-        smallest, largest = extremes(hessian, free, shift)
+        used = jnp.where((free > 0)[:, None] & (free > 0)[None], -hessian, 0)
+        held = jnp.diag(1 - free) + matmul(shift.T, shift)
+        smallest, largest = (-end for end in reversed(extreme_eigenvalues(used, held)))
     step, gradient = m_step_from(mixture, sums, prior), project(gradient, free, shift)
 
     def em_step(offsets: jax.Array) -> jax.Array:

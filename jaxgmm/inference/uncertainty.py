@@ -16,16 +16,13 @@ from ..data.sources import Data
 from ..internal import checks
 from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture
+from ..numerics.eigenvalues import restrict
+from ..numerics.extreme_eigenvalues import extreme_eigenvalues
 from ..numerics.products import matmul
 from ..objective import prior as priors
 from ..objective.information import numbers_in_information
 from ..objective.m_step import m_step_from
-from ..objective.newton import (
-    evaluate_near,
-    inverse_on_free,
-    restrict,
-    smallest_eigenvalue,
-)
+from ..objective.newton import evaluate_near, inverse_on_free
 from ..objective.prior import Prior
 from ..selection.criteria import n_parameters
 from .uncertainty_result import Uncertainty
@@ -134,7 +131,7 @@ def _uncertainty(
     arrays = (*clusters, n_clusters) if clusters else ()
     point, found, held, inverse, sums = evaluate_near(rows, mixture, prior, *arrays)
     total = jnp.sum(found.sums.mass)
-    eigenvalue = smallest_eigenvalue(found.observed, held) / total
+    eigenvalue = extreme_eigenvalues(found.observed, held)[0] / total
     regular = eigenvalue > jnp.finfo(eigenvalue.dtype).eps ** 0.5
     inverse = jnp.where(regular, inverse, jnp.nan)
     covariance = inverse

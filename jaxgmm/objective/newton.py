@@ -19,7 +19,7 @@ from ..internal.trees import where
 from ..mixture.mixture import Mixture
 from ..numerics import lapack
 from ..numerics.conjugate_gradients import conjugate_gradients
-from ..numerics.eigenvalues import project
+from ..numerics.eigenvalues import project, restrict
 from ..numerics.products import matmul
 from .curvature import free_directions
 from .information import Information, gradient_along, information, offsets_of
@@ -54,19 +54,6 @@ def held_directions(mixture: Mixture, slopes: jax.Array) -> jax.Array:
         kept = vectors * (values > 0.5)[None]  # absent components may be held twice
         held = matmul(kept, kept.T)
     return held
-
-
-def restrict(matrix: jax.Array, held: jax.Array) -> jax.Array:
-    """Return P A P (p, p), where P projects onto the directions that are not held."""
-    inside = matrix - matmul(held, matrix)
-    return inside - matmul(inside, held)
-
-
-def smallest_eigenvalue(matrix: jax.Array, held: jax.Array) -> jax.Array:
-    """Return the smallest eigenvalue () of a symmetric matrix (p, p) in the other directions."""
-    inside = restrict(matrix, held)
-    above = 2 * jnp.linalg.norm(inside) + 1
-    return lapack.eigvalsh((inside + above * held)[None])[0, 0]
 
 
 def inverse_on_free(matrix: jax.Array, held: jax.Array) -> jax.Array:
