@@ -7,7 +7,7 @@ orthogonal to the orthonormal rows of `shift` (g, p).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,9 +20,31 @@ from .products import matmul
 COLUMNS = 16
 # The largest number of products with a map, and how many are made before their result is looked at
 # again, which takes as long as some products.
-MOST_PRODUCTS, PRODUCTS = 60, 10
+MOST_PRODUCTS, PRODUCTS = 60, 20
 # The error of a spectral radius relative to its distance to 1 at which the products end.
 PRECISION = 0.01
+
+
+class Held(NamedTuple):
+    """The directions of the space that are not free.
+
+    Attributes:
+      free: (p,) 1 for coordinates that are free, and 0 for the others.
+      shift: (g, p) orthonormal rows of directions that are not free either.
+    """
+
+    free: jax.Array
+    shift: jax.Array
+
+    @property
+    def projector(self) -> jax.Array:
+        """The projector (p, p) onto these directions."""
+        return jnp.diag(1 - self.free) + matmul(self.shift.T, self.shift)
+
+    @property
+    def n_free(self) -> jax.Array:
+        """The number () of dimensions of the space of free directions."""
+        return n_free(self.free, self.shift)
 
 
 def project(vector: jax.Array, free: jax.Array, shift: jax.Array) -> jax.Array:
@@ -32,24 +54,25 @@ def project(vector: jax.Array, free: jax.Array, shift: jax.Array) -> jax.Array:
     return vector - matmul(matmul(shift, vector), shift)
 
 
-def restrict(matrix: jax.Array, held: jax.Array) -> jax.Array:
-    """Return P A P (p, p), where P projects onto the directions that `held` (p, p) does not."""
-    inside = matrix - matmul(held, matrix)
-    return inside - matmul(inside, held)
+def restrict(matrix: jax.Array, held: Held) -> jax.Array:
+    """Return P A P (p, p) for a symmetric matrix, and the projector P onto the free directions."""
+    project_rows = lambda rows: rows - matmul(matmul(rows, held.shift.T), held.shift)
+    used = (held.free > 0)[:, None] & (held.free > 0)[None]
+    return project_rows(project_rows(jnp.where(used, matrix, 0)).T)
 
 
-def columns_of(derivative: Callable[[jax.Array], Any], like: jax.Array) -> Any:
-    """Return derivative(e) for every unit vector e (p,), along a leading axis.
+def columns_of(derivative: Callable[[jax.Array], Any], directions: jax.Array) -> Any:
+    """Return derivative(v) for every row v of `directions` (c, p), along a leading axis.
 
     Args:
       derivative: maps a vector (p,) to a pytree of vectors.
-      like: an array with the shape and dtype of a unit vector.
+      directions: the unit vectors, for a whole matrix.
     """
-    p = len(like)
-    size = min(COLUMNS, p)
-    units = jnp.eye(-(-p // size) * size, p, dtype=like.dtype).reshape(-1, size, p)
-    columns = jax.lax.map(jax.vmap(derivative), units)
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1])[:p], columns)
+    c, p = directions.shape
+    size = min(COLUMNS, c)
+    padded = jnp.pad(directions, ((0, -c % size), (0, 0))).reshape(-1, size, p)
+    columns = jax.lax.map(jax.vmap(derivative), padded)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1])[:c], columns)
 
 
 def n_free(free: jax.Array, shift: jax.Array) -> jax.Array:
