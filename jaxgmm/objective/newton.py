@@ -20,6 +20,7 @@ from ..mixture.mixture import Mixture
 from ..numerics import lapack
 from ..numerics.conjugate_gradients import conjugate_gradients
 from ..numerics.eigenvalues import Held, project, restrict
+from ..numerics.inverse_root import inverse_root
 from ..numerics.products import matmul
 from .curvature import free_directions
 from .expected_derivatives import offsets_of
@@ -63,9 +64,8 @@ def inverse_on_free(matrix: jax.Array, held: Held) -> jax.Array:
     """
     inside = restrict(matrix, held)
     size = jax.lax.stop_gradient(jnp.trace(inside) / len(inside))
-    root = lapack.cholesky((inside + size * held.projector)[None])
-    inverse = lapack.inverse(root)[0]
-    return restrict(matmul(inverse.T, inverse), held)
+    root = inverse_root(inside + size * held.projector)
+    return restrict(matmul(root.T, root), held)
 
 
 class NewtonSystem(NamedTuple):
