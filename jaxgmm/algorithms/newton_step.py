@@ -15,7 +15,8 @@ from ..numerics.eigenvalues import project
 from ..numerics.products import matmul
 from ..numerics.trust_region import TruncatedStep, truncated_step
 from ..objective.curvature import complete_information, free_directions, orthonormal, slope_of
-from ..objective.information import information, offsets_of
+from ..objective.expected_derivatives import offsets_of
+from ..objective.information import information
 from ..objective.prior import Prior
 from ..objective.statistics import Statistics
 from ..objective.statistics import statistics as statistics_of_rows

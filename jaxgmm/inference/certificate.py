@@ -27,13 +27,14 @@ from ..internal import checks
 from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture
 from ..numerics.eigenvalues import (
-    extremes,
+    Held,
     n_free,
     project,
     scaled_curvature,
     spectral_radius,
     start_like,
 )
+from ..numerics.extreme_eigenvalues import largest_eigenvalue, smallest_eigenvalue
 from ..numerics.products import matmul
 from ..objective import prior as priors
 from ..objective.curvature import (
@@ -44,8 +45,10 @@ from ..objective.curvature import (
     slope_of,
 )
 from ..objective.data_covariance import data_covariance
-from ..objective.information import information, numbers_in_information, offsets_of
+from ..objective.expected_derivatives import offsets_of
+from ..objective.information import information, moments_suit, numbers_in_information
 from ..objective.m_step import m_step_from
+from ..objective.newton import inverse_on_free
 from ..objective.prior import Prior
 from ..objective.statistics import about_mixture, statistics
 from ..objective.value import objective_value
@@ -98,7 +101,9 @@ def certificate(
     tolerance = jnp.asarray(checks.not_negative(tolerance, "tolerance"), data.dtype)
     covariance = data.compute_once(data_covariance)
     numbers = numbers_in_information(mixture, data.n)
-    return data.compute_once(_certify, mixture, prior, tolerance, covariance, numbers=numbers)[0]
+    operands = mixture, prior, tolerance, covariance
+    by_moments = moments_suit(mixture, data.n)
+    return data.compute_once(_certify, *operands, numbers=numbers, by_moments=by_moments)[0]
 
 
 def _certify(
@@ -107,6 +112,7 @@ def _certify(
     prior: Prior | None,
     tolerance: jax.Array,
     covariance: jax.Array,
+    by_moments: bool = False,
 ) -> tuple[Certificate, jax.Array | None]:
     """Return the certificate, and the Hessian (p, p) in relative coordinates.
 
@@ -123,10 +129,13 @@ def _certify(
         total = jnp.sum(sums.mass)
         gradient = slope_of(mixture_at, zero, sums, prior) / total
     else:
-        found = information(rows, mixture, prior, scores=False)
+        found = information(rows, mixture, prior, scores=False, by_moments=by_moments)
         sums, total = found.sums, jnp.sum(found.sums.mass)
         gradient, hessian = found.gradient / total, -found.observed / total
-        smallest, largest = extremes(hessian, free, shift)
+        held = Held(free, shift)
+        inverse = inverse_on_free(found.observed, held)
+        smallest = -largest_eigenvalue(found.observed, held, inverse) / total
+        largest = -smallest_eigenvalue(found.observed, held, inverse) / total
     step, gradient = m_step_from(mixture, sums, prior), project(gradient, free, shift)
 
     def em_step(offsets: jax.Array) -> jax.Array:

@@ -18,7 +18,7 @@ from ..mixture.inputs import ROWS_PER_STEP, row_log_prob
 from ..mixture.mixture import Mixture
 from ..numerics.products import matmul
 from ..objective import prior as priors
-from ..objective.information import offsets_of
+from ..objective.expected_derivatives import offsets_of
 from ..objective.prior import Prior
 from .bootstrap import rows_in_memory
 from .row_scores import score_products

@@ -17,10 +17,12 @@ from ..internal.trees import where
 from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture
 from ..numerics import lapack
+from ..numerics.eigenvalues import restrict
 from ..numerics.products import matmul
 from ..objective import prior as priors
-from ..objective.information import information, numbers_in_information, offsets_of
-from ..objective.newton import evaluate_near, held_directions, restrict
+from ..objective.expected_derivatives import offsets_of
+from ..objective.information import information, numbers_in_information
+from ..objective.newton import evaluate_near, held_directions
 from ..objective.prior import Prior, log_prior
 from .intervals import check_level, normal_quantile
 
@@ -161,7 +163,7 @@ def _newton(
     matrix = -found.observed + multiplier * bend
     size = jnp.trace(found.observed) / len(zero)
     values, vectors = (
-        part[0] for part in lapack.eigh((restrict(matrix, held) - size * held)[None])
+        part[0] for part in lapack.eigh((restrict(matrix, held) - size * held.projector)[None])
     )
     solve = lambda vector: -matmul(vectors, matmul(vector, vectors) / values)
     by_residue, by_slope = solve(residue), solve(slope)

@@ -10,7 +10,7 @@ from ..kernels.row_statistics import RowStatistics
 from ..mixture.inputs import ROWS_PER_STEP
 from ..mixture.mixture import Mixture
 from ..numerics.products import matmul
-from ..objective.information import derivatives_of_expected, with_all_moments
+from ..objective.expected_derivatives import derivatives_of_expected, with_all_moments
 from ..objective.statistics import Statistics, about_mixture
 
 

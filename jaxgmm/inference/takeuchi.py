@@ -14,7 +14,7 @@ from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture
 from ..numerics.products import matmul
 from ..objective import prior as priors
-from ..objective.information import numbers_in_information
+from ..objective.information import moments_suit, numbers_in_information
 from ..objective.newton import evaluate_near
 from ..objective.prior import Prior
 
@@ -56,10 +56,12 @@ def tic(
     """
     mixture, data = open_for_mixture(mixture, x, weight, devices)
     numbers = numbers_in_information(mixture, data.n)
-    return data.compute_once(_tic, mixture, priors.resolve_prior(prior, data), numbers=numbers)
+    by_moments = moments_suit(mixture, data.n)
+    prior = priors.resolve_prior(prior, data)
+    return data.compute_once(_tic, mixture, prior, numbers=numbers, by_moments=by_moments)
 
 
-def _tic(rows: Rows, mixture: Mixture, prior: Prior | None) -> jax.Array:
-    near = evaluate_near(rows, mixture, prior)
+def _tic(rows: Rows, mixture: Mixture, prior: Prior | None, by_moments: bool) -> jax.Array:
+    near = evaluate_near(rows, mixture, prior, by_moments=by_moments)
     penalty = jnp.trace(matmul(near.inverse, near.found.outer))
     return 2 * penalty - 2 * near.first.log_likelihood

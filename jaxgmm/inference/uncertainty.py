@@ -16,16 +16,13 @@ from ..data.sources import Data
 from ..internal import checks
 from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture
+from ..numerics.eigenvalues import restrict
+from ..numerics.extreme_eigenvalues import smallest_eigenvalue
 from ..numerics.products import matmul
 from ..objective import prior as priors
-from ..objective.information import numbers_in_information
+from ..objective.information import moments_suit, numbers_in_information
 from ..objective.m_step import m_step_from
-from ..objective.newton import (
-    evaluate_near,
-    inverse_on_free,
-    restrict,
-    smallest_eigenvalue,
-)
+from ..objective.newton import evaluate_near, inverse_on_free
 from ..objective.prior import Prior
 from ..selection.criteria import n_parameters
 from .uncertainty_result import Uncertainty
@@ -101,6 +98,7 @@ def uncertainty(
         numbers=numbers_in_information(mixture, data.n),
         method=method,
         n_clusters=n_clusters,
+        by_moments=moments_suit(mixture, data.n),
     )
 
 
@@ -130,11 +128,14 @@ def _uncertainty(
     *clusters: jax.Array,
     method: str,
     n_clusters: int,
+    by_moments: bool,
 ) -> Uncertainty:
     arrays = (*clusters, n_clusters) if clusters else ()
-    point, found, held, inverse, sums = evaluate_near(rows, mixture, prior, *arrays)
+    point, found, held, inverse, sums = evaluate_near(
+        rows, mixture, prior, *arrays, scores=method != "observed", by_moments=by_moments
+    )
     total = jnp.sum(found.sums.mass)
-    eigenvalue = smallest_eigenvalue(found.observed, held) / total
+    eigenvalue = smallest_eigenvalue(found.observed, held, inverse) / total
     regular = eigenvalue > jnp.finfo(eigenvalue.dtype).eps ** 0.5
     inverse = jnp.where(regular, inverse, jnp.nan)
     covariance = inverse

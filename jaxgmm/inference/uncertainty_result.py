@@ -21,7 +21,7 @@ from ..mixture.inputs import check_mixture_and_array
 from ..mixture.mixture import Mixture
 from ..numerics import lapack
 from ..numerics.products import matmul
-from ..objective.information import offsets_of
+from ..objective.expected_derivatives import offsets_of
 from .intervals import SCALES, check_level, wald_interval
 from .parameters import Parameters, parameter_table, parameters_of, scale_of, without_absent
 from .row_scores import score_products

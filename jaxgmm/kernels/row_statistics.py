@@ -1,4 +1,4 @@
-"""The statistics of each single row of a block, in place of their sum.
+"""The statistics of each single row of a block, and their products.
 
 The score of a row and its products with itself are linear and quadratic in these statistics (see
 `objective/information.py`).
@@ -6,7 +6,7 @@ The score of a row and its products with itself are linear and quadratic in thes
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,8 @@ import numpy as np
 
 from ..families.layout import Layout
 from ..mixture.mixture import Mixture
+from ..numerics.products import matmul
+from .blocks import block_rows
 from .responsibilities import weighted_responsibilities
 from .whitened import Whitened
 
@@ -35,6 +37,23 @@ class BlockStatistics(NamedTuple):
     log_prob: jax.Array
 
 
+class Products(NamedTuple):
+    """Sums over rows of the statistics of single rows, and of their products.
+
+    Attributes:
+      parts: (k, q) Σ w r [1, y, entries of y yᵀ].
+      missing: (s, s) Σ w (Σ_k r h hᵀ − t tᵀ), where t are the statistics of a row, and h those that
+        it would have if it belonged to component k alone.
+      outer: (s, s) Σ w t tᵀ, or None if it is not wanted.
+      log_likelihood: () Σ w log p(x).
+    """
+
+    parts: jax.Array
+    missing: jax.Array
+    outer: jax.Array | None
+    log_likelihood: jax.Array
+
+
 class RowStatistics(Whitened):
     """The whitened kernel, with the statistics of each row."""
 
@@ -51,6 +70,11 @@ class RowStatistics(Whitened):
         """The count of numbers in the sums of the products of statistics with one another."""
         q = self.parts_per_component
         return self.lanes * (self.size**2 + self.mixture.n_components * q * q)
+
+    @property
+    def block_rows(self) -> int:
+        """The number of rows in a block."""
+        return block_rows(self)
 
     @property
     def parts_per_component(self) -> int:
@@ -97,10 +121,28 @@ class RowStatistics(Whitened):
             log_prob,
         )
 
+    def sums_of_products(self, x: jax.Array, weight: jax.Array, outer: bool) -> Any:
+        """Return a block's sums for `products`, which has `outer` if it is wanted."""
+        return self.sums_of_statistics(self.of_block(x), weight)
+
+    def sums_of_statistics(self, block: BlockStatistics, weight: jax.Array) -> Any:
+        """Return the sums for `products` from the statistics of the rows."""
+        counts = (weight[None] * block.responsibilities)[:, None]
+        outer = matmul(weight[None] * block.together, block.together.T)
+        own = matmul(counts * block.parts, jnp.swapaxes(block.parts, 1, 2))
+        return own, outer, matmul(weight, block.log_prob)
+
+    def products(self, sums: Any) -> Products:
+        """Return the products from the sums over all blocks."""
+        own, outer, log_likelihood = sums
+        places = self.positions
+        missing = (-outer).at[places[:, :, None], places[:, None, :]].add(own)
+        return Products(own[:, 0], missing, outer, log_likelihood)
+
 
 def products(frame: Layout, y: jax.Array) -> jax.Array:
     """Return the entries (k, m, b) of y yᵀ for residuals y (k, d, b), one column for each row."""
-    if _is_matrix(jax.eval_shape(frame.outer, y[..., 0], y[..., 0])):
+    if keeps_matrices(frame, y[..., 0]):
         first, second = _pairs(y.shape[1])
         return y[:, first] * y[:, second]
     of_one = lambda vector: entries(frame.outer(vector[None], vector[None]))[0]
@@ -141,6 +183,11 @@ def statistics_of_parts(
     d, frame, means = mixture.n_features, mixture.frame, mixture.means
     like = jax.eval_shape(frame.outer, means, means)
     return parts[:, 0], parts[:, 1 : 1 + d], from_entries(frame.pool(parts[:, 1 + d :]), like)
+
+
+def keeps_matrices(frame: Layout, vectors: jax.Array) -> bool:
+    """Return whether a layout keeps second moments as matrices, for vectors (k, d) of any kind."""
+    return _is_matrix(jax.eval_shape(frame.outer, vectors, vectors))
 
 
 def _is_matrix(moments: jax.ShapeDtypeStruct | jax.Array) -> bool:

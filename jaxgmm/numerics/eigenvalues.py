@@ -7,7 +7,7 @@ orthogonal to the orthonormal rows of `shift` (g, p).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +18,33 @@ from .products import matmul
 
 # Columns of a matrix that are computed at a time.
 COLUMNS = 16
-# The numbers of products with a map, and the error of its spectral radius relative to its distance
-# to 1 at which they end.
-LEAST_PRODUCTS, MOST_PRODUCTS = 10, 60
+# The largest number of products with a map, and how many are made before their result is looked at
+# again, which takes as long as some products.
+MOST_PRODUCTS, PRODUCTS = 60, 20
+# The error of a spectral radius relative to its distance to 1 at which the products end.
 PRECISION = 0.01
+
+
+class Held(NamedTuple):
+    """The directions of the space that are not free.
+
+    Attributes:
+      free: (p,) 1 for coordinates that are free, and 0 for the others.
+      shift: (g, p) orthonormal rows of directions that are not free either.
+    """
+
+    free: jax.Array
+    shift: jax.Array
+
+    @property
+    def projector(self) -> jax.Array:
+        """The projector (p, p) onto these directions."""
+        return jnp.diag(1 - self.free) + matmul(self.shift.T, self.shift)
+
+    @property
+    def n_free(self) -> jax.Array:
+        """The number () of dimensions of the space of free directions."""
+        return n_free(self.free, self.shift)
 
 
 def project(vector: jax.Array, free: jax.Array, shift: jax.Array) -> jax.Array:
@@ -31,31 +54,25 @@ def project(vector: jax.Array, free: jax.Array, shift: jax.Array) -> jax.Array:
     return vector - matmul(matmul(shift, vector), shift)
 
 
-def columns_of(derivative: Callable[[jax.Array], Any], like: jax.Array) -> Any:
-    """Return derivative(e) for every unit vector e (p,), along a leading axis.
+def restrict(matrix: jax.Array, held: Held) -> jax.Array:
+    """Return P A P (p, p) for a symmetric matrix, and the projector P onto the free directions."""
+    project_rows = lambda rows: rows - matmul(matmul(rows, held.shift.T), held.shift)
+    used = (held.free > 0)[:, None] & (held.free > 0)[None]
+    return project_rows(project_rows(jnp.where(used, matrix, 0)).T)
+
+
+def columns_of(derivative: Callable[[jax.Array], Any], directions: jax.Array) -> Any:
+    """Return derivative(v) for every row v of `directions` (c, p), along a leading axis.
 
     Args:
       derivative: maps a vector (p,) to a pytree of vectors.
-      like: an array with the shape and dtype of a unit vector.
+      directions: the unit vectors, for a whole matrix.
     """
-    p = len(like)
-    size = min(COLUMNS, p)
-    units = jnp.eye(-(-p // size) * size, p, dtype=like.dtype).reshape(-1, size, p)
-    columns = jax.lax.map(jax.vmap(derivative), units)
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1])[:p], columns)
-
-
-def extremes(hessian: jax.Array, free: jax.Array, shift: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return the smallest and largest eigenvalue of a matrix (p, p) in the free directions."""
-    project_rows = jax.vmap(lambda row: project(row, free, shift))
-    inside = project_rows(project_rows(hessian).T)
-    inside = (inside + inside.T) / 2
-    # The other directions get an eigenvalue above all others, so that those of the free directions
-    # come first.
-    above = 2 * jnp.linalg.norm(inside) + 1
-    outside = jnp.diag(1 - free) + matmul(shift.T, shift)
-    (values,) = lapack.eigvalsh((inside + above * outside)[None])
-    return values[0], values[n_free(free, shift) - 1]
+    c, p = directions.shape
+    size = min(COLUMNS, c)
+    padded = jnp.pad(directions, ((0, -c % size), (0, 0))).reshape(-1, size, p)
+    columns = jax.lax.map(jax.vmap(derivative), padded)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1])[:c], columns)
 
 
 def n_free(free: jax.Array, shift: jax.Array) -> jax.Array:
@@ -93,31 +110,46 @@ def start_like(like: jax.Array) -> jax.Array:
 def spectral_radius(
     product: Callable[[jax.Array], jax.Array], start: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Compute the largest |eigenvalue| of a symmetric map by the Lanczos method.
+    """Compute the largest |eigenvalue| of a symmetric map, and a bound on its error.
 
-    The vectors are fully orthogonalized. If the map is not symmetric, the result is that of its
-    symmetric part.
+    If the map is not symmetric, the result is that of its symmetric part. See `leading`, whose
+    arguments these are.
+    """
+    precise = lambda value, error: error <= PRECISION * jnp.abs(1 - jnp.abs(value))
+    value, error, _ = leading(product, start, precise)
+    return jnp.abs(value), error
+
+
+def leading(
+    product: Callable[[jax.Array], jax.Array],
+    start: jax.Array,
+    precise: Callable[[jax.Array, jax.Array], jax.Array],
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Compute the eigenvalue with the largest absolute value by the Lanczos method.
+
+    The vectors are fully orthogonalized, so that the result is exact after p products.
 
     Args:
-      product: the map, of vectors (p,).
+      product: a symmetric map, of vectors (p,).
       start: the first vector (p,).
+      precise: whether an eigenvalue () with this error () needs no more products.
 
     Returns:
-      The largest |eigenvalue|, and a bound on its distance to an eigenvalue (the norm of the
-      difference between the eigenvector's image and its multiple).
+      The eigenvalue (), a bound () on its distance to an eigenvalue (the norm of the difference
+      between the eigenvector's image and its multiple), and the eigenvector (p,), of length 1.
     """
-    size = min(MOST_PRODUCTS, len(start))
+    size = min(MOST_PRODUCTS, -(-len(start) // PRODUCTS) * PRODUCTS)
     dtype, eps = start.dtype, jnp.finfo(start.dtype).eps
     basis = jnp.zeros((size + 1, len(start)), dtype).at[0].set(start / jnp.linalg.norm(start))
     rows = jnp.arange(size)
 
     def unfinished(loop):
-        done, _, _, value, error = loop
-        precise = error <= PRECISION * jnp.abs(1 - jnp.abs(value))
-        return (done < size) & ~((done >= LEAST_PRODUCTS) & precise) & ~(error <= eps)
+        done, _, _, value, error, _ = loop
+        exact = error <= eps * jnp.maximum(1, jnp.abs(value))
+        return (done < size) & ~((done > 0) & (exact | precise(value, error)))
 
-    def extend(loop):
-        done, basis, inner, _, _ = loop
+    def extend(done, basis_and_inner):
+        basis, inner = basis_and_inner
         image = product(basis[done])
         rounding = 100 * eps * jnp.linalg.norm(image)
         along = matmul(basis, image)
@@ -127,14 +159,21 @@ def spectral_radius(
         length = jnp.linalg.norm(image)
         length = jnp.where(length > rounding, length, 0)  # 0 if the Krylov space is complete
         basis = basis.at[done + 1].set(image / jnp.where(length > 0, length, 1))
-        inner = inner.at[:, done].set(along.at[done + 1].set(length))
-        known = (rows <= done)[:, None] & (rows <= done)[None]
+        return basis, inner.at[:, done].set(along.at[done + 1].set(length))
+
+    def look_again(loop):
+        done, basis, inner, *_ = loop
+        basis, inner = jax.lax.fori_loop(done, done + PRODUCTS, extend, (basis, inner))
+        done = done + PRODUCTS
+        known = (rows < done)[:, None] & (rows < done)[None]
         square = jnp.where(known, inner[:size], 0)
         values, vectors = (part[0] for part in lapack.eigh((square + square.T)[None] / 2))
         top = jnp.argmax(jnp.abs(values))
-        return done + 1, basis, inner, values[top], length * jnp.abs(vectors[done, top])
+        weights = vectors[:, top]
+        error = inner[done, done - 1] * jnp.abs(weights[done - 1])
+        return done, basis, inner, values[top], error, weights
 
     zeros = jnp.zeros((size + 1, size), dtype)
-    begin = (0, basis, zeros, jnp.zeros((), dtype), jnp.full((), jnp.inf, dtype))
-    _, _, _, value, error = jax.lax.while_loop(unfinished, extend, begin)
-    return jnp.abs(value), error
+    begin = (0, basis, zeros, jnp.zeros((), dtype), jnp.full((), jnp.inf, dtype), zeros[0])
+    _, basis, _, value, error, weights = jax.lax.while_loop(unfinished, look_again, begin)
+    return value, error, matmul(weights, basis[:size])

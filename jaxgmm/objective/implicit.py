@@ -30,7 +30,7 @@ from ..internal.derivatives import refuse_derivatives
 from ..mixture.mixture import Mixture
 from ..numerics.products import matmul
 from .curvature import slope_of
-from .information import offsets_of
+from .expected_derivatives import offsets_of
 from .log_likelihood import Layout, expected, value_of_array
 from .newton import evaluate_near, newton_system
 from .prior import Prior, log_prior

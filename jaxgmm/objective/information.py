@@ -20,33 +20,30 @@ Source: Louis 1982, J. Royal Stat. Soc. B 44, eq. 3.1.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 
 from ..data.columns import Block
 from ..data.rows import Rows
 from ..data.summable_rows import SummableRows
-from ..families.full import Full
 from ..families.scoring import dense_layout_of
-from ..kernels.blocks import block_rows
+from ..internal import checks
+from ..internal.compiling import FEW_NUMBERS
 from ..kernels.choice import with_kernel
 from ..kernels.measured import measured
-from ..kernels.row_statistics import RowStatistics, coefficients, statistics_of_parts
+from ..kernels.pair_moments import PairMoments, are_accurate
+from ..kernels.row_statistics import RowStatistics, statistics_of_parts
 from ..kernels.rows import ROWS_PER_STEP
 from ..kernels.sums import log_joint_of_block
 from ..mixture.mixture import Mixture
-from ..mixture.relative import Relative
 from ..numerics.eigenvalues import columns_of
 from ..numerics.products import matmul
 from .curvature import slope_of
-from .log_likelihood import expected
-from .prior import Prior, log_prior
+from .expected_derivatives import derivatives_of_expected, offsets_of, with_all_moments
+from .prior import Prior
 from .statistics import Statistics, about_mixture, statistics
-
-RELATIVE = Relative()
 
 
 @jax.tree_util.register_dataclass
@@ -73,19 +70,19 @@ class Information:
     sums: Statistics
 
 
-def offsets_of(mixture: Mixture) -> tuple[jax.Array, Callable[[jax.Array], Mixture]]:
-    """Return the zero offsets (p,), and the map from offsets to mixtures."""
-    zero, unravel = ravel_pytree(RELATIVE.zero(mixture))
-
-    def mixture_at(offsets: jax.Array) -> Mixture:
-        return RELATIVE.place(mixture, RELATIVE.local(mixture, unravel(offsets)))
-
-    return zero, mixture_at
-
-
 def numbers_in_information(mixture: Mixture, n: int) -> float:
     """Return about how many numbers `information` computes for n rows: n p²."""
     return n * float(sum(leaf.size for leaf in jax.tree.leaves(mixture))) ** 2
+
+
+def moments_suit(mixture: Mixture, n: int) -> bool:
+    """Return whether `information` should sum n rows by their fourth moments.
+
+    That takes much less time for many parameters, but only the host can know, before a program is
+    compiled, whether the moments are accurate.
+    """
+    many = numbers_in_information(mixture, n) >= FEW_NUMBERS
+    return many and not checks.traced(mixture) and are_accurate(with_all_moments(mixture))
 
 
 def information(
@@ -97,6 +94,7 @@ def information(
     *,
     centered: bool = False,
     scores: bool = True,
+    by_moments: bool = False,
 ) -> Information:
     """Compute the information of a mixture, in one pass.
 
@@ -108,8 +106,9 @@ def information(
       n_clusters: the number of clusters.
       centered: whether mixture and prior are in coordinates with their origin at `rows.center`
         instead.
-      scores: whether `outer` is wanted. Rows that are not fully observed take as long for it again;
-        other rows have it from the same pass.
+      scores: whether `outer` is wanted; otherwise it may be NaN. Rows that are not fully observed
+        take as long for it again.
+      by_moments: whether complete rows are summed by their fourth moments, see `moments_suit`.
     """
     if rows.columns is not None:
         if centered:
@@ -117,40 +116,38 @@ def information(
         found = _information_of_observed(rows, mixture, prior)
         if not scores:
             return found
-        outer = _outer_of_observed(rows, mixture, clusters, n_clusters)
-        return dataclasses.replace(found, outer=_symmetric(outer))
+        products_of_scores = _outer_of_observed(rows, mixture, clusters, n_clusters)
+        return dataclasses.replace(found, outer=_symmetric(products_of_scores))
     explicit = with_all_moments(mixture)
     near = explicit
     if not centered:
         near, rows = about_mixture(explicit, rows)  # type: ignore[arg-type]
-    kernel = RowStatistics(near, 1)
+    kernel = PairMoments(near) if by_moments and clusters is None else RowStatistics(near, 1)
 
-    def sum_block(x: jax.Array, weight: jax.Array, *ids: jax.Array) -> tuple[jax.Array, ...]:
+    def sum_block(x: jax.Array, weight: jax.Array, *ids: jax.Array) -> tuple[Any, ...]:
+        if not ids:
+            return kernel.sums_of_products(x, weight, scores), ()
         block = kernel.of_block(x)
-        counts = (weight[None] * block.responsibilities)[:, None]
-        outer = matmul(weight[None] * block.together, block.together.T)
-        inner = matmul(counts * block.parts, jnp.swapaxes(block.parts, 1, 2))
-        scores = (weight[None] * block.together).T
-        by_cluster = [jax.ops.segment_sum(scores, one, n_clusters) for one in ids]
-        return outer, inner, matmul(weight, block.log_prob), *by_cluster
+        each = (weight[None] * block.together).T
+        by_cluster = jax.ops.segment_sum(each, ids[0], n_clusters)
+        return kernel.sums_of_statistics(block, weight), (by_cluster,)
 
     arrays = () if clusters is None else (clusters,)
-    outer, inner, log_likelihood, *by_cluster = rows.total(sum_block, block_rows(kernel), *arrays)
-    sums = Statistics(*statistics_of_parts(explicit, inner[:, 0]), log_likelihood)
+    totals, by_cluster = rows.total(sum_block, kernel.block_rows, *arrays)
+    products = kernel.products(totals)
+    sums = Statistics(*statistics_of_parts(explicit, products.parts), products.log_likelihood)
     gradient, slopes, curvature = derivatives_of_expected(mixture, explicit, sums, prior)
     complete = curvature
     if explicit is not mixture:
         sums = _in_units_of(mixture, explicit, sums)
         complete = derivatives_of_expected(mixture, mixture, sums, prior)[2]
-    places = kernel.positions
-    missing = (-outer).at[places[:, :, None], places[:, None, :]].add(inner)
-    if by_cluster:
-        outer = matmul(by_cluster[0].T, by_cluster[0])
-    transform = lambda products: matmul(matmul(slopes, products), slopes.T)
+    outer = matmul(by_cluster[0].T, by_cluster[0]) if by_cluster else products.outer
+    transform = lambda inner: matmul(matmul(slopes, inner), slopes.T)
+    nothing = jnp.full_like(curvature, jnp.nan)
     return Information(
-        observed=_symmetric(-curvature - transform(missing)),
+        observed=_symmetric(-curvature - transform(products.missing)),
         complete=_symmetric(-complete),
-        outer=_symmetric(transform(outer)),
+        outer=nothing if outer is None else _symmetric(transform(outer)),
         gradient=gradient,
         slopes=slopes,
         sums=sums,
@@ -188,7 +185,7 @@ def _information_of_observed(
     sums = statistics(*about_mixture(mixture, rows), "whitened")  # type: ignore[arg-type]
     gradient, slopes, curvature = derivatives_of_expected(mixture, mixture, sums, prior)
     along = lambda direction: gradient_along(rows, mixture, prior, direction)[1]
-    hessian = columns_of(along, zero)
+    hessian = columns_of(along, jnp.eye(len(zero), dtype=zero.dtype))
     return Information(
         observed=_symmetric(-hessian),
         complete=_symmetric(-curvature),
@@ -217,7 +214,10 @@ def _outer_of_observed(
             joint = with_kernel("whitened", near, rows.n, of_kernel, rows.columns)
             return jax.nn.logsumexp(joint, axis=0)
 
-        scores = columns_of(lambda along: jax.jvp(log_prob, (zero,), (along,))[1], zero)
+        scores = columns_of(
+            lambda along: jax.jvp(log_prob, (zero,), (along,))[1],
+            jnp.eye(len(zero), dtype=zero.dtype),
+        )
         weighted = weight[None] * scores
         if not ids:
             return matmul(weighted, scores.T)
@@ -229,17 +229,6 @@ def _outer_of_observed(
     return matmul(scores.T, scores)
 
 
-def with_all_moments(mixture: Mixture) -> Mixture:
-    """Return the mixture with a layout that keeps all second moments of the residuals.
-
-    That of a low-rank family does not keep those that EM does not need. The result then has full
-    covariances; otherwise it is the mixture itself.
-    """
-    if mixture.frame.keeps_all_moments:
-        return mixture
-    return dataclasses.replace(mixture, covariance=Full.from_own(mixture.frame.dense, jnp))
-
-
 def _in_units_of(mixture: Mixture, explicit: Mixture, sums: Statistics) -> Statistics:
     """Return the statistics of `explicit` as the layout of `mixture` keeps them."""
     root = dense_layout_of(explicit.covariance, mixture.n_features).inverse_factor
@@ -247,33 +236,6 @@ def _in_units_of(mixture: Mixture, explicit: Mixture, sums: Statistics) -> Stati
     frame = mixture.frame
     shift = frame.whiten(explicit.frame.unwhiten(sums.shift))
     return Statistics(sums.mass, shift, frame.whiten_stack(moments), sums.log_likelihood)
-
-
-def derivatives_of_expected(
-    mixture: Mixture, explicit: Mixture, sums: Statistics, prior: Prior | None
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Return derivatives of Q + log prior by offsets, with fixed statistics.
-
-    They are the gradient (p,), the matrix G (p, s), and the second derivatives (p, p). The
-    statistics are those of `explicit`, which is the mixture or the result of `with_all_moments`.
-    """
-    zero, mixture_at = offsets_of(mixture)
-    convert = (lambda moved: moved) if explicit is mixture else with_all_moments
-
-    def q(offsets: jax.Array, sums: Statistics) -> jax.Array:
-        return expected(convert(mixture_at(offsets)), explicit, sums)
-
-    def objective(offsets: jax.Array) -> jax.Array:
-        return q(offsets, sums) + log_prior(mixture_at(offsets), prior)
-
-    def slopes_at(offsets: jax.Array) -> tuple[jax.Array, jax.Array]:
-        by_sums = jax.grad(q, argnums=1)(offsets, sums)
-        parts = by_sums.mass, by_sums.shift, coefficients(by_sums.spread)
-        return ravel_pytree(parts)[0], jax.grad(objective)(offsets)
-
-    along = lambda direction: jax.jvp(slopes_at, (zero,), (direction,))[1]
-    slopes, curvature = columns_of(along, zero)
-    return jax.grad(objective)(zero), slopes, curvature
 
 
 def _symmetric(matrix: jax.Array) -> jax.Array:

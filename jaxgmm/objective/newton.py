@@ -19,10 +19,12 @@ from ..internal.trees import where
 from ..mixture.mixture import Mixture
 from ..numerics import lapack
 from ..numerics.conjugate_gradients import conjugate_gradients
-from ..numerics.eigenvalues import project
+from ..numerics.eigenvalues import Held, project, restrict
+from ..numerics.inverse_root import inverse_root
 from ..numerics.products import matmul
 from .curvature import free_directions
-from .information import Information, gradient_along, information, offsets_of
+from .expected_derivatives import offsets_of
+from .information import Information, gradient_along, information
 from .prior import Prior
 from .statistics import Statistics
 
@@ -33,52 +35,37 @@ MOST_PARAMETERS = 1000
 LONGEST_STEP = 0.5
 
 
-def held_directions(mixture: Mixture, slopes: jax.Array) -> jax.Array:
-    """Return the projector (p, p) onto the directions that do not change the density.
+def held_directions(mixture: Mixture, slopes: jax.Array) -> Held:
+    """Return the directions that do not change the density.
 
     `slopes` (p, s) is the matrix G of `Information`, whose rows are dependent where a family's
     coordinates describe the same covariances more than once.
     """
-    free, shift = free_directions(mixture)
-    held = jnp.diag(1 - free) + matmul(shift.T, shift)
+    held = Held(*free_directions(mixture))
     k, d = mixture.n_components, mixture.n_features
     logits_and_means = k + k * d
-    redundant = len(free) - logits_and_means - mixture.covariance.n_parameters(k, d)
+    redundant = len(held.free) - logits_and_means - mixture.covariance.n_parameters(k, d)
     if redundant > 0:
         own = slopes[logits_and_means:]
         size = jnp.sqrt(jnp.sum(own**2, axis=1, keepdims=True))
         vectors = lapack.eigh(matmul(own, own.T)[None] / jnp.max(size) ** 2)[1][0][:, :redundant]
         inside = matmul(vectors, vectors.T)
-        held = held.at[logits_and_means:, logits_and_means:].add(inside)
-        values, vectors = (part[0] for part in lapack.eigh(held[None]))
+        projector = held.projector.at[logits_and_means:, logits_and_means:].add(inside)
+        values, vectors = (part[0] for part in lapack.eigh(projector[None]))
         kept = vectors * (values > 0.5)[None]  # absent components may be held twice
-        held = matmul(kept, kept.T)
+        held = Held(jnp.ones_like(held.free), kept.T)
     return held
 
 
-def restrict(matrix: jax.Array, held: jax.Array) -> jax.Array:
-    """Return P A P (p, p), where P projects onto the directions that are not held."""
-    inside = matrix - matmul(held, matrix)
-    return inside - matmul(inside, held)
-
-
-def smallest_eigenvalue(matrix: jax.Array, held: jax.Array) -> jax.Array:
-    """Return the smallest eigenvalue () of a symmetric matrix (p, p) in the other directions."""
-    inside = restrict(matrix, held)
-    above = 2 * jnp.linalg.norm(inside) + 1
-    return lapack.eigvalsh((inside + above * held)[None])[0, 0]
-
-
-def inverse_on_free(matrix: jax.Array, held: jax.Array) -> jax.Array:
+def inverse_on_free(matrix: jax.Array, held: Held) -> jax.Array:
     """Return the inverse (p, p) on the directions that are not held, and 0 on those that are.
 
     It is NaN if the matrix is not positive definite there.
     """
     inside = restrict(matrix, held)
     size = jax.lax.stop_gradient(jnp.trace(inside) / len(inside))
-    root = lapack.cholesky((inside + size * held)[None])
-    inverse = lapack.inverse(root)[0]
-    return restrict(matmul(inverse.T, inverse), held)
+    root = inverse_root(inside + size * held.projector)
+    return restrict(matmul(root.T, root), held)
 
 
 class NewtonSystem(NamedTuple):
@@ -126,14 +113,14 @@ class Evaluation(NamedTuple):
     Attributes:
       point: the mixture at which the information was computed.
       found: the information there.
-      held: the projector onto its held directions.
+      held: its held directions.
       inverse: the inverse information on the others; NaN where it is not positive definite.
       first: the statistics at the given mixture.
     """
 
     point: Mixture
     found: Information
-    held: jax.Array
+    held: Held
     inverse: jax.Array
     first: Statistics
 
@@ -146,19 +133,24 @@ def short_step(step: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def evaluate_near(
-    rows: Rows | SummableRows, mixture: Mixture, prior: Prior | None, *clusters: Any
+    rows: Rows | SummableRows,
+    mixture: Mixture,
+    prior: Prior | None,
+    *clusters: Any,
+    scores: bool = True,
+    by_moments: bool = False,
 ) -> Evaluation:
     """Compute the information one Newton step further, which takes two passes.
 
     At the default tolerance of a fit, standard errors at the given mixture are wrong by about
     2e-3 of their value, and one Newton step further by 3e-6. Where the step is too short to
-    matter, the second pass is left out.
+    matter, the second pass is left out. The arguments are those of `information`.
     """
     shortest = jnp.finfo(mixture.dtype).eps ** 0.5
 
     @jax.jit  # so that it is traced once, here for its shapes and in the loop
     def one_pass(point: Mixture) -> Evaluation:
-        found = information(rows, point, prior, *clusters)
+        found = information(rows, point, prior, *clusters, scores=scores, by_moments=by_moments)
         held = held_directions(point, found.slopes)
         return Evaluation(point, found, held, inverse_on_free(found.observed, held), found.sums)
 

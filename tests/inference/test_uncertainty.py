@@ -12,7 +12,8 @@ import jaxgmm
 from jaxgmm import Mixture, Prior, uncertainty
 from jaxgmm.data.rows import Rows
 from jaxgmm.inference.uncertainty_result import REASONS
-from jaxgmm.objective.information import information, offsets_of
+from jaxgmm.objective.expected_derivatives import offsets_of
+from jaxgmm.objective.information import information
 
 N, D, K = 40, 2, 3
 RANDOM = np.random.default_rng(0)

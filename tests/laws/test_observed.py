@@ -12,7 +12,7 @@ import pytest
 
 import jaxgmm
 from jaxgmm import Observed
-from jaxgmm.objective.information import offsets_of
+from jaxgmm.objective.expected_derivatives import offsets_of
 
 pytestmark = pytest.mark.usefixtures("x64")
 K, D, N = 2, 3, 40

@@ -1,0 +1,62 @@
+"""Products of the statistics of rows from fourth moments, against those of the statistics."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgmm import Mixture
+from jaxgmm.kernels.pair_moments import PairMoments, are_accurate
+from jaxgmm.kernels.row_statistics import RowStatistics
+
+N, D, K = 50, 2, 3
+RNG = np.random.default_rng(0)
+X, WEIGHT = RNG.normal(size=(N, D)), RNG.uniform(0, 2, N)
+MEANS = RNG.normal(size=(K, D))
+ROOTS = np.eye(D) + 0.3 * RNG.normal(size=(K, D, D))
+
+
+def a_mixture(family="full", moved=0.0):
+    covariances = ROOTS @ ROOTS.transpose(0, 2, 1)
+    if family != "full":  # covariances that are equal and diagonal belong to every family
+        covariances = np.broadcast_to(np.diag([1.0, 2.0]), (K, D, D))
+    mixture = Mixture.from_parameters(np.full(K, 1 / K), MEANS + moved, covariances, family)
+    return dataclasses.replace(mixture, logits=mixture.logits.at[1].set(-jnp.inf))
+
+
+def both(mixture, x):
+    """The products of fourth moments, and those of the statistics of each row."""
+    x, weight = jnp.asarray(x.T, mixture.dtype), jnp.asarray(WEIGHT, mixture.dtype)
+
+    @jax.jit
+    def products(mixture, x, weight):
+        kernels = PairMoments(mixture), RowStatistics(mixture, 1)
+        return [k.products(k.sums_of_products(x, weight, True)) for k in kernels]
+
+    return products(mixture, x, weight)
+
+
+def apart(mixture, x):
+    """The largest difference between the two, relative to the largest entry of each."""
+    pairs = zip(*both(mixture, x), strict=True)
+    return max(float(jnp.max(jnp.abs(a - b)) / jnp.max(jnp.abs(b))) for a, b in pairs)
+
+
+@pytest.mark.parametrize("family", ["full", "tied"])
+def test_moments_have_the_products_of_the_statistics(family, x64):
+    """With weights, an absent component, and entries that components share."""
+    assert apart(a_mixture(family), X) < 1e-13
+
+
+def test_moments_of_float32_rows_are_summed_in_float64():
+    assert apart(a_mixture(moved=5.0), X + 5) < 2e-6
+
+
+def test_moments_far_from_the_center_are_not_used(x64):
+    """Means that are a thousand standard deviations apart lose half of float64's digits."""
+    near, far = a_mixture(), dataclasses.replace(a_mixture(), means=jnp.asarray(1e3 * MEANS))
+    assert are_accurate(near) and not are_accurate(far)
+    assert apart(far, np.concatenate([X[:25] + 1e3 * MEANS[0], X[25:] + 1e3 * MEANS[2]])) > 1e-10
+    assert not are_accurate(a_mixture("diagonal"))  # its statistics are few
