@@ -7,12 +7,12 @@ In this file, arrays have the axes (d, d, k, lanes) or (1|d, 1|k, lanes), and th
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from ..numerics.folds import fold
 from ..numerics.rotations import rounds
 
 
@@ -72,26 +72,9 @@ def total(values: jax.Array) -> jax.Array:
     return functools.reduce(jnp.add, rows)
 
 
-def combine(
-    operation: Callable[[jax.Array, jax.Array], jax.Array], values: jax.Array, axis: int
-) -> jax.Array:
-    """Return all entries along an axis combined, such as by `jnp.add`, as (…, 1, …).
-
-    Halves are combined again and again. For a reduction XLA may call a library, which cannot be
-    part of a kernel (see `compiling.as_one_kernel`).
-    """
-    part = functools.partial(jax.lax.slice_in_dim, values, axis=axis)
-    size = values.shape[axis]
-    if size == 1:
-        return values
-    half = size // 2
-    found = combine(operation, operation(part(0, half), part(half, 2 * half)), axis)
-    return operation(found, part(size - 1, size)) if size % 2 else found
-
-
 def largest_of(values: jax.Array) -> jax.Array:
     """Return the largest absolute value (lanes,) of values (d, k, lanes)."""
-    return combine(jnp.maximum, combine(jnp.maximum, jnp.abs(values), 0), 1)[0, 0]
+    return fold(jnp.maximum, fold(jnp.maximum, jnp.abs(values), axis=0), axis=1)[0, 0]
 
 
 def unit(like: jax.Array) -> jax.Array:
@@ -145,7 +128,7 @@ def sweep(
         contrast = precision - of_partner(precision)
         x = contrast * (squares - of_partner(squares)) / 2
         y = contrast * beside * side
-        together = lambda values: words.common_axes * combine(jnp.add, values, axis=1)
+        together = lambda values: words.common_axes * fold(jnp.add, values, axis=1)
         x, y = (jnp.where(words.own_axes > 0, values, together(values)) for values in (x, y))
         cosine_less_one, sine = _half_angle(x, y)
         largest = jnp.maximum(largest, largest_of(sine))

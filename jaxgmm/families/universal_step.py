@@ -16,11 +16,11 @@ import jax.numpy as jnp
 from jax.interpreters import batching, mlir
 
 from ..internal.compiling import as_one_kernel
+from ..numerics.folds import fold
 from ..numerics.logarithms import exponential_excess, logarithm_and_excess
 from ..numerics.rotations import rounds
 from .universal_rotations import (
     Code,
-    combine,
     diagonal,
     largest_of,
     move_axes,
@@ -141,7 +141,7 @@ def _climb_batch(
     mass, scale, d = mass[None], jnp.moveaxis(scale, 0, 1), len(moments)
     used = mass > 0
     count = jnp.where(used, mass, 1)
-    share = jnp.where(used, mass / combine(jnp.add, mass, axis=1), 0)
+    share = jnp.where(used, mass / fold(jnp.add, mass, axis=1), 0)
 
     def unfinished(state: _Climbing) -> jax.Array:
         small = jnp.finfo(moments.dtype).eps ** (2 / 3)
@@ -212,7 +212,7 @@ def _fit_scales(
       words: what the families' letters say.
     """
     variances = moments / count
-    pooled = lambda values: combine(jnp.add, share * values, axis=1)
+    pooled = lambda values: fold(jnp.add, share * values, axis=1)
     mean = lambda values: total(values) / len(moments)
 
     def next_volume(_: Any, volume: jax.Array) -> jax.Array:
