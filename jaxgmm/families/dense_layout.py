@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..numerics import lapack
-from ..numerics.products import matmul
+from ..numerics.products import SMALL_MATRIX, matmul
 from ..numerics.triangular import symmetric, transpose
 from .layout import Layout
 
@@ -175,6 +175,11 @@ class Dense(Layout):
         top = jnp.concatenate([-self.dense_precision / 2, linear], axis=2)
         form = jnp.concatenate([top, jnp.pad(corner, ((0, 0), (0, 0), (d, 0)))], axis=1)
         twice = np.where((first == second) | (second == d), 1, 2).astype(form.dtype)
+        if d < SMALL_MATRIX:
+            # XLA would compute the form again for every entry that is taken from it.
+            choice = np.zeros((d + 1, d + 1, len(twice)), form.dtype)
+            choice[first, second, np.arange(len(twice))] = twice
+            return matmul(form.reshape(len(form), -1), choice.reshape(-1, len(twice))), None
         return form[:, first, second] * twice[None], None
 
     def statistics(self, sums, common, means):

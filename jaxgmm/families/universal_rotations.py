@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ..numerics.folds import fold
 from ..numerics.rotations import rounds
 
 
@@ -71,6 +72,11 @@ def total(values: jax.Array) -> jax.Array:
     return functools.reduce(jnp.add, rows)
 
 
+def largest_of(values: jax.Array) -> jax.Array:
+    """Return the largest absolute value (lanes,) of values (d, k, lanes)."""
+    return fold(jnp.maximum, fold(jnp.maximum, jnp.abs(values), axis=0), axis=1)[0, 0]
+
+
 def unit(like: jax.Array) -> jax.Array:
     """Return the unit matrix as (d, d, 1, 1), for matrices (d, d, k, lanes) like these."""
     return jnp.eye(len(like), dtype=like.dtype)[:, :, None, None]
@@ -122,10 +128,10 @@ def sweep(
         contrast = precision - of_partner(precision)
         x = contrast * (squares - of_partner(squares)) / 2
         y = contrast * beside * side
-        together = lambda values: words.common_axes * jnp.sum(values, axis=1, keepdims=True)
+        together = lambda values: words.common_axes * fold(jnp.add, values, axis=1)
         x, y = (jnp.where(words.own_axes > 0, values, together(values)) for values in (x, y))
         cosine_less_one, sine = _half_angle(x, y)
-        largest = jnp.maximum(largest, jnp.max(jnp.abs(sine), axis=(0, 1)))
+        largest = jnp.maximum(largest, largest_of(sine))
         sine = sine * side
 
         def turned(matrices: jax.Array, axis: int) -> jax.Array:

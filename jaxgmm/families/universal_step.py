@@ -15,9 +15,20 @@ import jax.extend
 import jax.numpy as jnp
 from jax.interpreters import batching, mlir
 
+from ..internal.compiling import as_one_kernel
+from ..numerics.folds import fold
 from ..numerics.logarithms import exponential_excess, logarithm_and_excess
 from ..numerics.rotations import rounds
-from .universal_rotations import Code, diagonal, move_axes, product, sweep, total, unit
+from .universal_rotations import (
+    Code,
+    diagonal,
+    largest_of,
+    move_axes,
+    product,
+    sweep,
+    total,
+    unit,
+)
 
 # Repeats of the volumes and the common shape, which determine each other, in one fit of scales.
 REPEATS_OF_SHAPE = 3
@@ -118,6 +129,7 @@ class _Climbing(NamedTuple):
     largest: jax.Array
 
 
+@as_one_kernel
 def _climb_batch(
     moments: jax.Array, mass: jax.Array, scale: jax.Array, axes: jax.Array, code: jax.Array
 ) -> Climbed:
@@ -129,7 +141,7 @@ def _climb_batch(
     mass, scale, d = mass[None], jnp.moveaxis(scale, 0, 1), len(moments)
     used = mass > 0
     count = jnp.where(used, mass, 1)
-    share = jnp.where(used, mass / jnp.sum(mass, axis=1, keepdims=True), 0)
+    share = jnp.where(used, mass / fold(jnp.add, mass, axis=1), 0)
 
     def unfinished(state: _Climbing) -> jax.Array:
         small = jnp.finfo(moments.dtype).eps ** (2 / 3)
@@ -147,7 +159,7 @@ def _climb_batch(
         turned, change, largest = sweep(present, precision, state.change, words, rotations)
         variances = jnp.where(used, given.scale**2 * diagonal(turned), given.masses)
         volume, shape = _fit_scales(variances, given.masses, share, state.log_volume, words)
-        largest = jnp.maximum(largest, jnp.max(jnp.abs(volume - state.log_volume), axis=(0, 1)))
+        largest = jnp.maximum(largest, largest_of(volume - state.log_volume))
         return _Climbing(given, state.number + 1, turned, change, volume, shape, largest)
 
     # In the units of the data, about the axes.
@@ -200,7 +212,7 @@ def _fit_scales(
       words: what the families' letters say.
     """
     variances = moments / count
-    pooled = lambda values: jnp.sum(share * values, axis=1, keepdims=True)
+    pooled = lambda values: fold(jnp.add, share * values, axis=1)
     mean = lambda values: total(values) / len(moments)
 
     def next_volume(_: Any, volume: jax.Array) -> jax.Array:

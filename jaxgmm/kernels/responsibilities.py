@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+
+from ..internal.compiling import as_one_kernel
+from ..numerics.folds import fold
+
+# Of so few numbers, one kernel computes responsibilities in less time than one for each operation.
+FEW_NUMBERS = 4096
 
 # A rule maps the log-joint (k, b) and the row weights (b,) to weighted responsibilities (k, b), and
 # to what each row adds to the objective of that rule, per unit of weight (b,).
@@ -20,10 +27,27 @@ def weighted_responsibilities(
     The arguments are the log-joint (k, b) and the row weights (b,). The result is w e / Σ e with
     e = exp(a − max a), so that responsibilities sum to 1 even for a row far from every component.
     """
-    largest = jax.lax.stop_gradient(jnp.max(log_joint, axis=0))
-    unscaled = jnp.exp(log_joint - largest[None])
-    total = jnp.sum(unscaled, axis=0)
-    return unscaled * (weight / total)[None], largest + jnp.log(total)
+    if log_joint.size <= FEW_NUMBERS:
+        return _in_one_kernel(log_joint, weight)
+    return _bayes(_by_library, log_joint, weight)
+
+
+def _bayes(
+    reduce: Callable[..., jax.Array], log_joint: jax.Array, weight: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Compute `weighted_responsibilities` with a function that combines entries as `fold` does."""
+    largest = jax.lax.stop_gradient(reduce(jnp.maximum, log_joint, axis=0))
+    unscaled = jnp.exp(log_joint - largest)
+    evidence = reduce(jnp.add, unscaled, axis=0)
+    return unscaled * (weight[None] / evidence), (largest + jnp.log(evidence))[0]
+
+
+def _by_library(operation: jnp.ufunc, values: jax.Array, axis: int) -> jax.Array:
+    """Return what `fold` returns."""
+    return operation.reduce(values, axis=axis, keepdims=True)
+
+
+_in_one_kernel = as_one_kernel(functools.partial(_bayes, fold))
 
 
 def tempered(beta: jax.Array) -> Rule:
