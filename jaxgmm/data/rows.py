@@ -16,9 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from ..numerics.compensated import add_compensated
+from ..internal.trees import zeros_of
+from ..numerics.compensated import add_trees_compensated
+from .cells import Cells
 from .columns import Block, Columns, features_of
-from .ordering import Ordering
 from .row_counts import even_block_rows, sample
 
 
@@ -51,7 +52,7 @@ class Rows:
         x is this device's part), or None. Sums run over all parts.
       n_rows: the number of rows in all parts together; None for the number of rows of x.
       columns: what the columns of a packed array hold; None if x contains the features alone.
-      ordering: an order in which `ordered_block` reads the rows, or None.
+      cells: a copy of the rows in cells of near ones, for passes that use this; or None.
     """
 
     x: jax.Array
@@ -61,7 +62,7 @@ class Rows:
     axis: str | None = dataclasses.field(default=None, metadata={"static": True})
     n_rows: int | None = dataclasses.field(default=None, metadata={"static": True})
     columns: Columns | None = dataclasses.field(default=None, metadata={"static": True})
-    ordering: Ordering | None = None
+    cells: Cells | None = None
 
     @classmethod
     def of(
@@ -153,9 +154,7 @@ class Rows:
     def take(self, index: jax.Array | np.ndarray, n_rows: int | None = None) -> Rows:
         """Return the rows at these positions of each part, for example a minibatch."""
         weight = None if self.weight is None else self.weight[index]
-        return dataclasses.replace(
-            self, x=self.x[index], weight=weight, n_rows=n_rows, ordering=None
-        )
+        return dataclasses.replace(self, x=self.x[index], weight=weight, n_rows=n_rows, cells=None)
 
     def subsample(self) -> Rows:
         """Return a weighted sample of many rows; few rows are returned as they are.
@@ -239,29 +238,13 @@ class Rows:
             return self.sum_parts(block(0, 0, n))
 
         def step(carry, i):
-            total, lost = carry
             start = i * block_rows
             value = block(jnp.minimum(start, n - block_rows), start, block_rows)
-            pairs = jax.tree.map(add_compensated, total, lost, value)
-            return jax.tree.transpose(jax.tree.structure(value), None, pairs), None
+            return add_trees_compensated(*carry, value), None
 
-        shapes = jax.eval_shape(lambda: block(0, 0, block_rows))
-        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        zeros = zeros_of(lambda: block(0, 0, block_rows))
         steps = jnp.arange(-(-n // block_rows))
         return self.sum_parts(jax.lax.scan(step, (zeros, zeros), steps)[0][0])
-
-    def ordered_block(self, i: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
-        """Return block i of the rows in their order: x (d, size), and row weights (size,).
-
-        The rows are gathered, so that no copy of x in this order exists. The last block overlaps
-        the one before it, with weight 0 where it does.
-        """
-        assert self.ordering is not None
-        start = jnp.minimum(i * size, len(self.x) - size)
-        index = jax.lax.dynamic_slice_in_dim(self.ordering.positions, start, size)
-        x = self.x[index] - self.center[None]
-        weight = jnp.ones(size, x.dtype) if self.weight is None else self.weight[index]
-        return x.T, jnp.where(start + jnp.arange(size) >= i * size, weight, 0)
 
     def detail(self) -> jax.Array:
         """Return the resolution (d,) of each feature in units of eps.

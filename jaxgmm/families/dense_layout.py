@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..numerics import lapack
-from ..numerics.products import SMALL_MATRIX, matmul
+from ..numerics.products import HIGHEST, SMALL_MATRIX, matmul
 from ..numerics.triangular import symmetric, transpose
 from .layout import Layout
 
@@ -185,18 +185,27 @@ class Dense(Layout):
     def statistics(self, sums, common, means):
         d = self.d
         if self.shared:
-            mass, first, second = sums[:, d], sums[:, :d], common[None]
+            first, mass, second = sums[..., :d], sums[..., d], jnp.sum(common, axis=0)[None]
         else:
-            matrix = sums[:, _pairs(d + 1)[2]]
-            mass, first, second = matrix[:, d, d], matrix[:, d, :d], matrix[:, :d, :d]
-        moved = first - mass[:, None] * means
+            position = _pairs(d + 1)[2]
+            first, mass = sums[..., position[d, :d]], sums[..., position[d, d]]
+            second = jnp.sum(sums, axis=0)[:, position[:d, :d]]
+        moved = first - mass[..., None] * means
         # Σ (x − μ)(x − μ)ᵀ = Σ x xᵀ − Σ x μᵀ − μ Σ (x − μ)ᵀ
-        products = symmetric(self._cross_products(first + moved, means))
-        return mass, self.whiten(moved), self.whiten_stack(second - products)
+        second = second - symmetric(self._cross_products(first + moved, means))
+        return (
+            jnp.sum(mass, axis=0),
+            self.whiten(jnp.sum(moved, axis=0)),
+            self.whiten_stack(second),
+        )
 
     def _cross_products(self, a: jax.Array, b: jax.Array) -> jax.Array:
-        """Return the sums (c, d, d) of a bᵀ over the components of each covariance."""
-        return matmul(a.T, b)[None] if self.shared else a[..., :, None] * b[..., None, :]
+        """Return the sums (c, d, d) of a bᵀ over origins and the components of each covariance."""
+        if self.shared:
+            return matmul(a.reshape(-1, self.d).T, b.reshape(-1, self.d))[None]
+        if len(a) == 1:
+            return a[0][..., :, None] * b[0][..., None, :]
+        return jnp.einsum("oki,okj->kij", a, b, precision=HIGHEST)
 
     def outer(self, a, b):
         return self.pool(_outer(a, b))
@@ -276,9 +285,9 @@ def quadratic_form(factor: jax.Array, matrices: jax.Array) -> jax.Array:
 
 def amplification_of(layout: Dense, root: jax.Array, means: jax.Array) -> jax.Array:
     """Return `Layout.amplification` from the inverse factors L (c, d, d)."""
-    reach = jnp.abs(means) + jnp.sqrt(jnp.sum(root**2, axis=-1))
-    scaled = layout.dense_precision * reach[:, :, None] * reach[:, None, :]
-    return jnp.sqrt(jnp.sum(scaled**2, axis=(1, 2)))
+    squares = (jnp.abs(means) + jnp.sqrt(jnp.sum(root**2, axis=-1))) ** 2
+    scaled = matmul(layout.dense_precision**2, squares[..., None])[..., 0]
+    return jnp.sqrt(jnp.sum(squares * scaled, axis=-1))
 
 
 def projection_of(layout: Layout, axes: jax.Array) -> Dense:

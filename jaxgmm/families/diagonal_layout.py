@@ -129,12 +129,13 @@ class DiagonalLayout(Layout):
 
     def statistics(self, sums, common, means):
         d = self.d
-        first, mass = sums[:, :d], sums[:, d]
-        second = common if self.shared else sums[:, d + 1 :]
-        moved = first - mass[:, None] * means
+        first, mass = sums[..., :d], sums[..., d]
+        second = jnp.sum(common if self.shared else sums[..., d + 1 :], axis=0)
+        moved = first - mass[..., None] * means
         # Σ (x − μ)² = Σ x² − μ (Σ x + Σ (x − μ))
-        second = second - self.pool(self._fold((first + moved) * means))
-        return mass, self.whiten(moved), jnp.exp(2 * self.log_diagonal) * second
+        products = jnp.sum((first + moved) * means, axis=0)
+        spread = jnp.exp(2 * self.log_diagonal) * (second - self.pool(self._fold(products)))
+        return jnp.sum(mass, axis=0), self.whiten(jnp.sum(moved, axis=0)), spread
 
     def outer(self, a, b):
         return self.pool(self._fold(a * b))

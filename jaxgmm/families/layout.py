@@ -168,8 +168,9 @@ class Layout(abc.ABC):
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Return mass (k,), shift (k, d) and spread from sums of the natural features.
 
-        `sums` (k, f) are weighted by responsibilities, and `common`, if there are such features, is
-        the total of `common_sums`.
+        The rows may be divided among o origins, and features are those of rows relative to theirs.
+        `sums` (o, k, f) are weighted by responsibilities, and `common` (o, …), if there are such
+        features, are the totals of `common_sums`. `means` (o, k, d) are relative to each origin.
         """
 
     # ---- second moments -----------------------------------------------------------------------

@@ -181,16 +181,17 @@ class LowRankLayout(Layout):
 
     def statistics(self, sums, common, means):
         """Return mass, shift and spread from sums of [w r, w r s] [x, 1]ᵀ and of w r x²."""
-        (k, d), scale = means.shape, self.scale
-        mass, first = sums[:k, d], sums[:k, :d]
-        scores = sums[k:].reshape(k, -1, d + 1)
-        moved = first - mass[:, None] * means
-        central = scores[..., :d] - scores[..., d:] * means[:, None, :]
+        (origins, k, d), scale = means.shape, self.scale
+        mass, first = sums[:, :k, d], sums[:, :k, :d]
+        scores = sums[:, k:].reshape(origins, k, -1, d + 1)
+        moved = first - mass[..., None] * means
+        central = jnp.sum(scores[..., :d] - scores[..., d:] * means[:, :, None, :], axis=0)
         # Σ w r u zᵀ and Σ w r z zᵀ, by z = K⁻ᵀ s
         rows = matmul(transpose(central * scale[:, None, :]), self.inverse_root)
         products = matmul(self.factor_covariance, matmul(transpose(self.loadings), rows))
-        squares = scale**2 * (common - means * (first + moved))
-        return mass, self.whiten(moved), self._moments(rows, products, squares)
+        squares = scale**2 * jnp.sum(common - means * (first + moved), axis=0)
+        moments = self._moments(rows, products, squares)
+        return jnp.sum(mass, axis=0), self.whiten(jnp.sum(moved, axis=0)), moments
 
     def _moments(self, rows: jax.Array, products: jax.Array, squares: jax.Array) -> jax.Array:
         """Return second moments from sums of u zᵀ (k, d, q), z zᵀ (k, q, q) and u² (k, d)."""

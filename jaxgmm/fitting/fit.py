@@ -21,7 +21,7 @@ from ..data.open_data import open_data
 from ..data.rows import Rows
 from ..internal import checks, derivatives
 from ..kernels.choice import check_kernel, residual_numbers
-from ..kernels.row_order import in_order_of, may_leave_out
+from ..kernels.row_order import divide, may_divide
 from ..mixture.component_precision import warn_of_coarse_components
 from ..mixture.mixture import Mixture
 from ..objective import prior as priors
@@ -57,8 +57,8 @@ def run(
 ) -> Fit:
     """Run a whole fit in one program, without any checks."""
     rows, constants = prepare_rows(rows, prior)
-    if settings.leaves_out and isinstance(rows, Rows):
-        rows = in_order_of(rows, mixture.translate(-constants.center))
+    if settings.divides_rows and isinstance(rows, Rows):
+        rows = divide(rows, mixture.translate(-constants.center))
     loop_state = start_loop(
         rows, constants, mixture, tolerance, max_steps, settings, defer_first_pass=True
     )
@@ -206,8 +206,8 @@ def fit(
     loop_settings = settings.for_loop(algorithm, data.n, residual_numbers(mixture), callback)
     if loop_settings.kernel == "auto" and data.columns is None and checkpoint is None:
         # Under vmap both kinds of passes would be computed.
-        leaves_out = not traced and not checks.traced(mixture) and may_leave_out(mixture, data.n)
-        loop_settings = loop_settings._replace(leaves_out=leaves_out)
+        divides = not traced and not checks.traced(mixture) and may_divide(mixture, data.n)
+        loop_settings = loop_settings._replace(divides_rows=divides)
     if checkpoint is None:
         result = data.compute(
             run, mixture, fixed_prior, threshold, max_steps, settings=loop_settings

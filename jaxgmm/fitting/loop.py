@@ -22,8 +22,8 @@ from .step import FitState, Problem
 class LoopSettings(NamedTuple):
     """The static settings that a program is compiled for.
 
-    `capacity` is the history's length. `leaves_out` is whether passes over rows in memory may leave
-    out components.
+    `capacity` is the history's length. `divides_rows` is whether rows in memory are divided
+    among cells.
     """
 
     algorithm: Algorithm
@@ -31,7 +31,7 @@ class LoopSettings(NamedTuple):
     kernel: str
     capacity: int
     callback: Callable[..., object] | None
-    leaves_out: bool = False
+    divides_rows: bool = False
 
 
 class RowConstants(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -25,6 +26,12 @@ def where_each(condition: jax.Array, new: Any, old: Any) -> Any:
         return jnp.where(own.reshape(own.shape + (1,) * (jnp.ndim(b) - 1)), a, b)
 
     return jax.tree.map(pick, new, old)
+
+
+def zeros_of(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return zeros in the shape of function(*arguments), which is not computed."""
+    shapes = jax.eval_shape(function, *arguments)
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
 
 def finite(*trees: Any) -> jax.Array:

@@ -52,7 +52,7 @@ class Products(Natural):
         return first, matmul(squares, weighted_responsibilities.T).T
 
 
-def natural_kernel(mixture: Mixture, lanes: int = 1) -> Natural:
+def natural_kernel(mixture: Mixture, lanes: int = 1, parameters: Features | None = None) -> Natural:
     """Return the natural kernel of the mixture's layout."""
     kind = Products if isinstance(mixture.frame, LowRankLayout) else Natural
-    return kind(mixture, lanes)
+    return kind(mixture, lanes, parameters)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import jax
@@ -40,3 +41,6 @@ class Kernel(Protocol):
 
     def statistics(self, sums: Any) -> Moments:
         """Return mass, shift and spread from the sums over all blocks."""
+
+
+KernelClass = Callable[[Mixture, int], Kernel]  # of a mixture and the number of lanes

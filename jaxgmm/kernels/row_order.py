@@ -1,4 +1,4 @@
-"""The order of the rows in which components can be left out of blocks, and whether it may pay."""
+"""How rows are divided among cells of near ones, and whether that may pay."""
 
 from __future__ import annotations
 
@@ -9,61 +9,108 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..data.ordering import Ordering
+from ..data.cells import Cells
 from ..data.rows import Rows
+from ..internal.compiling import jit_once
 from ..mixture.mixture import Mixture
 from ..numerics import lapack
+from ..numerics.counting_sort import positions_by_group
 from ..numerics.products import matmul
-from .natural import natural_is_safe
+from .natural import natural_is_safe, rounding_of_each, safe_rounding
+from .products import natural_kernel
 from .whitened import Whitened
 
-FEWEST_COMPONENTS = 16
-FEWEST_ROWS = 64  # for each component
-# n k d, below which a pass takes less time than compilation; and k d, below which it takes less
-# than looking for components to leave out.
-LEAST_RESIDUALS, LEAST_IN_ROW = 1 << 24, 1 << 12
+# n k d, below which a pass takes less time than compilation. Where the double kernel can take the
+# place of the natural one, a pass takes less time without cells too.
+LEAST_RESIDUALS, TIMES_IF_DOUBLE_PAYS = 1 << 24, 4
+# Local centers need so many rows for each component.
+LOCAL_ROWS, LOCAL_CELL = 2048, 1024
+# Leaving components out needs so many components, rows for each, and k d, below which a pass takes
+# less time than looking for components to leave out.
+FEWEST_COMPONENTS, FEWEST_ROWS, LEAST_IN_ROW = 16, 64, 1 << 12
+SMALLEST_CELL, LARGEST_CELL = 128, 1024
 # Projections on more axes tell more components apart, and cost their number squared.
 AXES_PER_BIT, MOST_FEATURES = 2, 32
 BLOCK_ROWS = 256
+# The rows of a component are divided by the sides of its mean on which they lie, along this many
+# axes. Where it covers several clusters, most of these are on different sides.
+SIDES = 3
 
 
-def may_leave_out(mixture: Mixture, n: int) -> bool:
-    """Return whether leaving components out of blocks of n complete rows may pay."""
+def leaves_out(mixture: Mixture) -> bool:
+    """Return whether a pass over cells leaves out components, and not takes local centers."""
     k, d = mixture.means.shape
     own = not mixture.frame.shared and not mixture.covariance.shares_leaves(k)
-    many = k >= FEWEST_COMPONENTS and n >= FEWEST_ROWS * k
-    large = many and n * k * d >= LEAST_RESIDUALS and k * d >= LEAST_IN_ROW
+    return own and k >= FEWEST_COMPONENTS and k * d >= LEAST_IN_ROW
+
+
+def may_divide(mixture: Mixture, n: int) -> bool:
+    """Return whether passes over n complete rows in cells may pay, from this start."""
+    k, d = mixture.means.shape
+    many = leaves_out(mixture)
+    enough = n >= k * (FEWEST_ROWS if many else LOCAL_ROWS)
+    least = LEAST_RESIDUALS * (
+        TIMES_IF_DOUBLE_PAYS if mixture.frame.double_pays and not many else 1
+    )
+    if not enough or n * k * d < least or jax.default_backend() != "cpu":
+        return False
+    of_start = jit_once(_accurate, mixture.means.size * d)(None, mixture)
+    at_mean, share = (float(value) for value in of_start)
     # Where the natural kernel is accurate at the start, it usually remains so, and the program of a
-    # pass that leaves components out would be compiled for nothing.
-    return own and large and jax.default_backend() == "cpu" and not bool(_is_wide(mixture))
+    # pass over cells would be compiled for nothing.
+    return not at_mean and (many or share > 1 / 2)
 
 
-@jax.jit
-def _is_wide(mixture: Mixture) -> jax.Array:
-    """Return whether the natural kernel is accurate, with the origin at the mixture's mean."""
-    weights = jnp.where(mixture.present, mixture.weights, 0)
-    return natural_is_safe(mixture.translate(-matmul(weights[None], mixture.means)[0]))
+def _accurate(_: None, mixture: Mixture) -> tuple[jax.Array, jax.Array]:
+    """Return whether the natural kernel is accurate about the mixture's mean.
 
-
-def in_order_of(rows: Rows, mixture: Mixture) -> Rows:
-    """Return the rows with an order: those of one likeliest component are next to one another.
-
-    Components are in the order of their means on the axis along which rows vary the most.
+    The second result is the weight of the components for which it is so about their own mean. For
+    nearly dependent features it never is.
     """
+    weights = jnp.where(mixture.present, mixture.weights, 0)
+    about_mean = mixture.translate(-matmul(weights[None], mixture.means)[0])
+    about_own = dataclasses.replace(mixture, means=jnp.zeros_like(mixture.means))
+    accurate = rounding_of_each(about_own) <= safe_rounding(mixture)
+    return natural_is_safe(about_mean), jnp.sum(jnp.where(accurate, weights, 0))
+
+
+def divide(rows: Rows, mixture: Mixture) -> Rows:
+    """Return the rows with a copy of them in cells.
+
+    Rows of one likeliest component are next to one another. Components are in the order of their
+    means on the axis along which rows vary the most.
+    """
+    n, k = len(rows.x), mixture.n_components
     axes = _axes(rows, mixture)
-    along = matmul(mixture.means, axes[:1].T)[:, 0]
-    rank = jnp.argsort(jnp.argsort(along)).astype(jnp.int32)
-    positions = jnp.argsort(rank[_likeliest(rows, mixture)]).astype(jnp.int32)
-    return dataclasses.replace(rows, ordering=Ordering(positions, axes))
+    sides = axes[:SIDES]
+    groups, parts = _groups(rows, mixture, sides), 1 << len(sides)
+    counts = jnp.zeros(k * parts, jnp.int32).at[groups].add(1)
+    if leaves_out(mixture):
+        size = min(max(1 << (n // k).bit_length(), SMALLEST_CELL), LARGEST_CELL)
+        count, starts = -(-n // size), jnp.cumsum(counts) - counts
+    else:  # each component begins with a cell of its own
+        size = LOCAL_CELL
+        count, by_component = -(-n // size) + k, counts.reshape(k, parts)
+        of_each = -(-jnp.sum(by_component, axis=1) // size)
+        first = size * (jnp.cumsum(of_each) - of_each)
+        starts = (first[:, None] + jnp.cumsum(by_component, axis=1) - by_component).ravel()
+    positions = positions_by_group(groups, starts, count * size).reshape(count, size)
+    cells = Cells.gather(rows.x - rows.center[None], rows.weight, positions, axes)
+    return dataclasses.replace(rows, cells=cells)
 
 
 def _axes(rows: Rows, mixture: Mixture) -> jax.Array:
     """Return axes (m, d) along which the components lie apart.
 
     These are the principal axes of the standardized rows; or, where features are uncorrelated, the
-    features in which the means vary the most in units of the components' widths.
+    features in which the means vary the most in units of the components' widths. Local centers need
+    few axes, and along random ones clusters are apart too.
     """
     d = mixture.n_features
+    if not leaves_out(mixture):
+        scale = jnp.sqrt(jnp.mean(mixture.means**2, axis=0))
+        drawn = np.random.default_rng(0).normal(size=(SIDES, d)).astype(scale.dtype)
+        return jnp.asarray(drawn) / jnp.where(scale > 0, scale, 1)[None]
     if mixture.frame.uncorrelated:
         scales = mixture.frame.log_scales
         assert scales is not None
@@ -78,16 +125,25 @@ def _axes(rows: Rows, mixture: Mixture) -> jax.Array:
     return vectors.T[::-1][:count] / scale[None]
 
 
-def _likeliest(rows: Rows, mixture: Mixture) -> jax.Array:
-    """Return the component (n,) of each row that has the largest log-joint."""
-    kernel, n = Whitened(mixture), len(rows.x)
+def _groups(rows: Rows, mixture: Mixture, axes: jax.Array) -> jax.Array:
+    """Return the group (n,) of each row: its likeliest component, and its side along axes (m, d).
+
+    The natural kernel is accurate enough for an order.
+    """
+    products, n, m = mixture.frame.whitens_by_products, len(rows.x), len(axes)
+    kernel = Whitened(mixture) if products else natural_kernel(mixture)
+    along = matmul(axes, mixture.means.T)
+    rank = jnp.sum(along[0][:, None] > along[0][None], axis=1, dtype=jnp.int32)
     size = min(BLOCK_ROWS, n)
 
     def step(found: jax.Array, i: jax.Array) -> tuple[jax.Array, Any]:
         start = jnp.minimum(i * size, n - size)
-        x = jax.lax.dynamic_slice_in_dim(rows.x, start, size) - rows.center[None]
-        component = jnp.argmax(kernel.log_joint(x.T)[0], axis=0).astype(jnp.int32)
-        return jax.lax.dynamic_update_slice_in_dim(found, component, start, 0), None
+        x = (jax.lax.dynamic_slice_in_dim(rows.x, start, size) - rows.center[None]).T
+        component = jnp.argmax(kernel.log_joint(x)[0], axis=0)
+        above = (matmul(axes, x) > along[:, component]).astype(jnp.int32)
+        side = jnp.sum(above << np.arange(m, dtype=np.int32)[:, None], axis=0)
+        group = (rank[component] << m) + side
+        return jax.lax.dynamic_update_slice_in_dim(found, group, start, 0), None
 
-    none = jnp.zeros(n, np.int32)
+    none = jnp.zeros(n, jnp.int32)
     return jax.lax.scan(step, none, jnp.arange(-(-n // size)))[0]

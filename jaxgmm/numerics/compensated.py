@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 
 
@@ -15,3 +17,9 @@ def add_compensated(
     value = value - lost
     grown = total + value
     return grown, (grown - total) - value
+
+
+def add_trees_compensated(total: Any, lost: Any, value: Any) -> tuple[Any, Any]:
+    """Return total + value and the rounding errors so far, for pytrees of one structure."""
+    pairs = jax.tree.map(add_compensated, total, lost, value)
+    return jax.tree.transpose(jax.tree.structure(value), None, pairs)

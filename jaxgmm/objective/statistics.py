@@ -14,10 +14,12 @@ from numpy.typing import ArrayLike
 from ..data.rows import Rows
 from ..kernels.blocks import block_rows
 from ..kernels.choice import KERNELS, Choice, candidates, position_of, with_kernel
+from ..kernels.local import Local
 from ..kernels.measured import complete_moments, measured
 from ..kernels.protocol import Kernel
 from ..kernels.relevant import Relevant
 from ..kernels.responsibilities import Rule, weighted_responsibilities
+from ..kernels.row_order import leaves_out
 from ..kernels.sums import sums_by_rules
 from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture
@@ -60,26 +62,33 @@ class Statistics:
 def statistics(mixture: Mixture, rows: Rows, kernel: str | Choice = "auto") -> Statistics:
     """Compute the statistics in one pass over `rows`.
 
-    The mixture is in the rows' centered coordinates. Where the rows have an order, components that
-    cannot matter are left out (see `kernels/relevant.py`), unless the natural kernel is accurate.
+    The mixture is in the rows' centered coordinates. Where the rows are in cells, and the natural
+    kernel is not accurate, a pass over cells leaves out components that cannot matter
+    (`kernels/relevant.py`) or takes local centers (`kernels/local.py`).
     """
     by_kernel = lambda mixture, kernel: statistics_by_rules(
         mixture, rows, kernel, (weighted_responsibilities,)
     )[0]
-    if getattr(rows, "ordering", None) is None:
+    if getattr(rows, "cells", None) is None:
         return by_kernel(mixture, kernel)
 
-    def relevant(mixture: Mixture, kernel: str) -> Statistics:
-        moments, value = Relevant(KERNELS[kernel], mixture, rows).statistics()
+    def by_cells(mixture: Mixture, kernel: str) -> Statistics:
+        moments, value = cells_pass(KERNELS[kernel], mixture, rows).statistics()
         return Statistics(*moments, value)
 
     natural, accurate, *rest = candidates(mixture)
     branches = [
-        functools.partial(by_kernel, kernel=natural),
-        functools.partial(relevant, kernel=accurate),
+        functools.partial(by_cells, kernel=accurate),
         *(functools.partial(by_kernel, kernel=name) for name in rest),
     ]
-    return jax.lax.switch(position_of(mixture), branches, mixture)
+    position = position_of(mixture)
+    if leaves_out(mixture):
+        cells_pass: type[Relevant] | type[Local] = Relevant
+        branches = [functools.partial(by_kernel, kernel=natural), *branches]
+    else:  # by the natural kernel too, which compiles one pass less
+        cells_pass, position = Local, position - 1
+    # The position is cut to those of the branches.
+    return jax.lax.switch(position, branches, mixture)
 
 
 def statistics_by_rules(

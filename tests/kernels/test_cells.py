@@ -1,0 +1,263 @@
+"""Passes over rows in cells: their sums are those of the dense pass."""
+
+import dataclasses
+import functools
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxgmm
+from jaxgmm import Mixture
+from jaxgmm.data.cells import Cells
+from jaxgmm.data.rows import Rows
+from jaxgmm.families.registry import family_class
+from jaxgmm.kernels import choice, row_order
+from jaxgmm.kernels import local as local_pass
+from jaxgmm.kernels import relevant as relevant_pass
+from jaxgmm.kernels.choice import KERNELS
+from jaxgmm.kernels.local import Local
+from jaxgmm.kernels.products import natural_kernel
+from jaxgmm.kernels.relevant import Relevant
+from jaxgmm.kernels.screen import Screen
+from jaxgmm.objective.statistics import statistics
+
+N, D, K = 1500, 4, 16
+CASES = [("full", "float32"), ("full", "float64"), ("diagonal", "float32"), ("factors", "float32")]
+KIND = {"full": "whitened", "tied": "whitened", "diagonal": "double", "factors": "double"}
+SITUATIONS = (
+    "apart", "overlapping", "outliers", "without rows", "absent", "weights", "worst order", "narrow",
+    "half", "pairs", "straddling",
+)  # fmt: skip
+CELLS, SIZE = 16, 128
+
+
+def problem(situation, family, dtype):
+    """A mixture, rows, weights, and the positions of the rows in cells, one for each component."""
+    rng = np.random.default_rng(3)
+    component = rng.integers(K, size=N)
+    spread = {"overlapping": 0.5, "apart": 100.0, "narrow": 200.0, "half": 4.0}.get(situation, 30.0)
+    centers = spread * rng.normal(size=(K, D))
+    if situation == "pairs":  # with small responsibilities for each other
+        centers[K // 2 :] = centers[: K // 2] + 9 * np.eye(D)[0]
+    loadings = rng.normal(size=(K, D, 1))
+    roots = np.linalg.cholesky(np.eye(D) + loadings @ loadings.transpose(0, 2, 1))
+    if family == "tied":
+        roots[:] = roots[0]
+    x = centers[component] + np.einsum("nij,nj->ni", roots[component], rng.normal(size=(N, D)))
+    weights, weight = np.full(K, 1 / K), rng.uniform(0.5, 2, size=N)
+    if situation == "outliers":
+        x[::50] *= 40
+    if situation == "without rows":
+        centers[3] += 1e3
+    if situation == "absent":
+        weights[[2, 9]] = 0
+        weights /= weights.sum()
+    if situation == "weights":
+        weight[rng.random(N) < 0.6] = 0
+    order = rng.permutation(N) if situation == "worst order" else np.argsort(component, stable=True)
+    positions = np.full(CELLS * SIZE, N, np.int32)
+    if situation in ("worst order", "straddling"):
+        positions[:N] = order
+    else:
+        counts = np.bincount(component)
+        first = np.repeat(SIZE * np.arange(K) - np.cumsum(counts) + counts, counts)
+        positions[first + np.arange(N)] = order
+    covariances = roots @ roots.transpose(0, 2, 1)
+    if family == "diagonal":
+        covariances = np.diagonal(covariances, axis1=1, axis2=2)
+    kind = jaxgmm.factors(1) if family == "factors" else family
+    with jax.enable_x64(True):
+        mixture = Mixture.from_parameters(weights, centers, covariances, family=kind)
+    cast = lambda tree: jax.tree.map(lambda leaf: np.asarray(leaf, dtype), tree)
+    return cast(mixture), cast(x), cast(weight), positions.reshape(CELLS, SIZE)
+
+
+def in_cells(x, weight, positions, axes):
+    return dataclasses.replace(Rows.of(x, weight), cells=Cells.gather(x, weight, positions, axes))
+
+
+@functools.cache
+def passes(kind, kernel):
+    """The pass over cells, and the dense one, which is computed in float64."""
+
+    def by_cells(mixture, x, weight, positions, axes):
+        return kind(KERNELS[kernel], mixture, in_cells(x, weight, positions, axes)).statistics()
+
+    dense = lambda mixture, x, weight: statistics(mixture, Rows.of(x, weight), "whitened")
+    return jax.jit(by_cells), jax.jit(dense)
+
+
+def numbers_in_sums(family):
+    return natural_kernel(problem("apart", family, "float32")[0]).numbers_in_sums
+
+
+def check_against_dense(kind, situation, family, dtype):
+    with jax.enable_x64(dtype == "float64"):
+        mixture, x, weight, positions = problem(situation, family, dtype)
+        by_cells, dense = passes(kind, KIND[family])
+        (mass, shift, spread), value = by_cells(
+            mixture, x, weight, positions, np.eye(D, dtype=dtype)[:2]
+        )
+        mass, shift, spread = map(np.asarray, (mass, shift, spread))
+    with jax.enable_x64(True):
+        wide = jax.tree.map(lambda leaf: np.asarray(leaf, float), (mixture, x, weight))
+        expected = dense(*wide)
+    assert value.dtype == mass.dtype == shift.dtype == spread.dtype == dtype
+    exact = 1e-12 if kind is Relevant else 1e-10  # as for the natural kernel
+    close = 3e-5 if dtype == "float32" else exact
+    scale = np.maximum(np.asarray(expected.mass), 1)
+    np.testing.assert_allclose(value, expected.log_likelihood, rtol=close)
+    for found, true in ((mass, expected.mass), (shift, expected.shift), (spread, expected.spread)):
+        true = np.asarray(true)
+        size = scale.reshape(-1, *[1] * (true.ndim - 1)) if len(true) == K else scale.sum()
+        size = size * max(1, np.abs(true / 1e4).max())
+        np.testing.assert_allclose(found / size, true / size, atol=close, rtol=0)
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+@pytest.mark.parametrize(("family", "dtype"), CASES)
+def test_leaving_out_changes_no_sum(family, dtype, situation, monkeypatch):
+    monkeypatch.setattr(relevant_pass, "FEWEST", 2)
+    check_against_dense(Relevant, situation, family, dtype)
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+@pytest.mark.parametrize(("family", "dtype"), [*CASES, ("tied", "float32")])
+def test_local_centers_change_no_sum(family, dtype, situation, monkeypatch):
+    """In groups of 5 cells, the last of which overlaps the one before."""
+    monkeypatch.setattr(local_pass, "NUMBERS_IN_GROUP", 5 * numbers_in_sums(family))
+    check_against_dense(Local, situation, family, dtype)
+
+
+@pytest.mark.parametrize("family", ["full", "diagonal"])
+def test_bounds_are_never_below_the_log_joint(family):
+    mixture, x, _, _ = problem("half", family, "float32")
+    rng = np.random.default_rng(0)
+    axes = np.eye(D)[[2, 0]] if family == "diagonal" else rng.normal(size=(2, D))
+    bounds, errors = Screen(mixture, jnp.asarray(axes, "float32")).bounds(x[:256].T)
+    joint = np.asarray(jaxgmm.log_joint(mixture, x[:256])).T
+    slack = 1e-5 * np.abs(joint) + np.asarray(errors)[:, None]
+    assert np.all(bounds >= joint - slack)
+    assert np.max(errors) < 2
+    # On all axes the bounds are the log-joint itself.
+    exact, errors = Screen(mixture, jnp.eye(D)).bounds(x[:256].T)
+    assert np.all(np.abs(exact - joint) <= 1e-5 * np.abs(joint) + np.asarray(errors)[:, None])
+
+
+@pytest.mark.parametrize(("situation", "expected"), [("apart", 0), ("overlapping", 1)])
+def test_which_components_are_left_out(situation, expected):
+    mixture, x, weight, positions = jax.tree.map(jnp.asarray, problem(situation, "full", "float32"))
+    rows = in_cells(x, weight, positions, jnp.eye(D)[:2])
+    relevant = Relevant(KERNELS["whitened"], mixture, rows)
+    assert relevant.sizes == (4, 16)
+    level, ranked = relevant.rank(rows.cells.cell(jnp.int32(3))[0])
+    assert level == expected
+    assert len(ranked) == 4
+
+
+@pytest.mark.parametrize(
+    ("situation", "expected"), [("narrow", 1), ("overlapping", 1), ("worst order", 0), ("pairs", 1)]
+)
+def test_which_cells_the_natural_kernel_evaluates(situation, expected):
+    mixture, x, weight, positions = jax.tree.map(jnp.asarray, problem(situation, "full", "float32"))
+    local = Local(KERNELS["whitened"], mixture, in_cells(x, weight, positions, jnp.eye(D)[:2]))
+    _, accurate = local._natural_sums(jnp.int32(0), local.cells.counts > 0)
+    assert jnp.mean(accurate) == expected
+
+
+def rows_of_clusters(n=2000, d=4, k=20):
+    rng = np.random.default_rng(1)
+    component = rng.integers(k, size=n)
+    x = 40 * rng.normal(size=(k, d))[component] + rng.normal(size=(n, d))
+    return x.astype(np.float32), component
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "parts", "leaves_out"),
+    [
+        ("em", 1, True),
+        ("em", 2, False),
+        pytest.param("lbfgs", 1, False, marks=pytest.mark.thorough),
+    ],
+)
+def test_fits_are_those_of_dense_passes(algorithm, parts, leaves_out, monkeypatch):
+    """Where rows are on two devices, each has an order of its own."""
+    x, component = rows_of_clusters()
+    mistaken = (component < 5) & (np.arange(len(x)) % 50 == 0)
+    start = jaxgmm.from_labels(x, component + mistaken, 20)
+    rows = jaxgmm.Shards(x) if parts == 2 else x
+    fit = lambda kernel: jaxgmm.fit(
+        rows, start, algorithm, kernel=kernel, max_steps=5, tolerance=0.0
+    )
+    seen = []
+    divide = row_order.divide
+    monkeypatch.setattr(
+        sys.modules["jaxgmm.fitting.fit"],
+        "divide",
+        lambda rows, mixture: seen.append(rows.axis) or divide(rows, mixture),
+    )
+    dense = fit("whitened")
+    monkeypatch.setattr(row_order, "LEAST_RESIDUALS", 0)
+    monkeypatch.setattr(row_order, "LEAST_IN_ROW", 0 if leaves_out else 1 << 12)
+    monkeypatch.setattr(row_order, "LOCAL_ROWS", 0)
+    monkeypatch.setattr(row_order, "LOCAL_CELL", 128)
+    monkeypatch.setattr(choice, "WHITENED_UP_TO_NUMBERS", 0)
+    found = fit("auto")
+    assert found.steps == dense.steps
+    assert len(seen) == 1 and (seen[0] is not None) == (parts == 2)
+    np.testing.assert_allclose(found.history, dense.history, rtol=1e-6)
+    np.testing.assert_allclose(found.mixture.means, dense.mixture.means, atol=1e-4)
+
+
+@pytest.mark.parametrize("leaves_out", [True, False])
+def test_rows_are_divided_by_components(leaves_out, monkeypatch):
+    """Each component covers two clusters, most of which are on different sides of its mean."""
+    monkeypatch.setattr(row_order, "FEWEST_COMPONENTS", 10 if leaves_out else 100)
+    monkeypatch.setattr(row_order, "LEAST_IN_ROW", 0)
+    monkeypatch.setattr(row_order, "LOCAL_CELL", 128)
+    x, component = rows_of_clusters()
+    mixture = jaxgmm.from_labels(x, component // 2, 10)
+    weight = np.arange(len(x)).astype(np.float32)
+    rows = Rows.of(jnp.asarray(x), jnp.asarray(weight)).about_mean()
+    rows = row_order.divide(rows, mixture.translate(-rows.center))
+    cells = jax.tree.map(np.asarray, rows.cells)
+    held = np.arange(cells.size) < cells.counts[:, None]
+    weight_in_cells = np.asarray(cells.weight)[held]
+    assert np.array_equal(np.sort(weight_in_cells), weight)
+    positions = weight_in_cells.astype(int)
+    found = (cells.x + cells.centers[:, None] + np.asarray(rows.center))[held]
+    np.testing.assert_allclose(found, x[positions], atol=1e-4)
+    np.testing.assert_allclose(np.sum(cells.x * held[..., None], axis=1), 0, atol=0.05)
+    in_order = component[positions]
+    assert np.sum(in_order[1:] // 2 != in_order[:-1] // 2) == 9
+    assert np.sum(in_order[1:] != in_order[:-1]) < 30
+    if leaves_out:
+        assert np.all(held[:-1])
+    else:  # a component begins with a cell of its own
+        of_cells = [set(component[int(w)] // 2 for w in row[row > 0]) for row in cells.weight]
+        assert max(map(len, of_cells)) == 1
+
+
+def test_where_rows_are_divided():
+    apart = 100 * np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
+    of_family = lambda family, k=64, means=apart: Mixture(
+        jnp.zeros(k), jnp.asarray(means[:k]), family_class(family, k, 64).identity(k, 64, "float32")
+    )
+    assert row_order.may_divide(of_family("full"), 10**5)
+    assert row_order.may_divide(of_family("diagonal"), 10**5)
+    # The natural kernel is accurate for wide components, wherever their common mean is.
+    assert not row_order.may_divide(of_family("full", means=0.01 * apart + 1e3), 10**5)
+    assert not row_order.may_divide(of_family("full"), 2000)
+    # Local centers need more rows for each component, and one component is at its own center.
+    for family in ("full", "tied", "VEV"):
+        assert row_order.may_divide(of_family(family, 8), 10**5)
+        assert not row_order.may_divide(of_family(family, 8), 10**4)
+    assert not row_order.may_divide(of_family("full", 1), 10**6)
+    assert not row_order.may_divide(of_family("tied"), 10**5)
+    # Where features are nearly dependent, the natural kernel is not accurate about any center.
+    correlated = np.full((8, 64, 64), 1 - 1e-4) + 1e-4 * np.eye(64)
+    narrow = Mixture.from_parameters(np.full(8, 1 / 8), apart[:8], correlated.astype(np.float32))
+    assert not row_order.may_divide(narrow, 10**5)
