@@ -28,8 +28,8 @@ import em_versus_gradient_figure
 import em_versus_gradient_report as report
 import jax
 import jax.numpy as jnp
-import load
 import numpy as np
+from em_versus_gradient_data import cell, draw_data_sets, real_data
 from em_versus_gradient_peer import scikit_learn_records
 
 import jaxgmm
@@ -46,6 +46,7 @@ ALGORITHMS = {
 }
 if QUICK:
     ALGORITHMS = {name: ALGORITHMS[name] for name in ("em", "squarem", "lbfgs")}
+HYBRID = {"em then conjugate em": jaxgmm.Then(jaxgmm.EM(), jaxgmm.ConjugateEM())}
 SEPARATIONS = (0.2, 0.5, 1.0, 2.0, 4.0)
 DATA_SETS = 6 if QUICK else 20  # for each cell
 MANY_STEPS = ("em", "squarem", "over-relaxed em", "nesterov em", "adam", "incremental em")
@@ -65,46 +66,17 @@ TOLERANCE = {"float64": 1e-11, "float32": 1e-9}
 
 
 # %%
-def cell(d: int, k: int, ratio: int = 20, *, e: int = 10, weights: str = "equal",
-         tails: str = "normal", dtype: str = "float64") -> dict:  # fmt: skip
-    """Return the factors of a cell: e is the eccentricity, ratio the rows for each parameter."""
-    n = ratio * report.parameters(d, k)
-    return dict(study="simulated", d=d, K=k, n=n, e=e, weights=weights, tails=tails, dtype=dtype)
-
-
 DESIGN = [
     cell(2, 3), cell(2, 2), cell(2, 5), cell(8, 3, 5), cell(1, 2), cell(2, 10, 5), cell(20, 2, 5),
     cell(2, 3, e=1), cell(2, 3, weights="skewed"), cell(2, 3, tails="heavy"), cell(2, 3, 5),
     cell(2, 3, 100), cell(8, 5, 5), cell(2, 3, dtype="float32"), cell(8, 3, 20),
 ]  # fmt: skip
+REAL_DATA = ("digits", "faithful", "wine", "penguins", "iris")
 if QUICK:
-    DESIGN, SEPARATIONS = [cell(2, 3)], (0.5, 4.0)
+    DESIGN, SEPARATIONS, REAL_DATA = [cell(2, 3)], (0.5, 4.0), ("iris",)
 
 
 # %%
-def draw_data_sets(factors: dict, count: int) -> tuple[jax.Array, np.ndarray]:
-    """Return the rows (count, n, d), and the overlap of the closest pair in each data set."""
-    shape = factors["n"], factors["d"], factors["K"]
-    k = factors["K"]
-    skewed = 2.0 ** -np.arange(k)
-    weights = np.ones(k) / k if factors["weights"] == "equal" else skewed / skewed.sum()
-    made = simulate_all(shape, jnp.arange(count), factors["c"], float(factors["e"]), weights)
-    x = made.x
-    if factors["tails"] == "heavy":  # rows of t components with five degrees of freedom
-        means = jnp.take_along_axis(made.mixture.means, made.component[..., None], axis=1)
-        scale = jnp.sqrt(jax.random.chisquare(jax.random.key(1), 5.0, (*x.shape[:2], 1)) / 5)
-        x = means + (x - means) / scale
-    return x.astype(factors["dtype"]), np.asarray(made.overlap).max(axis=(1, 2))
-
-
-def _simulate_all(shape, seeds, separation, eccentricity, weights):
-    simulate = lambda seed: jaxgmm.simulate(
-        jax.random.key(seed), *shape, separation=separation, eccentricity=eccentricity,
-        weights=weights,
-    )  # fmt: skip
-    return jax.vmap(simulate)(seeds)
-
-
 def _make_starts(k, x):
     start = lambda seed, rows: jaxgmm.initialize(jax.random.key(seed), rows, k)
     return jax.vmap(start)(jnp.arange(1000, 1000 + len(x)), x)
@@ -123,7 +95,6 @@ def _fit_all(options, x, starts):
 
 # A program that runs little is not optimized, which changes its passes only by rounding.
 quickly = jax.default_backend() == "cpu"
-simulate_all = jit_with_options(_simulate_all, quickly=quickly, runs_once=quickly)
 make_starts = jit_with_options(_make_starts, quickly=quickly, runs_once=quickly)
 fit_all_once = jit_with_options(_fit_all, quickly=quickly, runs_once=quickly)
 fit_all_often = jit_with_options(_fit_all, quickly=quickly)
@@ -134,7 +105,8 @@ def fit_all(name: str, prior: str | None, x: jax.Array, starts: jaxgmm.Mixture) 
     work = x.shape[1] * starts.n_components * x.shape[2] ** 2
     often = work > LITTLE_WORK or name in MANY_STEPS
     program = fit_all_often if often and not QUICK else fit_all_once
-    return jax.device_get(program((ALGORITHMS[name], prior), x, starts))
+    algorithm = (ALGORITHMS | HYBRID)[name]
+    return jax.device_get(program((algorithm, prior), x, starts))
 
 
 # %% [markdown]
@@ -202,35 +174,23 @@ def run_simulated(store: report.Store, design: Sequence[dict]) -> None:
 
 
 # %% [markdown]
-# ## Real data, and a published table
+# ## Real data, and published comparisons
 #
 # Real data have ten starts, and features in standard deviations. There is no prior, so that
 # scikit-learn, where it is installed, maximizes the same objective from the same starts; it counts
 # one pass for each iteration. The cells "hosseini-sra" have the factors of Hosseini & Sra (2020),
 # table 1: d = 20, c ∈ {0.2, 1, 5}, e ∈ {1, 10}, K ∈ {2, 5}. Their n = 100 d² and 20 runs are not
-# affordable here: there are n = 25 d² rows and 4 runs.
+# affordable here: there are n = 25 d² rows and 4 runs. The cells "salakhutdinov" compare the
+# methods of Salakhutdinov, Roweis & Ghahramani (2003), EM, conjugate gradients and a hybrid of
+# both, on five clusters in two dimensions, from overlapping to well separated.
 
 
 # %%
-def real_data() -> dict:
-    """Return x and K of each data set."""
-    sets = {"iris": (load.iris()[0], 3)}
-    if not QUICK:
-        sets |= {
-            "penguins": (load.penguins()[0], 3), "wine": (load.wine()[0], 3),
-            "faithful": (load.faithful()[0], 2), "digits": (load.digits()[0][:600], 10),
-        }  # fmt: skip
-    return sets
-
-
 IS_INSTALLED = importlib.util.find_spec("sklearn") is not None
 
 
 def run_real_data(store: report.Store, names: Sequence[str]) -> None:
-    sets = real_data()
-    for name in names:
-        x, k = sets[name]
-        x = (x - x.mean(axis=0)) / x.std(axis=0)
+    for name, (x, k) in real_data(names).items():
         n, d = x.shape
         labels = cell(d, k) | {"study": name, "n": n, "e": 0, "c": 0.0}
         copies = jnp.broadcast_to(jnp.asarray(x)[None], (10, n, d))
@@ -242,12 +202,19 @@ def run_real_data(store: report.Store, names: Sequence[str]) -> None:
             store.append(labels, "scikit-learn", kept)
 
 
-def run_published(store: report.Store, k: int) -> None:
+def run_hosseini_sra(store: report.Store, k: int) -> None:
     for e in (1, 10):
         for c in (0.2, 1.0, 5.0):
             labels = cell(20, k, e=e) | {"study": "hosseini-sra", "n": 10_000, "c": c}
             draw = lambda labels=labels: draw_data_sets(labels, 4)
-            run_cell(store, labels, draw, names=report.PUBLISHED)
+            run_cell(store, labels, draw, names=report.HOSSEINI_SRA)
+
+
+def run_salakhutdinov(store: report.Store) -> None:
+    for c in SEPARATIONS:
+        labels = cell(2, 5) | {"study": "salakhutdinov", "c": c}
+        draw = lambda labels=labels: draw_data_sets(labels, DATA_SETS)
+        run_cell(store, labels, draw, names=report.SALAKHUTDINOV)
 
 
 # %% [markdown]
@@ -261,9 +228,9 @@ def parts_of_the_study() -> list[Callable[[report.Store], None]]:
     for factors in DESIGN:
         by_shape.setdefault(tuple(factors[f] for f in ("d", "K", "n", "dtype")), []).append(factors)
     simulated = [functools.partial(run_simulated, design=cells) for cells in by_shape.values()]
-    real = [functools.partial(run_real_data, names=[name]) for name in real_data()]
-    published = [functools.partial(run_published, k=k) for k in (5, 2)]
-    return real + simulated if QUICK else [*published, *reversed(real), *simulated]
+    real = [functools.partial(run_real_data, names=[name]) for name in REAL_DATA]
+    published = [functools.partial(run_hosseini_sra, k=k) for k in (5, 2)]
+    return real + simulated if QUICK else [*published, run_salakhutdinov, *real, *simulated]
 
 
 def run_in_processes() -> None:

@@ -64,14 +64,18 @@ def draw_medians(ax, cost: np.ndarray, place: np.ndarray, centers: np.ndarray, c
             low, high = quartiles[:, 0], quartiles[:, 2]
             ax.fill_between(centers[some], low, high, color=colors[i], alpha=0.12, lw=0)
     ax.set(xscale="log", yscale="log", ylabel="passes")
-    ax.set_yticks([5, 10, 20, 50, 100, 200, 500], ["5", "10", "20", "50", "100", "200", "500"])
+    ticks = [2, 5, 10, 20, 50, 100, 200, 500]
+    ax.set_yticks(ticks, list(map(str, ticks)))
     ax.minorticks_off()
 
 
 def draw_winners(
     ax, cost: np.ndarray, place: np.ndarray, components: np.ndarray, colors: list[str]
 ) -> None:
-    """Draw, for each K and overlap, which algorithm has the smallest median."""
+    """Draw, for each K and overlap, which algorithm has the smallest median.
+
+    If several have it, the first of `SHOWN` is drawn.
+    """
     counts = sorted(set(components))
     for row, k in enumerate(counts):
         for b in range(len(CENTERS)):
@@ -100,6 +104,8 @@ def draw_rates(ax, cost: np.ndarray, rate: np.ndarray, colors: list[str]) -> Non
     steps = np.log(1e4) / (2 * -np.log1p(-1 / line))
     ax.plot(line, steps, color="#333333", lw=1, ls="--", label="log(10⁴) / (2 log(1/ρ))")
     ax.legend(frameon=False)
+    ticks = [1, 2, 5, 10, 20, 50, 100, 200]
+    ax.set_xticks(ticks, list(map(str, ticks)))
     ax.set(
         xlabel="1 / (1 − ρ), where ρ is EM's rate", title="Median passes by EM's rate"
     )  # fmt: skip

@@ -81,7 +81,13 @@ def test_jaxgmm_finds_ten_digits_in_float64_and_eight_of_the_errors(example):
 def test_float32_has_five_digits_or_what_its_rows_have(example):
     """Rows that are rounded to float32 have another maximum: no arithmetic finds more."""
     rounded = example.table("jaxgmm, float64, of rows that are rounded to float32")
-    least = {"tiny scale": 4}  # one of its means is near zero
+    least = {"tiny scale": 4}  # because of the logarithms of its scales: see the next test
     for row, floor in zip(example.table("jaxgmm, float32"), rounded, strict=True):
         for key in ("log-likelihood", *example.PARAMETERS):
             assert row[key] >= min(least.get(row["problem"], 5), floor[key] - 1.5), (row, floor)
+
+
+@pytest.mark.thorough
+def test_a_power_of_two_gives_back_what_a_tiny_scale_costs(example):
+    row = example.row_of_scaled("tiny scale", 2.0**30)
+    assert min(row[key] for key in ("log-likelihood", *example.PARAMETERS)) >= 5, row

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from ..internal import checks
 from ..internal.trees import where
 from ..mixture.mixture import Mixture
+from ..mixture.relative import Relative
 from ..objective.prior import Prior
 from ..objective.statistics import Statistics
 from ..objective.value import objective_value, rounding_error
@@ -33,10 +34,20 @@ LEAST_FRACTION = 0.1
 
 
 class AutoState(NamedTuple):
-    """Pairs of earlier steps, and the fraction () of the next one that is tried."""
+    """What the next move needs of the earlier ones.
+
+    Attributes:
+      memory: pairs of earlier steps.
+      fraction: () of the next step that is tried.
+      value: () the objective at the current mixture, per unit of row weight; −inf before the first
+        move.
+      gradient: (p,) its gradient there, in the chart about the mixture.
+    """
 
     memory: Memory
     fraction: jax.Array
+    value: jax.Array
+    gradient: jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,10 +62,13 @@ class Auto:
 
     A move makes one pass. It is EM's while EM's gain D is 0.01 nats per row or more. Any other move
     displaces a mean by one standard deviation at most. If it lowers the objective, it is rejected,
-    and a shorter one is tried, or EM's, so the objective never decreases. Each move is measured
-    from the current mixture, in units of its components (see `Chart`), so the path does not depend
-    on the data's units. Like every method but EM, it may end at another optimum than EM would,
-    which may be lower or higher.
+    and a shorter one is tried, or EM's, so the objective never decreases. Like every method but EM,
+    it may end at another optimum than EM would, which may be lower or higher.
+
+    Each move is measured from the current mixture, in units of its components (see `Chart`), so the
+    path does not depend on the data's units. From move to move, vectors keep their entries in these
+    units, as they do in Riemannian L-BFGS with a transport by identity (Hosseini & Sra 2020). The
+    gradient of a mixture is then computed once, from its statistics.
 
     Args:
       memory: the number of steps that are remembered.
@@ -73,15 +87,17 @@ class Auto:
     True
     """
 
-    memory: int = 5
+    starts_without_pass: ClassVar[bool] = True
+
+    memory: int = 10
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "memory", checks.whole(self.memory, "memory", 1))
 
     def init(self, mixture: Mixture, statistics: Statistics) -> AutoState:
         """Return the state before the first move, which is EM's step."""
-        zero = Chart.about(mixture).zero
-        return AutoState(Memory.empty(self.memory, zero), jnp.ones((), mixture.dtype))
+        zero, one = Chart(mixture).zero, jnp.ones((), mixture.dtype)
+        return AutoState(Memory.empty(self.memory, zero), one, -jnp.inf * one, zero)
 
     def move(
         self,
@@ -92,39 +108,31 @@ class Auto:
         prior: Prior | None,
     ) -> tuple[Mixture, AutoState, Statistics, int]:
         """Make EM's step or a quasi-Newton step, and one pass."""
-        total = jnp.sum(statistics.mass)
         step = em_step(mixture, statistics, evaluate, prior)
-        chart = Chart.about(mixture)
-        ascent = chart.after(chart.zero, mixture, step)
-        gradient = chart.gradient(chart.zero, mixture, statistics, prior) / total
-
-        change = state.memory.direction(gradient, ascent)
-        change *= state.fraction / jnp.maximum(chart.farthest(change) / FARTHEST, 1)
-        ascends = jnp.sum(change * gradient) > 0
-        takes_em = (state.fraction < LEAST_FRACTION) | ~state.memory.has_pairs | ~ascends
+        here = Chart.about(mixture)
+        ascent = here.position_of(step.local)
+        change = state.memory.direction(state.gradient, ascent)
+        change *= state.fraction / jnp.maximum(here.farthest(change) / FARTHEST, 1)
+        slope = jnp.sum(change * state.gradient)
+        takes_em = (state.fraction < LEAST_FRACTION) | ~state.memory.has_pairs | ~(slope > 0)
         change = jnp.where(takes_em, ascent, change)
 
-        candidate = where(takes_em, step.apply_to(mixture), chart.mixture_at(change))
-        sums = evaluate(candidate)
-        there = chart.gradient(change, candidate, sums, prior) / total
+        local = where(takes_em, step.local, here.local_at(change))
+        there = Chart.about(Relative().place(mixture, local))
+        sums = evaluate(there.origin)
+        total = jnp.sum(sums.mass)
+        value = objective_value(there.origin, sums, prior) / total
+        gradient = there.gradient_at_origin(sums, prior) / total
 
-        def point(length: float, at: Mixture, sums: Statistics, gradient: jax.Array) -> Point:
-            value = objective_value(at, sums, prior) / total
-            return Point(jnp.full_like(value, length), value, jnp.sum(gradient * change))
-
-        begin = point(0, mixture, statistics, gradient)
-        end = point(1, candidate, sums, there)
-        slack = rounding_error(begin.value, begin.value.dtype)
-        rises = end.value >= begin.value + SUFFICIENT * begin.slope - slack  # not if it is NaN
-        accepted = takes_em | rises
-
-        forgotten = Memory.empty(self.memory, chart.zero)
-        forgets = (step.em_gain >= NEAR) | (state.fraction < LEAST_FRACTION)
-        memory = where(forgets, forgotten, state.memory.after(change, gradient - there))
-        shorter = AutoState(state.memory, state.fraction * next_length(begin, end, begin))
-        one = jnp.ones_like(state.fraction)
-        return *where(
-            accepted,
-            (candidate, AutoState(memory, one), sums),
-            (mixture, shorter, statistics),
-        ), 1
+        slack = rounding_error(value, value.dtype)
+        rises = value >= state.value + SUFFICIENT * slope - slack  # not if it is NaN
+        is_first = state.value == -jnp.inf
+        forgets = is_first | (step.em_gain >= NEAR) | (state.fraction < LEAST_FRACTION)
+        memory = state.memory.after(change, state.gradient - gradient)
+        memory = where(forgets, Memory.empty(self.memory, here.zero), memory)
+        moved = AutoState(memory, jnp.ones_like(value), value, gradient)
+        begin = Point(jnp.zeros_like(value), state.value, slope)
+        end = Point(jnp.ones_like(value), value, jnp.sum(change * gradient))
+        shorter = state._replace(fraction=state.fraction * next_length(begin, end, begin))
+        accepted = (there.origin, moved, sums)
+        return *where(takes_em | rises, accepted, (mixture, shorter, statistics)), 1

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from ..internal.trees import where
+from ..numerics import lapack
+from ..numerics.products import matmul
 from .chart import push
 
 # A pair is kept if the curvature along it, relative to that of the complete data, is at least this.
@@ -54,21 +56,15 @@ class Memory(NamedTuple):
 
         Source: Nocedal & Wright 2006, algorithm 7.4 and eq. 7.20.
         """
-        products = jnp.sum(self.steps * self.falls, axis=1)
-        reciprocals = jnp.where(products > 0, 1 / jnp.where(products > 0, products, 1), 0)
-
-        def to_the_past(rest: jax.Array, pair: tuple) -> tuple[jax.Array, jax.Array]:
-            step, fall, reciprocal = pair
-            alpha = reciprocal * jnp.sum(step * rest)
-            return rest - alpha * fall, alpha
-
-        def to_the_present(found: jax.Array, pair: tuple) -> tuple[jax.Array, None]:
-            step, fall, reciprocal, alpha = pair
-            return found + (alpha - reciprocal * jnp.sum(fall * found)) * step, None
-
-        pairs = (self.steps, self.falls, reciprocals)
-        rest, alphas = jax.lax.scan(to_the_past, gradient, pairs, unroll=True)
+        # The two loops of algorithm 7.4, as products with triangular matrices.
+        products = matmul(self.steps, self.falls.T)
+        used = jnp.diagonal(products) > 0
+        curvature = jnp.where(used, jnp.diagonal(products), 0)
+        triangle = jnp.tril(products, -1) + jnp.diag(jnp.where(used, curvature, 1))
+        inverse = lapack.inverse(triangle[None])[0]
+        alphas = matmul(inverse, matmul(self.steps, gradient))
         size = jnp.sum(self.falls[0] ** 2)
-        longer = jnp.where(size > 0, products[0] / jnp.where(size > 0, size, 1), 1)
-        first = jnp.maximum(longer, 1) * (em_step + (rest - gradient))
-        return jax.lax.scan(to_the_present, first, (*pairs, alphas), reverse=True, unroll=True)[0]
+        longer = jnp.where(size > 0, products[0, 0] / jnp.where(size > 0, size, 1), 1)
+        first = jnp.maximum(longer, 1) * (em_step - matmul(alphas, self.falls))
+        rest = curvature * alphas - matmul(self.falls, first)
+        return first + matmul(matmul(rest, inverse), self.steps)

@@ -64,6 +64,9 @@ class Diagonal(Variances, HasFactor):
     def combine(self, first, second):
         return first.moved(second)
 
+    def gradient(self, moments, mass, d):
+        return type(self)((d // self._scales(d)) * mass[:, None] - moments)
+
     def metric(self, mass, d):
         mass = jnp.where(mass > 0, mass, 1)
         root = jnp.sqrt(2 * (d // self._scales(d)) * mass)[:, None]

@@ -172,6 +172,20 @@ class Family(abc.ABC):
         change, bend = self.change(local, d)
         return self.frame(d).gain(change, bend, moments, jnp.where(mass > 0, mass, 1))
 
+    def gradient(self, moments: jax.Array, mass: jax.Array, d: int) -> Local:
+        """Return the gradient of N log|W| − ½ tr Σ⁻¹M at this member, by the coordinates.
+
+        `moments` (M) are second moments about the current means, in the residual units of this
+        member's layout, and `mass` (N) is (c,). By default it is by automatic differentiation.
+        """
+        layout = self.frame(d)
+
+        def value(coordinates: Local) -> jax.Array:
+            member = self.moved(self.local_at(coordinates))
+            return layout.sum_covariances(layout.expected(member.frame(d), moments, mass))
+
+        return jax.grad(value)(self.coordinates(self.zero_local()))
+
     def metric(self, mass: jax.Array, d: int) -> Local:
         """Return the square roots of the Fisher information of the coordinates at zero.
 

@@ -66,6 +66,10 @@ class Full(HasFactor):
     def combine(self, first, second):
         return first.moved(second)  # locals combine as a member and a local do: factors multiply
 
+    def gradient(self, moments, mass, d):
+        diagonal, lower = parts(moments)
+        return type(self)(mass[:, None] - diagonal, -lower)
+
     def metric(self, mass, d):
         root = jnp.sqrt(jnp.where(mass > 0, mass, 1))[:, None]
         return type(self)(

@@ -14,6 +14,7 @@ from ..mixture.mixture import Mixture
 from ..numerics.logarithms import logarithm_and_excess
 from . import prior as priors
 from .prior import Prior
+from .pseudo_rows import add_pseudo_rows
 from .statistics import Statistics
 
 # If a mean moves by more than this many standard deviations, in units of eps^(-1/2), fewer than
@@ -80,34 +81,20 @@ def m_step_from(
     d, frame, present = mixture.n_features, mixture.frame, mixture.present
     total = jnp.sum(sums.mass)
 
-    # Weights.
-    count = sums.mass
-    if prior is not None and prior.concentration is not None:
-        count = jnp.where(present, jnp.maximum(count + prior.concentration - 1, 0), 0)
-    total_count = jnp.sum(count)
-    weights = count / total_count
+    totals = add_pseudo_rows(mixture, sums, prior)
+    total_count = jnp.sum(totals.counts)
+    weights = totals.counts / total_count
     excess = logarithm_and_excess(mixture.weights, jnp.where(weights > 0, weights, 1))[1]
     em_gain = total_count * jnp.sum(jnp.where(weights > 0, weights * excess, mixture.weights))
 
-    # Means: the prior adds pseudo-rows at its mean.
-    mass, shift, spread = sums.mass, sums.shift, sums.spread
-    if prior is not None and prior.mean is not None:
-        pseudo_mass = jnp.where(present, prior.mean_strength, 0)
-        residual = frame.whiten(prior.mean[None] - mixture.means)
-        spread = spread + frame.outer(pseudo_mass[:, None] * residual, residual)
-        shift = shift + pseudo_mass[:, None] * residual
-        mass = mass + pseudo_mass
-    move = jnp.where(mass[:, None] > 0, shift / jnp.where(mass > 0, mass, 1)[:, None], 0)
-    em_gain += jnp.sum(mass[:, None] * move**2) / 2
+    mass, shift = totals.mass[:, None], totals.shift
+    move = jnp.where(mass > 0, shift / jnp.where(mass > 0, mass, 1), 0)
+    em_gain += jnp.sum(mass * move**2) / 2
 
-    # Covariances: the prior adds pseudo-rows about the new means.
-    central = spread - frame.outer(move, shift)
+    # Second moments about the new means.
+    central = totals.spread - frame.outer(move, shift)
     used = frame.pool(present) > 0
-    count = frame.pool(sums.mass)
-    if prior is not None:
-        count = count + jnp.where(used, prior.strength, 0)
-        if prior.scatter is not None:
-            central = central + frame.whiten_second(prior.scatter)
+    count = totals.covariance_mass
     # If a mean moves very far, the second moment about the new mean has no correct digits. Then
     # only the means move. This still cannot lower the objective, and the next move is shorter.
     near = jnp.sqrt(jnp.finfo(move.dtype).eps * jnp.sum(move**2, axis=-1)) < FARTHEST_MOVE

@@ -1,5 +1,6 @@
 """The parts of accelerated EM, against formulas in NumPy and SciPy."""
 
+import dataclasses
 import functools
 
 import jax
@@ -48,6 +49,31 @@ def test_positions(family, iris, x64):
     for _ in range(3):
         position, mixture, placed = advance(position, mixture)
         same(placed, mixture)
+
+
+@pytest.mark.parametrize(
+    "family",
+    ["full", *(pytest.param(f, marks=pytest.mark.thorough) for f in ("VVI", "tied", "EEV"))],
+)
+def test_the_gradient_at_the_origin(family, iris, x64):
+    """By a closed form, and by automatic differentiation anywhere in the chart."""
+    covariances = np.broadcast_to(np.cov(iris.T), (3, 4, 4))
+    start = jaxgmm.Mixture.from_parameters([0.2, 0.3, 0.5], iris[::50], covariances, family=family)
+    prior = jaxgmm.Prior(2.0, np.eye(4), 3.0, np.ones(4), 5.0)
+
+    @jax.jit
+    def both(mixture):
+        chart, sums = Chart.about(mixture), jaxgmm.e_step(mixture, iris)
+        return (
+            chart.gradient_at_origin(sums, prior),
+            chart.gradient(chart.zero, mixture, sums, prior),
+        )
+
+    closed, differentiated = both(start)
+    np.testing.assert_allclose(closed, differentiated, rtol=1e-9, atol=1e-9)
+    absent = dataclasses.replace(start, logits=start.logits.at[1].set(-jnp.inf))
+    closed, differentiated = both(absent)
+    np.testing.assert_allclose(closed, differentiated, rtol=1e-9, atol=1e-9)
 
 
 # ---- corrections -------------------------------------------------------------------------------

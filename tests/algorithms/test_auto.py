@@ -75,15 +75,24 @@ def test_moves_that_are_too_long(x64):
     start = jaxgmm.Mixture.from_parameters([0.5, 0.5], [[-9.12, -9], [9, 9]], covariances)
     auto, chart = jaxgmm.Auto(memory=1), Chart.about(start)
 
+    evaluate = lambda mixture: jaxgmm.e_step(mixture, x)
+    sums = evaluate(start)
+    value, gradient = jax.jit(
+        lambda: (sums.log_likelihood / len(x), chart.gradient_at_origin(sums, None) / len(x))
+    )()
+
     @jax.jit
-    def move(memory, fraction):
-        evaluate = lambda mixture: jaxgmm.e_step(mixture, x)
-        moved, state, _, passes = auto.move(
-            start, AutoState(memory, fraction), evaluate(start), evaluate, None
-        )
+    def move_from(state):
+        moved, state, _, passes = auto.move(start, state, sums, evaluate, None)
         offsets = Relative().offsets(start, moved)
         return moved, state, passes, chart.farthest(ravel_pytree(offsets)[0])
 
+    move = lambda memory, fraction: move_from(AutoState(memory, fraction, value, gradient))
+
+    # The first move is EM's, and makes no pair, because no earlier gradient is known.
+    moved, after, _, _ = move_from(auto.init(start, sums)._replace(gradient=gradient))
+    np.testing.assert_allclose(moved.means, x.reshape(2, 100, 2).mean(axis=1), rtol=1e-6)
+    assert after.value > value and not after.memory.has_pairs
     # The pair promises that the objective rises for very long along the first mean.
     along = jnp.zeros_like(chart.zero).at[2].set(1.0)
     memory = Memory(along[None], 1e-9 * along[None])
