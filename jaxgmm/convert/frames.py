@@ -22,7 +22,7 @@ def to_frame(mixture: Mixture, features: Sequence[str] | None = None) -> Any:
       features: names of the features, or None for "feature 1" etc.
 
     Returns:
-      A data frame with a line for each component, in float64. Its columns have three levels:
+      A data frame with a row for each component, in float64. Its columns have three levels:
       ("weight", "", ""), ("mean", a, "") for each feature, and ("covariance", a, b) for each pair.
 
     Raises:
@@ -51,8 +51,7 @@ def from_frame(frame: Any, family: str = "full") -> Mixture:
     """Return the mixture of a data frame that `to_frame` made.
 
     Args:
-      frame: the data frame. Its lines may be others, e.g. selected or sorted ones, if their weights
-        sum to 1.
+      frame: the data frame. You may select or sort its rows, as long as their weights sum to 1.
       family: a name in `FAMILIES`, whose covariances they must have.
 
     Returns:

@@ -48,7 +48,7 @@ def from_scipy(weights: npt.ArrayLike, normals: Sequence[Any], family: str = "fu
       The mixture, in JAX's default dtype.
 
     Raises:
-      ValueError: if the normals are no frozen normals, or they are not of the family.
+      ValueError: if the normals are not frozen normals, or not of the family.
     """
     try:
         pairs = [_mean_and_covariance(normal) for normal in normals]

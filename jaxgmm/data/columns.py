@@ -115,7 +115,7 @@ class Columns:
         """Raise ValueError if labels or log-odds are of other components than 0 … k − 1."""
         if self.largest_label >= k:
             raise ValueError(
-                f"a label is {self.largest_label}, but the {k} components are numbered from 0: "
+                f"a label is {self.largest_label}, but there are {k} components, numbered from 0: "
                 f"pass at least {self.largest_label + 1} components, or −1 for rows whose "
                 "component is unknown."
             )

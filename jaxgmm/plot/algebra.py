@@ -32,7 +32,7 @@ def conditional(
     mixture: Mixture, given: Features, target: Features, ax: Axes | None = None, *,
     rows: Any = None, level: float = 0.9, names: Sequence[str] | None = None,
 ) -> Axes:  # fmt: skip
-    """Draw the distribution of one feature given another one, with its mean and its band.
+    """Draw the distribution of one feature given another one, with its mean and an interval.
 
     Shades show the density of the target for each value of the given feature, relative to its
     largest value there. The line is the conditional mean. Dashed lines enclose the central `level`
@@ -88,7 +88,7 @@ def conditional(
 def modes(
     mixture: Mixture, ax: Axes | None = None, *, features: Sequence[int] | int | None = None
 ) -> Axes:
-    """Draw the density over one or two features with its modes, and which mean climbs to which.
+    """Draw the density over one or two features, and the mode that each mean leads to.
 
     The modes are those of the density that is drawn, the marginal over these features. A mode is a
     star, and a thin line leads to it from each component's mean.

@@ -122,7 +122,7 @@ def density(
 
     Over one feature the density is a curve above the weighted densities of the components. Over two
     features shades show the smallest regions that contain the fractions `levels` of the
-    probability, and the edge of each region is labeled with its fraction.
+    probability, and the boundary of each region is labeled with its fraction.
 
     Args:
       mixture: a single `Mixture`.

@@ -49,7 +49,7 @@ class GaussianMixture(PredictionMixin, DensityMixin, BaseEstimator):
     parameters differ from scikit-learn's:
 
     - `reg_covar` is a prior: each covariance has n / n_components pseudo-rows (tied: n) of variance
-      reg_covar in every direction. A component with n / n_components rows is regularized as by
+      reg_covar in every direction. A component with n / n_components rows is regularized as in
       scikit-learn, and every step increases the objective. The lower bounds are values of this
       objective, per row.
     - `algorithm` is "em", "squarem", "lbfgs", "adam", any other name in `jaxgmm.ALGORITHMS`, or any

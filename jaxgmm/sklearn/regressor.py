@@ -44,8 +44,8 @@ class GaussianMixtureRegressor(MultiOutputMixin, RegressorMixin, RowsMixin, Base
     """Regression by a Gaussian mixture of inputs and targets together.
 
     A mixture is fitted to the rows [X, y]. Given X, the targets have a mixture distribution, whose
-    mean is the prediction. Its covariance says how certain the prediction is, and differs from row
-    to row. With one component of covariance type "full" it is linear regression.
+    mean is the prediction. Its covariance measures how certain the prediction is, and differs from
+    row to row. With a single component of type "full", this is linear regression.
 
     Columns are standardized for the fit, so that starts do not depend on units. For types of
     covariances that depend on units, such as "spherical" and "VEV", all columns are divided by one
@@ -64,7 +64,7 @@ class GaussianMixtureRegressor(MultiOutputMixin, RegressorMixin, RowsMixin, Base
       random_state: a seed, a `numpy.random.RandomState`, or None.
       algorithm: the algorithm, by name or as a `jaxgmm.Algorithm`.
       missing: "error", or "marginalize": then X may contain NaN in `predict` and `sample_y`, and
-        a row is predicted from the inputs that it has. Rows of `fit` must be complete.
+        a row is predicted from the inputs that are not missing. Rows of `fit` must be complete.
 
     Attributes:
       weights_: (k,) component weights.
@@ -195,7 +195,7 @@ class GaussianMixtureRegressor(MultiOutputMixin, RegressorMixin, RowsMixin, Base
           covariances (n, t, t).
 
         Raises:
-          ValueError: if both are asked for, or X is invalid.
+          ValueError: if both are True, or X is invalid.
         """
         if return_std and return_cov:
             raise ValueError("return_std and return_cov are both True: ask for one of them.")

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def regularization(estimator: GaussianMixture, weight: np.ndarray) -> Prior | None:
     """Return the prior that represents the estimator's `reg_covar`, or None if it is 0.
 
-    Its pseudo-rows are as many as the rows, of weights `weight` (n,), of each covariance.
+    Its pseudo-rows weigh as much as the rows, whose weights are `weight` (n,), and are divided
+    equally among the covariances.
     """
     if estimator.reg_covar == 0:
         return None

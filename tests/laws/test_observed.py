@@ -405,7 +405,7 @@ def bad_inputs():
         "ambiguous": (Observed(x[:D], noise=np.eye(D)), "as many rows as columns"),
         "fraction": (Observed(x, labels=np.full(N, 0.5)), r"labels\[0\] is 0.5"),
         "below": (Observed(x, labels=np.full(N, -2)), "labels are whole numbers"),
-        "above": (Observed(x, labels=np.full(N, K)), "a label is 2, and there are 2 components"),
+        "above": (Observed(x, labels=np.full(N, K)), "a label is 2, but there are 2 components"),
         "nowhere": (Observed(x, allowed=none), "row 7 has no allowed component"),
         "odds": (Observed(x, log_odds=np.full((N, K), np.inf)), r"log_odds\[0, 0\] is inf"),
         "NaN odds": (Observed(x, log_odds=np.full((N, K), np.nan)), r"log_odds\[0, 0\] is nan"),
@@ -415,7 +415,7 @@ def bad_inputs():
             Observed(x, allowed=np.ones((N, 5), bool), log_odds=np.zeros((N, K))),
             "the same shape",
         ),
-        "columns": (Observed(x, log_odds=np.zeros((N, 5))), "have 5 columns, and there are 2"),
+        "columns": (Observed(x, log_odds=np.zeros((N, 5))), "have 5 columns, but there are 2"),
         "booleans": (Observed(x, allowed=np.full((N, K), 0.5)), "pass booleans"),
     }
 

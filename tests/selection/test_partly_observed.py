@@ -30,7 +30,7 @@ def found(rows):
 
 def test_every_label_has_a_component(rows, found):
     assert found.n_components == (2, 3)
-    with pytest.raises(ValueError, match="a label is 1, and there are 1 components"):
+    with pytest.raises(ValueError, match="a label is 1, but there are 1 components"):
         jaxgmm.sweep(KEY, rows, 1)
 
 

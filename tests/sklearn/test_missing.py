@@ -41,5 +41,5 @@ def test_labels_keep_their_numbers_and_noise_narrows():
 
 
 def test_labels_beyond_the_components_are_refused():
-    with pytest.raises(ValueError, match="a label is 2, and there are 2 components"):
+    with pytest.raises(ValueError, match="a label is 2, but there are 2 components"):
         GaussianMixture(2).fit(X, labels=np.full(N, 2))
