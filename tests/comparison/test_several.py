@@ -46,7 +46,9 @@ def test_each_set_is_compared_as_alone(several):
     ]
     starts = sum(np.isfinite(each.cost("em")).sum() for each in several.values())
     assert len(several.profile()["em"].ratio) == starts
-    assert "winner" in str(several) and repr(several).startswith("Comparisons(apart, close; squarem")
+    assert "winner" in str(several) and repr(several).startswith(
+        "Comparisons(apart, close; squarem"
+    )
 
 
 class Interrupt:
