@@ -59,3 +59,7 @@ def test_the_first_page_has_the_medians_of_the_records():
     em, auto = (re.search(r"\d+", band[name]).group() for name in ("em", "auto"))
     readme = (ROOT / "README.md").read_text("utf-8")
     assert f'EM needs {em} passes in the median, and `fit(x, start, "auto")` {auto}' in readme
+
+
+def test_the_page_has_the_table_of_the_peers():
+    assert (report.RESULTS.parent / "gradient_peers.md").read_text("utf-8") in PAGE

@@ -25,11 +25,14 @@ def describe_comparisons(what: Comparison | Comparisons) -> tuple[dict[str, Any]
     description: dict[str, Any] = {"family": next(iter(parts.values())).starts.family, "parts": []}
     arrays: dict[str, Any] = {}
     for i, (name, part) in enumerate(parts.items()):
+        # The dictionaries of a comparison need not have their keys in the same order.
+        names = list(part.fits)
+        in_order = lambda values, names=names: [values[name] for name in names]
         description["parts"].append(
             {
                 "name": name,
-                "algorithms": list(part.fits),
-                "compile_seconds": list(part.compile_seconds.values()),
+                "algorithms": names,
+                "compile_seconds": in_order(part.compile_seconds),
                 "forward_price": part.forward_price,
                 "total_weight": part.total_weight,
                 "optima": [optimum.objective for optimum in part.optima],
@@ -38,8 +41,8 @@ def describe_comparisons(what: Comparison | Comparisons) -> tuple[dict[str, Any]
         trees = {
             "starts": part.starts,
             "optima": [optimum.mixture for optimum in part.optima],
-            "fits": list(part.fits.values()),
-        } | {field: list(getattr(part, field).values()) for field in BY_ALGORITHM}
+            "fits": in_order(part.fits),
+        } | {field: in_order(getattr(part, field)) for field in BY_ALGORITHM}
         for field, tree in trees.items():
             for j, leaf in enumerate(jax.tree.leaves(tree)):
                 arrays[f"{i}.{field}.{j}"] = np.asarray(leaf)
