@@ -61,8 +61,8 @@ def uncertainty(
 
     Returns:
       An `Uncertainty` in the wider dtype of mixture and x: standard errors, intervals, draws, and
-      errors of any function of the mixture. It takes two passes over the rows, each of about
-      n p² operations for p parameters. Where the mixture is no maximum, errors are NaN.
+      errors of any function of the mixture. It takes a pass over the rows, and a second one where
+      the fit ended before the maximum. Where the mixture is no maximum, errors are NaN.
 
     Raises:
       ValueError: for invalid arguments, as in `fit`; for "sandwich" or "scores" with more

@@ -85,28 +85,32 @@ def are_accurate(mixture: Mixture) -> bool:
     Their errors are those of the moments about the mixture's mean, relative to the moments about
     the mean of each component, in its own units.
     """
+    return bool(_error(mixture) <= SAFE_ERROR[str(mixture.dtype)])
+
+
+@jax.jit  # once for each kind of mixture, also for what shapes alone tell
+def _error(mixture: Mixture) -> jax.Array:
+    """Return a bound () on the relative error of the moments, or ∞ where they do not suit.
+
+    Second moments have that of `natural.rounding`, and fourth moments the square of its growth.
+    """
+    if not _suit(mixture):
+        return jnp.array(jnp.inf)
+    weights = jnp.where(mixture.present, mixture.weights, 0)[:, None]
+    center = jnp.sum(weights * mixture.means, axis=0)
+    growth = mixture.frame.amplification(mixture.means - center[None])
+    growth = jnp.max(jnp.where(mixture.present, growth, 0))
+    return 2 * float(jnp.finfo(jnp.float64).eps) * growth**2
+
+
+def _suit(mixture: Mixture) -> bool:
+    """Return whether fourth moments are fewer than products of statistics, and in float64."""
     k, d = mixture.means.shape
     if k == 1 or not keeps_matrices(mixture.frame, mixture.means):
         return False
     if n_pairs(k) + len(_monomials(d, 4)) > MOST_PER_STATISTIC * RowStatistics(mixture, 1).size:
         return False
-    if mixture.dtype != jnp.float64 and not float64_is_fast():
-        return False
-    return bool(_error(mixture) <= SAFE_ERROR[str(mixture.dtype)])
-
-
-@jax.jit
-def _error(mixture: Mixture) -> jax.Array:
-    """Return a bound () on the relative error of the moments.
-
-    Second moments have that of `natural.rounding`, and fourth moments the square of its growth.
-    """
-    center = jnp.sum(
-        jnp.where(mixture.present, mixture.weights, 0)[:, None] * mixture.means, axis=0
-    )
-    growth = mixture.frame.amplification(mixture.means - center[None])
-    growth = jnp.max(jnp.where(mixture.present, growth, 0))
-    return 2 * float(jnp.finfo(jnp.float64).eps) * growth**2
+    return mixture.dtype == jnp.float64 or float64_is_fast()
 
 
 def _by_statistics(mixture: Mixture, x: jax.Array, weight: jax.Array, outer: bool) -> Products:

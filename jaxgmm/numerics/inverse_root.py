@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from . import lapack
 from .products import matmul
 
-LARGEST_PART = 64
+LARGEST_PART = 48
 
 
 def inverse_root(matrix: jax.Array) -> jax.Array:

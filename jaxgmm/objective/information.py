@@ -11,8 +11,9 @@ score G h_nk. Louis' identity for the observed information is then
 
     −∂²ℓ = −∂²Q − G [Σ_n w Σ_k r_nk h_nk h_nkᵀ − Σ_n w t_n t_nᵀ] Gᵀ
 
-with the second derivatives of Q at fixed statistics. Both sums are accumulated block by block. All
-of this holds for every family, because G and ∂²Q are derivatives of `expected`.
+with the second derivatives of Q at fixed statistics. Both sums are accumulated block by block, from
+the statistics themselves or from fourth moments of the rows (see `kernels/pair_moments.py`). All of
+this holds for every family, because G and ∂²Q are derivatives of `expected`.
 
 Source: Louis 1982, J. Royal Stat. Soc. B 44, eq. 3.1.
 """

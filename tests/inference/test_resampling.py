@@ -136,8 +136,6 @@ def test_likelihood_ratio(fitted, x64):
     found = jaxgmm.likelihood_ratio(KEY, X, one, fitted, replicates=19)
     assert found.p_value == 0.05 and found.null.min() > -1e-3
     assert "p = 0.050" in str(found)
-    with pytest.raises(ValueError, match="pass one of K"):
-        jaxgmm.likelihood_ratio(KEY, X, fitted, one)
 
 
 @pytest.mark.thorough
@@ -203,6 +201,15 @@ def test_bad_input(fitted, x64):
     }.items():
         with pytest.raises(ValueError, match=words):
             jaxgmm.bootstrap(KEY, X, fitted, **settings)
+    one = Mixture.from_parameters([1.0], [X.mean(axis=0)], [np.cov(X.T)])
+    far = Mixture.from_parameters([0.5, 0.5], np.full((2, D), 50.0), [np.eye(D)] * 2)
+    for words, larger, settings in (
+        ("replicates is 1", fitted, dict(replicates=1)),
+        ("larger is not the better fit .* from more starts", far, {}),
+        ("pass one of K", one, {}),
+    ):
+        with pytest.raises(ValueError, match=words):
+            jaxgmm.likelihood_ratio(KEY, X, one, larger, **settings)
     with pytest.raises(ValueError, match="rows in memory"):
         jaxgmm.bootstrap(KEY, jaxgmm.Stream([X]), fitted)
     with pytest.raises(ValueError, match="refit_above"):

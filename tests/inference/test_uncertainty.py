@@ -187,6 +187,7 @@ def test_bad_input(fitted, x64):
     for words, settings in {
         "unknown method": dict(method="exact"),
         "at least as many rows": dict(x=X[:8], weight=None, method="scores"),
+        "at least as many rows or clusters": dict(method="sandwich", clusters=np.arange(N) // 8),
         "whole number from 0": dict(clusters=np.zeros(3)),
         "tolerance is -1": dict(tolerance=-1.0),
     }.items():
