@@ -17,7 +17,7 @@ from ..kernels.choice import KERNELS, Choice, candidates, position_of, with_kern
 from ..kernels.measured import complete_moments, measured
 from ..kernels.protocol import Kernel
 from ..kernels.relevant import Relevant
-from ..kernels.responsibilities import Rule, weighted_responsibilities
+from ..kernels.responsibilities import Rule, rule_for_lanes
 from ..kernels.sums import sums_by_rules
 from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture
@@ -63,9 +63,8 @@ def statistics(mixture: Mixture, rows: Rows, kernel: str | Choice = "auto") -> S
     The mixture is in the rows' centered coordinates. Where the rows have an order, components that
     cannot matter are left out (see `kernels/relevant.py`), unless the natural kernel is accurate.
     """
-    by_kernel = lambda mixture, kernel: statistics_by_rules(
-        mixture, rows, kernel, (weighted_responsibilities,)
-    )[0]
+    rule = rule_for_lanes(kernel.lanes if isinstance(kernel, Choice) else 1)
+    by_kernel = lambda mixture, kernel: statistics_by_rules(mixture, rows, kernel, (rule,))[0]
     if getattr(rows, "ordering", None) is None:
         return by_kernel(mixture, kernel)
 
