@@ -37,41 +37,43 @@ def as_one_kernel(function: Callable[..., Result]) -> Callable[..., Result]:
     """
 
     def call(*arguments: jax.Array) -> Result:
-        leaves, tree = jax.tree.flatten(jax.eval_shape(function, *arguments))
-        assert len(leaves) > 1
-        flat = lambda *arguments: jax.tree.leaves(function(*arguments))
-        return jax.tree.unflatten(tree, _kernel_p.bind(*arguments, function=flat))
+        program, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
+        assert len(program.out_avals) > 1
+        results = _kernel_p.bind(*arguments, program=program)
+        return jax.tree.unflatten(jax.tree.structure(shapes), results)
 
     return call
 
 
 @_kernel_p.def_abstract_eval
-def _abstract(*arguments: Any, function: Callable[..., Any]) -> list[Any]:
-    shapes = [jax.ShapeDtypeStruct(argument.shape, argument.dtype) for argument in arguments]
-    return [jax.typeof(result) for result in jax.eval_shape(function, *shapes)]
+def _abstract(*_: Any, program: core.ClosedJaxpr) -> list[Any]:
+    return program.out_avals
 
 
 @_kernel_p.def_impl
-def _run(*arguments: Any, function: Callable[..., Any]) -> Any:
-    return jax.jit(lambda *arguments: _kernel_p.bind(*arguments, function=function))(*arguments)
+def _run(*arguments: Any, program: core.ClosedJaxpr) -> Any:
+    return jax.jit(lambda *arguments: _kernel_p.bind(*arguments, program=program))(*arguments)
 
 
-def _on_cpu(context: Any, *arguments: Any, function: Callable[..., Any]) -> Any:
-    kernel = lambda *arguments: set_xla_metadata(jax.jit(function)(*arguments), **ATTRIBUTES)
+def _on_cpu(context: Any, *arguments: Any, program: core.ClosedJaxpr) -> Any:
+    function = jax.jit(core.jaxpr_as_fun(program))
+    kernel = lambda *arguments: set_xla_metadata(function(*arguments), **ATTRIBUTES)
     return mlir.lower_fun(kernel, multiple_results=True)(context, *arguments)
 
 
-def _elsewhere(context: Any, *arguments: Any, function: Callable[..., Any]) -> Any:
-    return mlir.lower_fun(function, multiple_results=True)(context, *arguments)
+def _elsewhere(context: Any, *arguments: Any, program: core.ClosedJaxpr) -> Any:
+    return mlir.lower_fun(core.jaxpr_as_fun(program), multiple_results=True)(context, *arguments)
 
 
-def _batch(arguments: Any, axes: Any, *, function: Callable[..., Any]) -> tuple[Any, list[int]]:
-    results = _kernel_p.bind(*arguments, function=jax.vmap(function, axes))
+def _batch(arguments: Any, axes: Any, *, program: core.ClosedJaxpr) -> tuple[Any, list[int]]:
+    batched = jax.make_jaxpr(jax.vmap(core.jaxpr_as_fun(program), axes))(*arguments)
+    results = _kernel_p.bind(*arguments, program=batched)
     return results, [0] * len(results)
 
 
-def _differentiate(primals: Any, tangents: Any, *, function: Callable[..., Any]) -> Any:
-    return jax.jvp(function, tuple(primals), tuple(map(ad.instantiate_zeros, tangents)))
+def _differentiate(primals: Any, tangents: Any, *, program: core.ClosedJaxpr) -> Any:
+    along = tuple(map(ad.instantiate_zeros, tangents))
+    return jax.jvp(lambda *primals: core.jaxpr_as_fun(program)(*primals), tuple(primals), along)
 
 
 mlir.register_lowering(_kernel_p, _elsewhere)
