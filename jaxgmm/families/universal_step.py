@@ -15,7 +15,7 @@ import jax.extend
 import jax.numpy as jnp
 from jax.interpreters import batching, mlir
 
-from ..internal.compiling import as_one_kernel
+from ..internal.one_kernel import as_one_kernel
 from ..numerics.folds import fold
 from ..numerics.logarithms import exponential_excess, logarithm_and_excess
 from ..numerics.rotations import rounds

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.experimental.xla_metadata import set_xla_metadata
 
 from . import checks
 
 Option = tuple[str, Any]
-Result = TypeVar("Result")
 
 # XLA's CPU compiler has two ways to generate code for a fusion. Without MLIR, compilation takes two
 # thirds of the time, and the code is slower by a sixth. (Only some versions of XLA have both.)
@@ -32,8 +30,6 @@ NOT_OPTIMIZED: Option = ("xla_backend_optimization_level", 0)
 PRODUCTS_ALONE: Option = (
     "xla_cpu_experimental_ynn_fusion_type", "LIBRARY_FUSION_TYPE_DOT"
 )  # fmt: skip
-# XLA's CPU compiler makes one piece of machine code of a call with these attributes.
-ONE_KERNEL = {"xla_cpu_small_call": "true", "inlineable": "false"}
 # If a step of all fits in a batch is less work than this (rows × components × features²), the fits
 # take less time than the compilation of their program.
 LITTLE_TO_RUN = 1e7
@@ -97,23 +93,5 @@ def jit_once(function: Callable[..., Any], numbers: float) -> Callable[..., Any]
     def call(static: Any, *arguments: Any) -> Any:
         little = is_little and is_outermost(arguments)
         return jit_with_options(function, quickly=little, runs_once=little)(static, *arguments)
-
-    return call
-
-
-def as_one_kernel(function: Callable[..., Result]) -> Callable[..., Result]:
-    """Return `function` such that a CPU runs it as one piece of machine code within a program.
-
-    XLA's CPU runtime calls every fusion of a program by itself, which takes longer than the fusion
-    where it touches few numbers, and wakes other threads for it. The function must have neither
-    matrix products nor reductions, for which XLA calls libraries.
-    """
-    compiled = jax.jit(function)
-
-    def call(*arguments: Any) -> Result:
-        results = compiled(*arguments)
-        if jax.default_backend() != "cpu":
-            return results
-        return set_xla_metadata(results, **ONE_KERNEL)
 
     return call

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from ..internal.compiling import as_one_kernel
+from ..internal.one_kernel import as_one_kernel
 from ..numerics.folds import fold
 
-# Of so few numbers, one kernel computes responsibilities in less time than one for each operation.
+# For so few numbers of each lane, one kernel takes less time than one for each operation.
 FEW_NUMBERS = 4096
 
 # A rule maps the log-joint (k, b) and the row weights (b,) to weighted responsibilities (k, b), and
@@ -27,9 +27,17 @@ def weighted_responsibilities(
     The arguments are the log-joint (k, b) and the row weights (b,). The result is w e / Σ e with
     e = exp(a − max a), so that responsibilities sum to 1 even for a row far from every component.
     """
-    if log_joint.size <= FEW_NUMBERS:
-        return _in_one_kernel(log_joint, weight)
     return _bayes(_by_library, log_joint, weight)
+
+
+def rule_for_lanes(lanes: int) -> Rule:
+    """Return `weighted_responsibilities` for a batch of that many mixtures, as a rule."""
+    return weighted_responsibilities if lanes == 1 else _of_lane
+
+
+def _of_lane(log_joint: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
+    few = log_joint.size <= FEW_NUMBERS
+    return (_in_one_kernel if few else weighted_responsibilities)(log_joint, weight)
 
 
 def _bayes(

@@ -18,7 +18,7 @@ from ..kernels.local import Local
 from ..kernels.measured import complete_moments, measured
 from ..kernels.protocol import Kernel
 from ..kernels.relevant import Relevant
-from ..kernels.responsibilities import Rule, weighted_responsibilities
+from ..kernels.responsibilities import Rule, rule_for_lanes
 from ..kernels.row_order import leaves_out
 from ..kernels.sums import sums_by_rules
 from ..mixture.inputs import open_for_mixture
@@ -66,9 +66,8 @@ def statistics(mixture: Mixture, rows: Rows, kernel: str | Choice = "auto") -> S
     kernel is not accurate, a pass over cells leaves out components that cannot matter
     (`kernels/relevant.py`) or takes local centers (`kernels/local.py`).
     """
-    by_kernel = lambda mixture, kernel: statistics_by_rules(
-        mixture, rows, kernel, (weighted_responsibilities,)
-    )[0]
+    rule = rule_for_lanes(kernel.lanes if isinstance(kernel, Choice) else 1)
+    by_kernel = lambda mixture, kernel: statistics_by_rules(mixture, rows, kernel, (rule,))[0]
     if getattr(rows, "cells", None) is None:
         return by_kernel(mixture, kernel)
 

@@ -200,9 +200,9 @@ class Lanes:
                 return
             settings = self.small if len(waiting) <= self.small.size else self.large
             group = waiting[: settings.size]
-            # A group returns once half of it has ended, so that waiting lanes can fill it up; or
-            # once the rest fits the small group.
-            n_left = settings.size // 2 if len(waiting) > settings.size else least
+            # A group returns once three eighths of it have ended, so that waiting lanes can fill it
+            # up; or once the rest fits the small group.
+            n_left = 5 * settings.size // 8 if len(waiting) > settings.size else least
             if n_left == 0 and settings is not self.small and len(waiting) > self.small.size:
                 n_left = self.small.size
             steps = np.maximum(self.state.steps[group], 0)  # −1 before the first pass

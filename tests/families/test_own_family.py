@@ -173,6 +173,17 @@ def test_what_check_family_says(x64):
         def identity(cls, k, d, dtype):
             return cls(jnp.full(k, 0.1, dtype))
 
+    class Singular(Halves):
+        """Finite everywhere but at its identity."""
+
+        def frame(self, d):
+            sd = jnp.exp(-self.log_sd) * self.log_sd / self.log_sd
+            return jaxgmm.Dense.of(sd[:, None, None] * jnp.eye(d)[None])
+
+        @classmethod
+        def identity(cls, k, d, dtype):
+            return cls(jnp.zeros(k, dtype))
+
     class Boastful(Negative):
         """An M-step that says what is not so."""
 
@@ -192,6 +203,7 @@ def test_what_check_family_says(x64):
         (Halves, r"a leaf of identity\(3, 3, …\) has shape \(5,\): the leading axis must be k = 3"),
         (Repeated, r"n_parameters\(3, 3\) is 6, but the covariances can move in 3 directions"),
         (Negative, "at random leaves is not finite: every number in a leaf must be valid"),
+        (Singular, r"^Singular: frame\(3\) at identity is not finite: [^.]*\.$"),
         (Boastful, r"maximize says that it gains .* nats, and it gains 0"),
         (Bare, r"Bare\.frame\(3\) does not return a layout of 3 features: return jaxgmm.Dense.of"),
     ):

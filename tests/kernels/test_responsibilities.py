@@ -1,4 +1,4 @@
-"""Bayes' rule for a block of rows, in one kernel and in several."""
+"""Bayes' rule for a block of rows, of one mixture and of several in a batch."""
 
 import jax
 import jax.numpy as jnp
@@ -6,22 +6,22 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp
 
-from jaxgmm.kernels import responsibilities
-from jaxgmm.kernels.responsibilities import weighted_responsibilities
+from jaxgmm.kernels.responsibilities import FEW_NUMBERS, rule_for_lanes
 
 RNG = np.random.default_rng(0)
-# Far apart and far away, where exponentials of the numbers themselves are 0.
-JOINT = 100 * RNG.normal(size=(5, 30)) - 1e4
-WEIGHT = RNG.uniform(0, 2, size=30)
 
 
-@pytest.mark.parametrize("one_kernel", [True, False])
-def test_rule_and_its_derivative(one_kernel, x64, monkeypatch):
-    monkeypatch.setattr(responsibilities, "FEW_NUMBERS", 4096 * one_kernel)
-    evidence = logsumexp(JOINT, axis=0)
-    expected = WEIGHT * np.exp(JOINT - evidence)
-    found, value = weighted_responsibilities(jnp.asarray(JOINT), jnp.asarray(WEIGHT))
+@pytest.mark.parametrize("lanes", [1, 8])
+@pytest.mark.parametrize("rows", [30, FEW_NUMBERS])
+def test_rule_and_its_derivative(lanes, rows, x64):
+    # Far apart and far away, where exponentials of the numbers themselves are 0.
+    joint = 100 * RNG.normal(size=(lanes, 5, rows)) - 1e4
+    weight = RNG.uniform(0, 2, size=rows)
+    evidence = logsumexp(joint, axis=1)
+    expected = weight * np.exp(joint - evidence[:, None])
+    rule = jax.vmap(rule_for_lanes(lanes), in_axes=(0, None))
+    found, value = jax.jit(rule)(joint, weight)
     np.testing.assert_allclose(found, expected, atol=1e-12)
     np.testing.assert_allclose(value, evidence, rtol=1e-12)
-    total = lambda joint: jnp.sum(WEIGHT * weighted_responsibilities(joint, WEIGHT)[1])
-    np.testing.assert_allclose(jax.jit(jax.grad(total))(JOINT), expected, atol=1e-12)
+    total = lambda joint: jnp.sum(weight[None] * rule(joint, weight)[1])
+    np.testing.assert_allclose(jax.jit(jax.grad(total))(joint), expected, atol=1e-12)

@@ -33,6 +33,28 @@ def test_a_sound_component_is_in_no_doubt(family, x64):
         assert not doubt.any()
 
 
+@pytest.mark.parametrize(
+    ("one_family", "few", "enough"),
+    [
+        ("VII", 1, 2), ("VEI", 1, 2), ("VVI", 2, 4), ("VEV", 3, 4),
+        *(pytest.param(*case, marks=pytest.mark.thorough) for case in (("VEE", 1, 2), ("VVE", 2, 4))),
+    ],
+)  # fmt: skip
+def test_a_narrow_component_needs_rows_for_its_own_parameters(one_family, few, enough, x64):
+    """Without a prior: volume, shape and axes, where they are not common, must follow from rows."""
+    spot = CLOUD[0]
+    narrow = jaxgmm.Mixture.from_parameters(
+        [0.98, 0.02], [CLOUD.mean(axis=0), spot], np.stack([np.eye(3), 1e-4 * np.eye(3)]),
+        family=one_family,
+    )  # fmt: skip
+    for rows in (few, enough):
+        x = np.concatenate([CLOUD[1:], np.repeat(spot[None], rows, axis=0)])
+        sums = jaxgmm.e_step(narrow, x)
+        np.testing.assert_allclose(sums.mass[1], rows, rtol=0.05)
+        doubt = doubts(narrow, sums, jnp.cov(CLOUD.T, bias=True), None, jnp.asarray(NO_STEPS))
+        assert list(doubt.artifact) == [False, rows == few]
+
+
 @pytest.mark.parametrize("far", [1, 1e2, 1e6])
 def test_few_rows_are_outliers_where_they_are_far(far, x64):
     x, labels = with_rows(np.full(3, float(far)))
