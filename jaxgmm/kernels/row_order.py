@@ -23,8 +23,9 @@ from .whitened import Whitened
 # n k d, below which a pass takes less time than compilation. Where the double kernel can take the
 # place of the natural one, a pass takes less time without cells too.
 LEAST_RESIDUALS, TIMES_IF_DOUBLE_PAYS = 1 << 24, 4
-# Local centers need so many rows for each component.
-LOCAL_ROWS, LOCAL_CELL = 2048, 1024
+# Local centers need so many rows for each component. With more features, residuals that are matrix
+# products take no more time than the products of features.
+LOCAL_ROWS, LOCAL_CELL, LOCAL_FEATURES = 2048, 1024, 32
 # Leaving components out needs so many components, rows for each, and k d, below which a pass takes
 # less time than looking for components to leave out.
 FEWEST_COMPONENTS, FEWEST_ROWS, LEAST_IN_ROW = 16, 64, 1 << 12
@@ -46,13 +47,11 @@ def leaves_out(mixture: Mixture) -> bool:
 
 def may_divide(mixture: Mixture, n: int) -> bool:
     """Return whether passes over n complete rows in cells may pay, from this start."""
-    k, d = mixture.means.shape
-    many = leaves_out(mixture)
+    (k, d), many, frame = mixture.means.shape, leaves_out(mixture), mixture.frame
     enough = n >= k * (FEWEST_ROWS if many else LOCAL_ROWS)
-    least = LEAST_RESIDUALS * (
-        TIMES_IF_DOUBLE_PAYS if mixture.frame.double_pays and not many else 1
-    )
-    if not enough or n * k * d < least or jax.default_backend() != "cpu":
+    least = LEAST_RESIDUALS * (TIMES_IF_DOUBLE_PAYS if frame.double_pays and not many else 1)
+    slow = frame.whitens_by_products and d > LOCAL_FEATURES and not many
+    if not enough or slow or n * k * d < least or jax.default_backend() != "cpu":
         return False
     of_start = jit_once(_accurate, mixture.means.size * d)(None, mixture)
     at_mean, share = (float(value) for value in of_start)
