@@ -203,7 +203,7 @@ def test_fits_are_those_of_dense_passes(algorithm, parts, leaves_out, monkeypatc
     monkeypatch.setattr(row_order, "LEAST_RESIDUALS", 0)
     monkeypatch.setattr(row_order, "LEAST_IN_ROW", 0 if leaves_out else 1 << 12)
     monkeypatch.setattr(row_order, "LOCAL_ROWS", 0)
-    monkeypatch.setattr(row_order, "LOCAL_CELL", 128)
+    monkeypatch.setattr(row_order, "LOCAL_CELL", (128, 128))
     monkeypatch.setattr(choice, "WHITENED_UP_TO_NUMBERS", 0)
     found = fit("auto")
     assert found.steps == dense.steps
@@ -217,7 +217,7 @@ def test_rows_are_divided_by_components(leaves_out, monkeypatch):
     """Each component covers two clusters, most of which are on different sides of its mean."""
     monkeypatch.setattr(row_order, "FEWEST_COMPONENTS", 10 if leaves_out else 100)
     monkeypatch.setattr(row_order, "LEAST_IN_ROW", 0)
-    monkeypatch.setattr(row_order, "LOCAL_CELL", 128)
+    monkeypatch.setattr(row_order, "LOCAL_CELL", (128, 128))
     x, component = rows_of_clusters()
     mixture = jaxgmm.from_labels(x, component // 2, 10)
     weight = np.arange(len(x)).astype(np.float32)
