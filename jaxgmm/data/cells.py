@@ -41,11 +41,11 @@ class Cells:
     ) -> Cells:
         """Return the cells of the rows x (n, d) at `positions` (c, r), which are n for padding."""
         n = len(x)
-        held = positions < n
-        own = jnp.ones((), x.dtype) if weight is None else weight.at[positions].get(mode="clip")
-        weight = jnp.where(held, own, 0)
+        held, inside = positions < n, jnp.minimum(positions, n - 1)
+        take = lambda array: array.at[inside].get(mode="promise_in_bounds")
+        weight = jnp.where(held, jnp.ones((), x.dtype) if weight is None else take(weight), 0)
         # The barrier keeps XLA from gathering rows again for each use of them.
-        rows = jax.lax.optimization_barrier(x.at[positions].get(mode="clip"))
+        rows = jax.lax.optimization_barrier(take(x))
         counts = jnp.sum(held, axis=1, dtype=jnp.int32)
         # About a row of the cell, the mean of its rows loses no digits.
         near = jnp.where(held[..., None], rows - rows[:, :1], 0)

@@ -188,8 +188,10 @@ class Dense(Layout):
             first, mass, second = sums[..., :d], sums[..., d], jnp.sum(common, axis=0)[None]
         else:
             position = _pairs(d + 1)[2]
-            first, mass = sums[..., position[d, :d]], sums[..., position[d, d]]
-            second = jnp.sum(sums, axis=0)[:, position[:d, :d]]
+            matrix = jnp.sum(sums, axis=0)[:, position]
+            second, first, mass = matrix[:, :d, :d], matrix[None, :, :d, d], matrix[None, :, d, d]
+            if len(sums) > 1:
+                first, mass = sums[..., position[d, :d]], sums[..., position[d, d]]
         moved = first - mass[..., None] * means
         # Σ (x − μ)(x − μ)ᵀ = Σ x xᵀ − Σ x μᵀ − μ Σ (x − μ)ᵀ
         second = second - symmetric(self._cross_products(first + moved, means))

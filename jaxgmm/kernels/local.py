@@ -82,7 +82,10 @@ class Local:
         largest = lambda chosen: jnp.max(jnp.where(chosen, joint, -jnp.inf), axis=1)
         # Where a coarse component is the likeliest at the center, it is so for some rows too.
         tried = wanted & (largest(~coarse) > largest(coarse))
-        sums_of = lambda i: self._total(kernel_of(take(parameters, i)), start + i)
+
+        def sums_of(i: jax.Array) -> Sums:
+            sums, value = self._total(kernel_of(take(parameters, i)), start + i)
+            return self.natural.by_component(sums), value
 
         def put(i: jax.Array, all_sums: Any) -> Any:
             return jax.tree.map(lambda all_of, one: all_of.at[i].set(one), all_sums, sums_of(i))
@@ -112,7 +115,7 @@ class Local:
             x = x if center is None else x + center[:, None]
             return sums_of_block(kernel, Block(x), weight)
 
-        return self.cells.total(of_block, i, min(block_rows(kernel), self.cells.size))
+        return self.cells.total(of_block, i, min(block_rows(kernel), self.cells.size // 4))
 
 
 def _for_each(wanted: jax.Array, function: Callable[[jax.Array, Any], Any], state: Any) -> Any:

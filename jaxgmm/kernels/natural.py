@@ -111,27 +111,31 @@ class Natural:
         The raw moments are moved to each component's mean and whitened.
         """
         origin = jnp.zeros((1, self.mixture.n_features), self.mixture.dtype)
-        return self.statistics_about(jax.tree.map(lambda leaf: leaf[None], sums), origin)
+        own = jax.tree.map(lambda leaf: leaf[None], self.by_component(sums))
+        return self.statistics_about(own, origin)
+
+    def by_component(self, sums: Features) -> Features:
+        """Return the sums with shape (k, f)."""
+        own, common = sums
+        return own.T if self.sums_are_transposed else own, common
 
     def statistics_about(self, sums: Features, origins: jax.Array) -> Moments:
         """Return mass, shift and spread from sums of rows relative to each of the origins (o, d).
 
-        The sums have a leading axis of origins.
+        The sums are those of `by_component`, with a leading axis of origins.
         """
-        own, common = sums
-        own = jnp.swapaxes(own, -1, -2) if self.sums_are_transposed else own
 
         def move(mixture: Mixture, sums: Features, origins: jax.Array) -> Moments:
             return mixture.frame.statistics(*sums, mixture.means[None] - origins[:, None])
 
-        return self._accurately(move, self.mixture, (own, common), origins)
+        return self._accurately(move, self.mixture, sums, origins)
 
     def mass(self, sums: Features) -> jax.Array:
-        """Return the mass (..., k) in sums that may have leading axes."""
-        own = jnp.swapaxes(sums[0], -1, -2) if self.sums_are_transposed else sums[0]
+        """Return the mass (..., k) in sums by component, which may have leading axes."""
         # The feature of which the mass is the sum is 1 at the origin, where all others are 0.
-        at_origin = self.mixture.frame.features(jnp.zeros((self.mixture.n_features, 1), own.dtype))
-        return matmul(own, at_origin[0])[..., : self.mixture.n_components, 0]
+        origin = jnp.zeros((self.mixture.n_features, 1), self.mixture.dtype)
+        at_origin = self.mixture.frame.features(origin)[0]
+        return matmul(sums[0], at_origin)[..., : self.mixture.n_components, 0]
 
     def _accurately(self, function: Callable[..., Any], *operands: Any) -> Any:
         """Return function(*operands), computed in float64 for a single mixture.

@@ -23,12 +23,15 @@ from .whitened import Whitened
 # n k d, below which a pass takes less time than compilation. Where the double kernel can take the
 # place of the natural one, a pass takes less time without cells too.
 LEAST_RESIDUALS, TIMES_IF_DOUBLE_PAYS = 1 << 24, 4
-# Local centers need so many rows for each component.
-LOCAL_ROWS, LOCAL_CELL = 2048, 1024
+# Local centers need so many rows for each component. With more features, residuals that are matrix
+# products take no more time than the products of features.
+LOCAL_ROWS, LOCAL_FEATURES = 2048, 32
 # Leaving components out needs so many components, rows for each, and k d, below which a pass takes
 # less time than looking for components to leave out.
 FEWEST_COMPONENTS, FEWEST_ROWS, LEAST_IN_ROW = 16, 64, 1 << 12
-SMALLEST_CELL, LARGEST_CELL = 128, 1024
+# The fewest and most rows in a cell. Where components are left out, it has about as many rows as a
+# component; with local centers, a component has at least four cells where it has many rows.
+CELL, LOCAL_CELL = (128, 1024), (1024, 4096)
 # Projections on more axes tell more components apart, and cost their number squared.
 AXES_PER_BIT, MOST_FEATURES = 2, 32
 BLOCK_ROWS = 256
@@ -46,13 +49,11 @@ def leaves_out(mixture: Mixture) -> bool:
 
 def may_divide(mixture: Mixture, n: int) -> bool:
     """Return whether passes over n complete rows in cells may pay, from this start."""
-    k, d = mixture.means.shape
-    many = leaves_out(mixture)
+    (k, d), many, frame = mixture.means.shape, leaves_out(mixture), mixture.frame
     enough = n >= k * (FEWEST_ROWS if many else LOCAL_ROWS)
-    least = LEAST_RESIDUALS * (
-        TIMES_IF_DOUBLE_PAYS if mixture.frame.double_pays and not many else 1
-    )
-    if not enough or n * k * d < least or jax.default_backend() != "cpu":
+    least = LEAST_RESIDUALS * (TIMES_IF_DOUBLE_PAYS if frame.double_pays and not many else 1)
+    slow = frame.whitens_by_products and d > LOCAL_FEATURES and not many
+    if not enough or slow or n * k * d < least or jax.default_backend() != "cpu":
         return False
     of_start = jit_once(_accurate, mixture.means.size * d)(None, mixture)
     at_mean, share = (float(value) for value in of_start)
@@ -86,10 +87,10 @@ def divide(rows: Rows, mixture: Mixture) -> Rows:
     groups, parts = _groups(rows, mixture, sides), 1 << len(sides)
     counts = jnp.zeros(k * parts, jnp.int32).at[groups].add(1)
     if leaves_out(mixture):
-        size = min(max(1 << (n // k).bit_length(), SMALLEST_CELL), LARGEST_CELL)
+        size = min(max(1 << (n // k).bit_length(), CELL[0]), CELL[1])
         count, starts = -(-n // size), jnp.cumsum(counts) - counts
     else:  # each component begins with a cell of its own
-        size = LOCAL_CELL
+        size = min(max(1 << (n // (4 * k)).bit_length() - 1, LOCAL_CELL[0]), LOCAL_CELL[1])
         count, by_component = -(-n // size) + k, counts.reshape(k, parts)
         of_each = -(-jnp.sum(by_component, axis=1) // size)
         first = size * (jnp.cumsum(of_each) - of_each)
@@ -134,12 +135,15 @@ def _groups(rows: Rows, mixture: Mixture, axes: jax.Array) -> jax.Array:
     kernel = Whitened(mixture) if products else natural_kernel(mixture)
     along = matmul(axes, mixture.means.T)
     rank = jnp.sum(along[0][:, None] > along[0][None], axis=1, dtype=jnp.int32)
-    size = min(BLOCK_ROWS, n)
+    numbers, size = jnp.arange(mixture.n_components, dtype=jnp.int32)[:, None], min(BLOCK_ROWS, n)
 
     def step(found: jax.Array, i: jax.Array) -> tuple[jax.Array, Any]:
         start = jnp.minimum(i * size, n - size)
         x = (jax.lax.dynamic_slice_in_dim(rows.x, start, size) - rows.center[None]).T
-        component = jnp.argmax(kernel.log_joint(x)[0], axis=0)
+        joint = kernel.log_joint(x)[0]
+        # XLA vectorizes a maximum and a minimum, but not argmax.
+        likeliest = joint >= jnp.max(joint, axis=0, keepdims=True)
+        component = jnp.min(jnp.where(likeliest, numbers, len(joint) - 1), axis=0)
         above = (matmul(axes, x) > along[:, component]).astype(jnp.int32)
         side = jnp.sum(above << np.arange(m, dtype=np.int32)[:, None], axis=0)
         group = (rank[component] << m) + side

@@ -203,7 +203,7 @@ def test_fits_are_those_of_dense_passes(algorithm, parts, leaves_out, monkeypatc
     monkeypatch.setattr(row_order, "LEAST_RESIDUALS", 0)
     monkeypatch.setattr(row_order, "LEAST_IN_ROW", 0 if leaves_out else 1 << 12)
     monkeypatch.setattr(row_order, "LOCAL_ROWS", 0)
-    monkeypatch.setattr(row_order, "LOCAL_CELL", 128)
+    monkeypatch.setattr(row_order, "LOCAL_CELL", (128, 128))
     monkeypatch.setattr(choice, "WHITENED_UP_TO_NUMBERS", 0)
     found = fit("auto")
     assert found.steps == dense.steps
@@ -217,7 +217,7 @@ def test_rows_are_divided_by_components(leaves_out, monkeypatch):
     """Each component covers two clusters, most of which are on different sides of its mean."""
     monkeypatch.setattr(row_order, "FEWEST_COMPONENTS", 10 if leaves_out else 100)
     monkeypatch.setattr(row_order, "LEAST_IN_ROW", 0)
-    monkeypatch.setattr(row_order, "LOCAL_CELL", 128)
+    monkeypatch.setattr(row_order, "LOCAL_CELL", (128, 128))
     x, component = rows_of_clusters()
     mixture = jaxgmm.from_labels(x, component // 2, 10)
     weight = np.arange(len(x)).astype(np.float32)
@@ -242,22 +242,30 @@ def test_rows_are_divided_by_components(leaves_out, monkeypatch):
 
 
 def test_where_rows_are_divided():
-    apart = 100 * np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
-    of_family = lambda family, k=64, means=apart: Mixture(
-        jnp.zeros(k), jnp.asarray(means[:k]), family_class(family, k, 64).identity(k, 64, "float32")
-    )
-    assert row_order.may_divide(of_family("full"), 10**5)
-    assert row_order.may_divide(of_family("diagonal"), 10**5)
+    rng = np.random.default_rng(0)
+    centers = {d: 100 * rng.normal(size=(64, d)).astype(np.float32) for d in (32, 64)}
+
+    def may_divide(family, n, k=64, d=64, scale=1, offset=0):
+        covariance = family_class(family, k, d).identity(k, d, "float32")
+        means = scale * centers[d][:k] + offset
+        return row_order.may_divide(Mixture(jnp.zeros(k), jnp.asarray(means), covariance), n)
+
+    assert may_divide("full", 10**5)
+    assert may_divide("diagonal", 10**5)
     # The natural kernel is accurate for wide components, wherever their common mean is.
-    assert not row_order.may_divide(of_family("full", means=0.01 * apart + 1e3), 10**5)
-    assert not row_order.may_divide(of_family("full"), 2000)
-    # Local centers need more rows for each component, and one component is at its own center.
+    assert not may_divide("full", 10**5, scale=0.01, offset=1e3)
+    assert not may_divide("full", 2000)
+    # Local centers need more rows for each component, few features where residuals are products,
+    # and much work where the double kernel pays. One component is at its own center.
     for family in ("full", "tied", "VEV"):
-        assert row_order.may_divide(of_family(family, 8), 10**5)
-        assert not row_order.may_divide(of_family(family, 8), 10**4)
-    assert not row_order.may_divide(of_family("full", 1), 10**6)
-    assert not row_order.may_divide(of_family("tied"), 10**5)
+        assert may_divide(family, 10**5, k=8, d=32)
+        assert not may_divide(family, 10**4, k=8, d=32)
+    assert not may_divide("full", 10**5, k=8)
+    assert not may_divide("tied", 10**5)
+    assert not may_divide("diagonal", 10**5, k=8, d=32)
+    assert may_divide("diagonal", 10**6, k=8, d=32)
+    assert not may_divide("full", 10**6, k=1, d=32)
     # Where features are nearly dependent, the natural kernel is not accurate about any center.
-    correlated = np.full((8, 64, 64), 1 - 1e-4) + 1e-4 * np.eye(64)
-    narrow = Mixture.from_parameters(np.full(8, 1 / 8), apart[:8], correlated.astype(np.float32))
-    assert not row_order.may_divide(narrow, 10**5)
+    dependent = np.broadcast_to(1 - 1e-4 * (1 - np.eye(32)), (8, 32, 32)).astype(np.float32)
+    mixture = Mixture.from_parameters(np.full(8, 1 / 8), centers[32][:8], dependent)
+    assert not row_order.may_divide(mixture, 10**5)
