@@ -17,7 +17,7 @@ from .algorithms.anderson import Anderson
 from .algorithms.annealed import Annealed
 from .algorithms.auto import Auto
 from .algorithms.classification import Classification
-from .algorithms.conjugate import ConjugateEM
+from .algorithms.conjugate_em import ConjugateEM
 from .algorithms.em import EM
 from .algorithms.gradient import Gradient
 from .algorithms.incremental import Incremental
@@ -53,15 +53,15 @@ from .families.factors import factors, ppca
 from .families.family import Family
 from .families.registry import FAMILIES, family
 from .fitting.fit import fit
-from .fitting.implicit import solution
 from .fitting.result import Fit
+from .fitting.solution import solution
 from .fitting.status import Status
 from .fitting.textbook import textbook_em
 from .inference.bootstrap import bootstrap
 from .inference.bootstrap_result import Bootstrap
 from .inference.certificate import certificate
 from .inference.certificate_result import Certificate
-from .inference.completion import Posterior, impute, posterior
+from .inference.imputation import Posterior, impute, posterior
 from .inference.leave_one_out import Loo, loo
 from .inference.likelihood_ratio import LikelihoodRatio, likelihood_ratio
 from .inference.parameters import Parameters
@@ -69,7 +69,7 @@ from .inference.profile_interval import ProfileInterval, profile_interval
 from .inference.takeuchi import tic
 from .inference.uncertainty import uncertainty
 from .inference.uncertainty_result import Uncertainty
-from .internal.tables import Table
+from .internal.text_table import Table
 from .mixture.coordinates import (
     CovarianceCholesky,
     Leaves,

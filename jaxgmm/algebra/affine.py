@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ..internal import checks
 from ..mixture.mixture import Mixture
 from ..numerics.products import matmul
-from .factors import covariance_roots, of_covariances, of_whitening, whitening_of_root
+from .covariance_factors import covariance_roots, of_covariances, of_whitening, whitening_of_root
 
 
 def affine(mixture: Mixture, matrix: npt.ArrayLike, offset: npt.ArrayLike = 0.0) -> Mixture:

@@ -15,7 +15,7 @@ from ..mixture.inputs import row_log_joint
 from ..mixture.mixture import Mixture
 from ..numerics.products import matmul
 from ..numerics.triangular import inverse
-from .factors import diagonal_part, is_diagonal, of_whitening, triangular_whitening
+from .covariance_factors import diagonal_part, is_diagonal, of_whitening, triangular_whitening
 from .features import Features, given_values, other_features, resolve_features
 
 

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from ..mixture.mixture import Mixture
-from .factors import diagonal_part, is_diagonal, of_whitening, triangular_whitening
+from .covariance_factors import diagonal_part, is_diagonal, of_whitening, triangular_whitening
 from .features import Features, resolve_features
 
 

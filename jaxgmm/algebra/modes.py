@@ -13,7 +13,7 @@ from ..mixture.inputs import row_log_joint, row_log_prob
 from ..mixture.mixture import Mixture
 from ..numerics import lapack
 from ..numerics.products import matmul
-from .factors import covariance_roots
+from .covariance_factors import covariance_roots
 
 # Two points are one mode if they are nearer than this, in standard deviations of the component
 # from which the second was reached.

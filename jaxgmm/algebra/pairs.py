@@ -13,7 +13,7 @@ from ..numerics import lapack
 from ..numerics.logarithms import logarithm_and_excess
 from ..numerics.products import matmul
 from ..numerics.triangular import inverse
-from .factors import (
+from .covariance_factors import (
     covariance_roots,
     is_diagonal,
     log_whitening,

@@ -15,7 +15,12 @@ from ..internal import checks
 from ..mixture.mixture import Mixture
 from ..numerics.products import matmul
 from ..numerics.triangular import solve
-from .factors import of_whitening, triangular_whitening, whitening_matrices, whitening_of_sum
+from .covariance_factors import (
+    of_whitening,
+    triangular_whitening,
+    whitening_matrices,
+    whitening_of_sum,
+)
 from .pairs import check_pair, differences, log_overlaps
 
 # Families in which any covariances of two mixtures can stand side by side.

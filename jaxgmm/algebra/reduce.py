@@ -11,7 +11,7 @@ import numpy as np
 from ..internal import checks
 from ..mixture.mixture import Mixture
 from ..numerics import lapack
-from .factors import of_covariances
+from .covariance_factors import of_covariances
 
 
 def reduce(mixture: Mixture, n_components: int) -> Mixture:

@@ -12,12 +12,12 @@ from ..internal import checks
 from ..internal.trees import where
 from ..mixture.mixture import Mixture
 from ..mixture.relative import Relative
+from ..objective.objective_value import objective_value, rounding_error
 from ..objective.prior import Prior
 from ..objective.statistics import Statistics
-from ..objective.value import objective_value, rounding_error
-from .chart import Chart
+from .coordinate_chart import Chart
 from .em import em_step
-from .limited_memory import Memory
+from .lbfgs_direction import Memory
 from .line_search import SUFFICIENT, Point, next_length
 from .protocol import Evaluate
 

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 from ..kernels.responsibilities import most_probable, weighted_responsibilities
 from ..mixture.mixture import Mixture
 from ..objective.m_step import Step, m_step_from
+from ..objective.objective_value import objective_value
 from ..objective.prior import Prior
 from ..objective.statistics import Statistics
-from ..objective.value import objective_value
 from .protocol import Pass, StoppingValues
 
 

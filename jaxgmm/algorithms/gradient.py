@@ -16,9 +16,9 @@ from ..internal.trees import where
 from ..mixture.coordinates import COORDINATES
 from ..mixture.mixture import Mixture
 from ..objective.log_likelihood import expected, statistics_of_gradient
+from ..objective.objective_value import objective_value
 from ..objective.prior import Prior, log_prior
 from ..objective.statistics import Statistics
-from ..objective.value import objective_value
 from .protocol import Evaluate
 
 

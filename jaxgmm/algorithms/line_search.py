@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from ..internal.trees import where
-from ..objective.value import rounding_error
+from ..objective.objective_value import rounding_error
 
 # A trial is accepted if the value rises by SUFFICIENT of what the slope at 0 promises, and if the
 # slope there is at most FLAT times that at 0 (the strong conditions of Wolfe).

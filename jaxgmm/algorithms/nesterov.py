@@ -12,7 +12,7 @@ from ..internal.trees import where
 from ..mixture.mixture import Mixture
 from ..objective.prior import Prior
 from ..objective.statistics import Statistics
-from .chart import Chart
+from .coordinate_chart import Chart
 from .em import em_step
 from .protocol import Evaluate
 from .safeguard import try_extrapolation

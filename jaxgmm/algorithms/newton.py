@@ -10,9 +10,9 @@ import jax.numpy as jnp
 
 from ..internal import checks
 from ..mixture.mixture import Mixture
+from ..objective.objective_value import objective_value, rounding_error
 from ..objective.prior import Prior
 from ..objective.statistics import Statistics
-from ..objective.value import objective_value, rounding_error
 from .em import em_step
 from .newton_step import NewtonStep, newton_step
 from .protocol import Pass

@@ -12,7 +12,7 @@ from .anderson import Anderson
 from .annealed import Annealed
 from .auto import Auto
 from .classification import Classification
-from .conjugate import ConjugateEM
+from .conjugate_em import ConjugateEM
 from .em import EM
 from .gradient import Gradient
 from .incremental import Incremental

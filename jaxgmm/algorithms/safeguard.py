@@ -6,9 +6,9 @@ import jax
 
 from ..internal.trees import where
 from ..mixture.mixture import Mixture
+from ..objective.objective_value import objective_value, rounding_error
 from ..objective.prior import Prior
 from ..objective.statistics import Statistics
-from ..objective.value import objective_value, rounding_error
 from .protocol import Evaluate
 
 

@@ -16,10 +16,10 @@ import jax.numpy as jnp
 from ..internal import checks
 from ..internal.trees import where
 from ..mixture.mixture import Mixture
+from ..objective.objective_value import objective_value
 from ..objective.prior import Prior
 from ..objective.statistics import Statistics
-from ..objective.value import objective_value
-from .chart import Chart, length, push
+from .coordinate_chart import Chart, length, push
 from .em import em_step
 from .protocol import Evaluate
 from .safeguard import try_extrapolation

@@ -14,7 +14,7 @@ from ..mixture.mixture import Mixture
 from ..objective.m_step import Step
 from ..objective.prior import Prior
 from ..objective.statistics import Statistics
-from .chart import Chart, length
+from .coordinate_chart import Chart, length
 from .em import em_step
 from .protocol import Evaluate
 from .safeguard import try_extrapolation

@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 from ..algorithms.protocol import Algorithm
 from ..algorithms.registry import resolve_algorithms
 from ..data import row_checks, source_checks
-from ..data.column_precision import warn_of_coarse_columns
+from ..data.column_rounding import warn_of_coarse_columns
 from ..data.distinct_rows import enough_distinct_in
 from ..data.observed import Observed, table_of
 from ..data.open_data import open_data
@@ -21,8 +21,8 @@ from ..families.registry import family_class
 from ..fitting.result import Fit
 from ..fitting.settings import Settings
 from ..internal import checks, derivatives
+from ..internal.data_frames import column_names
 from ..internal.feature_names import resolve_feature_names
-from ..internal.table_columns import column_names
 from ..kernels.choice import check_kernel
 from ..objective import prior as priors
 from ..objective.prior import Prior

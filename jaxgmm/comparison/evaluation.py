@@ -17,9 +17,9 @@ from ..mixture.relative import Relative
 from ..objective.curvature import slope_of
 from ..objective.log_likelihood import value_of_rows
 from ..objective.m_step import m_step_from
+from ..objective.objective_value import objective_value
 from ..objective.prior import Prior
 from ..objective.statistics import statistics, statistics_at
-from ..objective.value import objective_value
 from .optima import Optimum, identify_optima
 
 TIMED_PASSES = 5

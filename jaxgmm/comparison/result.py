@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 from ..fitting.result import Fit
 from ..fitting.status import Status
 from ..internal import checks
-from ..internal.tables import Table
+from ..internal.text_table import Table
 from ..mixture.mixture import Mixture
 from .medians import Median, judge, median_of
 from .optima import Optimum

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..internal.tables import Table
+from ..internal.text_table import Table
 from .profile import GAP, Profile, profile
 from .result import Comparison
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..algebra.factors import triangular_whitening
+from ..algebra.covariance_factors import triangular_whitening
 from ..internal import checks
 from ..mixture.mixture import Mixture
 from ..numerics.triangular import inverse

@@ -10,7 +10,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from ..internal import checks
-from ..internal.table_columns import column_names
+from ..internal.data_frames import column_names
 
 Array = np.ndarray | jax.Array
 SHAPES = "() or (d,) variances for all rows, (n, d) variances, (d, d) or (n, d, d) covariances"

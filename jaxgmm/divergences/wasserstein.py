@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy.typing as npt
 
-from ..algebra.factors import covariance_roots, of_whitening, whitening_of_root
+from ..algebra.covariance_factors import covariance_roots, of_whitening, whitening_of_root
 from ..algebra.pairs import check_pair, matmul_pairs, squared_bures
 from ..internal import checks
 from ..mixture.inputs import check_mixture_and_array, over_rows, row_log_joint

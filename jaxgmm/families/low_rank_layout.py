@@ -161,7 +161,7 @@ class LowRankLayout(Layout):
         """Return [x, 1] as (d + 1, b), and x² as (d, b).
 
         The coefficients of [x, 1] are those of the log-joint and those of the factors, whose
-        squares belong to the log-joint too (see `kernels/products.py`).
+        squares belong to the log-joint too (see `kernels/natural_low_rank.py`).
         """
         return jnp.concatenate([x, jnp.ones((1, x.shape[1]), x.dtype)]), x**2
 

@@ -13,14 +13,14 @@ from typing import Any, TypeVar
 
 import jax
 
-from .axes import EVI, VEI
+from .axis_aligned import EVI, VEI
 from .diagonal import EEI, EII, Diagonal, Spherical
 from .factors import is_low_rank, low_rank_family
 from .family import Family
 from .full import Full, Tied
 from .low_rank import LowRank
 from .rotated import EEV, EVE, VEV, VVE
-from .triangular import EVV, VEE
+from .vee_and_evv import EVV, VEE
 
 Kind = TypeVar("Kind", bound=type[Family])
 

@@ -21,16 +21,16 @@ from ..data.open_data import open_data
 from ..data.rows import Rows
 from ..internal import checks, derivatives
 from ..kernels.choice import check_kernel, residual_numbers
-from ..kernels.row_order import divide, may_divide
-from ..mixture.component_precision import warn_of_coarse_components
+from ..kernels.row_cells import divide, may_divide
+from ..mixture.component_rounding import warn_of_coarse_components
 from ..mixture.mixture import Mixture
 from ..objective import prior as priors
 from ..objective.prior import Prior
 from .checkpoint import run_with_checkpoints
-from .implicit import with_derivatives
 from .loop import LoopSettings, LoopState, RowConstants, prepare_rows, run_loop, start_loop
 from .result import Fit
 from .settings import Settings
+from .solution import with_derivatives
 
 
 def trim_history(result: Fit, max_steps: int) -> Fit:

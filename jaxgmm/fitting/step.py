@@ -19,9 +19,9 @@ from ..kernels.choice import Choice
 from ..mixture.mixture import Mixture
 from ..objective.log_likelihood import evaluate
 from ..objective.m_step import Step, m_step_from
+from ..objective.objective_value import objective_value
 from ..objective.prior import Prior
 from ..objective.statistics import Statistics
-from ..objective.value import objective_value
 from .degeneracy import degenerate
 from .status import RUNNING, Status
 from .stopping import STOPPING

@@ -22,8 +22,8 @@ from ..mixture.sampling import sample
 from ..objective import prior as priors
 from ..objective.prior import Prior
 from .bootstrap_result import Bootstrap
-from .labels import match_labels
-from .slots import Tasks, run_tasks
+from .fit_slots import Tasks, run_tasks
+from .match_components import match_labels
 
 METHODS = ("rows", "bayesian", "mixture")
 # Warnings: too many failed replicates, or replicates whose components do not match the fit's.

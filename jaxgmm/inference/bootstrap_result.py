@@ -18,7 +18,7 @@ from ..fitting.status import Status
 from ..internal import checks
 from ..internal.compiling import jit_once
 from ..internal.feature_names import resolve_feature_names
-from ..internal.tables import Table
+from ..internal.text_table import Table
 from ..mixture.mixture import Mixture
 from ..objective.prior import Prior
 from .intervals import check_level

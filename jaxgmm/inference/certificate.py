@@ -48,10 +48,10 @@ from ..objective.data_covariance import data_covariance
 from ..objective.expected_derivatives import offsets_of
 from ..objective.information import information, moments_suit, numbers_in_information
 from ..objective.m_step import m_step_from
-from ..objective.newton import inverse_on_free
+from ..objective.newton_system import inverse_on_free
+from ..objective.objective_value import objective_value
 from ..objective.prior import Prior
 from ..objective.statistics import about_mixture, statistics
-from ..objective.value import objective_value
 from ..selection.spurious import doubts
 from .certificate_result import MOST_PARAMETERS, Certificate
 

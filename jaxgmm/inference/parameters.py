@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..internal.tables import Table
+from ..internal.text_table import Table
 from ..mixture.mixture import Mixture
 
 

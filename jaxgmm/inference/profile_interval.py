@@ -22,7 +22,7 @@ from ..numerics.products import matmul
 from ..objective import prior as priors
 from ..objective.expected_derivatives import offsets_of
 from ..objective.information import information, numbers_in_information
-from ..objective.newton import evaluate_near, held_directions
+from ..objective.newton_system import evaluate_near, held_directions
 from ..objective.prior import Prior, log_prior
 from .intervals import check_level, normal_quantile
 

@@ -15,7 +15,7 @@ from ..mixture.mixture import Mixture
 from ..numerics.products import matmul
 from ..objective import prior as priors
 from ..objective.information import moments_suit, numbers_in_information
-from ..objective.newton import evaluate_near
+from ..objective.newton_system import evaluate_near
 from ..objective.prior import Prior
 
 

@@ -22,7 +22,7 @@ from ..numerics.products import matmul
 from ..objective import prior as priors
 from ..objective.information import moments_suit, numbers_in_information
 from ..objective.m_step import m_step_from
-from ..objective.newton import evaluate_near, inverse_on_free
+from ..objective.newton_system import evaluate_near, inverse_on_free
 from ..objective.prior import Prior
 from ..selection.criteria import n_parameters
 from .uncertainty_result import Uncertainty

@@ -16,7 +16,7 @@ from ..divergences.estimate import Estimate
 from ..internal import checks
 from ..internal.compiling import jit_once
 from ..internal.feature_names import resolve_feature_names
-from ..internal.tables import Table
+from ..internal.text_table import Table
 from ..mixture.inputs import check_mixture_and_array
 from ..mixture.mixture import Mixture
 from ..numerics import lapack

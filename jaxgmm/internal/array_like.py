@@ -14,15 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from .object_entries import (
-    NotNumberError,
-    in_words,
-    is_missing,
-    is_numeric_text,
-    show,
-    to_numbers,
-)
-from .table_columns import (
+from .data_frames import (
     column_to_array,
     conversion,
     is_column,
@@ -30,6 +22,14 @@ from .table_columns import (
     library,
     table_to_array,
     variable_of,
+)
+from .object_entries import (
+    NotNumberError,
+    in_words,
+    is_missing,
+    is_numeric_text,
+    show,
+    to_numbers,
 )
 
 DEEPEST = 64  # nested lists are searched as deep as NumPy's limit on dimensions

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .table_columns import column_names
+from .data_frames import column_names
 
 
 def resolve_feature_names(names: Sequence[str] | str | None, x: Any, d: int) -> list[str]:

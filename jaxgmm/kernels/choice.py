@@ -25,7 +25,7 @@ from ..numerics.float64 import float64_is_fast
 from .conditional import Conditional
 from .double import Double
 from .natural import SAFE_ROUNDING, rounding, safe_rounding
-from .products import natural_kernel
+from .natural_low_rank import natural_kernel
 from .protocol import Kernel
 from .whitened import Whitened
 

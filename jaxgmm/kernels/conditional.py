@@ -6,11 +6,11 @@ Then Σ w r m is the shift and Σ w r (m mᵀ + C) the spread. By Fisher's ident
 statistics whose expected log-likelihood has the gradient of the observed one, so M-steps and
 gradients need nothing else.
 
-Where the covariances are diagonal, m and C have a closed form (`closed_form.py`). Otherwise missing
-values are projected out of whitened rows (`projected.py`), and for noise, or where most values of a
-row are missing, the covariance of what was seen is inverted (`swept.py`). Each is accurate where
-the other is not: projection needs exact values, and the covariance is well conditioned where there
-is noise.
+Where the covariances are diagonal, m and C have a closed form (`uncorrelated_features.py`).
+Otherwise missing values are projected out of whitened rows (`missing_values.py`), and for noise, or
+where most values of a row are missing, the covariance of what was seen is inverted
+(`noisy_values.py`). Each is accurate where the other is not: projection needs exact values, and the
+covariance is well conditioned where there is noise.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ import jax.numpy as jnp
 
 from ..data.columns import Block, Columns
 from ..mixture.mixture import Mixture
-from .closed_form import ClosedForm
-from .projected import Projected
+from .missing_values import Projected
+from .noisy_values import Swept
 from .protocol import Moments
-from .swept import Swept
+from .uncorrelated_features import ClosedForm
 from .whitened import Whitened
 
 Result = TypeVar("Result")
@@ -49,7 +49,7 @@ class Conditional:
 
     Args:
       mixture: the mixture, in the coordinates of the rows, of dense or diagonal covariances (see
-        `measured.py`).
+        `shared_noise.py`).
       lanes: the number of mixtures that are evaluated at once under vmap.
       columns: what is known of the rows.
 

@@ -13,7 +13,7 @@ import jax
 
 from ..mixture.mixture import Mixture
 from ..numerics.float64 import in_float64
-from .products import natural_kernel
+from .natural_low_rank import natural_kernel
 from .protocol import Moments
 from .whitened import Whitened
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..families.family import Family
-from ..families.words import misfit
+from ..families.misfits import misfit
 from ..internal import checks
 
 # How close the search for a member has to come to the covariances, in standard deviations.

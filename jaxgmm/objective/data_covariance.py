@@ -19,7 +19,7 @@ from ..data.summable_rows import SummableRows
 from ..families.full import Full
 from ..kernels.blocks import block_rows
 from ..kernels.choice import with_kernel
-from ..kernels.completion import fill_block
+from ..kernels.conditional_moments import fill_block
 from ..kernels.protocol import Kernel
 from ..kernels.sums import sums_of_block
 from ..mixture.mixture import Mixture

@@ -12,7 +12,7 @@ from ..data.columns import Columns
 from ..data.observed import Observed, pack
 from ..data.row_checks import same_features
 from ..internal import checks
-from ..kernels.rows import log_joint_of_rows, log_prob_of_rows
+from ..kernels.row_values import log_joint_of_rows, log_prob_of_rows
 from ..mixture import complete_rows
 from ..mixture.mixture import Mixture
 

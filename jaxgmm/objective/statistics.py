@@ -14,12 +14,12 @@ from numpy.typing import ArrayLike
 from ..data.rows import Rows
 from ..kernels.blocks import block_rows
 from ..kernels.choice import KERNELS, Choice, candidates, position_of, with_kernel
-from ..kernels.local import Local
-from ..kernels.measured import complete_moments, measured
+from ..kernels.local_centers import Local
 from ..kernels.protocol import Kernel
-from ..kernels.relevant import Relevant
+from ..kernels.relevant_components import Relevant
 from ..kernels.responsibilities import Rule, rule_for_lanes
-from ..kernels.row_order import leaves_out
+from ..kernels.row_cells import leaves_out
+from ..kernels.shared_noise import complete_moments, measured
 from ..kernels.sums import sums_by_rules
 from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture
@@ -64,7 +64,7 @@ def statistics(mixture: Mixture, rows: Rows, kernel: str | Choice = "auto") -> S
 
     The mixture is in the rows' centered coordinates. Where the rows are in cells, and the natural
     kernel is not accurate, a pass over cells leaves out components that cannot matter
-    (`kernels/relevant.py`) or takes local centers (`kernels/local.py`).
+    (`kernels/relevant_components.py`) or takes local centers (`kernels/local_centers.py`).
     """
     rule = rule_for_lanes(kernel.lanes if isinstance(kernel, Choice) else 1)
     by_kernel = lambda mixture, kernel: statistics_by_rules(mixture, rows, kernel, (rule,))[0]

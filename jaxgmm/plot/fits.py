@@ -9,7 +9,7 @@ import numpy as np
 
 from ..fitting.result import Fit
 from ..fitting.status import Status
-from ..objective.value import rounding_error
+from ..objective.objective_value import rounding_error
 from .style import PALETTE, color, dashes, new_axes, remove_box
 
 if TYPE_CHECKING:

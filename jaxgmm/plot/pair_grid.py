@@ -13,9 +13,9 @@ from ..internal import checks
 from ..internal.feature_names import resolve_feature_names
 from ..mixture.mixture import Mixture
 from ..objective.densities import responsibilities
-from .evidence import Evidence
 from .marginals import Marginal, marginal
 from .mixtures import draw_curve, draw_ellipses, draw_rows
+from .observed_rows import Evidence
 from .style import color, dashes, new_axes, percent
 
 MOST_FEATURES = 8

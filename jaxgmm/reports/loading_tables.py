@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..internal.tables import align_columns
+from ..internal.text_table import align_columns
 from ..mixture.loadings import communalities, correlations_with_factors, has_factors
 from ..mixture.mixture import Mixture
 

@@ -15,13 +15,13 @@ from ..fitting.status import Status
 from ..inference.uncertainty import uncertainty
 from ..internal import checks
 from ..internal.feature_names import resolve_feature_names
-from ..internal.tables import Table, align_columns
+from ..internal.text_table import Table, align_columns
 from ..mixture.mixture import Mixture
 from ..objective.densities import responsibilities
 from ..objective.prior import Prior
 from ..selection.criteria import aic, bic, icl, n_parameters
-from .evidence import evidence_lines
 from .loading_tables import loading_lines
+from .observed_rows import evidence_lines
 
 COMPONENTS_ACROSS = 6
 MOST_FEATURES = 20

@@ -15,8 +15,8 @@ from ..families.family import Family
 from ..internal import checks
 from ..kernels.blocks import block_rows
 from ..kernels.choice import with_kernel
-from ..kernels.measured import measured
 from ..kernels.protocol import Kernel
+from ..kernels.shared_noise import measured
 from ..kernels.sums import log_joint_of_block
 from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture

@@ -25,10 +25,10 @@ from ..kernels.choice import check_kernel
 from ..objective import prior as priors
 from ..objective.prior import Prior
 from ..starts.methods import METHODS
+from .component_remarks import RowTable
 from .lane_programs import DEVICES, LaneSettings
 from .lane_records import LaneData
 from .open_rows import open_rows
-from .remarks import RowTable
 from .run_families import Progress, run_families
 from .schedules import STRATEGIES
 from .spurious import spacing_of

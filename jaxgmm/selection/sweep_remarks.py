@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .best import FLAWS, Flaw, best_lane
-from .remarks import REMEDY
+from .component_remarks import REMEDY
 
 if TYPE_CHECKING:
     from .sweep_result import Sweep

@@ -13,11 +13,11 @@ from ..families.registry import family_class, family_name
 from ..fitting.result import Fit
 from ..fitting.status import Status
 from ..internal import checks
-from ..internal.tables import Table
-from ..objective.value import rounding_error
+from ..internal.text_table import Table
+from ..objective.objective_value import rounding_error
 from .best import Flaw, best_lane
+from .component_remarks import RowTable
 from .criteria import free_parameters
-from .remarks import RowTable
 from .sweep_remarks import remarks_on
 
 

@@ -27,18 +27,18 @@ from ..inference.parameters import Parameters
 from ..inference.uncertainty import uncertainty
 from ..internal import checks, forks
 from ..internal.compiling import jit_with_options
-from ..mixture.component_precision import warn_of_coarse_components
+from ..mixture.component_rounding import warn_of_coarse_components
 from ..mixture.mixture import Mixture
 from ..objective.prior import Prior
 from ..selection.best import best_lane
 from .constraints import CONSTRAINTS
 from .convert import fitted_attributes
+from .iterations import EstimatorSettings, IterationLimits, run_fits
 from .observed_starts import make_observed_starts, observed_rows
 from .prediction import PredictionMixin
 from .regularization import regularization
 from .rows import plain_weight
 from .starts import is_quick, make_starts, pad_rows, pad_weight
-from .stopping import EstimatorSettings, IterationLimits, run_fits
 
 
 class GaussianMixture(PredictionMixin, DensityMixin, BaseEstimator):

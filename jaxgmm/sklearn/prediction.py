@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ..data.observed import Observed, as_observed
-from ..inference.completion import impute
+from ..inference.imputation import impute
 from ..internal import forks
 from ..mixture.mixture import Mixture
 from ..mixture.sampling import sample

@@ -12,7 +12,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from ..internal.array_like import to_array
-from ..internal.table_columns import column_names
+from ..internal.data_frames import column_names
 
 
 def plain_weight(sample_weight: Any) -> Any:

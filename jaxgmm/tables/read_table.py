@@ -12,11 +12,11 @@ from .arrow_file import ARROW, PARQUET, SUFFIXES, read_arrow
 from .column_choice import ColumnChoice, choose_columns, selectors
 from .columns import RawTable
 from .conversion import convert_column, note_suspicious_columns
+from .csv_file import read_text
 from .decoding import decompress, read_bytes
 from .labels import read_labels
 from .numpy_file import NPY, read_npy, read_npz
 from .options import ReadOptions
-from .text_file import read_text
 
 
 class Records(NamedTuple):

@@ -11,7 +11,7 @@ from scipy.optimize import minimize_scalar
 
 import jaxgmm
 from jaxgmm.algorithms import anderson
-from jaxgmm.algorithms.chart import Chart
+from jaxgmm.algorithms.coordinate_chart import Chart
 from jaxgmm.algorithms.line_search import FLAT, Point, search_line
 from jaxgmm.algorithms.secants import SecantState
 from jaxgmm.objective.m_step import m_step_from

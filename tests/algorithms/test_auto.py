@@ -8,8 +8,8 @@ from jax.flatten_util import ravel_pytree
 
 import jaxgmm
 from jaxgmm.algorithms.auto import AutoState
-from jaxgmm.algorithms.chart import Chart
-from jaxgmm.algorithms.limited_memory import Memory
+from jaxgmm.algorithms.coordinate_chart import Chart
+from jaxgmm.algorithms.lbfgs_direction import Memory
 from jaxgmm.mixture.relative import Relative
 
 

@@ -10,8 +10,8 @@ import pytest
 import jaxgmm
 from jaxgmm import Mixture, Prior
 from jaxgmm.inference.bootstrap import _resample
-from jaxgmm.inference.labels import _best_order, match_labels
-from jaxgmm.inference.slots import Tasks, run_tasks
+from jaxgmm.inference.fit_slots import Tasks, run_tasks
+from jaxgmm.inference.match_components import _best_order, match_labels
 
 N, D, K = 60, 2, 2
 RANDOM = np.random.default_rng(1)

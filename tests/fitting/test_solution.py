@@ -9,7 +9,7 @@ import pytest
 
 import jaxgmm
 from jaxgmm import Blocks, Mixture, Prior
-from jaxgmm.objective import implicit, newton
+from jaxgmm.objective import implicit_derivatives, newton_system
 
 N, D, K = 40, 2, 2
 RANDOM = np.random.default_rng(3)
@@ -96,7 +96,7 @@ def test_nothing_is_computed_where_no_derivative_is_taken(fitted, x64, monkeypat
     def refuse(*_):
         raise NotImplementedError
 
-    monkeypatch.setattr(implicit, "newton_system", refuse)
+    monkeypatch.setattr(implicit_derivatives, "newton_system", refuse)
     jax.clear_caches()
     moved = lambda c: jaxgmm.solution(fitted, X + c)
     chex.assert_trees_all_equal(jax.jit(moved)(0.0), fitted)
@@ -124,7 +124,7 @@ def test_many_parameters_need_no_matrix(fitted, x64, monkeypatch):
 
     expected = slopes()
     jax.clear_caches()
-    monkeypatch.setattr(newton, "MOST_PARAMETERS", 0)
+    monkeypatch.setattr(newton_system, "MOST_PARAMETERS", 0)
     np.testing.assert_allclose(slopes(), expected, rtol=1e-7)
     jax.clear_caches()
 

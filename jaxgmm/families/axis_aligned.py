@@ -10,7 +10,7 @@ import numpy as np
 
 from ..numerics.logarithms import exponential_excess
 from .diagonal_layout import DiagonalLayout
-from .lettered import Lettered, member
+from .mclust_family import Lettered, member
 from .scales import likeliest_scales, split
 from .variances import Variances
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..data.observed import Observed, pack
-from ..inference.completion import impute
+from ..inference.imputation import impute
 from ..mixture.mixture import Mixture
 
 # Error bars are drawn for up to this many rows.

@@ -12,8 +12,8 @@ from ..data.columns import Block, Columns
 from ..mixture.inputs import over_rows, row_log_joint, row_log_prob
 from ..mixture.mixture import Mixture
 from .choice import with_kernel
-from .measured import measured
 from .protocol import Kernel
+from .shared_noise import measured
 from .sums import log_joint_of_block
 
 ROWS_PER_STEP = 256

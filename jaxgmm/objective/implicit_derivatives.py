@@ -32,7 +32,7 @@ from ..numerics.products import matmul
 from .curvature import slope_of
 from .expected_derivatives import offsets_of
 from .log_likelihood import Layout, expected, value_of_array
-from .newton import evaluate_near, newton_system
+from .newton_system import evaluate_near, newton_system
 from .prior import Prior, log_prior
 from .statistics import about_mixture, statistics
 

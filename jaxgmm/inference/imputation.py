@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from ..data.columns import Columns
 from ..data.observed import Observed
 from ..internal import checks
-from ..kernels.completion import complete_row
-from ..kernels.rows import log_joint_of_rows
+from ..kernels.conditional_moments import complete_row
+from ..kernels.row_values import log_joint_of_rows
 from ..mixture.mixture import Mixture
 from ..numerics import lapack
 from ..objective.densities import check_mixture_and_observed

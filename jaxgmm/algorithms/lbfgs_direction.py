@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from ..internal.trees import where
 from ..numerics import lapack
 from ..numerics.products import matmul
-from .chart import push
+from .coordinate_chart import push
 
 # A pair is kept if the curvature along it, relative to that of the complete data, is at least this.
 LEAST_CURVATURE = 1e-6

@@ -16,14 +16,14 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from ..algebra.factors import log_whitening, of_covariances, triangular_whitening
+from ..algebra.covariance_factors import log_whitening, of_covariances, triangular_whitening
 from ..data.columns import Columns
 from ..families.dense_layout import Dense
 from ..families.diagonal import Diagonal
 from ..mixture.mixture import Mixture
 from ..numerics.products import matmul
 from ..numerics.triangular import transpose
-from .completion import noise_matrix
+from .conditional_moments import noise_matrix
 from .protocol import Moments
 
 

@@ -22,7 +22,7 @@ from ..mixture.mixture import Mixture
 from ..numerics.compensated import add_trees_compensated
 from .blocks import block_rows
 from .natural import Natural, rounding_of_each, safe_rounding
-from .products import natural_kernel
+from .natural_low_rank import natural_kernel
 from .protocol import Kernel, KernelClass, Moments
 from .sums import sums_of_block
 

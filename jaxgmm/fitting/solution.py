@@ -15,7 +15,7 @@ from ..internal import checks
 from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture
 from ..objective import prior as priors
-from ..objective.implicit import Solved, attach_derivatives, attach_derivatives_of_data
+from ..objective.implicit_derivatives import Solved, attach_derivatives, attach_derivatives_of_data
 from ..objective.prior import Prior
 from .result import Fit
 

@@ -18,7 +18,7 @@ from ..numerics.products import matmul
 from ..numerics.triangular import assemble, inverse, parts, transpose
 from .family import of_leaf
 from .full import Full
-from .lettered import Lettered, member
+from .mclust_family import Lettered, member
 from .scales import Scales, split
 from .triangular_layout import TriangularLayout
 

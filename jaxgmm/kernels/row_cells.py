@@ -17,7 +17,7 @@ from ..numerics import lapack
 from ..numerics.counting_sort import positions_by_group
 from ..numerics.products import matmul
 from .natural import natural_is_safe, rounding_of_each, safe_rounding
-from .products import natural_kernel
+from .natural_low_rank import natural_kernel
 from .whitened import Whitened
 
 # n k d, below which a pass takes less time than compilation. Where the double kernel can take the

@@ -1,8 +1,9 @@
 """A pass that leaves out of each cell the components that cannot matter there.
 
 With many components, most of them have no row near a cell of rows that are near one another. An
-upper bound of the log-joint (see `screen.py`) says so without evaluating them. What is left out of
-a row's density is less than a rounding error of it, so that the sums are those of a dense pass.
+upper bound of the log-joint (see `upper_bounds.py`) says so without evaluating them. What is left
+out of a row's density is less than a rounding error of it, so that the sums are those of a dense
+pass.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from ..internal.trees import take, zeros_of
 from ..mixture.mixture import Mixture
 from ..numerics.compensated import add_compensated
 from .protocol import Kernel, KernelClass, Moments
-from .screen import Screen
 from .sums import sums_of_block
+from .upper_bounds import Screen
 
 # A component is left out of a cell where its responsibilities are below eps / NEGLIGIBLE / k.
 NEGLIGIBLE = 100

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 
 from ..internal.trees import where
 from ..mixture.mixture import Mixture
+from ..objective.objective_value import objective_value
 from ..objective.prior import Prior
 from ..objective.statistics import Statistics
-from ..objective.value import objective_value
-from .chart import Chart
+from .coordinate_chart import Chart
 from .em import em_step
 from .line_search import Point, search_line
 from .protocol import Evaluate
