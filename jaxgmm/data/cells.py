@@ -18,39 +18,59 @@ class Cells:
     """Rows that are near one another, in cells of r rows, each about a center of its own.
 
     The last rows of a cell may be padding. How the rows are divided affects how long a pass takes
-    and nothing else. x is a copy, because gathering rows in each pass takes as long as a natural
-    kernel's products.
+    and nothing else. A copy of the rows in the order of the cells saves time: gathering them in
+    each pass takes as long as a natural kernel's products.
 
     Attributes:
-      x: (c, r, d) rows, relative to the center of their cell.
+      x: (c, r, d) a copy of the rows, relative to the center of their cell; or the rows (n, d).
+      positions: (c, r) the positions in x of a cell's rows, or None if x is a copy.
+      origin: (d,) the origin of the coordinates in which the rows are divided.
       weight: (c, r) row weights, 0 for padding.
-      centers: (c, d) the mean of each cell, in the coordinates of the rows that were divided.
+      centers: (c, d) the mean of each cell, in these coordinates.
       counts: (c,) the number of rows in each cell without padding.
       axes: directions (m, d) in which components lie apart.
     """
 
     x: jax.Array
+    positions: jax.Array | None
+    origin: jax.Array
     weight: jax.Array
     centers: jax.Array
     counts: jax.Array
     axes: jax.Array
 
     @classmethod
-    def gather(
-        cls, x: jax.Array, weight: jax.Array | None, positions: jax.Array, axes: jax.Array
+    def of(
+        cls,
+        x: jax.Array,
+        weight: jax.Array | None,
+        origin: jax.Array,
+        positions: jax.Array,
+        axes: jax.Array,
+        copies: bool,
     ) -> Cells:
-        """Return the cells of the rows x (n, d) at `positions` (c, r), which are n for padding."""
-        n = len(x)
-        held, inside = positions < n, jnp.minimum(positions, n - 1)
-        take = lambda array: array.at[inside].get(mode="promise_in_bounds")
-        weight = jnp.where(held, jnp.ones((), x.dtype) if weight is None else take(weight), 0)
-        # The barrier keeps XLA from gathering rows again for each use of them.
-        rows = jax.lax.optimization_barrier(take(x))
-        counts = jnp.sum(held, axis=1, dtype=jnp.int32)
-        # About a row of the cell, the mean of its rows loses no digits.
-        near = jnp.where(held[..., None], rows - rows[:, :1], 0)
-        centers = rows[:, 0] + jnp.sum(near, axis=1) / jnp.maximum(counts, 1)[:, None]
-        return cls(rows - centers[:, None], weight, centers, counts, axes)
+        """Return the cells of the rows x (n, d) at `positions` (c, r), which are n for padding.
+
+        The other arguments are attributes, and whether to copy the rows.
+        """
+        inside = jnp.minimum(positions, len(x) - 1)
+
+        def describe(cell: tuple[jax.Array, jax.Array]) -> tuple[Any, ...]:
+            places, held = cell
+            rows = _take(x, places) - origin[None]
+            own = jnp.ones((), x.dtype) if weight is None else _take(weight, places)
+            count = jnp.sum(held, dtype=jnp.int32)
+            # About a row of the cell, the mean of its rows loses no digits.
+            near = jnp.where(held[:, None], rows - rows[:1], 0)
+            center = rows[0] + jnp.sum(near, axis=0) / jnp.maximum(count, 1)
+            copy = rows - center[None] if copies else None
+            return copy, jnp.where(held, own, 0), center, count
+
+        # One cell after another, so that nothing else is as large as x.
+        copy, weights, centers, counts = jax.lax.map(describe, (inside, positions < len(x)))
+        if copies:
+            return cls(copy, None, origin, weights, centers, counts, axes)
+        return cls(x, inside, origin, weights, centers, counts, axes)
 
     @property
     def size(self) -> int:
@@ -59,7 +79,8 @@ class Cells:
 
     def cell(self, i: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Return cell i in the coordinates of the rows: x (d, r), and row weights (r,)."""
-        return (self.x[i] + self.centers[i][None]).T, self.weight[i]
+        x, weight = self._block(i, jnp.int32(0), self.size)
+        return x + self.centers[i][:, None], weight
 
     def total(self, function: Callable[..., Any], i: jax.Array, block_rows: int) -> Any:
         """Return Σ over blocks of cell i of function(x (d, b), w (b,)), a pytree.
@@ -67,13 +88,21 @@ class Cells:
         The rows x are relative to the cell's center. The number of rows in a block divides that of
         a cell.
         """
-
-        def block(j: jax.Array) -> Any:
-            start = tuple(map(jnp.int32, (i, j * block_rows, 0)))
-            x = jax.lax.dynamic_slice(self.x, start, (1, block_rows, self.x.shape[2]))
-            weight = jax.lax.dynamic_slice(self.weight, start[:2], (1, block_rows))
-            return function(x[0].T, weight[0])
-
-        add = lambda j, total: jax.tree.map(jnp.add, total, block(j))
+        sums = lambda j: function(*self._block(i, j * block_rows, block_rows))
+        add = lambda j, total: jax.tree.map(jnp.add, total, sums(j))
         blocks = -(-self.counts[i] // block_rows)
-        return jax.lax.fori_loop(0, blocks, add, zeros_of(block, jnp.int32(0)))
+        return jax.lax.fori_loop(0, blocks, add, zeros_of(sums, jnp.int32(0)))
+
+    def _block(self, i: jax.Array, start: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
+        """Return rows of cell i relative to its center, x (d, size), and their weights (size,)."""
+        at, shape = (jnp.int32(i), jnp.int32(start)), (1, size)
+        weight = jax.lax.dynamic_slice(self.weight, at, shape)[0]
+        if self.positions is None:
+            d = self.x.shape[2]
+            return jax.lax.dynamic_slice(self.x, (*at, jnp.int32(0)), (*shape, d))[0].T, weight
+        rows = _take(self.x, jax.lax.dynamic_slice(self.positions, at, shape)[0])
+        return (rows - self.origin[None] - self.centers[i][None]).T, weight
+
+
+def _take(array: jax.Array, places: jax.Array) -> jax.Array:
+    return array.at[places].get(mode="promise_in_bounds")

@@ -35,6 +35,8 @@ CELL, LOCAL_CELL = (128, 1024), (1024, 4096)
 # Projections on more axes tell more components apart, and cost their number squared.
 AXES_PER_BIT, MOST_FEATURES = 2, 32
 BLOCK_ROWS = 256
+# Of rows that need more bytes than this, cells hold the positions instead of a copy.
+LARGEST_COPY = 1 << 26
 # The rows of a component are divided by the sides of its mean on which they lie, along this many
 # axes. Where it covers several clusters, most of these are on different sides.
 SIDES = 3
@@ -76,7 +78,7 @@ def _accurate(_: None, mixture: Mixture) -> tuple[jax.Array, jax.Array]:
 
 
 def divide(rows: Rows, mixture: Mixture) -> Rows:
-    """Return the rows with a copy of them in cells.
+    """Return the rows in cells.
 
     Rows of one likeliest component are next to one another. Components are in the order of their
     means on the axis along which rows vary the most.
@@ -96,7 +98,8 @@ def divide(rows: Rows, mixture: Mixture) -> Rows:
         first = size * (jnp.cumsum(of_each) - of_each)
         starts = (first[:, None] + jnp.cumsum(by_component, axis=1) - by_component).ravel()
     positions = positions_by_group(groups, starts, count * size).reshape(count, size)
-    cells = Cells.gather(rows.x - rows.center[None], rows.weight, positions, axes)
+    copies = rows.x.nbytes <= LARGEST_COPY
+    cells = Cells.of(rows.x, rows.weight, rows.center, positions, axes, copies)
     return dataclasses.replace(rows, cells=cells)
 
 

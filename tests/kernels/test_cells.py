@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -76,7 +75,9 @@ def problem(situation, family, dtype):
 
 
 def in_cells(x, weight, positions, axes):
-    return dataclasses.replace(Rows.of(x, weight), cells=Cells.gather(x, weight, positions, axes))
+    rows = Rows.of(x, weight)
+    cells = Cells.of(x, weight, rows.center, positions, axes, copies=True)
+    return dataclasses.replace(rows, cells=cells)
 
 
 @functools.cache
@@ -130,6 +131,30 @@ def test_local_centers_change_no_sum(family, dtype, situation, monkeypatch):
     """In groups of 5 cells, the last of which overlaps the one before."""
     monkeypatch.setattr(local_pass, "NUMBERS_IN_GROUP", 5 * numbers_in_sums(family))
     check_against_dense(Local, situation, family, dtype)
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+def test_cells_hold_the_same_rows_with_a_copy_and_without(weighted):
+    _, x, weight, positions = problem("apart", "full", "float32")
+    origin, places = np.float32([1, -2, 3, 0]), positions.ravel()
+    held = places < N
+    of = functools.partial(
+        Cells.of, jnp.asarray(x), jnp.asarray(weight) if weighted else None, origin
+    )
+    kinds = [of(jnp.asarray(positions), jnp.eye(D), copies=copies) for copies in (True, False)]
+    assert [cells.x.shape for cells in kinds] == [(*positions.shape, D), x.shape]
+    expected = np.where(held, (weight if weighted else np.ones(N))[np.minimum(places, N - 1)], 0)
+    for cells in kinds:
+        rows, weights = jax.vmap(cells.cell)(jnp.arange(CELLS))
+        rows = np.moveaxis(rows, 1, 2).reshape(-1, D)
+        np.testing.assert_allclose(rows[held], (x - origin)[places[held]], rtol=1e-5, atol=1e-5)
+        np.testing.assert_array_equal(weights.ravel(), expected.astype(np.float32))
+        sums = lambda cells, i: cells.total(lambda x, w: (x @ w, jnp.sum(w)), i, SIZE // 4)
+        moved, mass = jax.vmap(functools.partial(sums, cells))(jnp.arange(CELLS))
+        total = np.sum(moved + mass[:, None] * cells.centers, axis=0)
+        np.testing.assert_allclose(total, expected[held] @ rows[held], rtol=1e-4)
+    np.testing.assert_array_equal(kinds[0].counts, np.sum(positions < N, axis=1))
+    np.testing.assert_array_equal(kinds[0].centers, kinds[1].centers)
 
 
 @pytest.mark.parametrize("family", ["full", "diagonal"])
@@ -195,8 +220,7 @@ def test_fits_are_those_of_dense_passes(algorithm, parts, leaves_out, monkeypatc
     seen = []
     divide = row_cells.divide
     monkeypatch.setattr(
-        sys.modules["jaxgmm.fitting.fit"],
-        "divide",
+        "jaxgmm.fitting.fit.divide",
         lambda rows, mixture: seen.append(rows.axis) or divide(rows, mixture),
     )
     dense = fit("whitened")
@@ -204,6 +228,7 @@ def test_fits_are_those_of_dense_passes(algorithm, parts, leaves_out, monkeypatc
     monkeypatch.setattr(row_cells, "LEAST_IN_ROW", 0 if leaves_out else 1 << 12)
     monkeypatch.setattr(row_cells, "LOCAL_ROWS", 0)
     monkeypatch.setattr(row_cells, "LOCAL_CELL", (128, 128))
+    monkeypatch.setattr(row_cells, "LARGEST_COPY", 1 << 26 if parts == 1 else 0)
     monkeypatch.setattr(choice, "WHITENED_UP_TO_NUMBERS", 0)
     found = fit("auto")
     assert found.steps == dense.steps
