@@ -282,15 +282,6 @@ class Family(abc.ABC):
         return jax.tree.map(pick, self)
 
 
-def of_leaf(mass: jax.Array, leaf: jax.Array) -> jax.Array:
-    """Return the mass (c,) of each covariance, or their sum (1,) if they share the leaf.
-
-    0 is replaced by 1, so that results for covariances without rows are finite.
-    """
-    total = mass if len(leaf) == len(mass) else jnp.sum(mass, keepdims=True)
-    return jnp.where(total > 0, total, 1)
-
-
 @functools.partial(jax.jit, static_argnums=1)
 def _factor(member: Family, d: int) -> jax.Array:
     return dense_layout_of(member, d).factor

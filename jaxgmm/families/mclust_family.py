@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
-from .family import Family, of_leaf
-from .scales import Scales, contrasts, split
+from .family import Family
+from .scales import Scales, contrasts, of_leaf, split
 
 Kind = TypeVar("Kind", bound=type[Family])
 

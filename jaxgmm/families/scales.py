@@ -114,3 +114,12 @@ def _shape_for(volume: jax.Array, variances: jax.Array, share: jax.Array) -> jax
 
 def _next_volume(volume: jax.Array, data: tuple[jax.Array, jax.Array]) -> jax.Array:
     return jnp.mean(data[0] / _shape_for(volume, *data), axis=1, keepdims=True)
+
+
+def of_leaf(mass: jax.Array, leaf: jax.Array) -> jax.Array:
+    """Return the mass (c,) of each covariance, or their sum (1,) if they share the leaf.
+
+    0 is replaced by 1, so that results for covariances without rows are finite.
+    """
+    total = mass if len(leaf) == len(mass) else jnp.sum(mass, keepdims=True)
+    return jnp.where(total > 0, total, 1)

@@ -16,10 +16,9 @@ from ..numerics.host_factors import assemble_on_host, factors_of_axes
 from ..numerics.logarithms import exponential_excess, logarithm_and_excess
 from ..numerics.products import matmul
 from ..numerics.triangular import assemble, inverse, parts, transpose
-from .family import of_leaf
 from .full import Full
 from .mclust_family import Lettered, member
-from .scales import Scales, split
+from .scales import Scales, of_leaf, split
 from .triangular_layout import TriangularLayout
 
 
