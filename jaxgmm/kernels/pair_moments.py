@@ -25,7 +25,7 @@ from ..data.rows import Rows
 from ..mixture.mixture import Mixture
 from ..numerics.float64 import float64_is_fast, in_float64
 from ..numerics.products import matmul
-from .blocks import block_rows
+from .block_size import block_rows
 from .responsibilities import weighted_responsibilities
 from .row_statistics import Products, RowStatistics, keeps_matrices
 

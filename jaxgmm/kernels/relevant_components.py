@@ -20,8 +20,8 @@ from ..data.rows import Rows
 from ..internal.trees import take, zeros_of
 from ..mixture.mixture import Mixture
 from ..numerics.compensated import add_compensated
+from .block_sums import sums_of_block
 from .protocol import Kernel, KernelClass, Moments
-from .sums import sums_of_block
 from .upper_bounds import Screen
 
 # A component is left out of a cell where its responsibilities are below eps / NEGLIGIBLE / k.

@@ -15,7 +15,7 @@ import numpy as np
 from ..families.layout import Layout
 from ..mixture.mixture import Mixture
 from ..numerics.products import matmul
-from .blocks import block_rows
+from .block_size import block_rows
 from .responsibilities import weighted_responsibilities
 from .whitened import Whitened
 

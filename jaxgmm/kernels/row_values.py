@@ -11,10 +11,10 @@ import jax.numpy as jnp
 from ..data.columns import Block, Columns
 from ..mixture.inputs import over_rows, row_log_joint, row_log_prob
 from ..mixture.mixture import Mixture
+from .block_sums import log_joint_of_block
 from .choice import with_kernel
 from .protocol import Kernel
 from .shared_noise import measured
-from .sums import log_joint_of_block
 
 ROWS_PER_STEP = 256
 

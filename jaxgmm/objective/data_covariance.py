@@ -17,11 +17,11 @@ from ..data.robust_covariance import robust_covariance_of, trim
 from ..data.rows import Rows
 from ..data.summable_rows import SummableRows
 from ..families.full import Full
-from ..kernels.blocks import block_rows
+from ..kernels.block_size import block_rows
+from ..kernels.block_sums import sums_of_block
 from ..kernels.choice import with_kernel
 from ..kernels.conditional_moments import fill_block
 from ..kernels.protocol import Kernel
-from ..kernels.sums import sums_of_block
 from ..mixture.mixture import Mixture
 from ..numerics.products import matmul
 from ..numerics.triangular import transpose

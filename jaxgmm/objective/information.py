@@ -32,12 +32,12 @@ from ..data.summable_rows import SummableRows
 from ..families.scoring import dense_layout_of
 from ..internal import checks
 from ..internal.compiling import FEW_NUMBERS
+from ..kernels.block_sums import log_joint_of_block
 from ..kernels.choice import with_kernel
 from ..kernels.pair_moments import PairMoments, are_accurate
 from ..kernels.row_statistics import RowStatistics, statistics_of_parts
 from ..kernels.row_values import ROWS_PER_STEP
 from ..kernels.shared_noise import measured
-from ..kernels.sums import log_joint_of_block
 from ..mixture.mixture import Mixture
 from ..numerics.eigenvalues import columns_of
 from ..numerics.products import matmul

@@ -27,13 +27,13 @@ from ..data.columns import Block, Columns
 from ..data.rows import Rows
 from ..data.sources import Data
 from ..families.has_factor import HasFactor
-from ..kernels.blocks import block_rows
+from ..kernels.block_size import block_rows
+from ..kernels.block_sums import log_joint_of_block
 from ..kernels.choice import Choice, with_kernel
 from ..kernels.protocol import Kernel
 from ..kernels.responsibilities import weighted_responsibilities
 from ..kernels.row_values import log_prob_of_rows
 from ..kernels.shared_noise import measured
-from ..kernels.sums import log_joint_of_block
 from ..mixture.component_rounding import warn_of_coarse_components
 from ..mixture.inputs import (
     check_mixture_and_array,

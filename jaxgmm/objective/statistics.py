@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from numpy.typing import ArrayLike
 
 from ..data.rows import Rows
-from ..kernels.blocks import block_rows
+from ..kernels.block_size import block_rows
+from ..kernels.block_sums import sums_by_rules
 from ..kernels.choice import KERNELS, Choice, candidates, position_of, with_kernel
 from ..kernels.local_centers import Local
 from ..kernels.protocol import Kernel
@@ -20,7 +21,6 @@ from ..kernels.relevant_components import Relevant
 from ..kernels.responsibilities import Rule, rule_for_lanes
 from ..kernels.row_cells import leaves_out
 from ..kernels.shared_noise import complete_moments, measured
-from ..kernels.sums import sums_by_rules
 from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture
 

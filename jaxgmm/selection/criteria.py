@@ -13,11 +13,11 @@ from ..data.columns import Block
 from ..data.rows import Rows
 from ..families.family import Family
 from ..internal import checks
-from ..kernels.blocks import block_rows
+from ..kernels.block_size import block_rows
+from ..kernels.block_sums import log_joint_of_block
 from ..kernels.choice import with_kernel
 from ..kernels.protocol import Kernel
 from ..kernels.shared_noise import measured
-from ..kernels.sums import log_joint_of_block
 from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture
 from ..objective.statistics import Statistics, about_mixture, statistics

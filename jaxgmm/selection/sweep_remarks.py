@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .best import FLAWS, Flaw, best_lane
+from .best_of_fits import FLAWS, Flaw, best_lane
 from .component_remarks import REMEDY
 
 if TYPE_CHECKING:

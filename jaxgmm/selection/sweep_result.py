@@ -15,7 +15,7 @@ from ..fitting.status import Status
 from ..internal import checks
 from ..internal.text_table import Table
 from ..objective.objective_value import rounding_error
-from .best import Flaw, best_lane
+from .best_of_fits import Flaw, best_lane
 from .component_remarks import RowTable
 from .criteria import free_parameters
 from .sweep_remarks import remarks_on

@@ -16,7 +16,7 @@ from ..data.robust_covariance import moments
 from ..data.rows import Rows
 from ..families.family import Family
 from ..families.registry import family_class
-from ..kernels.blocks import MOST_ROWS, block_rows
+from ..kernels.block_size import MOST_ROWS, block_rows
 from ..kernels.whitened import Whitened
 from ..mixture.mixture import Mixture
 from ..numerics.products import matmul
