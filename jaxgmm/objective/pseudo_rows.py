@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ..internal.trees import where_each
 from ..mixture.mixture import Mixture
 from .prior import Prior
 from .statistics import Statistics
@@ -53,5 +54,6 @@ def add_pseudo_rows(mixture: Mixture, sums: Statistics, prior: Prior | None) -> 
     used = frame.pool(present) > 0
     covariance_mass = covariance_mass + jnp.where(used, prior.strength, 0)
     if prior.scatter is not None:
-        spread = spread + frame.whiten_second(prior.scatter)
+        scatter = frame.whiten_second(prior.scatter)
+        spread = spread + where_each(used, scatter, jnp.zeros_like(scatter))
     return Totals(counts, mass, covariance_mass, shift, spread)
