@@ -19,6 +19,7 @@ from ..data import row_checks, source_checks
 from ..data.distinct_rows import enough_distinct_in
 from ..data.open_data import open_data
 from ..data.rows import Rows
+from ..data.sources import Data
 from ..internal import checks, derivatives
 from ..kernels.choice import check_kernel, residual_numbers
 from ..kernels.row_cells import divide, may_divide
@@ -191,12 +192,7 @@ def fit(
     )
     threshold, max_steps = jnp.asarray(settings.tolerance, data.dtype), settings.max_steps
     traced = checks.traced(data)
-    if not traced:
-        extent = data.extent()
-        row_checks.extent_fits(*extent)
-    if not traced and not checks.traced(mixture):
-        present = int(np.sum(np.asarray(mixture.logits) > -np.inf))
-        enough_distinct_in(data.pieces(), present)
+    extent = None if traced else _check_values(data, mixture)
     maximized, maximized_prior = data, priors.resolve_prior(prior, data)  # with derivatives
     data, mixture, threshold = derivatives.stop((data, mixture, threshold))
     fixed_prior: Prior | None = derivatives.stop(maximized_prior)
@@ -225,8 +221,21 @@ def fit(
             every=checks.whole(checkpoint_every, "checkpoint_every", 1),
         )
         result = _fit_of_state(loop_state, constants)
-    if not traced and not checks.traced(result):
+    if extent is not None and not checks.traced(result):
         warn_of_coarse_components(result.mixture, extent, kernel=kernel)
     # An algorithm may close over a value that is differentiated, such as a learning rate.
     result = derivatives.stop(trim_history(result, max_steps))
     return with_derivatives(result, maximized, maximized_prior)
+
+
+def _check_values(data: Data, mixture: Mixture) -> tuple[np.ndarray, np.ndarray]:
+    """Return the extent of the rows; raise ValueError for rows that cannot be fitted.
+
+    These are rows of a size that the dtype cannot square, and fewer distinct rows than components.
+    """
+    extent = data.extent()
+    row_checks.extent_fits(*extent)
+    if not checks.traced(mixture):
+        present = int(np.sum(np.asarray(mixture.logits) > -np.inf))
+        enough_distinct_in(data.pieces(), present)
+    return extent
