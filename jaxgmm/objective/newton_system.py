@@ -31,6 +31,9 @@ from .statistics import Statistics
 # With more parameters than this, equations are solved without a matrix. For p = 400 that already
 # takes half of the time, but only a matrix tells every saddle from a maximum.
 MOST_PARAMETERS = 1000
+# Where components overlap, a step of this length in relative coordinates changes standard errors by
+# a thousandth of their value.
+SHORTEST_STEP = 5e-5
 # A Newton step is made only if it is shorter than this, in relative coordinates.
 LONGEST_STEP = 0.5
 
@@ -146,7 +149,7 @@ def evaluate_near(
     2e-3 of their value, and one Newton step further by 3e-6. Where the step is too short to
     matter, the second pass is left out. The arguments are those of `information`.
     """
-    shortest = jnp.finfo(mixture.dtype).eps ** 0.5
+    shortest = min(float(jnp.finfo(mixture.dtype).eps) ** 0.5, SHORTEST_STEP)
 
     @jax.jit  # so that it is traced once, here for its shapes and in the loop
     def one_pass(point: Mixture) -> Evaluation:
