@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 
 from ..data.rows import Rows
 from ..kernels.row_statistics import RowStatistics
@@ -25,10 +24,3 @@ def score_products(mixture: Mixture, x: jax.Array, matrix: jax.Array) -> jax.Arr
     kernel, product = RowStatistics(centered, 1), matmul(matrix, slopes)
     of_row = lambda row: matmul(product, kernel.of_block(row[:, None]).together)[:, 0]
     return jax.lax.map(of_row, x - rows.center[None], batch_size=min(ROWS_PER_STEP, len(x)))
-
-
-def leverages(mixture: Mixture, x: jax.Array, covariance: jax.Array) -> jax.Array:
-    """Return s_nᵀ V s_n (n,) for the scores of the rows and a matrix V (p, p)."""
-    unit = jnp.eye(len(covariance), dtype=covariance.dtype)
-    scores = score_products(mixture, x, unit)
-    return jnp.sum(matmul(scores, covariance) * scores, axis=1)

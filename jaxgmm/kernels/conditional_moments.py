@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..data.columns import Block
 from ..mixture.mixture import Mixture
 from ..numerics import lapack
 from ..numerics.products import matmul
@@ -63,9 +62,3 @@ def fill_block(mixture: Mixture, x: jax.Array) -> jax.Array:
     """Return rows x (d, b) with missing values replaced by their means under one Gaussian."""
     fill = lambda row: complete_row(mixture, row, None)[0][0]
     return jnp.where(jnp.isnan(x), jax.vmap(fill)(x.T).T, x)
-
-
-def complete_block(mixture: Mixture, block: Block) -> tuple[jax.Array, jax.Array]:
-    """Return means (b, k, d) and covariances (b, k, d, d) of the complete rows of a block."""
-    noise = None if block.noise is None else block.noise.T
-    return jax.vmap(lambda x, noise: complete_row(mixture, x, noise))(block.x.T, noise)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from typing import Any
 
 import jax
@@ -53,13 +54,13 @@ class PairMoments(RowStatistics):
     def numbers_per_row(self) -> int:
         """The count of numbers that are stored for each row of a smaller block."""
         k, d = self.mixture.means.shape
-        return n_pairs(k) + len(_monomials(d, 4)) + super().numbers_per_row
+        return n_pairs(k) + n_monomials(d) + super().numbers_per_row
 
     @property
     def numbers_in_sums(self) -> int:
         """The count of numbers in the moments."""
         k, d = self.mixture.means.shape
-        return n_pairs(k) * len(_monomials(d, 4))
+        return n_pairs(k) * n_monomials(d)
 
     def sums_of_products(self, x: jax.Array, weight: jax.Array, outer: bool) -> Products:
         """Return the products of a block."""
@@ -76,7 +77,12 @@ class PairMoments(RowStatistics):
 
 def n_pairs(k: int) -> int:
     """Return the number of pairs of k components."""
-    return k * (k - 1) // 2
+    return math.comb(k, 2)
+
+
+def n_monomials(d: int) -> int:
+    """Return the number of monomials of d features up to degree 4."""
+    return math.comb(d + 4, 4)
 
 
 def are_accurate(mixture: Mixture) -> bool:
@@ -108,7 +114,7 @@ def _suit(mixture: Mixture) -> bool:
     k, d = mixture.means.shape
     if k == 1 or not keeps_matrices(mixture.frame, mixture.means):
         return False
-    if n_pairs(k) + len(_monomials(d, 4)) > MOST_PER_STATISTIC * RowStatistics(mixture, 1).size:
+    if n_pairs(k) + n_monomials(d) > MOST_PER_STATISTIC * RowStatistics(mixture, 1).size:
         return False
     return mixture.dtype == jnp.float64 or float64_is_fast()
 

@@ -197,3 +197,24 @@ def test_bad_input(fitted, x64):
         uncertainty(fitted, X, weight=WEIGHT).interval(lambda m: m.means, 2.0)
     with pytest.raises(ValueError, match="one array"):
         uncertainty(fitted, jaxgmm.Stream([X]), clusters=np.zeros(N))
+
+
+def test_float32_fits_that_ended_just_before_the_maximum():
+    """A step of 3e-4 before it, standard errors are off by a thousandth without a second pass."""
+    x = jaxgmm.simulate(jax.random.key(0), 2000, 1, 2, separation=1.0).x
+    start = jaxgmm.initialize(jax.random.key(0), x, 2)
+    with jax.enable_x64(True):
+        wide = np.asarray(x, float)
+        lift = lambda tree: jax.tree.map(lambda leaf: np.asarray(leaf, float), tree)
+        end = jaxgmm.fit(wide, lift(start), "auto", tolerance=1e-20, max_steps=5000).mixture
+        exact = uncertainty(end, wide).standard_errors
+        zero, mixture_at = offsets_of(end)
+        _, directions = np.linalg.eigh(
+            information(Rows.of(jnp.asarray(wide), None), end, None).observed
+        )
+        flattest = directions[:, 1]  # the first one is the common shift of the logits
+        near = mixture_at(jnp.asarray(3e-4 * flattest))
+    near = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), near)
+    found = uncertainty(near, x).standard_errors
+    for one, other in zip(found, exact, strict=True):
+        np.testing.assert_allclose(one, other, rtol=3e-4)

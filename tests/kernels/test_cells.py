@@ -18,6 +18,7 @@ from jaxgmm.kernels import local_centers as local_pass
 from jaxgmm.kernels import relevant_components as relevant_pass
 from jaxgmm.kernels.choice import KERNELS
 from jaxgmm.kernels.local_centers import Local
+from jaxgmm.kernels.natural import rounding_of_each
 from jaxgmm.kernels.natural_low_rank import natural_kernel
 from jaxgmm.kernels.relevant_components import Relevant
 from jaxgmm.kernels.upper_bounds import Screen
@@ -191,6 +192,27 @@ def test_which_cells_the_natural_kernel_evaluates(situation, expected):
     local = Local(KERNELS["whitened"], mixture, in_cells(x, weight, positions, jnp.eye(D)[:2]))
     _, accurate = local._natural_sums(jnp.int32(0), local.cells.counts > 0)
     assert jnp.mean(accurate) == expected
+
+
+@pytest.mark.parametrize(("log_odds", "expected"), [(-120, False), (-400, True)])
+def test_a_component_that_may_matter_within_its_rounding_error(log_odds, expected):
+    """A nearly singular component, whose log-joint may be 95 nats off by its bound.
+
+    By itself it is 111 or 391 nats below the other component where the rows lie, and has no part.
+    """
+    flat = np.eye(D)
+    flat[0, 1] = flat[1, 0] = 1 - 1e-8
+    x = np.random.default_rng(0).normal(size=(SIZE, D)).astype(np.float32)
+    x[:, 1] = x[:, 0]
+    with jax.enable_x64(True):
+        wide = Mixture.from_parameters([0.5, 0.5], np.zeros((2, D)), [np.eye(D), flat])
+    mixture = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), wide)
+    mixture = dataclasses.replace(mixture, logits=jnp.float32([0, log_odds]))
+    np.testing.assert_allclose(D * rounding_of_each(mixture)[1], 95, atol=1)
+    rows = in_cells(jnp.asarray(x), None, jnp.arange(SIZE)[None], jnp.eye(D)[:2])
+    local = Local(KERNELS["whitened"], mixture, rows)
+    _, accurate = local._natural_sums(jnp.int32(0), jnp.array([True]))
+    assert accurate == expected
 
 
 def rows_of_clusters(n=2000, d=4, k=20):

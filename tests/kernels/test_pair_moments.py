@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxgmm import Mixture
+from jaxgmm.kernels import pair_moments
 from jaxgmm.kernels.pair_moments import PairMoments, are_accurate
 from jaxgmm.kernels.row_statistics import RowStatistics
 
@@ -60,3 +61,16 @@ def test_moments_far_from_the_center_are_not_used(x64):
     assert are_accurate(near) and not are_accurate(far)
     assert apart(far, np.concatenate([X[:25] + 1e3 * MEANS[0], X[25:] + 1e3 * MEANS[2]])) > 1e-10
     assert not are_accurate(a_mixture("diagonal"))  # its statistics are few
+
+
+def test_many_features_are_declined_without_a_list_of_their_monomials(monkeypatch):
+    """For 256 features, the list would fill the memory."""
+    monkeypatch.setattr(pair_moments, "_monomials", None)
+    assert pair_moments.n_monomials(256) > 10**8
+    means = np.zeros((2, 256))
+    assert not are_accurate(Mixture.from_parameters([0.5, 0.5], means, [np.eye(256)] * 2))
+
+
+@pytest.mark.parametrize("d", [1, 2, 5])
+def test_the_number_of_monomials(d):
+    assert pair_moments.n_monomials(d) == len(pair_moments._monomials(d, 4))
