@@ -158,7 +158,9 @@ def one_mixture(mixture: Any, name: str = "mixture") -> None:
     """
     forks.raise_if_forked()
     if not hasattr(mixture, "means"):
-        raise ValueError(f"mixture is a {type(mixture).__name__}: pass a Mixture.")
+        within = hasattr(mixture, "mixture")
+        remedy = "pass the mixture in its attribute `mixture`" if within else "pass a Mixture"
+        raise ValueError(f"mixture is a {type(mixture).__name__}: {remedy}.")
     if np.ndim(mixture.means) != 2:
         raise ValueError(
             f"this is a batch of mixtures (means have shape {np.shape(mixture.means)}): use "
