@@ -16,6 +16,9 @@ import jaxgmm
 
 os.environ.setdefault("XLA_FLAGS", QUICK_TO_COMPILE)
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # in the processes that tests start
+# Some tests are about choices that are made for CPUs alone. JAX_PLATFORMS names another device.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jaxgmm.use_all_cores(2)
 
