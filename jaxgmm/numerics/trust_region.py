@@ -8,6 +8,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+# A correction of rank one is made if its denominator is at least this fraction of the product of
+# the norms in it.
+LEAST_DENOMINATOR = 1e-8
+
 
 class TruncatedStep(NamedTuple):
     """The result of `truncated_step`.
@@ -86,3 +90,29 @@ def _to_boundary(step: jax.Array, direction: jax.Array, radius: jax.Array) -> ja
     left = jnp.maximum(radius**2 - jnp.sum(step**2), 0)
     # This form does not cancel: `along` is not negative in conjugate gradients from 0.
     return left / (along + jnp.sqrt(along**2 + square * left))
+
+
+def symmetric_rank_one(
+    matrix: jax.Array,
+    product: Callable[[jax.Array], jax.Array],
+    step: jax.Array,
+    image: jax.Array,
+) -> jax.Array:
+    """Return A + r rᵀ / rᵀs with r = y − As, whose product with the step s is the image y.
+
+    It is A itself where rᵀs is too small, and where y is not finite.
+
+    Args:
+      matrix: (p, p) the symmetric matrix A.
+      product: the product with A.
+      step: (p,) s.
+      image: (p,) y.
+
+    Source: Nocedal & Wright 2006, eqs. 6.24 and 6.26.
+    """
+    residual = image - product(step)
+    denominator = jnp.sum(residual * step)
+    norms = jnp.linalg.norm(residual) * jnp.linalg.norm(step)
+    corrects = jnp.abs(denominator) > LEAST_DENOMINATOR * norms  # False for NaN
+    residual = jnp.where(corrects, residual, 0)
+    return matrix + jnp.outer(residual, residual) / jnp.where(corrects, denominator, 1)
