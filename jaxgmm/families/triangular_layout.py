@@ -58,6 +58,9 @@ class TriangularLayout(Dense):
             return super().cross(weighted, y, x)
         return panels.lower_products(weighted[:, None] * y, x)
 
+    def spread(self, cross, shift, means):
+        return super().spread(panels.join(cross) if self._by_panels else cross, shift, means)
+
     def _both_triangles(self, moments):
         # As Wᵀ is upper triangular, the lower triangles of the moments need those of `cross` alone.
         return mirror_lower(moments) if self._by_panels else super()._both_triangles(moments)

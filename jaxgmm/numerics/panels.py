@@ -31,16 +31,18 @@ def times_columns(factor: jax.Array, x: jax.Array) -> jax.Array:
     return jnp.concatenate(parts, axis=1)
 
 
-def lower_products(y: jax.Array, x: jax.Array) -> jax.Array:
-    """Return the lower triangles of the products y xᵀ (c, d, d), for y (c, d, b) and x (d, b).
-
-    Entries above the diagonal are 0 or those of the products.
-    """
+def lower_products(y: jax.Array, x: jax.Array) -> tuple[jax.Array, ...]:
+    """Return the panels of the products y xᵀ, for y (c, d, b) and x (d, b), for `join`."""
     c, d, b = y.shape
     product = lambda rows, end: matmul(y[:, rows].reshape(-1, b), x[:end].T).reshape(c, -1, end)
-    widen = lambda part, end: jnp.pad(part, ((0, 0), (0, 0), (0, d - end)))
-    parts = [widen(product(rows, end), end) for rows, end in _panels(d)]
-    return jnp.concatenate(parts, axis=1)
+    return tuple(product(rows, end) for rows, end in _panels(d))
+
+
+def join(parts: tuple[jax.Array, ...]) -> jax.Array:
+    """Return the matrices (c, d, d) of these panels, with zeros in place of what they leave out."""
+    d = parts[-1].shape[-1]
+    widen = lambda part: jnp.pad(part, ((0, 0), (0, 0), (0, d - part.shape[-1])))
+    return jnp.concatenate(list(map(widen, parts)), axis=1)
 
 
 def _panels(d: int) -> Iterator[tuple[slice, int]]:

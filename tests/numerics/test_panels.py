@@ -15,5 +15,5 @@ def test_panels_have_the_products_of_whole_matrices(d, monkeypatch):
     factor, y, x = RNG.normal(size=(3, d, d)), RNG.normal(size=(3, d, 6)), RNG.normal(size=(d, 6))
     factor, y, x = jnp.tril(factor), jnp.asarray(y), jnp.asarray(x)
     np.testing.assert_allclose(panels.times_columns(factor, x), factor @ x, atol=1e-5)
-    found = jnp.tril(panels.lower_products(y, x))
+    found = jnp.tril(panels.join(panels.lower_products(y, x)))
     np.testing.assert_allclose(found, jnp.tril(y @ x.T), atol=1e-5)
