@@ -46,7 +46,7 @@ class TriangularLayout(Dense):
 
     @property
     def _by_panels(self) -> bool:
-        return not self.shared and panels.pays(self.d)
+        return panels.pay(len(self.log_diagonal), self.d)
 
     def residuals(self, means, x):
         if not self._by_panels:

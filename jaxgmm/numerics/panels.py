@@ -18,9 +18,9 @@ from .products import matmul
 PANELS, LEAST_ROWS = 4, 32
 
 
-def pays(d: int) -> bool:
-    """Return whether panels take less time than whole matrices (d, d), as they do on CPUs."""
-    return d >= 2 * LEAST_ROWS and jax.default_backend() == "cpu"
+def pay(c: int, d: int) -> bool:
+    """Return whether panels take less time than whole matrices (c, d, d), as they do on CPUs."""
+    return c > 1 and d >= 2 * LEAST_ROWS and jax.default_backend() == "cpu"
 
 
 def times_columns(factor: jax.Array, x: jax.Array) -> jax.Array:
