@@ -146,7 +146,7 @@ class Dense(Layout):
         # Σ w r y yᵀ = Σ w r y xᵀ Wᵀ − shift (W μ)ᵀ: the loop over blocks computes one tall product
         # for Σ w r y xᵀ instead of k small ones for Σ w r y yᵀ.
         moved = self.pool(shift[..., :, None] * self.whiten(means)[..., None, :])
-        return self._both_triangles(matmul(cross, transpose(self.factor)) - moved)
+        return self._both_triangles(matmul(cross, self.factor_transposed) - moved)
 
     def _both_triangles(self, moments: jax.Array) -> jax.Array:
         """Return `spread` from its matrices, which rounding errors may make unsymmetric."""
@@ -218,8 +218,7 @@ class Dense(Layout):
         return self.pool(_outer(a, b))
 
     def whiten_stack(self, matrices):
-        factor = self.factor
-        return symmetric(matmul(matmul(factor, matrices), transpose(factor)))
+        return symmetric(matmul(matmul(self.factor, matrices), self.factor_transposed))
 
     def pull(self, mass, matrices):
         root = self.inverse_factor

@@ -1,10 +1,9 @@
 """Cholesky factors of stacks of matrices of any size, and their inverses, by matrix products.
 
-A library that factorizes a large matrix divides the work among threads of its own, which wait for
-one another. Where other programs use the same cores, that can take a hundred times as long as the
-work itself. Here the matrix is halved until a single thread handles the parts, and the rest are
-matrix products. For 16 matrices of 256 × 256, they take a third of the library's time on idle
-cores.
+On a CPU, a library that factorizes a large matrix divides the work among threads of its own, which
+wait for one another. Where other programs use the same cores, that can take a hundred times as long
+as the work itself. Here the matrix is halved until a single thread handles the parts, and the rest
+are matrix products. For 16 matrices of 256 × 256 it takes 4 ms, and the library 16 at its best.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ def cholesky_and_inverse(matrix: jax.Array, often: bool = True) -> tuple[jax.Arr
     definite. `often` is that of `triangular.inverse`.
     """
     d = matrix.shape[-1]
-    if d <= LARGEST_PART:
+    if d <= LARGEST_PART or jax.default_backend() != "cpu":
         root = lapack.cholesky(matrix)
         return root, inverse(root, often)
     half = d // 2
