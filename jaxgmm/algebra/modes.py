@@ -12,6 +12,7 @@ from ..internal import checks
 from ..mixture.inputs import row_log_joint, row_log_prob
 from ..mixture.mixture import Mixture
 from ..numerics import lapack
+from ..numerics.cholesky import cholesky_and_inverse
 from ..numerics.products import matmul
 from .covariance_factors import covariance_roots
 
@@ -151,7 +152,7 @@ def _climb(mixture: Mixture, precisions: jax.Array, start: jax.Array) -> jax.Arr
 
 def _solve(matrix: jax.Array, vector: jax.Array) -> jax.Array:
     """Return A⁻¹ v for positive definite A (d, d), and NaN for others."""
-    whitening = lapack.inverse(lapack.cholesky(matrix[None]))[0]
+    whitening = cholesky_and_inverse(matrix[None], often=False)[1][0]
     return matmul(whitening.T, matmul(whitening, vector))
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from ..internal import checks
 from ..mixture.mixture import Mixture
 from ..numerics import lapack
+from ..numerics.cholesky import cholesky_and_inverse
 from ..numerics.logarithms import logarithm_and_excess
 from ..numerics.products import matmul
 from ..numerics.triangular import inverse
@@ -128,8 +129,9 @@ def _of_sums(first: Mixture, second: Mixture) -> tuple[jax.Array, jax.Array]:
     total = (one[:, None] + other[None]).reshape(-1, d, d)
     # Features are scaled to unit variance first, so that small ones lose no digits.
     scale = jnp.sqrt(jnp.diagonal(total, axis1=-2, axis2=-1))
-    root = lapack.cholesky(total / (scale[:, :, None] * scale[:, None, :]))
-    whitening = inverse(root, often=False) / scale[:, None, :]
+    correlation = total / (scale[:, :, None] * scale[:, None, :])
+    root, inverse_root = cholesky_and_inverse(correlation, often=False)
+    whitening = inverse_root / scale[:, None, :]
     log_scale = jnp.log(scale) + jnp.log(jnp.diagonal(root, axis1=-2, axis2=-1))
     pairs = (1, 1) if shared else (k, l)
     log_determinant = 2 * jnp.sum(log_scale, axis=-1).reshape(pairs)

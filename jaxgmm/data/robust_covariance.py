@@ -14,9 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..internal.trees import where
-from ..numerics import lapack
+from ..numerics.cholesky import cholesky_and_inverse
 from ..numerics.products import matmul
-from ..numerics.triangular import inverse
 from .summable_rows import SummableRows
 
 # Bounds t on the distance of a row from the mean, which is √d + t standard deviations. A row drawn
@@ -97,8 +96,8 @@ def _whitening(covariance: jax.Array) -> tuple[jax.Array, jax.Array]:
     scale = jnp.sqrt(jnp.where(variance > 0, variance, 1))
     correlation = covariance / (scale[:, None] * scale[None, :])
     regularized = correlation + _rounding(covariance) * jnp.eye(d, dtype=covariance.dtype)
-    root = lapack.cholesky(regularized[None])
-    return inverse(root, often=False)[0] / scale[None], jnp.min(jnp.diagonal(root[0])) ** 2
+    root, inverse = cholesky_and_inverse(regularized[None], often=False)
+    return inverse[0] / scale[None], jnp.min(jnp.diagonal(root[0])) ** 2
 
 
 def _rounding(covariance: jax.Array) -> np.floating:

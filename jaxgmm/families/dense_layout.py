@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..numerics import lapack
+from ..numerics.cholesky import cholesky_and_inverse
 from ..numerics.products import HIGHEST, SMALL_MATRIX, matmul
 from ..numerics.triangular import symmetric, transpose
 from .layout import Layout
@@ -69,8 +70,8 @@ class Dense(Layout):
         Raises:
           ValueError: if `precision` does not have the shape of a stack of square matrices.
         """
-        root = lapack.cholesky(_square(precision, "precision"))
-        return cls(transpose(root), transpose(lapack.inverse(root)), _log_determinant(root))
+        root, inverse_root = cholesky_and_inverse(_square(precision, "precision"))
+        return cls(transpose(root), transpose(inverse_root), _log_determinant(root))
 
     @classmethod
     def of_covariance(cls, covariance: jax.Array) -> Dense:
@@ -79,8 +80,8 @@ class Dense(Layout):
         Raises:
           ValueError: if `covariance` does not have the shape of a stack of square matrices.
         """
-        root = lapack.cholesky(_square(covariance, "covariance"))
-        return cls(lapack.inverse(root), root, -_log_determinant(root))
+        root, inverse_root = cholesky_and_inverse(_square(covariance, "covariance"))
+        return cls(inverse_root, root, -_log_determinant(root))
 
     @property
     def factor(self) -> jax.Array:
@@ -145,7 +146,11 @@ class Dense(Layout):
         # Σ w r y yᵀ = Σ w r y xᵀ Wᵀ − shift (W μ)ᵀ: the loop over blocks computes one tall product
         # for Σ w r y xᵀ instead of k small ones for Σ w r y yᵀ.
         moved = self.pool(shift[..., :, None] * self.whiten(means)[..., None, :])
-        return symmetric(matmul(cross, transpose(self.factor)) - moved)
+        return self._both_triangles(matmul(cross, self.factor_transposed) - moved)
+
+    def _both_triangles(self, moments: jax.Array) -> jax.Array:
+        """Return `spread` from its matrices, which rounding errors may make unsymmetric."""
+        return symmetric(moments)
 
     def features(self, x):
         augmented = jnp.concatenate([x, jnp.ones((1, x.shape[1]), x.dtype)])
@@ -213,8 +218,7 @@ class Dense(Layout):
         return self.pool(_outer(a, b))
 
     def whiten_stack(self, matrices):
-        factor = self.factor
-        return symmetric(matmul(matmul(factor, matrices), transpose(factor)))
+        return symmetric(matmul(matmul(self.factor, matrices), self.factor_transposed))
 
     def pull(self, mass, matrices):
         root = self.inverse_factor

@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..numerics import lapack
+from ..numerics.cholesky import cholesky_and_inverse
 from ..numerics.host_factors import assemble_on_host, factors_of_axes
 from ..numerics.logarithms import logarithm_and_excess
 from ..numerics.products import matmul
-from ..numerics.triangular import assemble, inverse, parts, transpose
+from ..numerics.triangular import assemble, inverse, mirror_lower, parts, transpose
 from .has_factor import HasFactor
 from .triangular_layout import TriangularLayout
 
@@ -47,13 +47,13 @@ class Full(HasFactor):
 
     def maximize(self, moments, mass, d):
         mass = jnp.where(mass > 0, mass, 1)
-        root = lapack.cholesky(moments / mass[:, None, None])
+        root, inverse_root = cholesky_and_inverse(moments / mass[:, None, None])
         diagonal, lower = parts(root)
         # λ² − 1 − 2 log λ = 2 (λ − 1 − log λ) + (λ − 1)² is a sum of nonnegative terms, so that
         # nothing cancels near λ = 1.
         logarithm, excess = logarithm_and_excess(diagonal)
         gain = jnp.sum(2 * excess + (diagonal - 1) ** 2, axis=-1) + jnp.sum(lower**2, axis=-1)
-        return type(self)(-logarithm, parts(inverse(root))[1]), gain
+        return type(self)(-logarithm, parts(inverse_root)[1]), gain
 
     def moved(self, local):
         lower = parts(matmul(_factor(local), _factor(self)))[1]
@@ -98,7 +98,7 @@ class Full(HasFactor):
         if xp is np:
             factor = np.linalg.inv(np.linalg.cholesky(correlation))
         else:
-            factor = lapack.inverse(lapack.cholesky(correlation))
+            factor = cholesky_and_inverse(correlation, often=False)[1]
         factor = factor / scale[..., None, :]
         diagonal, lower = parts(factor)
         return cls(xp.log(diagonal), lower)
@@ -127,8 +127,7 @@ class Full(HasFactor):
     def spread_from_gradient(self, gradient, mass, d):
         # ∂ℓ/∂W = tril((mass I − spread) W⁻ᵀ), hence tril(mass I − spread) = tril(∂ℓ/∂W Wᵀ).
         slope = assemble(gradient.log_diagonal * jnp.exp(-self.log_diagonal), gradient.lower)
-        missing = jnp.tril(matmul(slope, transpose(_factor(self))))
-        missing = missing + transpose(jnp.tril(missing, -1))
+        missing = mirror_lower(matmul(slope, transpose(_factor(self))))
         return mass[:, None, None] * jnp.eye(d, dtype=missing.dtype)[None] - missing
 
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from ..numerics import lapack
+from ..numerics.cholesky import cholesky_and_inverse
 from ..numerics.products import matmul
 from ..numerics.triangular import transpose
 from .dense_layout import Dense
@@ -124,6 +124,6 @@ def _solve(
     size = jnp.where(size > 0, size, 1)
     correlation = matmul(transpose(roots / size[None]), roots / size[None])
     ridge = 10 * p * eps * jnp.eye(p, dtype=zero.dtype)
-    inverse = lapack.inverse(lapack.cholesky((correlation + ridge)[None]))[0]
+    inverse = cholesky_and_inverse((correlation + ridge)[None], often=False)[1][0]
     solution = matmul(inverse.T, matmul(inverse, (slope / size)[:, None]))[:, 0]
     return solution / size

@@ -5,8 +5,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from ..numerics import panels
 from ..numerics.products import matmul
-from ..numerics.triangular import assemble, inverse, parts, solve
+from ..numerics.triangular import assemble, inverse, mirror_lower, parts, solve
 from .dense_layout import Dense, amplification_of, quadratic_form
 from .layout import Layout, wider_than
 
@@ -42,6 +43,27 @@ class TriangularLayout(Dense):
 
     def unwhiten_transposed(self, vectors):
         return solve(self.factor, vectors, transposed=True)
+
+    @property
+    def _by_panels(self) -> bool:
+        return panels.pay(len(self.log_diagonal), self.d)
+
+    def residuals(self, means, x):
+        if not self._by_panels:
+            return super().residuals(means, x)
+        return panels.times_columns(self.factor, x) - self.whiten(means)[..., None]
+
+    def cross(self, weighted, y, x):
+        if not self._by_panels:
+            return super().cross(weighted, y, x)
+        return panels.lower_products(weighted[:, None] * y, x)
+
+    def spread(self, cross, shift, means):
+        return super().spread(panels.join(cross) if self._by_panels else cross, shift, means)
+
+    def _both_triangles(self, moments):
+        # As Wᵀ is upper triangular, the lower triangles of the moments need those of `cross` alone.
+        return mirror_lower(moments) if self._by_panels else super()._both_triangles(moments)
 
     @property
     def log_scales(self) -> jax.Array:  # type: ignore[override]

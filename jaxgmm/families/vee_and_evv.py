@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..numerics import lapack
+from ..numerics.cholesky import cholesky_and_inverse
 from ..numerics.fixed_points import fixed_point
 from ..numerics.host_factors import assemble_on_host, factors_of_axes
 from ..numerics.logarithms import exponential_excess, logarithm_and_excess
@@ -132,7 +132,7 @@ def _common_factor(variance: jax.Array, data: tuple[jax.Array, jax.Array]) -> ja
     """Return T (1, d, d) of the likeliest common factor, given volumes v (k, 1)."""
     covariances, share = data
     weighted = (share / variance)[..., None] * covariances
-    return inverse(lapack.cholesky(jnp.sum(weighted, axis=0, keepdims=True)))
+    return cholesky_and_inverse(jnp.sum(weighted, axis=0, keepdims=True))[1]
 
 
 def _next_volume(variance: jax.Array, data: tuple[jax.Array, jax.Array]) -> jax.Array:
@@ -149,7 +149,8 @@ class EVV(Triangular):
         used = mass[:, None] > 0
         count = jnp.where(used, mass[:, None], 1)
         unit = jnp.eye(d, dtype=moments.dtype)[None]
-        root = lapack.cholesky(jnp.where(used[..., None], moments / count[..., None], unit))
+        covariances = jnp.where(used[..., None], moments / count[..., None], unit)
+        root, inverse_root = cholesky_and_inverse(covariances)
         logarithm = logarithm_and_excess(parts(root)[0])[0]
         # The common volume is the mean of the own ones.
         own = jnp.mean(logarithm, axis=1, keepdims=True)
@@ -158,6 +159,6 @@ class EVV(Triangular):
         local = type(self)(
             -jnp.log1p(excess) / 2,
             split(-logarithm, False, True).shape,
-            parts(inverse(root))[1] * jnp.exp(own),
+            parts(inverse_root)[1] * jnp.exp(own),
         )
         return local, self.gain(local, moments, mass, d)

@@ -16,8 +16,10 @@ from ..mixture.mixture import Mixture
 from ..numerics import lapack
 from ..numerics.counting_sort import positions_by_group
 from ..numerics.products import matmul
+from .block_size import block_rows
 from .natural import natural_is_safe, rounding_of_each, safe_rounding
 from .natural_low_rank import natural_kernel
+from .protocol import Kernel
 from .whitened import Whitened
 
 # n k d, below which a pass takes less time than compilation. Where the double kernel can take the
@@ -34,7 +36,6 @@ FEWEST_COMPONENTS, FEWEST_ROWS, LEAST_IN_ROW = 16, 64, 1 << 12
 CELL, LOCAL_CELL = (128, 1024), (1024, 4096)
 # Projections on more axes tell more components apart, and cost their number squared.
 AXES_PER_BIT, MOST_FEATURES = 2, 32
-BLOCK_ROWS = 256
 # Of rows that need more bytes than this, cells hold the positions instead of a copy.
 LARGEST_COPY = 1 << 26
 # The rows of a component are divided by the sides of its mean on which they lie, along this many
@@ -132,25 +133,27 @@ def _axes(rows: Rows, mixture: Mixture) -> jax.Array:
 def _groups(rows: Rows, mixture: Mixture, axes: jax.Array) -> jax.Array:
     """Return the group (n,) of each row: its likeliest component, and its side along axes (m, d).
 
-    The natural kernel is accurate enough for an order.
+    The natural kernel is accurate enough for an order. With many features, residuals that are
+    matrix products are less work than the products of features.
     """
-    products, n, m = mixture.frame.whitens_by_products, len(rows.x), len(axes)
-    kernel = Whitened(mixture) if products else natural_kernel(mixture)
+    n, m = len(rows.x), len(axes)
+    by_products = mixture.frame.whitens_by_products and mixture.n_features > LOCAL_FEATURES
+    kernel: Kernel = (Whitened if by_products else natural_kernel)(mixture)
+    size = min(block_rows(kernel), n)
     along = matmul(axes, mixture.means.T)
-    rank = jnp.sum(along[0][:, None] > along[0][None], axis=1, dtype=jnp.int32)
-    numbers, size = jnp.arange(mixture.n_components, dtype=jnp.int32)[:, None], min(BLOCK_ROWS, n)
+    ranks = jnp.sum(along[0][:, None] > along[0][None], axis=1, dtype=jnp.int32)[:, None]
+    powers = np.int32(1) << np.arange(m, dtype=np.int32)[:, None]
 
     def step(found: jax.Array, i: jax.Array) -> tuple[jax.Array, Any]:
         start = jnp.minimum(i * size, n - size)
         x = (jax.lax.dynamic_slice_in_dim(rows.x, start, size) - rows.center[None]).T
         joint = kernel.log_joint(x)[0]
-        # XLA vectorizes a maximum and a minimum, but not argmax.
+        # XLA vectorizes a maximum, a minimum and a product, but neither argmax nor a gather.
         likeliest = joint >= jnp.max(joint, axis=0, keepdims=True)
-        component = jnp.min(jnp.where(likeliest, numbers, len(joint) - 1), axis=0)
-        above = (matmul(axes, x) > along[:, component]).astype(jnp.int32)
-        side = jnp.sum(above << np.arange(m, dtype=np.int32)[:, None], axis=0)
-        group = (rank[component] << m) + side
-        return jax.lax.dynamic_update_slice_in_dim(found, group, start, 0), None
+        rank = jnp.min(jnp.where(likeliest, ranks, len(joint) - 1), axis=0, keepdims=True)
+        own_mean = matmul(along, (ranks == rank).astype(x.dtype))
+        side = jnp.sum(jnp.where(matmul(axes, x) > own_mean, powers, 0), axis=0)
+        return jax.lax.dynamic_update_slice_in_dim(found, (rank[0] << m) + side, start, 0), None
 
     none = jnp.zeros(n, jnp.int32)
     return jax.lax.scan(step, none, jnp.arange(-(-n // size)))[0]

@@ -114,9 +114,13 @@ def _by_halves(factor: jax.Array, often: bool) -> jax.Array:
     corners = jnp.concatenate([even[:, :half, :half], even[:, half:, half:]])
     first, last = jnp.split(inverse(corners, often), 2)
     below = -matmul(matmul(last, even[:, half:, :half]), first)
-    upper = jnp.concatenate([first, jnp.zeros_like(first)], axis=2)
-    whole = jnp.concatenate([upper, jnp.concatenate([below, last], axis=2)], axis=1)
-    return whole[:, :d, :d]
+    return join_halves(first, below, last)[:, :d, :d]
+
+
+def join_halves(first: jax.Array, below: jax.Array, last: jax.Array) -> jax.Array:
+    """Return the stack of matrices [first 0; below last]."""
+    upper = jnp.pad(first, ((0, 0), (0, 0), (0, last.shape[-1])))
+    return jnp.concatenate([upper, jnp.concatenate([below, last], axis=2)], axis=1)
 
 
 def solve(factor: jax.Array, vectors: jax.Array, transposed: bool = False) -> jax.Array:
@@ -150,6 +154,11 @@ def solve(factor: jax.Array, vectors: jax.Array, transposed: bool = False) -> ja
 def symmetric(matrix: jax.Array) -> jax.Array:
     """Return (M + Mᵀ) / 2 for each matrix M of a stack."""
     return (matrix + transpose(matrix)) / 2
+
+
+def mirror_lower(matrix: jax.Array) -> jax.Array:
+    """Return the symmetric matrices whose lower triangles are those of a stack (c, d, d)."""
+    return jnp.tril(matrix) + transpose(jnp.tril(matrix, -1))
 
 
 def small_cholesky(matrix: jax.Array) -> jax.Array:

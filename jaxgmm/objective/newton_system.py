@@ -18,9 +18,9 @@ from ..data.summable_rows import SummableRows
 from ..internal.trees import where
 from ..mixture.mixture import Mixture
 from ..numerics import lapack
+from ..numerics.cholesky import cholesky_and_inverse
 from ..numerics.conjugate_gradients import conjugate_gradients
 from ..numerics.eigenvalues import Held, project, restrict
-from ..numerics.inverse_root import inverse_root
 from ..numerics.products import matmul
 from .curvature import free_directions
 from .expected_derivatives import offsets_of
@@ -67,7 +67,8 @@ def inverse_on_free(matrix: jax.Array, held: Held) -> jax.Array:
     """
     inside = restrict(matrix, held)
     size = jax.lax.stop_gradient(jnp.trace(inside) / len(inside))
-    root = inverse_root(inside + size * held.projector)
+    positive = (inside + size * held.projector)[None]
+    root = cholesky_and_inverse(positive, often=False)[1][0]
     return restrict(matmul(root.T, root), held)
 
 
