@@ -173,15 +173,18 @@ def test_bounds_are_never_below_the_log_joint(family):
     assert np.all(np.abs(exact - joint) <= 1e-5 * np.abs(joint) + np.asarray(errors)[:, None])
 
 
-@pytest.mark.parametrize(("situation", "expected"), [("apart", 0), ("overlapping", 1)])
-def test_which_components_are_left_out(situation, expected):
+@pytest.mark.parametrize(
+    ("situation", "expected", "count"), [("apart", 0, 1), ("pairs", 0, 2), ("overlapping", 2, 16)]
+)
+def test_which_components_are_left_out(situation, expected, count):
     mixture, x, weight, positions = jax.tree.map(jnp.asarray, problem(situation, "full", "float32"))
     rows = in_cells(x, weight, positions, jnp.eye(D)[:2])
     relevant = Relevant(KERNELS["whitened"], mixture, rows)
-    assert relevant.sizes == (4, 16)
-    level, ranked = relevant.rank(rows.cells.cell(jnp.int32(3))[0])
+    assert relevant.sizes == (4, 8, 16)
+    (level, scores), first = relevant.needs(rows.cells.cell(jnp.int32(3))[0])
     assert level == expected
-    assert len(ranked) == 4
+    assert jnp.sum(scores >= 0) >= count
+    assert 3 in first
 
 
 @pytest.mark.parametrize(
