@@ -250,6 +250,7 @@ def test_fits_are_those_of_dense_passes(algorithm, parts, leaves_out, monkeypatc
     )
     dense = fit("whitened")
     monkeypatch.setattr(row_cells, "LEAST_RESIDUALS", 0)
+    monkeypatch.setattr(row_cells, "LEAST_IF_MANY", 0)
     monkeypatch.setattr(row_cells, "LEAST_IN_ROW", 0 if leaves_out else 1 << 12)
     monkeypatch.setattr(row_cells, "LOCAL_ROWS", 0)
     monkeypatch.setattr(row_cells, "LOCAL_CELL", (128, 128))
@@ -305,6 +306,10 @@ def test_where_rows_are_divided():
     # The natural kernel is accurate for wide components, wherever their common mean is.
     assert not may_divide("full", 10**5, scale=0.01, offset=1e3)
     assert not may_divide("full", 2000)
+    # Fewer components and rows suffice where residuals are products.
+    assert may_divide("full", 10**4, k=16)
+    assert not may_divide("full", 8000, k=16)
+    assert not may_divide("diagonal", 5 * 10**4, k=16)
     # Local centers need more rows for each component, few features where residuals are products,
     # and much work where the double kernel pays. One component is at its own center.
     for family in ("full", "tied", "VEV"):
