@@ -50,7 +50,7 @@ class Relevant:
         self.kind, self.mixture, self.rows, self.cells = kind, mixture, rows, rows.cells
         self.screen = Screen(mixture, self.cells.axes)
         few = min(FEWEST, k // 4)
-        self.sizes = few, 1 << (few * k).bit_length() // 2, k
+        self.sizes = few, 1 << ((few * k).bit_length() - 1) // 2, k
         self.margin = math.log(NEGLIGIBLE * k) - math.log(jnp.finfo(mixture.dtype).eps)
 
     def statistics(self) -> tuple[Moments, jax.Array]:
