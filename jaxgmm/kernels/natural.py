@@ -117,7 +117,10 @@ class Natural:
     def by_component(self, sums: Features) -> Features:
         """Return the sums with shape (k, f)."""
         own, common = sums
-        return own.T if self.sums_are_transposed else own, common
+        if not self.sums_are_transposed:
+            return own, common
+        # Without the barrier, XLA would exchange the factors of a product that is then transposed.
+        return jax.lax.optimization_barrier(own).T, common
 
     def statistics_about(self, sums: Features, origins: jax.Array) -> Moments:
         """Return mass, shift and spread from sums of rows relative to each of the origins (o, d).

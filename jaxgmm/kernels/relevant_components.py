@@ -8,7 +8,6 @@ pass.
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any
 
@@ -26,83 +25,100 @@ from .upper_bounds import Screen
 
 # A component is left out of a cell where its responsibilities are below eps / NEGLIGIBLE / k.
 NEGLIGIBLE = 100
-# As many components are evaluated in a cell as matter there, rounded up to FEWEST · GROWTH^i.
-FEWEST, GROWTH = 8, 4
+# So many components are evaluated in every cell that is looked at.
+FEWEST = 8
 # Where a cell needs all components, so many after it are not looked at, but evaluated densely.
 DENSE_CELLS = 7
 
 # The sums of a kernel with the log-likelihood, and the rounding errors of both.
 Totals = tuple[tuple[Any, jax.Array], tuple[Any, jax.Array]]
+# The position in `sizes` of how many components a cell needs, and the scores (k,) of all.
+Needs = tuple[jax.Array, jax.Array]
 
 
 class Relevant:
-    """The pass over rows in cells, by a kernel that evaluates all components by themselves."""
+    """The pass over rows in cells, by a kernel that evaluates all components by themselves.
+
+    Attributes:
+      sizes: the numbers of components of which one is evaluated in a cell: few, their geometric
+        mean with all, and all. Each is a loop of its own to compile.
+    """
 
     def __init__(self, kind: KernelClass, mixture: Mixture, rows: Rows) -> None:
         assert rows.cells is not None
         k = mixture.n_components
         self.kind, self.mixture, self.rows, self.cells = kind, mixture, rows, rows.cells
         self.screen = Screen(mixture, self.cells.axes)
-        smaller = (min(FEWEST, k // 4) * GROWTH**i for i in range(k.bit_length()))
-        self.sizes = (*(size for size in smaller if 2 * size <= k), k)
+        few = min(FEWEST, k // 4)
+        self.sizes = few, 1 << ((few * k).bit_length() - 1) // 2, k
         self.margin = math.log(NEGLIGIBLE * k) - math.log(jnp.finfo(mixture.dtype).eps)
 
     def statistics(self) -> tuple[Moments, jax.Array]:
-        """Return mass, shift and spread, and the log-likelihood.
-
-        The cells that need the same number of components are added in one loop. Branches inside of
-        a loop over all cells would copy the totals.
-        """
+        """Return mass, shift and spread, and the log-likelihood."""
         whole = self.kind(self.mixture, 1)
         zero = zeros_of(lambda: self._sums(whole, jnp.int32(0)))
-        levels, ranked = self._look()
+        totals, (levels, scores) = self._look((zero, zero))
         by_level = jnp.argsort(levels)
-        ends = jnp.searchsorted(levels[by_level], jnp.arange(len(self.sizes)), side="right")
+        few, some, _ = jnp.searchsorted(levels[by_level], jnp.arange(3), side="right")
 
-        def add_cell(size: int, i: jax.Array, totals: Totals) -> Totals:
+        def add_some(i: jax.Array, totals: Totals) -> Totals:
             cell = by_level[i]
-            if size == self.mixture.n_components:
-                return _add(totals, None, *self._sums(whole, cell))
-            chosen = ranked[cell, :size]
-            moments, value = self._sums(self._part(chosen), cell)
-            share = jnp.sum(self.cells.weight[cell]) * self._log_share(chosen)
-            return _add(totals, chosen, moments, value + share)
+            chosen = jax.lax.top_k(scores[cell], self.sizes[1])[1]
+            x, weight = self.cells.cell(cell)
+            return _add(totals, chosen, *self._part_sums(chosen, x, weight))
 
-        totals, begin = (zero, zero), jnp.zeros_like(ends[0])
-        for size, end in zip(self.sizes, ends, strict=True):
-            totals = jax.lax.fori_loop(begin, end, functools.partial(add_cell, size), totals)
-            begin = end
+        def add_all(i: jax.Array, totals: Totals) -> Totals:
+            return _add(totals, None, *self._sums(whole, by_level[i]))
+
+        # One loop for each size, because branches inside of a loop would copy the totals.
+        totals = jax.lax.fori_loop(few, some, add_some, totals)
+        totals = jax.lax.fori_loop(some, len(levels), add_all, totals)
         moments, log_likelihood = self.rows.sum_parts(totals[0])
         return whole.statistics(moments), log_likelihood
 
-    def _look(self) -> tuple[jax.Array, jax.Array]:
-        """Return `rank` of all cells, as arrays (c,) and (c, m)."""
-        dense, count = len(self.sizes) - 1, len(self.cells.counts)
+    def _look(self, totals: Totals) -> tuple[Totals, Needs]:
+        """Return totals with the sums of the cells that need few components, and all cells' needs.
 
-        def look(state: tuple[jax.Array, Any]) -> tuple[jax.Array, Any]:
-            i, found = state
-            ranked = self.rank(self.cells.cell(i)[0])
-            found = jax.tree.map(lambda all_of, one: all_of.at[i].set(one), found, ranked)
-            skips = (i % (1 + DENSE_CELLS) == 0) & (ranked[0] == dense)
-            return i + jnp.where(skips, 1 + DENSE_CELLS, 1), found
+        The needs are arrays (c,) and (c, k).
+        """
+        k, count = self.mixture.n_components, len(self.cells.counts)
 
-        start = jnp.full(count, dense, jnp.int32), jnp.zeros((count, self.sizes[-2]), jnp.int32)
-        return jax.lax.while_loop(lambda state: state[0] < count, look, (jnp.int32(0), start))[1]
+        def look(state: tuple[jax.Array, Totals, Needs]) -> tuple[jax.Array, Totals, Needs]:
+            i, totals, needs = state
+            x, weight = self.cells.cell(i)
+            found, first = self.needs(x)
+            # Where the cell needs more, these are evaluated again with the others.
+            sums = self._part_sums(first, x, weight)
+            sums = jax.tree.map(lambda leaf: jnp.where(found[0] == 0, leaf, 0), sums)
+            totals = _add(totals, first, *sums)
+            needs = jax.tree.map(lambda all_of, one: all_of.at[i].set(one), needs, found)
+            skips = (i % (1 + DENSE_CELLS) == 0) & (found[0] == 2)
+            return i + jnp.where(skips, 1 + DENSE_CELLS, 1), totals, needs
 
-    def rank(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return which components matter in a cell x (d, b).
+        needs = jnp.full(count, 2, jnp.int32), jnp.zeros((count, k), self.mixture.dtype)
+        start = jnp.int32(0), totals, needs
+        return jax.lax.while_loop(lambda state: state[0] < count, look, start)[1:]
 
-        The result is the position () in `sizes` of how many to evaluate, and components (m,) from
-        the one that matters most, where m is the largest size below k.
+    def needs(self, x: jax.Array) -> tuple[Needs, jax.Array]:
+        """Return what a cell x (d, b) needs, and the few components (m,) that may matter most.
+
+        Components whose score is 0 or more may matter.
         """
         bounds, errors = self.screen.bounds(x)
         largest = jnp.max(bounds, axis=0)
         first = jax.lax.top_k(_row_max(bounds - largest[None]), self.sizes[0])[1]
         lower = jnp.max(self._part(first).log_joint(x)[0], axis=0) + self._log_share(first)
         scores = _row_max(bounds - lower[None]) + errors + self.margin
-        count = jnp.sum(scores >= 0)
-        level = jnp.sum(count > jnp.asarray(self.sizes[:-1]), dtype=jnp.int32)
-        return level, jax.lax.top_k(scores, self.sizes[-2])[1]
+        count = jnp.sum(scores >= 0, dtype=jnp.int32)
+        more = (count > jnp.sum(scores[first] >= 0)).astype(jnp.int32)
+        return (more + (count > self.sizes[1]), scores), first
+
+    def _part_sums(
+        self, chosen: jax.Array, x: jax.Array, weight: jax.Array
+    ) -> tuple[Any, jax.Array]:
+        """Return the sums of a cell x (d, b) over these components, and its log-likelihood."""
+        moments, value = sums_of_block(self._part(chosen), Block(x), weight)
+        return moments, value + jnp.sum(weight) * self._log_share(chosen)
 
     def _sums(self, kernel: Kernel, i: jax.Array) -> tuple[Any, jax.Array]:
         """Return the sums of cell i, and its log-likelihood."""

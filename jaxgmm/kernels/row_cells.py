@@ -22,15 +22,15 @@ from .natural_low_rank import natural_kernel
 from .protocol import Kernel
 from .whitened import Whitened
 
-# n k d, below which a pass takes less time than compilation. Where the double kernel can take the
-# place of the natural one, a pass takes less time without cells too.
-LEAST_RESIDUALS, TIMES_IF_DOUBLE_PAYS = 1 << 24, 4
+# n k d, below which local centers, or leaving components out, save less time than their compilation
+# takes. Where the double kernel can take the place of the natural one, they save less.
+LEAST_RESIDUALS, LEAST_IF_MANY, TIMES_IF_DOUBLE_PAYS = 1 << 24, 1 << 23, 4
 # Local centers need so many rows for each component. With more features, residuals that are matrix
 # products take no more time than the products of features.
 LOCAL_ROWS, LOCAL_FEATURES = 2048, 32
 # Leaving components out needs so many components, rows for each, and k d, below which a pass takes
-# less time than looking for components to leave out.
-FEWEST_COMPONENTS, FEWEST_ROWS, LEAST_IN_ROW = 16, 64, 1 << 12
+# less time than looking for components to leave out. TIMES_IF_DOUBLE_PAYS holds for k d too.
+FEWEST_COMPONENTS, FEWEST_ROWS, LEAST_IN_ROW = 16, 64, 1 << 10
 # The fewest and most rows in a cell. Where components are left out, it has about as many rows as a
 # component; with local centers, a component has at least four cells where it has many rows.
 CELL, LOCAL_CELL = (128, 1024), (1024, 4096)
@@ -45,16 +45,18 @@ SIDES = 3
 
 def leaves_out(mixture: Mixture) -> bool:
     """Return whether a pass over cells leaves out components, and not takes local centers."""
-    k, d = mixture.means.shape
-    own = not mixture.frame.shared and not mixture.covariance.shares_leaves(k)
-    return own and k >= FEWEST_COMPONENTS and k * d >= LEAST_IN_ROW
+    (k, d), frame = mixture.means.shape, mixture.frame
+    own = not frame.shared and not mixture.covariance.shares_leaves(k)
+    least = LEAST_IN_ROW * (TIMES_IF_DOUBLE_PAYS if frame.double_pays else 1)
+    return own and k >= FEWEST_COMPONENTS and k * d >= least
 
 
 def may_divide(mixture: Mixture, n: int) -> bool:
     """Return whether passes over n complete rows in cells may pay, from this start."""
     (k, d), many, frame = mixture.means.shape, leaves_out(mixture), mixture.frame
     enough = n >= k * (FEWEST_ROWS if many else LOCAL_ROWS)
-    least = LEAST_RESIDUALS * (TIMES_IF_DOUBLE_PAYS if frame.double_pays and not many else 1)
+    least = LEAST_IF_MANY if many else LEAST_RESIDUALS
+    least *= TIMES_IF_DOUBLE_PAYS if frame.double_pays else 1
     slow = frame.whitens_by_products and d > LOCAL_FEATURES and not many
     if not enough or slow or n * k * d < least or jax.default_backend() != "cpu":
         return False

@@ -33,6 +33,7 @@ class Screen:
         self.means = matmul(mixture.means, axes.T)
         self.constants = jnp.where(mixture.present, mixture.log_constants, lowest)
         self._uncorrelated = mixture.frame.uncorrelated
+        self._features = jnp.argmax(axes, axis=1)  # which the axes are, where uncorrelated
         precision = mixture.frame.project(axes).dense_precision
         first, second = np.triu_indices(len(axes))
         self._pairs = first.astype(np.int32), second.astype(np.int32)
@@ -50,7 +51,7 @@ class Screen:
         The origin is the block's own mean. So errors are small where rows and components are near
         one another, and elsewhere the distance itself is much larger than its error.
         """
-        projected = matmul(self.axes, x)
+        projected = x[self._features] if self._uncorrelated else matmul(self.axes, x)
         center = jnp.mean(projected, axis=1)
         near, apart = projected - center[:, None], self.means - center[None]
         squares = self._squares(near)

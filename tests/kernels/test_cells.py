@@ -173,15 +173,18 @@ def test_bounds_are_never_below_the_log_joint(family):
     assert np.all(np.abs(exact - joint) <= 1e-5 * np.abs(joint) + np.asarray(errors)[:, None])
 
 
-@pytest.mark.parametrize(("situation", "expected"), [("apart", 0), ("overlapping", 1)])
-def test_which_components_are_left_out(situation, expected):
+@pytest.mark.parametrize(
+    ("situation", "expected", "count"), [("apart", 0, 1), ("pairs", 0, 2), ("overlapping", 2, 16)]
+)
+def test_which_components_are_left_out(situation, expected, count):
     mixture, x, weight, positions = jax.tree.map(jnp.asarray, problem(situation, "full", "float32"))
     rows = in_cells(x, weight, positions, jnp.eye(D)[:2])
     relevant = Relevant(KERNELS["whitened"], mixture, rows)
-    assert relevant.sizes == (4, 16)
-    level, ranked = relevant.rank(rows.cells.cell(jnp.int32(3))[0])
+    assert relevant.sizes == (4, 8, 16)
+    (level, scores), first = relevant.needs(rows.cells.cell(jnp.int32(3))[0])
     assert level == expected
-    assert len(ranked) == 4
+    assert jnp.sum(scores >= 0) >= count
+    assert 3 in first
 
 
 @pytest.mark.parametrize(
@@ -247,6 +250,7 @@ def test_fits_are_those_of_dense_passes(algorithm, parts, leaves_out, monkeypatc
     )
     dense = fit("whitened")
     monkeypatch.setattr(row_cells, "LEAST_RESIDUALS", 0)
+    monkeypatch.setattr(row_cells, "LEAST_IF_MANY", 0)
     monkeypatch.setattr(row_cells, "LEAST_IN_ROW", 0 if leaves_out else 1 << 12)
     monkeypatch.setattr(row_cells, "LOCAL_ROWS", 0)
     monkeypatch.setattr(row_cells, "LOCAL_CELL", (128, 128))
@@ -302,6 +306,10 @@ def test_where_rows_are_divided():
     # The natural kernel is accurate for wide components, wherever their common mean is.
     assert not may_divide("full", 10**5, scale=0.01, offset=1e3)
     assert not may_divide("full", 2000)
+    # Fewer components and rows suffice where residuals are products.
+    assert may_divide("full", 10**4, k=16)
+    assert not may_divide("full", 8000, k=16)
+    assert not may_divide("diagonal", 5 * 10**4, k=16)
     # Local centers need more rows for each component, few features where residuals are products,
     # and much work where the double kernel pays. One component is at its own center.
     for family in ("full", "tied", "VEV"):
