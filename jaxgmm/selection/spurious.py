@@ -96,12 +96,10 @@ def _far(mixture: Mixture, sound: jax.Array) -> jax.Array:
     """
     frame, k = mixture.frame, mixture.n_components
 
-    def squared_distances(mean: jax.Array) -> jax.Array:
-        return jnp.sum(frame.whiten(mean[None] - mixture.means) ** 2, axis=-1)
-
-    square = jax.vmap(squared_distances)(mixture.means)
-    others = jnp.broadcast_to(sound, (k,))[None] & ~jnp.eye(k, dtype=bool)
-    nearest = jnp.min(jnp.where(others, square, jnp.inf), axis=1)
+    # Of component i from the mean of component j.
+    square = jnp.sum(frame.residuals(mixture.means, mixture.means.T) ** 2, axis=1)
+    others = jnp.broadcast_to(sound, (k,))[:, None] & ~jnp.eye(k, dtype=bool)
+    nearest = jnp.min(jnp.where(others, square, jnp.inf), axis=0)
     far = (nearest > (mixture.n_features**0.5 + FAR_ROW) ** 2) & jnp.any(others, axis=1)
     return frame.pool(far.astype(square.dtype)) > 0
 
