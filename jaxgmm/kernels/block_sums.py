@@ -10,6 +10,7 @@ import jax
 from ..data.columns import Block
 from ..numerics.products import matmul
 from .conditional import Conditional
+from .double import Double
 from .protocol import Kernel
 from .responsibilities import Rule, weighted_responsibilities
 
@@ -30,6 +31,8 @@ def sums_by_rules(
     """
 
     def of_branch(branch: Any, block: Block, weight: jax.Array) -> tuple[Any, ...]:
+        if isinstance(branch, Double) and branch.lanes > 1 and not block.has_odds:
+            return branch.sums_by_rules(block.x, weight, rules)
         joint, intermediate = _log_joint(branch, block)
         x = block.x if branch is kernel else block
 

@@ -8,13 +8,16 @@ So no float64 array leaves a block, and the program around the blocks is a float
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import jax
 
 from ..mixture.mixture import Mixture
 from ..numerics.float64 import in_float64
+from ..numerics.products import matmul
 from .natural_low_rank import natural_kernel
-from .protocol import Moments
+from .protocol import Kernel, Moments
+from .responsibilities import Rule, in_single_width
 from .whitened import Whitened
 
 
@@ -55,6 +58,17 @@ class Double:
         exact = functools.partial(_natural_moments, self.lanes)
         return in_float64(exact, _whitened_moments, self.mixture, x, weighted_responsibilities)
 
+    def sums_by_rules(
+        self, x: jax.Array, weight: jax.Array, rules: Sequence[Rule]
+    ) -> tuple[tuple[Moments, jax.Array], ...]:
+        """Return a block's sums, and the sum of its rows' values, by each rule.
+
+        In float64 as a whole, a batch of lanes has fewer conversions. Only the rules are computed
+        in float32, as they are outside of this method.
+        """
+        exact = functools.partial(_natural_sums, self.lanes, rules)
+        return in_float64(exact, functools.partial(_whitened_sums, rules), self.mixture, x, weight)
+
     def statistics(self, sums: Moments) -> Moments:
         """Return mass, shift and spread, which are the sums."""
         return sums
@@ -76,3 +90,25 @@ def _whitened_log_joint(mixture: Mixture, x: jax.Array) -> jax.Array:
 def _whitened_moments(mixture: Mixture, x: jax.Array, weighted: jax.Array) -> Moments:
     kernel = Whitened(mixture)
     return kernel.statistics(kernel.sums(x, kernel.log_joint(x)[1], weighted))
+
+
+def _natural_sums(
+    lanes: int, rules: Sequence[Rule], mixture: Mixture, x: jax.Array, weight: jax.Array
+) -> tuple[tuple[Moments, jax.Array], ...]:
+    narrowed = tuple(map(in_single_width, rules))
+    return _sums_by_rules(natural_kernel(mixture, lanes), x, weight, narrowed)
+
+
+def _whitened_sums(
+    rules: Sequence[Rule], mixture: Mixture, x: jax.Array, weight: jax.Array
+) -> tuple[tuple[Moments, jax.Array], ...]:
+    return _sums_by_rules(Whitened(mixture), x, weight, rules)
+
+
+def _sums_by_rules(
+    kernel: Kernel, x: jax.Array, weight: jax.Array, rules: Sequence[Rule]
+) -> tuple[tuple[Moments, jax.Array], ...]:
+    joint, intermediate = kernel.log_joint(x)
+    results = [rule(joint, weight) for rule in rules]
+    moments = lambda weighted: kernel.statistics(kernel.sums(x, intermediate, weighted))
+    return tuple((moments(weighted), matmul(weight, value)) for weighted, value in results)

@@ -55,7 +55,34 @@ def _by_library(operation: jnp.ufunc, values: jax.Array, axis: int) -> jax.Array
     return operation.reduce(values, axis=axis, keepdims=True)
 
 
+def _narrowed(rule: Rule) -> Rule:
+    """Return a rule of float64 arguments and results that computes in float32."""
+
+    def narrowed(log_joint: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
+        weighted, value = rule(log_joint.astype(jnp.float32), weight.astype(jnp.float32))
+        return weighted.astype(log_joint.dtype), value.astype(weight.dtype)
+
+    return narrowed
+
+
 _in_one_kernel = as_one_kernel(functools.partial(_bayes, fold))
+_narrowed_in_one_kernel = as_one_kernel(_narrowed(functools.partial(_bayes, fold)))
+
+
+def in_single_width(rule: Rule) -> Rule:
+    """Return a rule of float64 arguments and results that computes in float32.
+
+    Where a rule for lanes is one kernel, the conversions are part of it.
+    """
+    if rule is not _of_lane:
+        return _narrowed(rule)
+
+    def of_lane(log_joint: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
+        few = log_joint.size <= FEW_NUMBERS
+        narrowed = _narrowed_in_one_kernel if few else _narrowed(weighted_responsibilities)
+        return narrowed(log_joint, weight)
+
+    return of_lane
 
 
 def tempered(beta: jax.Array) -> Rule:
