@@ -8,7 +8,6 @@ So no float64 array leaves a block, and the program around the blocks is a float
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 
 import jax
 
@@ -17,7 +16,7 @@ from ..numerics.float64 import in_float64
 from ..numerics.products import matmul
 from .natural_low_rank import natural_kernel
 from .protocol import Kernel, Moments
-from .responsibilities import Rule, in_single_width
+from .responsibilities import Rule, of_lane, of_lane_narrowed
 from .whitened import Whitened
 
 
@@ -58,16 +57,14 @@ class Double:
         exact = functools.partial(_natural_moments, self.lanes)
         return in_float64(exact, _whitened_moments, self.mixture, x, weighted_responsibilities)
 
-    def sums_by_rules(
-        self, x: jax.Array, weight: jax.Array, rules: Sequence[Rule]
-    ) -> tuple[tuple[Moments, jax.Array], ...]:
-        """Return a block's sums, and the sum of its rows' values, by each rule.
+    def sums_of_lane(self, x: jax.Array, weight: jax.Array) -> tuple[Moments, jax.Array]:
+        """Return a block's sums, and the sum of log p of its rows, for one of many lanes.
 
-        In float64 as a whole, a batch of lanes has fewer conversions. Only the rules are computed
-        in float32, as they are outside of this method.
+        In float64 as a whole, a batch of lanes has fewer conversions. Only the responsibilities are
+        computed in float32, as they are outside of this method.
         """
-        exact = functools.partial(_natural_sums, self.lanes, rules)
-        return in_float64(exact, functools.partial(_whitened_sums, rules), self.mixture, x, weight)
+        exact = functools.partial(_natural_sums, self.lanes)
+        return in_float64(exact, _whitened_sums, self.mixture, x, weight)
 
     def statistics(self, sums: Moments) -> Moments:
         """Return mass, shift and spread, which are the sums."""
@@ -93,22 +90,18 @@ def _whitened_moments(mixture: Mixture, x: jax.Array, weighted: jax.Array) -> Mo
 
 
 def _natural_sums(
-    lanes: int, rules: Sequence[Rule], mixture: Mixture, x: jax.Array, weight: jax.Array
-) -> tuple[tuple[Moments, jax.Array], ...]:
-    narrowed = tuple(map(in_single_width, rules))
-    return _sums_by_rules(natural_kernel(mixture, lanes), x, weight, narrowed)
+    lanes: int, mixture: Mixture, x: jax.Array, weight: jax.Array
+) -> tuple[Moments, jax.Array]:
+    return _sums_by_rule(natural_kernel(mixture, lanes), x, weight, of_lane_narrowed)
 
 
-def _whitened_sums(
-    rules: Sequence[Rule], mixture: Mixture, x: jax.Array, weight: jax.Array
-) -> tuple[tuple[Moments, jax.Array], ...]:
-    return _sums_by_rules(Whitened(mixture), x, weight, rules)
+def _whitened_sums(mixture: Mixture, x: jax.Array, weight: jax.Array) -> tuple[Moments, jax.Array]:
+    return _sums_by_rule(Whitened(mixture), x, weight, of_lane)
 
 
-def _sums_by_rules(
-    kernel: Kernel, x: jax.Array, weight: jax.Array, rules: Sequence[Rule]
-) -> tuple[tuple[Moments, jax.Array], ...]:
+def _sums_by_rule(
+    kernel: Kernel, x: jax.Array, weight: jax.Array, rule: Rule
+) -> tuple[Moments, jax.Array]:
     joint, intermediate = kernel.log_joint(x)
-    results = [rule(joint, weight) for rule in rules]
-    moments = lambda weighted: kernel.statistics(kernel.sums(x, intermediate, weighted))
-    return tuple((moments(weighted), matmul(weight, value)) for weighted, value in results)
+    weighted, value = rule(joint, weight)
+    return kernel.statistics(kernel.sums(x, intermediate, weighted)), matmul(weight, value)
