@@ -35,7 +35,8 @@ def as_one_kernel(function: Callable[..., Result]) -> Callable[..., Result]:
 
     Args:
       function: a function of arrays that returns a tuple of two or more arrays. It must have
-        neither matrix products nor reductions, for which XLA calls libraries.
+        neither matrix products nor reductions, for which XLA calls libraries. It must use every
+        argument, because XLA's compiler ends the process where one is unused.
     """
 
     def call(*arguments: jax.Array) -> Result:

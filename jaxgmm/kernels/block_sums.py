@@ -10,8 +10,9 @@ import jax
 from ..data.columns import Block
 from ..numerics.products import matmul
 from .conditional import Conditional
+from .double import Double
 from .protocol import Kernel
-from .responsibilities import Rule, weighted_responsibilities
+from .responsibilities import Rule, of_lane, weighted_responsibilities
 
 Result = TypeVar("Result")
 
@@ -30,6 +31,8 @@ def sums_by_rules(
     """
 
     def of_branch(branch: Any, block: Block, weight: jax.Array) -> tuple[Any, ...]:
+        if isinstance(branch, Double) and tuple(rules) == (of_lane,) and not block.has_odds:
+            return (branch.sums_of_lane(block.x, weight),)
         joint, intermediate = _log_joint(branch, block)
         x = block.x if branch is kernel else block
 

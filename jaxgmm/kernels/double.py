@@ -13,8 +13,10 @@ import jax
 
 from ..mixture.mixture import Mixture
 from ..numerics.float64 import in_float64
+from ..numerics.products import matmul
 from .natural_low_rank import natural_kernel
-from .protocol import Moments
+from .protocol import Kernel, Moments
+from .responsibilities import Rule, of_lane, of_lane_narrowed
 from .whitened import Whitened
 
 
@@ -55,6 +57,15 @@ class Double:
         exact = functools.partial(_natural_moments, self.lanes)
         return in_float64(exact, _whitened_moments, self.mixture, x, weighted_responsibilities)
 
+    def sums_of_lane(self, x: jax.Array, weight: jax.Array) -> tuple[Moments, jax.Array]:
+        """Return a block's sums, and the sum of log p of its rows, for one of many lanes.
+
+        In float64 as a whole, a batch of lanes has fewer conversions. Only the responsibilities are
+        computed in float32, as they are outside of this method.
+        """
+        exact = functools.partial(_natural_sums, self.lanes)
+        return in_float64(exact, _whitened_sums, self.mixture, x, weight)
+
     def statistics(self, sums: Moments) -> Moments:
         """Return mass, shift and spread, which are the sums."""
         return sums
@@ -76,3 +87,21 @@ def _whitened_log_joint(mixture: Mixture, x: jax.Array) -> jax.Array:
 def _whitened_moments(mixture: Mixture, x: jax.Array, weighted: jax.Array) -> Moments:
     kernel = Whitened(mixture)
     return kernel.statistics(kernel.sums(x, kernel.log_joint(x)[1], weighted))
+
+
+def _natural_sums(
+    lanes: int, mixture: Mixture, x: jax.Array, weight: jax.Array
+) -> tuple[Moments, jax.Array]:
+    return _sums_by_rule(natural_kernel(mixture, lanes), x, weight, of_lane_narrowed)
+
+
+def _whitened_sums(mixture: Mixture, x: jax.Array, weight: jax.Array) -> tuple[Moments, jax.Array]:
+    return _sums_by_rule(Whitened(mixture), x, weight, of_lane)
+
+
+def _sums_by_rule(
+    kernel: Kernel, x: jax.Array, weight: jax.Array, rule: Rule
+) -> tuple[Moments, jax.Array]:
+    joint, intermediate = kernel.log_joint(x)
+    weighted, value = rule(joint, weight)
+    return kernel.statistics(kernel.sums(x, intermediate, weighted)), matmul(weight, value)

@@ -32,10 +32,11 @@ def weighted_responsibilities(
 
 def rule_for_lanes(lanes: int) -> Rule:
     """Return `weighted_responsibilities` for a batch of that many mixtures, as a rule."""
-    return weighted_responsibilities if lanes == 1 else _of_lane
+    return weighted_responsibilities if lanes == 1 else of_lane
 
 
-def _of_lane(log_joint: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
+def of_lane(log_joint: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return `weighted_responsibilities`, computed for one of many lanes."""
     few = log_joint.size <= FEW_NUMBERS
     return (_in_one_kernel if few else weighted_responsibilities)(log_joint, weight)
 
@@ -55,7 +56,28 @@ def _by_library(operation: jnp.ufunc, values: jax.Array, axis: int) -> jax.Array
     return operation.reduce(values, axis=axis, keepdims=True)
 
 
+def _narrowed(rule: Rule) -> Rule:
+    """Return a rule of float64 arguments and results that computes in float32."""
+
+    def narrowed(log_joint: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
+        weighted, value = rule(log_joint.astype(jnp.float32), weight.astype(jnp.float32))
+        return weighted.astype(log_joint.dtype), value.astype(weight.dtype)
+
+    return narrowed
+
+
 _in_one_kernel = as_one_kernel(functools.partial(_bayes, fold))
+_narrowed_in_one_kernel = as_one_kernel(_narrowed(functools.partial(_bayes, fold)))
+
+
+def of_lane_narrowed(log_joint: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return `of_lane` of float64 arguments in float64, but computed in float32.
+
+    Where the rule is one kernel, the conversions are part of it.
+    """
+    few = log_joint.size <= FEW_NUMBERS
+    narrowed = _narrowed_in_one_kernel if few else _narrowed(weighted_responsibilities)
+    return narrowed(log_joint, weight)
 
 
 def tempered(beta: jax.Array) -> Rule:

@@ -35,14 +35,16 @@ def measured(mixture: Mixture, columns: Columns | None, noise: jax.Array | None)
       columns: what is known of the rows, or None.
       noise: the columns of the noise that all rows share, or None.
     """
+    partial = columns is not None and columns.partial
+    if noise is None and not partial:
+        return mixture
     frame, d = mixture.frame, mixture.n_features
     if noise is not None and frame.uncorrelated and len(noise) == d:
         log_diagonal = log_whitening(mixture)
         ratio = noise[None] * jnp.exp(2 * log_diagonal)
         wider = jnp.broadcast_to(log_diagonal - jnp.log1p(ratio) / 2, mixture.means.shape)
         return Mixture(mixture.logits, mixture.means, Diagonal(wider))
-    partial = columns is not None and columns.partial
-    if noise is None and (frame.uncorrelated or isinstance(frame, Dense) or not partial):
+    if noise is None and (frame.uncorrelated or isinstance(frame, Dense)):
         return mixture
     covariance = frame.dense
     if noise is not None:

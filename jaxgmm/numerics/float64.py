@@ -26,6 +26,7 @@ _in_float64_p = core.Primitive("in_float64")
 _in_float64_p.multiple_results = True
 
 Function = Callable[..., Sequence[jax.Array]]
+Shapes = tuple[jax.ShapeDtypeStruct, ...]
 
 
 def in_float64(exact: Callable[..., Any], rounded: Callable[..., Any], *operands: Any) -> Any:
@@ -42,8 +43,11 @@ def in_float64(exact: Callable[..., Any], rounded: Callable[..., Any], *operands
     flat = lambda function: (
         lambda *leaves: jax.tree.leaves(function(*jax.tree.unflatten(tree, leaves)))
     )
-    results = _in_float64_p.bind(*leaves, exact=flat(exact), rounded=flat(rounded))
-    return jax.tree.unflatten(jax.tree.structure(shape), results)
+    shapes, result_tree = jax.tree.flatten(shape)
+    results = _in_float64_p.bind(
+        *leaves, exact=flat(exact), rounded=flat(rounded), shapes=tuple(shapes)
+    )
+    return jax.tree.unflatten(result_tree, results)
 
 
 def in_double_width(function: Callable[..., Any], *operands: Any) -> Any:
@@ -69,18 +73,16 @@ def float64_is_fast() -> bool:
 
 
 @_in_float64_p.def_abstract_eval
-def _abstract(*operands, exact: Function, rounded: Function):
-    shapes = [jax.ShapeDtypeStruct(operand.shape, operand.dtype) for operand in operands]
-    return [jax.typeof(result) for result in jax.eval_shape(rounded, *shapes)]
+def _abstract(*operands, shapes: Shapes, **_):
+    return list(map(jax.typeof, shapes))
 
 
 @_in_float64_p.def_impl
-def _run(*operands, exact: Function, rounded: Function):
-    bind = lambda *operands: _in_float64_p.bind(*operands, exact=exact, rounded=rounded)
-    return jax.jit(bind)(*operands)
+def _run(*operands, **parameters):
+    return jax.jit(lambda *operands: _in_float64_p.bind(*operands, **parameters))(*operands)
 
 
-def _lower(context, *operands, exact: Function, rounded: Function):
+def _lower(context, *operands, exact: Function, **_):
     def widened(*operands):
         results = exact(*(operand.astype(jnp.float64) for operand in operands))
         dtypes = (result.dtype for result in context.avals_out)
@@ -90,7 +92,7 @@ def _lower(context, *operands, exact: Function, rounded: Function):
         return mlir.lower_fun(widened, multiple_results=True)(context, *operands)
 
 
-def _differentiate(primals, tangents, *, exact: Function, rounded: Function):
+def _differentiate(primals, tangents, *, rounded: Function, **parameters):
     active = [i for i, tangent in enumerate(tangents) if type(tangent) is not ad.Zero]
 
     def of_active(*values):
@@ -99,14 +101,19 @@ def _differentiate(primals, tangents, *, exact: Function, rounded: Function):
             operands[i] = value
         return rounded(*operands)
 
-    results = _in_float64_p.bind(*primals, exact=exact, rounded=rounded)
+    results = _in_float64_p.bind(*primals, rounded=rounded, **parameters)
     along = jax.jvp(of_active, [primals[i] for i in active], [tangents[i] for i in active])[1]
     return results, along
 
 
-def _batch(operands, axes, *, exact: Function, rounded: Function):
+def _batch(operands, axes, *, exact: Function, rounded: Function, shapes: Shapes):
     batched = lambda function: jax.vmap(function, axes)
-    results = _in_float64_p.bind(*operands, exact=batched(exact), rounded=batched(rounded))
+    pairs = zip(operands, axes, strict=True)
+    lanes = next(operand.shape[axis] for operand, axis in pairs if axis is not None)
+    wider = tuple(jax.ShapeDtypeStruct((lanes, *shape.shape), shape.dtype) for shape in shapes)
+    results = _in_float64_p.bind(
+        *operands, exact=batched(exact), rounded=batched(rounded), shapes=wider
+    )
     return results, [0] * len(results)
 
 

@@ -16,8 +16,10 @@ def matmul(a: jax.Array, b: jax.Array | np.ndarray) -> jax.Array:
     """Return a @ b in full precision; JAX's default rounds to 10 bits on recent accelerators."""
     if b.ndim == 3 and len(b) == 1:  # the same matrix for a whole stack makes a single product
         b = b[0]
-    small = a.ndim > 2 and b.ndim > 2 and max(*a.shape[-2:], b.shape[-1]) <= SMALL_MATRIX
-    return _small_products(a, b) if small else jnp.matmul(a, b, precision=HIGHEST)
+    stacks = a.ndim > 2 and b.ndim > 2 and max(*a.shape[-2:], b.shape[-1]) <= SMALL_MATRIX
+    # A small constant is part of the code that a compiler makes.
+    constant = isinstance(b, np.ndarray) and 0 < b.shape[0] <= SMALL_MATRIX >= b.shape[-1]
+    return _small_products(a, b) if stacks or constant else jnp.matmul(a, b, precision=HIGHEST)
 
 
 def _small_products(a: jax.Array, b: jax.Array | np.ndarray) -> jax.Array:

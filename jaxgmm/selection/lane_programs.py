@@ -141,6 +141,11 @@ def _problem_of(
     )
 
 
+def _rounding(settings: LaneSettings, mixture: Mixture) -> jax.Array:
+    """Return the natural kernel's `rounding` at a mixture, by which a kernel is chosen, or 0."""
+    return rounding(mixture) if settings.kernel == "auto" else jnp.zeros((), mixture.dtype)
+
+
 def _report(
     settings: LaneSettings,
     data: LaneData,
@@ -166,7 +171,7 @@ def _report(
             artifact=of_components(found.artifact),
             outlier=of_components(found.outlier),
             held_out=held_out,
-            rounding=rounding(state.mixture),
+            rounding=_rounding(settings, state.mixture),
         )
 
     return jax.vmap(report_lane)(state, fold)
@@ -229,7 +234,7 @@ def begin(
         keys = jax.random.split(data.key, settings.restarts)
 
         def begin_at(mixture: Mixture, fold: Any) -> tuple[FitState, jax.Array]:
-            return problem(fold).begin_in_loop(mixture), rounding(mixture)
+            return problem(fold).begin_in_loop(mixture), _rounding(settings, mixture)
 
         def draw(lane: LaneStart) -> tuple[FitState, jax.Array]:
             fold = 0 if data.fold is None else lane.fold

@@ -72,7 +72,8 @@ class LaneReport(NamedTuple):
       entropy: entropy of the responsibilities.
       artifact, outlier: (k,) which components are artifacts or outliers (see `spurious.Doubts`).
       held_out: log-likelihood of the rows that the lane's fold leaves out.
-      rounding: bound on the rounding error of the natural kernel at the lane's mixture.
+      rounding: bound on the rounding error of the natural kernel at the lane's mixture; 0 if all
+        lanes use another one.
     """
 
     entropy: Any

@@ -192,7 +192,9 @@ class Lanes:
         """Advance the lanes to their goals, or until at most `least` of them run."""
         goal = np.zeros(len(self.fold), np.int32)
         goal[lanes] = goals
-        waiting = lanes[np.lexsort((self.report.rounding[lanes], self._turns[lanes]))]
+        # Fits of few components end early, and at about the same time.
+        order = self.n_components[lanes], self.report.rounding[lanes], self._turns[lanes]
+        waiting = lanes[np.lexsort(order)]
         while True:
             unfinished = self.running[waiting] & (self.state.steps[waiting] < goal[waiting])
             waiting = waiting[unfinished]

@@ -95,14 +95,11 @@ def _far(mixture: Mixture, sound: jax.Array) -> jax.Array:
     The distance is in standard deviations of the other component.
     """
     frame, k = mixture.frame, mixture.n_components
-
-    def squared_distances(mean: jax.Array) -> jax.Array:
-        return jnp.sum(frame.whiten(mean[None] - mixture.means) ** 2, axis=-1)
-
-    square = jax.vmap(squared_distances)(mixture.means)
-    others = jnp.broadcast_to(sound, (k,))[None] & ~jnp.eye(k, dtype=bool)
-    nearest = jnp.min(jnp.where(others, square, jnp.inf), axis=1)
-    far = (nearest > (mixture.n_features**0.5 + FAR_ROW) ** 2) & jnp.any(others, axis=1)
+    # In a row are the distances from one component to the means of all.
+    square = jnp.sum(frame.residuals(mixture.means, mixture.means.T) ** 2, axis=1)
+    others = jnp.broadcast_to(sound, (k,))[:, None] & ~jnp.eye(k, dtype=bool)
+    nearest = jnp.min(jnp.where(others, square, jnp.inf), axis=0)
+    far = (nearest > (mixture.n_features**0.5 + FAR_ROW) ** 2) & jnp.any(others, axis=0)
     return frame.pool(far.astype(square.dtype)) > 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from ..data.robust_covariance import moments
 from ..data.rows import Rows
 from ..families.family import Family
 from ..families.registry import family_class
+from ..internal.compiling import jit_once
 from ..kernels.block_size import MOST_ROWS, block_rows
 from ..kernels.whitened import Whitened
 from ..mixture.mixture import Mixture
@@ -28,6 +28,8 @@ from . import singular_checks
 
 # The numbers that a block of rows computes where each row belongs to one component.
 NUMBERS_AT_ONCE = 1 << 23
+# Sweeps of rotations that the M-step of a start may take.
+STEPS_OF_START = 100
 
 
 def even_scales(family: type[Family], covariance: jax.Array, k: int) -> Family:
@@ -147,28 +149,34 @@ def _rows_at_once(k: int, numbers_of_row: int) -> int:
     return min(max(MOST_ROWS, 4 * k), 1 << most.bit_length() - 1)
 
 
-@functools.partial(jax.jit, static_argnames=("family", "k"))
+def work_of_start(n: int, k: int, d: int) -> int:
+    """Return roughly how many numbers a start computes, for `jit_once`.
+
+    It is counted tenfold, because starts are made several times.
+    """
+    return 10 * k * d**2 * (n + STEPS_OF_START * d)
+
+
 def _from_labels(
+    static: tuple[type[Family], int],
     x: jax.Array,
     labels: jax.Array,
     weight: jax.Array | None,
     prior: Prior | None,
-    family: type[Family],
-    k: int,
 ) -> Mixture:
+    family, k = static
     rows = Rows.about_own_mean(x, weight)
     prior = None if prior is None else prior.translate(-rows.center)
     even = even_scales(family, moments(rows).covariance, k)
     return assign_labels(rows, labels, k, even).mixture(prior).translate(rows.center)
 
 
-@functools.partial(jax.jit, static_argnames="family")
 def _from_responsibilities(
+    family: type[Family],
     x: jax.Array,
     responsibilities: jax.Array,
     weight: jax.Array | None,
     prior: Prior | None,
-    family: type[Family],
 ) -> Mixture:
     rows = Rows.about_own_mean(x, weight)
     prior = None if prior is None else prior.translate(-rows.center)
@@ -219,7 +227,8 @@ def from_responsibilities(
     row_checks.squares_fit(x)
     prior = priors.check_prior(prior, x.shape[1], x.dtype)
     kind = family_class(family, checked.shape[1], x.shape[1])
-    mixture = _from_responsibilities(x, checked, weight, prior, kind)
+    make = jit_once(_from_responsibilities, work_of_start(len(x), checked.shape[1], x.shape[1]))
+    mixture = make(kind, x, checked, weight, prior)
     belongs = lambda component: np.asarray(checked)[:, component] > 0
     singular_checks.raise_if_singular(mixture, x, checked, belongs, weight)
     return mixture
@@ -261,7 +270,8 @@ def from_labels(
     row_checks.squares_fit(x)
     prior = priors.check_prior(prior, x.shape[1], x.dtype)
     kind = family_class(family, k, x.shape[1])
-    mixture = _from_labels(x, labels, weight, prior, kind, k)
+    make = jit_once(_from_labels, work_of_start(len(x), k, x.shape[1]))
+    mixture = make((kind, k), x, labels, weight, prior)
     belongs = lambda component: np.asarray(labels) == component
     singular_checks.raise_if_singular(mixture, x, labels, belongs, weight)
     return mixture

@@ -22,7 +22,7 @@ from ..internal import checks
 from ..mixture.mixture import Mixture
 from ..objective.data_covariance import data_covariance, fill_rows
 from ..objective.prior import prior_of_covariance
-from .from_assignments import Assigned, even_scales
+from .from_assignments import Assigned, even_scales, work_of_start
 from .labeled import allowed_components, assign_with_labels
 from .methods import METHODS, finite_or_even
 
@@ -188,4 +188,7 @@ def initialize(
         if sampled_weight is not None:
             strata = strata * np.asarray(sampled_weight)
         array = pad_array(sampled_x, strata.astype(data.dtype), data.dtype, columns=data.columns)
-    return array.compute(_start, key, covariance, k=k, family=kind, method=method)
+    work = work_of_start(len(array.x), k, data.n_features)
+    return array.compute_once(
+        _start, key, covariance, numbers=work, k=k, family=kind, method=method
+    )

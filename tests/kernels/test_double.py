@@ -93,6 +93,21 @@ def test_rows_in_the_worst_order():
     assert error(sums_by("natural")(mixture, x), true) > 1e-5
 
 
+@pytest.mark.parametrize("n", [500, N])  # with responsibilities in one kernel, or by the library
+def test_a_batch_has_the_sums_of_its_lanes(n):
+    rows, component = clusters(1e-2, n=n)
+    mixture = narrow_mixture(rows, component, "full")
+    both = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf[::-1]]), mixture)
+    batch = choice.Choice("double", lanes=2)
+    in_batch = jax.jit(jax.vmap(lambda one: statistics(one, Rows.of(rows, None), batch)))(both)
+    true = exact(sums_by("whitened"), mixture, rows)
+    found, turned = (jax.tree.map(lambda leaf, i=i: leaf[i], in_batch) for i in range(2))
+    assert found.mass.dtype == found.log_likelihood.dtype == jnp.float32
+    assert error(found, true) < 1e-6
+    np.testing.assert_allclose(found.log_likelihood, true.log_likelihood, rtol=1e-6)
+    np.testing.assert_allclose(turned.mass, found.mass[::-1], rtol=1e-5)
+
+
 @pytest.mark.parametrize("family", ["diagonal", "spherical"])
 @pytest.mark.parametrize("steps", [1, 10, 200])
 @pytest.mark.parametrize(("width", "offset"), [(1.0, 1e3), (0.03, 0.0), (0.1, 10.0)])
