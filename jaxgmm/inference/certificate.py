@@ -46,7 +46,7 @@ from ..objective.curvature import (
 )
 from ..objective.data_covariance import data_covariance
 from ..objective.expected_derivatives import offsets_of
-from ..objective.information import information, moments_suit, numbers_in_information
+from ..objective.information import dtype_of_moments, information, numbers_in_information
 from ..objective.m_step import m_step_from
 from ..objective.newton_system import inverse_on_free
 from ..objective.objective_value import objective_value
@@ -103,8 +103,8 @@ def certificate(
     covariance = data.compute_once(data_covariance)
     numbers = numbers_in_information(mixture, data.n)
     operands = mixture, prior, tolerance, covariance
-    by_moments = moments_suit(mixture, data.n)
-    return data.compute_once(_certify, *operands, numbers=numbers, by_moments=by_moments)[0]
+    moments = dtype_of_moments(mixture, data.n)
+    return data.compute_once(_certify, *operands, numbers=numbers, moments=moments)[0]
 
 
 def _certify(
@@ -113,7 +113,7 @@ def _certify(
     prior: Prior | None,
     tolerance: jax.Array,
     covariance: jax.Array,
-    by_moments: bool = False,
+    moments: str | None = None,
 ) -> tuple[Certificate, jax.Array | None]:
     """Return the certificate, and the Hessian (p, p) in relative coordinates.
 
@@ -130,7 +130,7 @@ def _certify(
         total = jnp.sum(sums.mass)
         gradient = slope_of(mixture_at, zero, sums, prior) / total
     else:
-        found = information(rows, mixture, prior, scores=False, by_moments=by_moments)
+        found = information(rows, mixture, prior, scores=False, moments=moments)
         sums, total = found.sums, jnp.sum(found.sums.mass)
         gradient, hessian = found.gradient / total, -found.observed / total
         held = Held(free, shift)

@@ -14,7 +14,7 @@ from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture
 from ..numerics.products import matmul
 from ..objective import prior as priors
-from ..objective.information import moments_suit, numbers_in_information
+from ..objective.information import dtype_of_moments, numbers_in_information
 from ..objective.newton_system import evaluate_near
 from ..objective.prior import Prior
 
@@ -56,12 +56,12 @@ def tic(
     """
     mixture, data = open_for_mixture(mixture, x, weight, devices)
     numbers = numbers_in_information(mixture, data.n)
-    by_moments = moments_suit(mixture, data.n)
+    moments = dtype_of_moments(mixture, data.n)
     prior = priors.resolve_prior(prior, data)
-    return data.compute_once(_tic, mixture, prior, numbers=numbers, by_moments=by_moments)
+    return data.compute_once(_tic, mixture, prior, numbers=numbers, moments=moments)
 
 
-def _tic(rows: Rows, mixture: Mixture, prior: Prior | None, by_moments: bool) -> jax.Array:
-    near = evaluate_near(rows, mixture, prior, by_moments=by_moments)
+def _tic(rows: Rows, mixture: Mixture, prior: Prior | None, moments: str | None) -> jax.Array:
+    near = evaluate_near(rows, mixture, prior, moments=moments)
     penalty = jnp.trace(matmul(near.inverse, near.found.outer))
     return 2 * penalty - 2 * near.first.log_likelihood

@@ -20,7 +20,7 @@ from ..numerics.eigenvalues import restrict
 from ..numerics.extreme_eigenvalues import smallest_eigenvalue
 from ..numerics.products import matmul
 from ..objective import prior as priors
-from ..objective.information import moments_suit, numbers_in_information
+from ..objective.information import dtype_of_moments, numbers_in_information
 from ..objective.m_step import m_step_from
 from ..objective.newton_system import evaluate_near, inverse_on_free
 from ..objective.prior import Prior
@@ -98,7 +98,7 @@ def uncertainty(
         numbers=numbers_in_information(mixture, data.n),
         method=method,
         n_clusters=n_clusters,
-        by_moments=moments_suit(mixture, data.n),
+        moments=dtype_of_moments(mixture, data.n),
     )
 
 
@@ -128,11 +128,11 @@ def _uncertainty(
     *clusters: jax.Array,
     method: str,
     n_clusters: int,
-    by_moments: bool,
+    moments: str | None,
 ) -> Uncertainty:
     arrays = (*clusters, n_clusters) if clusters else ()
     point, found, held, inverse, sums = evaluate_near(
-        rows, mixture, prior, *arrays, scores=method != "observed", by_moments=by_moments
+        rows, mixture, prior, *arrays, scores=method != "observed", moments=moments
     )
     total = jnp.sum(found.sums.mass)
     eigenvalue = smallest_eigenvalue(found.observed, held, inverse) / total

@@ -8,7 +8,9 @@ the responsibilities r, the part of the information that is missing is a sum ove
 so it is linear in the moments Σ_n w r_k r_l φ(x_n) of the monomials φ up to degree 4, which all
 pairs share. For k components and d features, they are k²/2 · d⁴/24 numbers for a row, while the
 products of all statistics are (k d²/2)² numbers. The sums over a block are computed in float64,
-moved to the components' own units, and rounded after that.
+moved to the components' own units, and rounded after that. For float32 rows near the mixture's
+mean, the sums over a few hundred rows are computed in float32, and added in float64: rounding
+errors have random signs, so most of them cancel.
 """
 
 from __future__ import annotations
@@ -32,18 +34,29 @@ from .row_statistics import Products, RowStatistics, keeps_matrices
 
 # The rows whose moments are moved to the components' units at a time, which takes about as long as
 # the moments of a thousand rows, and of how many moments are summed at a time, at least.
-ROWS_PER_MOVE, LEAST_ROWS = 1 << 15, 256
-# The largest relative error of the moments, by the dtype of the result.
-SAFE_ERROR = {"float32": 1e-6, "float64": 1e-10}
+ROWS_PER_MOVE, LEAST_ROWS = 1 << 15, 512
+# The error of moments in each dtype for a growth of 1, see `_growth`. The one of float32 is the
+# largest that was measured for at least 5000 rows.
+ERROR = {"float32": 3e-8, "float64": 2 * float(np.finfo(np.float64).eps)}
+# By the dtype of the rows, the dtypes of products from the fastest one to the most accurate one,
+# and the largest error with which each is used.
+SAFE_ERRORS = {
+    "float32": {"float32": 1.5e-5, "float64": 1e-6},
+    "float64": {"float64": 1e-10},
+}
 # Pairs and monomials take memory for each row. There are at most so many of them for a statistic.
 MOST_PER_STATISTIC = 32
 
 
 class PairMoments(RowStatistics):
-    """The whitened kernel, with products of the statistics of rows by fourth moments."""
+    """The whitened kernel, with products of the statistics of rows by fourth moments.
 
-    def __init__(self, mixture: Mixture):
+    `dtype` is that of the products that are summed, see `dtype_of_products`.
+    """
+
+    def __init__(self, mixture: Mixture, dtype: str = "float64"):
         super().__init__(mixture, 1)
+        self.dtype = dtype
 
     @property
     def block_rows(self) -> int:
@@ -64,7 +77,7 @@ class PairMoments(RowStatistics):
 
     def sums_of_products(self, x: jax.Array, weight: jax.Array, outer: bool) -> Products:
         """Return the products of a block."""
-        exact = functools.partial(_by_moments, outer=outer)
+        exact = functools.partial(_by_moments, outer=outer, dtype=self.dtype)
         if x.dtype == jnp.float64:
             return exact(self.mixture, x, weight)
         rounded = functools.partial(_by_statistics, outer=outer)
@@ -85,28 +98,32 @@ def n_monomials(d: int) -> int:
     return math.comb(d + 4, 4)
 
 
-def are_accurate(mixture: Mixture) -> bool:
-    """Return whether fourth moments suit a mixture that is not traced, and are accurate.
+def dtype_of_products(mixture: Mixture) -> str | None:
+    """Return the dtype in which products suit a mixture that is not traced, and are accurate.
 
-    Their errors are those of the moments about the mixture's mean, relative to the moments about
-    the mean of each component, in its own units.
+    It is the fastest such dtype, or None if there is none.
     """
-    return bool(_error(mixture) <= SAFE_ERROR[str(mixture.dtype)])
+    growth = float(_growth(mixture))
+    for dtype, safe in SAFE_ERRORS[str(mixture.dtype)].items():
+        if ERROR[dtype] * growth <= safe:
+            return dtype
+    return None
 
 
 @jax.jit  # once for each kind of mixture, also for what shapes alone tell
-def _error(mixture: Mixture) -> jax.Array:
-    """Return a bound () on the relative error of the moments, or ∞ where they do not suit.
+def _growth(mixture: Mixture) -> jax.Array:
+    """Return how much moments grow by being about the mixture's mean, or ∞ where they do not suit.
 
-    Second moments have that of `natural.rounding`, and fourth moments the square of its growth.
+    Their errors are those of the moments about the mixture's mean, relative to the moments about
+    the mean of each component, in its own units. The growth () of fourth moments is the square of
+    that of second moments, of which `natural.rounding` is made.
     """
     if not _suit(mixture):
         return jnp.array(jnp.inf)
     weights = jnp.where(mixture.present, mixture.weights, 0)[:, None]
     center = jnp.sum(weights * mixture.means, axis=0)
     growth = mixture.frame.amplification(mixture.means - center[None])
-    growth = jnp.max(jnp.where(mixture.present, growth, 0))
-    return 2 * float(jnp.finfo(jnp.float64).eps) * growth**2
+    return jnp.max(jnp.where(mixture.present, growth, 0)) ** 2
 
 
 def _suit(mixture: Mixture) -> bool:
@@ -125,14 +142,18 @@ def _by_statistics(mixture: Mixture, x: jax.Array, weight: jax.Array, outer: boo
     return found if outer else found._replace(outer=None)
 
 
-def _by_moments(mixture: Mixture, x: jax.Array, weight: jax.Array, outer: bool) -> Products:
-    kernel = PairMoments(mixture)
+def _by_moments(
+    mixture: Mixture, x: jax.Array, weight: jax.Array, outer: bool, dtype: str
+) -> Products:
     k, d = mixture.means.shape
     first, second = np.triu_indices(k, 1)
     left, right = np.array(_monomials(d, 2), np.int32).T
     halves = _halves(d)
+    cast = lambda tree, dtype: jax.tree.map(lambda leaf: leaf.astype(dtype), tree)
+    kernel = PairMoments(cast(mixture, dtype), dtype)
 
     def of_block(x: jax.Array, weight: jax.Array) -> tuple[jax.Array, ...]:
+        x, weight = cast((x, weight), dtype)
         ones = jnp.ones_like(x[:1])
         responsibilities, log_prob = weighted_responsibilities(kernel.log_joint(x)[0], ones[0])
         weighted = weight[None] * responsibilities
@@ -141,8 +162,8 @@ def _by_moments(mixture: Mixture, x: jax.Array, weight: jax.Array, outer: bool) 
         fourth = squares[halves[0]] * squares[halves[1]]
         pairs = weighted[first] * responsibilities[second]
         counts = jnp.concatenate([pairs, weighted]) if outer else pairs
-        log_likelihood = matmul(weight, log_prob)
-        return matmul(counts, fourth.T), matmul(weighted, squares.T), log_likelihood
+        products = matmul(counts, fourth.T), matmul(weighted, squares.T), matmul(weight, log_prob)
+        return cast(products, mixture.dtype)
 
     rows = Rows.of(x.T, weight)
     fourth, squares, log_likelihood = rows.total(of_block, max(block_rows(kernel), LEAST_ROWS))

@@ -61,15 +61,18 @@ def restrict(matrix: jax.Array, held: Held) -> jax.Array:
     return project_rows(project_rows(jnp.where(used, matrix, 0)).T)
 
 
-def columns_of(derivative: Callable[[jax.Array], Any], directions: jax.Array) -> Any:
+def columns_of(
+    derivative: Callable[[jax.Array], Any], directions: jax.Array, at_a_time: int = COLUMNS
+) -> Any:
     """Return derivative(v) for every row v of `directions` (c, p), along a leading axis.
 
     Args:
       derivative: maps a vector (p,) to a pytree of vectors.
       directions: the unit vectors, for a whole matrix.
+      at_a_time: how many are computed together.
     """
     c, p = directions.shape
-    size = min(COLUMNS, c)
+    size = min(at_a_time, c)
     padded = jnp.pad(directions, ((0, -c % size), (0, 0))).reshape(-1, size, p)
     columns = jax.lax.map(jax.vmap(derivative), padded)
     return jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1])[:c], columns)

@@ -29,6 +29,7 @@ from .prior import Prior, log_prior
 from .statistics import Statistics
 
 RELATIVE = Relative()
+COLUMNS = 64  # without rows, derivatives along so many directions at a time take little memory
 WEIGHTS = -1  # the owner of logits, on each of which all weights depend
 
 
@@ -80,13 +81,13 @@ def derivatives_of_expected(
     gradient = jax.grad(objective)(zero)
     separate = isinstance(mixture.covariance, HasFactor) and not mixture.frame.shared
     if not separate or explicit is not mixture:
-        slopes, curvature = columns_of(along, jnp.eye(len(zero), dtype=zero.dtype))
+        slopes, curvature = columns_of(along, jnp.eye(len(zero), dtype=zero.dtype), COLUMNS)
         return gradient, slopes, curvature
     owners = _owners(RELATIVE.zero(mixture))
     owners[: mixture.n_components] = WEIGHTS
     of_sums = _owners((sums.mass, sums.shift, jax.eval_shape(coefficients, sums.spread)))
     group, members = _groups(owners)
-    slopes, curvature = columns_of(along, jnp.asarray(members, zero.dtype))
+    slopes, curvature = columns_of(along, jnp.asarray(members, zero.dtype), COLUMNS)
     pick = lambda found, others: jnp.where(_meet(owners, others), found[group], 0)
     return gradient, pick(slopes, of_sums), pick(curvature, owners)
 

@@ -34,7 +34,7 @@ from ..internal import checks
 from ..internal.compiling import FEW_NUMBERS
 from ..kernels.block_sums import log_joint_of_block
 from ..kernels.choice import with_kernel
-from ..kernels.pair_moments import PairMoments, are_accurate
+from ..kernels.pair_moments import PairMoments, dtype_of_products
 from ..kernels.row_statistics import RowStatistics, statistics_of_parts
 from ..kernels.row_values import ROWS_PER_STEP
 from ..kernels.shared_noise import measured
@@ -76,14 +76,16 @@ def numbers_in_information(mixture: Mixture, n: int) -> float:
     return n * float(sum(leaf.size for leaf in jax.tree.leaves(mixture))) ** 2
 
 
-def moments_suit(mixture: Mixture, n: int) -> bool:
-    """Return whether `information` should sum n rows by their fourth moments.
+def dtype_of_moments(mixture: Mixture, n: int) -> str | None:
+    """Return the dtype in which `information` should sum n rows by their fourth moments, or None.
 
     That takes much less time for many parameters, but only the host can know, before a program is
     compiled, whether the moments are accurate.
     """
     many = numbers_in_information(mixture, n) >= FEW_NUMBERS
-    return many and not checks.traced(mixture) and are_accurate(with_all_moments(mixture))
+    if not many or checks.traced(mixture):
+        return None
+    return dtype_of_products(with_all_moments(mixture))
 
 
 def information(
@@ -95,7 +97,7 @@ def information(
     *,
     centered: bool = False,
     scores: bool = True,
-    by_moments: bool = False,
+    moments: str | None = None,
 ) -> Information:
     """Compute the information of a mixture, in one pass.
 
@@ -109,7 +111,8 @@ def information(
         instead.
       scores: whether `outer` is wanted; otherwise it may be NaN. Rows that are not fully observed
         take as long for it again.
-      by_moments: whether complete rows are summed by their fourth moments, see `moments_suit`.
+      moments: the dtype of the fourth moments by which complete rows are summed, or None to sum
+        their statistics, see `dtype_of_moments`.
     """
     if rows.columns is not None:
         if centered:
@@ -123,7 +126,9 @@ def information(
     near = explicit
     if not centered:
         near, rows = about_mixture(explicit, rows)  # type: ignore[arg-type]
-    kernel = PairMoments(near) if by_moments and clusters is None else RowStatistics(near, 1)
+    kernel = RowStatistics(near, 1)
+    if moments is not None and clusters is None:
+        kernel = PairMoments(near, moments)
 
     def sum_block(x: jax.Array, weight: jax.Array, *ids: jax.Array) -> tuple[Any, ...]:
         if not ids:

@@ -65,10 +65,17 @@ def inverse_on_free(matrix: jax.Array, held: Held) -> jax.Array:
 
     It is NaN if the matrix is not positive definite there.
     """
+    return _inverse_of_root(_root_on_free(matrix, held), held)
+
+
+def _root_on_free(matrix: jax.Array, held: Held) -> jax.Array:
+    """Return L⁻¹ (p, p) for the matrix L Lᵀ that is the given one on the free directions."""
     inside = restrict(matrix, held)
     size = jax.lax.stop_gradient(jnp.trace(inside) / len(inside))
-    positive = (inside + size * held.projector)[None]
-    root = cholesky_and_inverse(positive, often=False)[1][0]
+    return cholesky_and_inverse((inside + size * held.projector)[None], often=False)[1][0]
+
+
+def _inverse_of_root(root: jax.Array, held: Held) -> jax.Array:
     return restrict(matmul(root.T, root), held)
 
 
@@ -142,7 +149,7 @@ def evaluate_near(
     prior: Prior | None,
     *clusters: Any,
     scores: bool = True,
-    by_moments: bool = False,
+    moments: str | None = None,
 ) -> Evaluation:
     """Compute the information one Newton step further, which takes two passes.
 
@@ -154,9 +161,10 @@ def evaluate_near(
 
     @jax.jit  # so that it is traced once, here for its shapes and in the loop
     def one_pass(point: Mixture) -> Evaluation:
-        found = information(rows, point, prior, *clusters, scores=scores, by_moments=by_moments)
+        """Return the evaluation with the root of the inverse in place of the inverse itself."""
+        found = information(rows, point, prior, *clusters, scores=scores, moments=moments)
         held = held_directions(point, found.slopes)
-        return Evaluation(point, found, held, inverse_on_free(found.observed, held), found.sums)
+        return Evaluation(point, found, held, _root_on_free(found.observed, held), found.sums)
 
     def unfinished(state: tuple[jax.Array, Mixture, Evaluation]) -> jax.Array:
         return state[0] < 2
@@ -165,7 +173,9 @@ def evaluate_near(
         number, point, before = state
         here = one_pass(point)
         first = where(number == 0, here.first, before.first)
-        step, length = short_step(matmul(here.inverse, here.found.gradient))
+        inside = project(here.found.gradient, *here.held)
+        solved = matmul(here.inverse.T, matmul(here.inverse, inside))
+        step, length = short_step(project(solved, *here.held))
         again = (number == 0) & (length > shortest)
         moved = where(again, offsets_of(point)[1](step), point)
         number = jnp.where(again, jnp.int32(1), jnp.int32(2))
@@ -173,4 +183,5 @@ def evaluate_near(
 
     shapes = jax.eval_shape(one_pass, mixture)
     nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    return jax.lax.while_loop(unfinished, evaluate, (jnp.int32(0), mixture, nothing))[2]
+    last = jax.lax.while_loop(unfinished, evaluate, (jnp.int32(0), mixture, nothing))[2]
+    return last._replace(inverse=_inverse_of_root(last.inverse, last.held))

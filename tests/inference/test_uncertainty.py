@@ -12,6 +12,7 @@ import jaxgmm
 from jaxgmm import Mixture, Prior, uncertainty
 from jaxgmm.data.rows import Rows
 from jaxgmm.inference.uncertainty_result import REASONS
+from jaxgmm.mixture.inputs import open_for_mixture
 from jaxgmm.objective.expected_derivatives import offsets_of
 from jaxgmm.objective.information import information
 
@@ -161,6 +162,19 @@ def test_kinds_of_rows_and_vmap(fitted, x64):
     lanes = jax.vmap(lambda m: uncertainty(m, X, weight=jnp.asarray(WEIGHT)))(batch)
     same([part[1] for part in lanes.standard_errors], expected, 1e-8)
     assert list(lanes.verdict) == ["maximum", "maximum"]
+
+
+@pytest.mark.thorough
+def test_fourth_moments_of_shards_and_streams(fitted, x64):
+    """The products of scores too, from rows in several parts and in blocks that overlap."""
+    expected = information(Rows.of(jnp.asarray(X), jnp.asarray(WEIGHT)), fitted, None)
+    for kind in (jaxgmm.Shards(X), jaxgmm.Stream([X[:23], X[23:]])):
+        mixture, data = open_for_mixture(fitted, kind, WEIGHT, None)
+        for dtype, tolerance in (("float64", 1e-12), ("float32", 2e-5)):
+            found = data.compute(information, mixture, None, moments=dtype)
+            for name in ("observed", "outer", "gradient"):
+                one, other = getattr(found, name), getattr(expected, name)
+                np.testing.assert_allclose(one, other, atol=tolerance * WEIGHT.sum(), rtol=0)
 
 
 def test_a_mixture_that_is_no_maximum_has_errors_that_say_so(fitted, x64):
