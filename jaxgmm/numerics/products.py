@@ -18,7 +18,7 @@ def matmul(a: jax.Array, b: jax.Array | np.ndarray) -> jax.Array:
         b = b[0]
     stacks = a.ndim > 2 and b.ndim > 2 and max(*a.shape[-2:], b.shape[-1]) <= SMALL_MATRIX
     # A small constant is part of the code that a compiler makes.
-    constant = isinstance(b, np.ndarray) and 0 < b.shape[0] <= SMALL_MATRIX >= b.shape[-1]
+    constant = isinstance(b, np.ndarray) and 0 < b.shape[-2] <= SMALL_MATRIX >= b.shape[-1]
     return _small_products(a, b) if stacks or constant else jnp.matmul(a, b, precision=HIGHEST)
 
 
@@ -30,6 +30,7 @@ def _small_products(a: jax.Array, b: jax.Array | np.ndarray) -> jax.Array:
     """
     # Slices take a third of the time that indexing takes to trace.
     column = functools.partial(jax.lax.slice_in_dim, a, axis=-1)
-    row = functools.partial(jax.lax.slice_in_dim, jnp.asarray(b), axis=-2)
+    b = jnp.expand_dims(jnp.asarray(b), tuple(range(a.ndim - b.ndim)))
+    row = functools.partial(jax.lax.slice_in_dim, b, axis=-2)
     terms = (column(j, j + 1) * row(j, j + 1) for j in range(a.shape[-1]))
     return functools.reduce(jnp.add, terms)
