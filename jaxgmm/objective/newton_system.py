@@ -214,7 +214,7 @@ def evaluate_near(
     At the default tolerance of a fit, standard errors at the given mixture are wrong by about
     2e-3 of their value, and one Newton step further by 3e-6. Where the step is too short to
     matter, the second pass is left out. With moments in float64 the first pass is a faster one in
-    float32 (see `chord_steps`), and errors are then wrong by about 1e-8. The arguments are those of
+    float32 (see `chord_steps`), and errors are then wrong by about 1e-7. The arguments are those of
     `information`.
     """
     shortest = min(float(jnp.finfo(mixture.dtype).eps) ** 0.5, SHORTEST_STEP)
