@@ -110,6 +110,11 @@ def dtype_of_products(mixture: Mixture) -> str | None:
     return None
 
 
+def error_of_products(mixture: Mixture, dtype: str) -> jax.Array:
+    """Return the error () of products in a dtype, per unit of weight."""
+    return ERROR[dtype] * _growth(mixture)
+
+
 @jax.jit  # once for each kind of mixture, also for what shapes alone tell
 def _growth(mixture: Mixture) -> jax.Array:
     """Return how much moments grow by being about the mixture's mean, or ∞ where they do not suit.

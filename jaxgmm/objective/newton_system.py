@@ -16,17 +16,18 @@ import jax.numpy as jnp
 from ..data.rows import Rows
 from ..data.summable_rows import SummableRows
 from ..internal.trees import where
+from ..kernels.pair_moments import error_of_products
 from ..mixture.mixture import Mixture
 from ..numerics import lapack
 from ..numerics.cholesky import cholesky_and_inverse
 from ..numerics.conjugate_gradients import conjugate_gradients
 from ..numerics.eigenvalues import Held, project, restrict
 from ..numerics.products import matmul
-from .curvature import free_directions
+from .curvature import free_directions, slope_of
 from .expected_derivatives import offsets_of
 from .information import Information, gradient_along, information
 from .prior import Prior
-from .statistics import Statistics
+from .statistics import Statistics, about_mixture, statistics
 
 # With more parameters than this, equations are solved without a matrix. For p = 400 that already
 # takes half of the time, but only a matrix tells every saddle from a maximum.
@@ -34,6 +35,8 @@ MOST_PARAMETERS = 1000
 # Where components overlap, a step of this length in relative coordinates changes standard errors by
 # a thousandth of their value.
 SHORTEST_STEP = 5e-5
+# An information with errors up to this size, per unit of weight, may determine steps.
+ROUGH_ERROR = 1e-3
 # A Newton step is made only if it is shorter than this, in relative coordinates.
 LONGEST_STEP = 0.5
 
@@ -77,6 +80,11 @@ def _root_on_free(matrix: jax.Array, held: Held) -> jax.Array:
 
 def _inverse_of_root(root: jax.Array, held: Held) -> jax.Array:
     return restrict(matmul(root.T, root), held)
+
+
+def _solve(root: jax.Array, held: Held, vector: jax.Array) -> jax.Array:
+    """Return the product of the inverse information, by its root, with a vector (p,)."""
+    return project(matmul(root.T, matmul(root, project(vector, *held))), *held)
 
 
 class NewtonSystem(NamedTuple):
@@ -143,6 +151,56 @@ def short_step(step: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jnp.where(good, step, 0), jnp.where(good, length, 0)
 
 
+def chord_steps(
+    rows: Rows | SummableRows, mixture: Mixture, prior: Prior | None, shortest: float
+) -> tuple[Mixture, Statistics]:
+    """Make steps with one approximate information and exact gradients.
+
+    It returns the mixture after them, and the statistics at the given one. The information is
+    computed in float32, from fourth moments, which takes half of the time of float64. A step that
+    is shorter than the one before by a factor leaves an error that is smaller than itself by about
+    this factor. Steps end where this is less than `shortest`, or where one is not half as long as
+    the one before.
+
+    Source: Kelley 1995, Iterative Methods for Linear and Nonlinear Equations, sec. 5.4.1.
+    """
+
+    @jax.jit  # so that it is traced once
+    def gradient_at(point: Mixture) -> tuple[jax.Array, Statistics]:
+        zero, mixture_at = offsets_of(point)
+        sums = statistics(*about_mixture(point, rows), "whitened")  # type: ignore[arg-type]
+        return slope_of(mixture_at, zero, sums, prior), sums
+
+    def move(point: Mixture, gradient: jax.Array) -> Mixture:
+        rounded = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), (point, prior))
+        found = information(rows, *rounded, scores=False, moments="float32")
+        held = held_directions(rounded[0], found.slopes)
+        root = _root_on_free(found.observed, held)
+
+        def step_from(point: Mixture, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+            size = jnp.linalg.norm(gradient)
+            unit = (gradient / size).astype(root.dtype)
+            return short_step(size * _solve(root, held, unit).astype(gradient.dtype))
+
+        def advance(state: tuple[Any, ...]) -> tuple[Any, ...]:
+            point, before, _ = state
+            step, length = step_from(point, gradient_at(point)[0])
+            smaller = length < before / 2
+            moved = where(smaller, offsets_of(point)[1](step), point)
+            return moved, length, smaller & (length**2 > shortest * before)
+
+        step, length = step_from(point, gradient)
+        state = offsets_of(point)[1](step), length, length > shortest
+        return jax.lax.while_loop(lambda state: state[-1], advance, state)[0]
+
+    # The complete-data information is near the identity per unit of weight, and the observed one is
+    # smaller. So a step is at least about as long as the gradient.
+    gradient, sums = gradient_at(mixture)
+    matters = jnp.linalg.norm(gradient) > shortest * jnp.sum(sums.mass)
+    matters &= error_of_products(mixture, "float32") <= ROUGH_ERROR
+    return jax.lax.cond(matters, move, lambda point, _: point, mixture, gradient), sums
+
+
 def evaluate_near(
     rows: Rows | SummableRows,
     mixture: Mixture,
@@ -155,7 +213,9 @@ def evaluate_near(
 
     At the default tolerance of a fit, standard errors at the given mixture are wrong by about
     2e-3 of their value, and one Newton step further by 3e-6. Where the step is too short to
-    matter, the second pass is left out. The arguments are those of `information`.
+    matter, the second pass is left out. With moments in float64 the first pass is a faster one in
+    float32 (see `chord_steps`), and errors are then wrong by about 1e-7. The arguments are those of
+    `information`.
     """
     shortest = min(float(jnp.finfo(mixture.dtype).eps) ** 0.5, SHORTEST_STEP)
 
@@ -173,15 +233,17 @@ def evaluate_near(
         number, point, before = state
         here = one_pass(point)
         first = where(number == 0, here.first, before.first)
-        inside = project(here.found.gradient, *here.held)
-        solved = matmul(here.inverse.T, matmul(here.inverse, inside))
-        step, length = short_step(project(solved, *here.held))
+        step, length = short_step(_solve(here.inverse, here.held, here.found.gradient))
         again = (number == 0) & (length > shortest)
         moved = where(again, offsets_of(point)[1](step), point)
         number = jnp.where(again, jnp.int32(1), jnp.int32(2))
         return number, moved, here._replace(first=first)
 
+    start, first = mixture, None
+    if moments == "float64":
+        start, first = chord_steps(rows, mixture, prior, shortest)
     shapes = jax.eval_shape(one_pass, mixture)
     nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    last = jax.lax.while_loop(unfinished, evaluate, (jnp.int32(0), mixture, nothing))[2]
-    return last._replace(inverse=_inverse_of_root(last.inverse, last.held))
+    last = jax.lax.while_loop(unfinished, evaluate, (jnp.int32(0), start, nothing))[2]
+    first = last.first if first is None else first
+    return last._replace(inverse=_inverse_of_root(last.inverse, last.held), first=first)

@@ -15,6 +15,7 @@ from jaxgmm.inference.uncertainty_result import REASONS
 from jaxgmm.mixture.inputs import open_for_mixture
 from jaxgmm.objective.expected_derivatives import offsets_of
 from jaxgmm.objective.information import information
+from jaxgmm.objective.newton_system import chord_steps, evaluate_near
 
 N, D, K = 40, 2, 3
 RANDOM = np.random.default_rng(0)
@@ -232,3 +233,27 @@ def test_float32_fits_that_ended_just_before_the_maximum():
     found = uncertainty(near, x).standard_errors
     for one, other in zip(found, exact, strict=True):
         np.testing.assert_allclose(one, other, rtol=3e-4)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("moved", [1e-4, 1e-2])
+def test_chord_steps_end_at_the_maximum(moved, fitted, x64):
+    """The information is that of the maximum, and the statistics are those of the given mixture."""
+    rows = Rows.of(jnp.asarray(X), jnp.asarray(WEIGHT))
+    prior = jax.tree.map(jnp.asarray, Prior.from_data(X, weight=WEIGHT))
+    end = jaxgmm.fit(X, fitted, weight=WEIGHT, prior=prior, tolerance=1e-22, max_steps=9999).mixture
+    zero, mixture_at = offsets_of(end)
+    near = mixture_at(moved * RANDOM.normal(size=len(zero)) / len(zero) ** 0.5)
+    exact = information(rows, end, prior).observed
+
+    @jax.jit
+    def found(near):
+        return chord_steps(rows, near, prior, 1e-8), evaluate_near(
+            rows, near, prior, moments="float64"
+        )
+
+    (point, first), whole = found(near)
+    np.testing.assert_allclose(whole.first.mass, jaxgmm.e_step(near, X, weight=WEIGHT).mass)
+    np.testing.assert_allclose(first.mass, whole.first.mass)
+    for part in (information(rows, point, prior).observed, whole.found.observed):
+        np.testing.assert_allclose(part, exact, atol=1e-6 * np.abs(exact).max(), rtol=0)

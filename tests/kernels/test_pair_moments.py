@@ -64,6 +64,17 @@ def test_products_in_float32_are_for_mixtures_near_their_mean(x64):
     assert 1e-9 < apart(a_mixture(), X, "float32") < 1e-6
 
 
+def test_sums_in_float32_are_added_in_float64(x64):
+    """Rows that are repeated have an exact multiple of the products."""
+    once = jnp.asarray(RNG.normal(size=(D, 1024)))
+    kernel = PairMoments(a_mixture(), "float32")
+    found = jax.jit(lambda x: kernel.sums_of_products(x, jnp.ones(x.shape[1]), True))
+    for one, many in zip(found(once), found(jnp.tile(once, 15)), strict=True):
+        np.testing.assert_allclose(
+            many, 15 * one, rtol=0, atol=1e-12 * float(jnp.max(jnp.abs(many)))
+        )
+
+
 def test_moments_far_from_the_center_are_not_used(x64):
     """Means that are a thousand standard deviations apart lose half of float64's digits."""
     near, far = a_mixture(), dataclasses.replace(a_mixture(), means=jnp.asarray(1e3 * MEANS))
