@@ -11,6 +11,7 @@ import numpy as np
 from ..internal import checks
 from ..mixture.mixture import Mixture
 from ..numerics import lapack
+from ..numerics.triangular import log_determinant
 from .covariance_factors import of_covariances
 
 
@@ -141,5 +142,4 @@ def _log_determinants(covariances: jax.Array) -> jax.Array:
     """Return log|Σ| of covariances (k, d, d), which are scaled to unit variances first."""
     scale = jnp.sqrt(jnp.diagonal(covariances, axis1=-2, axis2=-1))
     root = lapack.cholesky(covariances / (scale[:, :, None] * scale[:, None, :]))
-    diagonal = jnp.diagonal(root, axis1=-2, axis2=-1)
-    return 2 * jnp.sum(jnp.log(scale) + jnp.log(diagonal), axis=-1)
+    return 2 * (jnp.sum(jnp.log(scale), axis=-1) + log_determinant(root))

@@ -35,11 +35,6 @@ class Block(NamedTuple):
         """Whether anything is added to the log-joint."""
         return self.label is not None or self.log_odds is not None
 
-    @property
-    def has_odds(self) -> bool:
-        """Whether labels or log-odds are known."""
-        return self.label is not None or self.log_odds is not None
-
     def add_odds(self, log_joint: jax.Array) -> jax.Array:
         """Return the log-joint (k, b) with what labels and log-odds add to it."""
         if self.label is not None:

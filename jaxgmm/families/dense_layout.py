@@ -11,7 +11,7 @@ import numpy as np
 from ..numerics import lapack
 from ..numerics.cholesky import cholesky_and_inverse
 from ..numerics.products import HIGHEST, SMALL_MATRIX, matmul
-from ..numerics.triangular import symmetric, transpose
+from ..numerics.triangular import log_determinant, symmetric, transpose
 from .layout import Layout
 
 
@@ -61,7 +61,7 @@ class Dense(Layout):
         root = lapack.lower_root(_square(factor, "factor"))  # R with R Rᵀ = WᵀW
         inverse_root = lapack.inverse(root)
         inverse = matmul(transpose(inverse_root), matmul(inverse_root, transpose(factor)))
-        return cls(factor, inverse, _log_determinant(root))
+        return cls(factor, inverse, log_determinant(root))
 
     @classmethod
     def of_precision(cls, precision: jax.Array) -> Dense:
@@ -71,7 +71,7 @@ class Dense(Layout):
           ValueError: if `precision` does not have the shape of a stack of square matrices.
         """
         root, inverse_root = cholesky_and_inverse(_square(precision, "precision"))
-        return cls(transpose(root), transpose(inverse_root), _log_determinant(root))
+        return cls(transpose(root), transpose(inverse_root), log_determinant(root))
 
     @classmethod
     def of_covariance(cls, covariance: jax.Array) -> Dense:
@@ -81,7 +81,7 @@ class Dense(Layout):
           ValueError: if `covariance` does not have the shape of a stack of square matrices.
         """
         root, inverse_root = cholesky_and_inverse(_square(covariance, "covariance"))
-        return cls(inverse_root, root, -_log_determinant(root))
+        return cls(inverse_root, root, -log_determinant(root))
 
     @property
     def factor(self) -> jax.Array:
@@ -272,11 +272,6 @@ def _square(matrices: jax.Array, name: str) -> jax.Array:
             f"{name} has shape {shape}: pass (k, d, d), or (1, d, d) for a common matrix."
         )
     return matrices
-
-
-def _log_determinant(root: jax.Array) -> jax.Array:
-    """Return log |det R| of triangular matrices (c, d, d)."""
-    return jnp.sum(jnp.log(jnp.diagonal(root, axis1=-2, axis2=-1)), axis=-1)
 
 
 def _outer(a: jax.Array, b: jax.Array) -> jax.Array:

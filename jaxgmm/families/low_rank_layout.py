@@ -17,7 +17,13 @@ import jax
 import jax.numpy as jnp
 
 from ..numerics.products import matmul
-from ..numerics.triangular import small_cholesky, small_inverse, symmetric, transpose
+from ..numerics.triangular import (
+    log_determinant,
+    small_cholesky,
+    small_inverse,
+    symmetric,
+    transpose,
+)
 from .dense_layout import projection_of
 from .layout import Layout, wider_than
 
@@ -265,8 +271,7 @@ class LowRankLayout(Layout):
         square = jnp.exp(2 * ratio) * (errors + jnp.sum(change * bent, axis=-1))
         total = jnp.sum(square, axis=-1) + jnp.trace(scores, axis1=-2, axis2=-1)
         q = self.loadings.shape[-1]
-        logarithm = jnp.log(jnp.diagonal(self.root, axis1=-2, axis2=-1))
-        constant = jnp.sum(new.log_scale, axis=-1) + q / 2 - jnp.sum(logarithm, axis=-1)
+        constant = jnp.sum(new.log_scale, axis=-1) + q / 2 - log_determinant(self.root)
         return mass * constant - total / 2
 
     def gain(self, change, bend, moments, mass):

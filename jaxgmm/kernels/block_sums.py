@@ -31,7 +31,8 @@ def sums_by_rules(
     """
 
     def of_branch(branch: Any, block: Block, weight: jax.Array) -> tuple[Any, ...]:
-        if isinstance(branch, Double) and tuple(rules) == (of_lane,) and not block.has_odds:
+        # Between the double kernel's products, a batch's responsibilities need no conversions.
+        if isinstance(branch, Double) and tuple(rules) == (of_lane,) and not block.odds:
             return (branch.sums_of_lane(block.x, weight),)
         joint, intermediate = _log_joint(branch, block)
         x = block.x if branch is kernel else block

@@ -18,7 +18,8 @@ def matmul(a: jax.Array, b: jax.Array | np.ndarray) -> jax.Array:
         b = b[0]
     stacks = a.ndim > 2 and b.ndim > 2 and max(*a.shape[-2:], b.shape[-1]) <= SMALL_MATRIX
     # A small constant is part of the code that a compiler makes.
-    constant = isinstance(b, np.ndarray) and 0 < b.shape[-2] <= SMALL_MATRIX >= b.shape[-1]
+    matrices = isinstance(b, np.ndarray) and a.ndim >= b.ndim > 1
+    constant = matrices and 0 < b.shape[-2] <= SMALL_MATRIX >= b.shape[-1]
     return _small_products(a, b) if stacks or constant else jnp.matmul(a, b, precision=HIGHEST)
 
 

@@ -156,6 +156,11 @@ def symmetric(matrix: jax.Array) -> jax.Array:
     return (matrix + transpose(matrix)) / 2
 
 
+def log_determinant(factor: jax.Array) -> jax.Array:
+    """Return log |det R| (c,) of triangular matrices R (c, d, d) with positive diagonals."""
+    return jnp.sum(jnp.log(jnp.diagonal(factor, axis1=-2, axis2=-1)), axis=-1)
+
+
 def mirror_lower(matrix: jax.Array) -> jax.Array:
     """Return the symmetric matrices whose lower triangles are those of a stack (c, d, d)."""
     return jnp.tril(matrix) + transpose(jnp.tril(matrix, -1))

@@ -1,4 +1,4 @@
-"""How many fits of a sweep run in one batch, and how their programs are compiled."""
+"""Which fits of a sweep run in one batch, and how the programs of batches are compiled."""
 
 from __future__ import annotations
 
@@ -63,3 +63,14 @@ def batches_of(
     if large.size * work < WORTH_COMPILING:
         return large, large
     return large, dataclasses.replace(large, lanes=max(1, most // 8))
+
+
+def fill_group(lanes: np.ndarray, settings: LaneSettings) -> tuple[np.ndarray, np.ndarray]:
+    """Return a full group of these lanes, and the places of each lane in it, once.
+
+    Lanes are distributed over the devices in turn. Where there are too few, copies of the first one
+    fill the group.
+    """
+    filled = np.concatenate([lanes, np.repeat(lanes[:1], settings.size - len(lanes))])
+    order = np.arange(settings.size).reshape(-1, settings.mesh.size).T.ravel()
+    return filled[order], np.flatnonzero(order < len(lanes))

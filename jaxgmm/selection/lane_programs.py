@@ -109,17 +109,6 @@ class LaneSettings:
         return self.lanes * self.mesh.size
 
 
-def fill_group(lanes: np.ndarray, settings: LaneSettings) -> tuple[np.ndarray, np.ndarray]:
-    """Return a full group of these lanes, and the places of each lane in it, once.
-
-    Lanes are distributed over the devices in turn. Where there are too few, copies of the first one
-    fill the group.
-    """
-    filled = np.concatenate([lanes, np.repeat(lanes[:1], settings.size - len(lanes))])
-    order = np.arange(settings.size).reshape(-1, settings.mesh.size).T.ravel()
-    return filled[order], np.flatnonzero(order < len(lanes))
-
-
 def _problem_of(
     settings: LaneSettings,
     data: LaneData,

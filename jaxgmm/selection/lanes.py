@@ -21,9 +21,9 @@ from ..fitting.step import FitState
 from ..internal.trees import pack, put, take, unpack
 from ..kernels.choice import kernel_position
 from ..kernels.natural import SAFE_ROUNDING
-from .lane_batches import batches_of, is_much_work
+from .lane_batches import batches_of, fill_group, is_much_work
 from .lane_histories import Histories
-from .lane_programs import MOST_STEPS_IN_A_CALL, LaneSettings, fill_group, lane_of
+from .lane_programs import MOST_STEPS_IN_A_CALL, LaneSettings, lane_of
 from .lane_records import LaneData, LaneMove, LaneOutcome, LaneStart
 
 # Until a lane nears its end, the natural kernel may add this much rounding error to a log-density.

@@ -1,5 +1,7 @@
 """The front door: what it refuses, in which words; and what it lets in."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -102,7 +104,8 @@ def test_bad_weights(weight, words):
         (dict(stopping="never"), "unknown stopping 'never'"),
         (dict(algorithm="newton-raphson"), "unknown algorithm 'newton-raphson'.*'squarem'"),
         (dict(algorithm=EM), "an instance with init and move"),
-        (dict(mixture=None), "mixture is a NoneType"),
+        (dict(mixture=None), "mixture is a NoneType: pass a Mixture"),
+        (dict(mixture=types.SimpleNamespace(mixture=MIXTURE)), "in its attribute `mixture`"),
     ],
 )
 def test_bad_settings(arguments, words):

@@ -18,3 +18,11 @@ def test_stacks(shapes, inner, columns):
     wide = a.astype(float) @ b
     for found in (jax.jit(matmul)(a, b), jax.jit(lambda a: matmul(a, b))(a)):
         np.testing.assert_allclose(found, wide, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("of_a", "of_b"), [((4,), (4, 2)), ((3, 4), (4,)), ((5, 3, 4), (4,))])
+def test_vectors(of_a, of_b):
+    rng = np.random.default_rng(0)
+    a, b = (rng.normal(size=shape).astype(np.float32) for shape in (of_a, of_b))
+    found = jax.jit(lambda a: matmul(a, b))(a)
+    np.testing.assert_allclose(found, a.astype(float) @ b, rtol=1e-5, atol=1e-5)
