@@ -93,14 +93,19 @@ def test_rows_in_the_worst_order():
     assert error(sums_by("natural")(mixture, x), true) > 1e-5
 
 
+@pytest.mark.parametrize("width", [1e-2, 2.0])  # components are apart, or overlap
 @pytest.mark.parametrize("n", [500, N])  # with responsibilities in one kernel, or by the library
-def test_a_batch_has_the_sums_of_its_lanes(n):
-    rows, component = clusters(1e-2, n=n)
+def test_a_batch_has_the_sums_of_its_lanes(n, width):
+    rows, component = clusters(width, n=n)
+    weight = np.random.default_rng(1).uniform(0.5, 2, n).astype(np.float32)
     mixture = narrow_mixture(rows, component, "full")
     both = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf[::-1]]), mixture)
     batch = choice.Choice("double", lanes=2)
-    in_batch = jax.jit(jax.vmap(lambda one: statistics(one, Rows.of(rows, None), batch)))(both)
-    true = exact(sums_by("whitened"), mixture, rows)
+    sums = lambda kernel: (
+        lambda one, x: statistics(one, Rows.of(x, jnp.asarray(weight, x.dtype)), kernel)
+    )
+    in_batch = jax.jit(jax.vmap(sums(batch), in_axes=(0, None)))(both, rows)
+    true = exact(sums("whitened"), mixture, rows)
     found, turned = (jax.tree.map(lambda leaf, i=i: leaf[i], in_batch) for i in range(2))
     assert found.mass.dtype == found.log_likelihood.dtype == jnp.float32
     assert error(found, true) < 1e-6
