@@ -19,7 +19,7 @@ from ..fitting.status import RUNNING
 from ..fitting.step import FitState, Problem
 from ..internal.compiling import jit_once, jit_with_options
 from ..kernels.choice import Choice
-from ..kernels.natural import natural_is_safe
+from ..kernels.rounding_bounds import natural_is_safe
 from ..mixture.mixture import Mixture
 from ..objective.prior import Prior
 

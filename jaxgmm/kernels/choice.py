@@ -5,7 +5,7 @@ accurate for narrow components far from the center. The natural kernel uses that
 linear in features φ(x) that do not depend on the mixture, so that a pass is two matrix products. It
 is faster, and as accurate where second moments about the center keep enough digits. The double
 kernel is the natural one in float64, for float32 mixtures. Where they are accurate, their results
-agree to rounding.
+agree to rounding; `rounding_bounds.py` says where that is.
 
 All take a block as columns x (d, b) that are already centered.
 """
@@ -24,9 +24,9 @@ from ..mixture.mixture import Mixture
 from ..numerics.float64 import float64_is_fast
 from .conditional import Conditional
 from .double import Double
-from .natural import SAFE_ROUNDING, rounding, safe_rounding
 from .natural_low_rank import natural_kernel
 from .protocol import Kernel
+from .rounding_bounds import double_is_safe, rounding, safe_rounding
 from .whitened import Whitened
 
 KERNELS: dict[str, Callable[[Mixture, int], Kernel]] = {
@@ -71,21 +71,6 @@ def resolve_kernel(name: str, n: int, numbers: int) -> str:
     return "whitened" if name == "auto" and little else name
 
 
-def double_rounding(of_natural: Any, n_features: int) -> Any:
-    """Return a practical bound on the double kernel's rounding error, in the units of `rounding`.
-
-    `of_natural` is the natural kernel's bound in float32. The products have the same bound in units
-    of float64's eps, times 8: relative to their width, the rows of such a component are so far away
-    that they are nearly equal numbers, and the errors of their sums do not cancel. In trials over 2
-    to 128 features, errors were up to 8 times the bound without this factor at widths of 1e-5 of
-    the distance, and up to 10 times at 3e-6, where the kernel is not used. The rest is float32,
-    with the natural kernel's bound at the center. The rounding of a log-density to float32, which
-    all kernels share, is not counted.
-    """
-    single, double = float(jnp.finfo(jnp.float32).eps), float(jnp.finfo(jnp.float64).eps)
-    return 8 * double / single * of_natural + 2 * single * n_features**0.5
-
-
 def kernel_position(of_natural: Any, n_features: int, most: float) -> Any:
     """Return the position of the fastest kernel that is accurate: natural, double, whitened.
 
@@ -94,8 +79,7 @@ def kernel_position(of_natural: Any, n_features: int, most: float) -> Any:
       n_features: the number of features d.
       most: the largest `rounding` at which the natural kernel may be used.
     """
-    double = double_rounding(of_natural, n_features) <= SAFE_ROUNDING["float32"]
-    return (1 - (of_natural <= most)) * (2 - double)
+    return (1 - (of_natural <= most)) * (2 - double_is_safe(of_natural, n_features))
 
 
 def position_of(mixture: Mixture) -> jax.Array:

@@ -22,9 +22,10 @@ from ..mixture.mixture import Mixture
 from ..numerics.compensated import add_trees_compensated
 from .block_size import block_rows
 from .block_sums import sums_of_block
-from .natural import Natural, rounding_of_each, safe_rounding
+from .natural import Natural
 from .natural_low_rank import natural_kernel
 from .protocol import Kernel, KernelClass, Moments
+from .rounding_bounds import rounding_of_each, safe_rounding
 
 # A component has no part in a cell where its mean responsibility is below this, e^-30.
 NEGLIGIBLE = 1e-13

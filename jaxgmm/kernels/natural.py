@@ -1,7 +1,6 @@
-"""The natural kernel, and the bound on its rounding error.
+"""The natural kernel, a matrix product of parameters with features of the rows.
 
-Its log-joint is one matrix product of parameters with features of the rows that all components
-share.
+All components share the features. `rounding_bounds.py` says for which mixtures it is accurate.
 """
 
 from __future__ import annotations
@@ -18,9 +17,6 @@ from ..numerics.products import matmul
 from .protocol import Moments
 
 Features = tuple[jax.Array, jax.Array | None]  # of components and common, or sums of them
-
-# The largest `rounding` at which the natural kernel is used for dense covariances.
-SAFE_ROUNDING = {"float32": 3e-5, "float64": 3e-11}
 
 
 class Natural:
@@ -164,36 +160,3 @@ def _parameters_for(mixture: Mixture) -> Callable[..., Features]:
         return mixture.frame.natural(mixture.means, constants)
 
     return parameters
-
-
-def rounding_of_each(mixture: Mixture) -> jax.Array:
-    """Return a practical bound (k,) on the natural kernel's rounding error.
-
-    It bounds the error of an entry of a component's second moments, in units of its present
-    covariance. In trials over dimensions, widths and shapes the actual error was about a fifth of
-    it, and seldom more than all of it, with rows in random order. It can be 20 times as large where
-    a block begins with the few rows of a component and continues with many rows that hardly belong
-    to it: the terms of the latter are lost in the component's sums. The error of a single
-    log-density, in nats, can be several times the bound, but it differs from row to row.
-    """
-    growth = jnp.where(mixture.present, mixture.frame.amplification(mixture.means), 0)
-    return 2 * float(jnp.finfo(mixture.dtype).eps) * growth
-
-
-def rounding(mixture: Mixture) -> jax.Array:
-    """Return the largest bound () of `rounding_of_each`."""
-    return jnp.max(rounding_of_each(mixture))
-
-
-def safe_rounding(mixture: Mixture) -> float:
-    """Return the largest `rounding` at which the natural kernel is used for such a mixture.
-
-    Up to this value, parameters after 200 steps of EM with overlapping components were within 1e-4
-    of those in float64, in units of each component's covariance.
-    """
-    return SAFE_ROUNDING[str(mixture.dtype)] * mixture.frame.averaging
-
-
-def natural_is_safe(mixture: Mixture) -> jax.Array:
-    """Return whether the natural kernel's `rounding` at this mixture is at most `safe_rounding`."""
-    return rounding(mixture) <= safe_rounding(mixture)

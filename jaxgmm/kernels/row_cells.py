@@ -17,9 +17,9 @@ from ..numerics import lapack
 from ..numerics.counting_sort import positions_by_group
 from ..numerics.products import matmul
 from .block_size import block_rows
-from .natural import natural_is_safe, rounding_of_each, safe_rounding
 from .natural_low_rank import natural_kernel
 from .protocol import Kernel
+from .rounding_bounds import natural_is_safe, rounding_of_each, safe_rounding
 from .whitened import Whitened
 
 # n k d, below which local centers, or leaving components out, save less time than their compilation

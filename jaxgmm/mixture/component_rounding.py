@@ -86,8 +86,8 @@ def warn_of_coarse_components(
       with the component's standard deviation given the other features.
     - Rounding the entries of a covariance matrix changes the variances given the other features by
       about eps/2 of the variances. This counts if `matrices`, i.e. if the caller uses the matrices.
-    - The natural kernel adds a rounding error (see `kernels.natural.rounding`). This counts if
-      `kernel` is "natural".
+    - The natural kernel adds a rounding error (see `kernels.rounding_bounds.rounding`). This counts
+      if `kernel` is "natural".
 
     Mixtures that are traced, in float64, or not finite are ignored.
 
@@ -156,7 +156,7 @@ def _is_clearly_precise(
 
 
 def _natural_rounding(mixture: Mixture) -> float:
-    """Return `kernels.natural.rounding` of the mixture moved to mean zero, on the host."""
+    """Return `kernels.rounding_bounds.rounding` of the mixture moved to mean zero, on the host."""
     widths = Widths.of(mixture)
     factor = mixture.covariance.factor_on_host(mixture.means.shape[1])
     weights = np.exp(mixture.logits - np.max(mixture.logits))[widths.component]

@@ -28,7 +28,7 @@ from ..fitting.step import FitState, Problem
 from ..internal.compiling import jit_with_options
 from ..internal.trees import pack, unpack, where
 from ..kernels.choice import Choice
-from ..kernels.natural import rounding
+from ..kernels.rounding_bounds import rounding
 from ..mixture.mixture import Mixture
 from ..objective.statistics import statistics
 from ..starts.from_assignments import Assigned

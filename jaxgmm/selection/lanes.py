@@ -20,7 +20,7 @@ from ..fitting.status import RUNNING, Status
 from ..fitting.step import FitState
 from ..internal.trees import pack, put, take, unpack
 from ..kernels.choice import kernel_position
-from ..kernels.natural import SAFE_ROUNDING
+from ..kernels.rounding_bounds import SAFE_ROUNDING
 from .lane_batches import batches_of, fill_group, is_much_work
 from .lane_histories import Histories
 from .lane_programs import MOST_STEPS_IN_A_CALL, LaneSettings, lane_of

@@ -222,7 +222,7 @@ def test_kernels_agree(name, x64):
 
 def test_far_components_use_an_accurate_kernel():
     """The bound on the rounding of products grows with means and loadings in units of the noise."""
-    from jaxgmm.kernels.natural import natural_is_safe
+    from jaxgmm.kernels.rounding_bounds import natural_is_safe
 
     x = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
     near = jaxgmm.from_labels(x, np.zeros(50, int), family="factors-1")

@@ -18,9 +18,9 @@ from jaxgmm.kernels import local_centers as local_pass
 from jaxgmm.kernels import relevant_components as relevant_pass
 from jaxgmm.kernels.choice import KERNELS
 from jaxgmm.kernels.local_centers import Local
-from jaxgmm.kernels.natural import rounding_of_each
 from jaxgmm.kernels.natural_low_rank import natural_kernel
 from jaxgmm.kernels.relevant_components import Relevant
+from jaxgmm.kernels.rounding_bounds import rounding_of_each
 from jaxgmm.kernels.upper_bounds import Screen
 from jaxgmm.objective.statistics import statistics
 

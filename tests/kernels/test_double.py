@@ -18,7 +18,7 @@ from jaxgmm.data.rows import Rows
 from jaxgmm.fitting.status import Status
 from jaxgmm.kernels import choice
 from jaxgmm.kernels.double import Double
-from jaxgmm.kernels.natural import rounding, safe_rounding
+from jaxgmm.kernels.rounding_bounds import double_rounding, rounding, safe_rounding
 from jaxgmm.numerics.float64 import in_float64
 from jaxgmm.objective.statistics import statistics
 from jaxgmm.selection import lane_batches, lanes
@@ -145,7 +145,7 @@ def test_the_three_regimes(family):
         found = sums_by(chosen[-1])(mixture, x)
         same = sums_by("auto")(mixture, x)
         np.testing.assert_allclose(found.spread, same.spread, rtol=1e-6)
-        bounds = bound, choice.double_rounding(bound, D), 1e-6
+        bounds = bound, double_rounding(bound, D), 1e-6
         assert error(found, exact(sums_by("whitened"), mixture, x)) < bounds[position]
     assert list(dict.fromkeys(chosen)) == ["natural", "double", "whitened"]
 

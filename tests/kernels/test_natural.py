@@ -7,7 +7,8 @@ import pytest
 
 import jaxgmm
 from jaxgmm.data.rows import Rows
-from jaxgmm.kernels.natural import Natural, rounding, safe_rounding
+from jaxgmm.kernels.natural import Natural
+from jaxgmm.kernels.rounding_bounds import rounding, safe_rounding
 from jaxgmm.objective.statistics import statistics
 
 N, D, PAIRS = 3000, 8, 4

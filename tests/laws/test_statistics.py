@@ -12,7 +12,7 @@ import reference
 import jaxgmm
 from jaxgmm import Mixture
 from jaxgmm.data.rows import Rows
-from jaxgmm.kernels.natural import natural_is_safe, safe_rounding
+from jaxgmm.kernels.rounding_bounds import natural_is_safe, safe_rounding
 from jaxgmm.objective.statistics import statistics
 
 
