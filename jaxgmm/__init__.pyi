@@ -90,7 +90,7 @@ from .objective.statistics import Statistics, e_step
 from .reports.progress import progress
 from .reports.storage import load, save
 from .reports.summary import summary
-from .selection.best_of_fits import best
+from .selection.best_of_restarts import best
 from .selection.criteria import aic, bic, icl, n_parameters
 from .selection.run_families import Progress
 from .selection.sweep import sweep

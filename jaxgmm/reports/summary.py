@@ -19,7 +19,7 @@ from ..internal.text_table import Table, align_columns
 from ..mixture.mixture import Mixture
 from ..objective.densities import responsibilities
 from ..objective.prior import Prior
-from ..selection.criteria import aic, bic, icl, n_parameters
+from ..selection.criteria import aic, aic_of, bic, icl, n_parameters
 from .loading_tables import loading_lines
 from .observed_rows import evidence_lines
 
@@ -109,7 +109,7 @@ def _criteria(
     p = int(n_parameters(mixture))
     if x is None:
         likelihood = {} if fit is None else {"log-likelihood": float(fit.log_likelihood)}
-        criteria = {} if fit is None else {"AIC": 2 * p - 2 * float(fit.log_likelihood)}
+        criteria = {} if fit is None else {"AIC": aic_of(float(fit.log_likelihood), p)}
         return likelihood | {"parameters": p} | criteria
     n = len(pack(x).x) if isinstance(x, Observed) else len(x)
     total = float(n if weight is None else np.sum(weight, dtype=np.float64))

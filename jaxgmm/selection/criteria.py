@@ -1,4 +1,7 @@
-"""Information criteria, and the numbers of parameters that they contain."""
+"""Information criteria, and the numbers of parameters that they contain.
+
+They compare mixtures; `choice_of_k.py` chooses among the fits of a sweep by them.
+"""
 
 from __future__ import annotations
 
@@ -51,6 +54,21 @@ def n_parameters(mixture: Mixture) -> jax.Array | int:
     present = jnp.sum(mixture.present)
     k = present if checks.traced(present) else int(present)
     return free_parameters(type(mixture.covariance), k, mixture.n_features)
+
+
+def aic_of(log_likelihood: Any, p: Any) -> Any:
+    """Return AIC, from ℓ and the number of free parameters."""
+    return 2 * p - 2 * log_likelihood
+
+
+def bic_of(log_likelihood: Any, p: Any, log_weight: Any) -> Any:
+    """Return BIC, from ℓ, the number of free parameters and log Σw."""
+    return p * log_weight - 2 * log_likelihood
+
+
+def icl_of(log_likelihood: Any, p: Any, log_weight: Any, entropy: Any) -> Any:
+    """Return ICL, from the numbers that BIC needs and the entropy −Σ w r log r."""
+    return bic_of(log_likelihood, p, log_weight) + 2 * entropy
 
 
 def entropy(mixture: Mixture, sums: Statistics) -> jax.Array:
@@ -124,7 +142,7 @@ def aic(
     19.06
     """
     likelihood, _, _ = _sums(mixture, x, weight, devices)
-    return 2 * n_parameters(mixture) - 2 * likelihood
+    return aic_of(likelihood, n_parameters(mixture))
 
 
 def bic(
@@ -158,7 +176,7 @@ def bic(
     12.53
     """
     likelihood, _, n = _sums(mixture, x, weight, devices)
-    return n_parameters(mixture) * jnp.log(n) - 2 * likelihood
+    return bic_of(likelihood, n_parameters(mixture), jnp.log(n))
 
 
 def icl(
@@ -193,4 +211,4 @@ def icl(
     True
     """
     likelihood, responsibility_entropy, n = _sums(mixture, x, weight, devices)
-    return n_parameters(mixture) * jnp.log(n) - 2 * likelihood + 2 * responsibility_entropy
+    return icl_of(likelihood, n_parameters(mixture), jnp.log(n), responsibility_entropy)

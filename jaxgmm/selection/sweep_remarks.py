@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .best_of_fits import FLAWS, Flaw, best_lane
+from .best_of_restarts import FLAWS, Flaw
+from .choice_of_k import Cell, best_lane_of, flaw_of, scores_of
 from .component_remarks import REMEDY
 
 if TYPE_CHECKING:
@@ -19,14 +20,14 @@ CLEARLY = 10  # units of a criterion; a rejected fit that is better by less is n
 
 
 def remarks_on(
-    sweep: Sweep, criterion: str, flaw: Flaw, chosen: tuple[str, int], cells: list[tuple[str, int]]
+    sweep: Sweep, criterion: str, flaw: Flaw, chosen: Cell, cells: list[Cell]
 ) -> list[str]:
     """Return sentences on the `chosen` family and K of a sweep, among all `cells` of them."""
     sentences = []
     if flaw:
-        sentences.append(f"{FLAWS[flaw]}: do not trust the best of them.")
+        sentences.append(FLAWS[flaw])
         if flaw == Flaw.SPURIOUS:
-            artifacts = _artifacts(sweep, chosen, _lane(sweep, chosen))
+            artifacts = _artifacts(sweep, chosen, best_lane_of(sweep, chosen)[0])
             sentences.append(f"In the returned fit, {artifacts}. {REMEDY}")
     else:
         sentences += _rejected(sweep, criterion, chosen, cells)
@@ -34,15 +35,7 @@ def remarks_on(
     return sentences + _failed(sweep, cells)
 
 
-def _lane(sweep: Sweep, cell: tuple[str, int], spurious_too: bool = False) -> int:
-    """Return the best lane of a cell; with `spurious_too` that may be a spurious one."""
-    family, k = cell
-    at, fits = sweep.n_components.index(k), sweep.fits[family]
-    spurious = False if spurious_too else sweep.spurious[family][at]
-    return int(best_lane(np.asarray(fits.status[at]), np.asarray(fits.objective[at]), spurious)[0])
-
-
-def _artifacts(sweep: Sweep, cell: tuple[str, int], lane: int) -> str:
+def _artifacts(sweep: Sweep, cell: Cell, lane: int) -> str:
     family, k = cell
     marked = np.asarray(sweep.artifact[family][sweep.n_components.index(k), lane, :k])
     clauses = sweep.rows.describe(sweep.fit(family, k, lane).mixture, marked)
@@ -50,20 +43,18 @@ def _artifacts(sweep: Sweep, cell: tuple[str, int], lane: int) -> str:
     return f"{clauses[0]}{more}" if clauses else "a component is spurious"
 
 
-def _rejected(
-    sweep: Sweep, criterion: str, chosen: tuple[str, int], cells: list[tuple[str, int]]
-) -> list[str]:
+def _rejected(sweep: Sweep, criterion: str, chosen: Cell, cells: list[Cell]) -> list[str]:
     """Name the spurious fit with the best criterion, if that is clearly better than the chosen."""
     if criterion == "held-out":  # each K has a single number, that of its best lanes
         return []
     name = criterion.upper()
-    score = sweep.scores(*chosen)[name]
+    score = scores_of(sweep, chosen)[name]
     best, rejected = score - CLEARLY, None
     for cell in cells:
-        lane = _lane(sweep, cell, spurious_too=True)
-        if sweep.flaw(*cell) == Flaw.FAILED or not _is_spurious(sweep, cell, lane):
+        lane, _ = best_lane_of(sweep, cell, spurious_too=True)
+        if flaw_of(sweep, cell) == Flaw.FAILED or not _is_spurious(sweep, cell, lane):
             continue
-        value = sweep.scores(*cell, lane)[name]
+        value = scores_of(sweep, cell, lane)[name]
         if value < best:
             best, rejected = value, (cell, lane)
     if rejected is None:
@@ -78,15 +69,15 @@ def _rejected(
     ]
 
 
-def _is_spurious(sweep: Sweep, cell: tuple[str, int], lane: int) -> bool:
+def _is_spurious(sweep: Sweep, cell: Cell, lane: int) -> bool:
     family, k = cell
     return bool(sweep.spurious[family][sweep.n_components.index(k), lane])
 
 
-def _outliers(sweep: Sweep, chosen: tuple[str, int]) -> list[str]:
+def _outliers(sweep: Sweep, chosen: Cell) -> list[str]:
     """Describe the chosen fit's components on a few rows far from all others."""
     family, k = chosen
-    lane = _lane(sweep, chosen)
+    lane, _ = best_lane_of(sweep, chosen)
     marked = np.asarray(sweep.outlier[family][sweep.n_components.index(k), lane, :k])
     if not marked.any():
         return []
@@ -106,9 +97,9 @@ def _outliers(sweep: Sweep, chosen: tuple[str, int]) -> list[str]:
     return [sentence[:1].upper() + sentence[1:] for sentence in sentences]
 
 
-def _failed(sweep: Sweep, cells: list[tuple[str, int]]) -> list[str]:
+def _failed(sweep: Sweep, cells: list[Cell]) -> list[str]:
     """Name the numbers of components for which every fit failed, and say why."""
-    failed = [cell for cell in cells if sweep.flaw(*cell) == Flaw.FAILED]
+    failed = [cell for cell in cells if flaw_of(sweep, cell) == Flaw.FAILED]
     if not failed:
         return []
     by_family = {family: [str(k) for one, k in failed if one == family] for family in dict(failed)}

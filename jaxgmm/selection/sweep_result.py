@@ -1,4 +1,4 @@
-"""`Sweep`: every fit of a sweep, its table, and the choice of the best fit."""
+"""`Sweep`: every fit of a sweep, and its table. `choice_of_k.py` chooses the best fit."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ..fitting.status import Status
 from ..internal import checks
 from ..internal.text_table import Table
 from ..objective.objective_value import rounding_error
-from .best_of_fits import Flaw, best_lane
+from .best_of_restarts import Flaw
+from .choice_of_k import Cell, best_lane_of, choose, flaw_of, scores_of
 from .component_remarks import RowTable
-from .criteria import free_parameters
 from .sweep_remarks import remarks_on
 
 
@@ -100,14 +100,14 @@ class Sweep:
     def _row(self, family: str, fits: Fit, k: int) -> dict[str, Any]:
         at = self.n_components.index(k)
         status, objective = np.asarray(fits.status[at]), np.asarray(fits.objective[at], np.float64)
-        index, usable = self._best_lane(family, k)
+        index, usable = best_lane_of(self, (family, k))
         likelihood = np.asarray(fits.log_likelihood[at], np.float64)
         ended = usable & (status != Status.DROPPED)
         finite = objective[np.isfinite(objective)]
         top = objective[index] if len(finite) else 0.0
         close = max(1e-3, rounding_error(top, fits.objective.dtype))
         reached = int(np.sum(usable & (objective >= top - close) & (objective <= top + close)))
-        scores = self.scores(family, k)
+        scores = scores_of(self, (family, k))
         begun = np.asarray(fits.passes[at]) > 0
         count = lambda *wanted: int(np.sum(begun & np.isin(status, wanted)))
         return {
@@ -124,31 +124,9 @@ class Sweep:
             "seconds": float(np.sum(np.asarray(self.seconds[family][at]))),
         }
 
-    def _best_lane(self, family: str, k: int) -> tuple[int, np.ndarray]:
-        at, fits = self.n_components.index(k), self.fits[family]
-        return best_lane(
-            np.asarray(fits.status[at]), np.asarray(fits.objective[at]),
-            np.asarray(self.spurious[family][at]),
-        )  # fmt: skip
-
     def scores(self, family: str, k: int, lane: int | None = None) -> dict[str, float]:
         """Return the criteria of a lane, by default of the best one; NaN if every lane failed."""
-        at, fits = self.n_components.index(k), self.fits[family]
-        index, usable = self._best_lane(family, k)
-        if not usable.any():
-            return dict.fromkeys(("AIC", "BIC", "ICL", "held-out"), float("nan"))
-        index = index if lane is None else lane
-        likelihood = float(fits.log_likelihood[at, index])
-        entropy = float(self.entropy[family][at, index])
-        p = free_parameters(family_class(family), k, fits.mixture.means.shape[-1])
-        bic = p * float(np.log(self.total_weight)) - 2 * likelihood
-        held_out = self.held_out[family]
-        return {
-            "AIC": 2 * p - 2 * likelihood,
-            "BIC": bic,
-            "ICL": bic + 2 * entropy,
-            "held-out": float(held_out[at]) if len(held_out) else float("nan"),
-        }
+        return scores_of(self, (family, k), lane)
 
     def best(
         self, criterion: str = "bic", *, family: str | None = None, n_components: int | None = None
@@ -178,14 +156,14 @@ class Sweep:
         Raises:
           ValueError: for an unknown criterion, or a family or K that the sweep does not have.
         """
-        flaw, best_family, k = self.chosen(criterion, family, n_components)
         cells = self._cells(family, n_components)
-        remarks = remarks_on(self, criterion, flaw, (best_family, k), cells)
+        flaw, chosen = choose(self, criterion, cells)
+        remarks = remarks_on(self, criterion, flaw, chosen, cells)
         if remarks:
             warnings.warn(" ".join(remarks), stacklevel=2)
-        return self.fit(best_family, k)
+        return self.fit(*chosen)
 
-    def _cells(self, family: str | None, n_components: int | None) -> list[tuple[str, int]]:
+    def _cells(self, family: str | None, n_components: int | None) -> list[Cell]:
         families = list(self.fits) if family is None else [self._family(family)]
         ks = self.n_components if n_components is None else [self._k(n_components)]
         return [(family, k) for family in families for k in ks]
@@ -197,27 +175,12 @@ class Sweep:
 
         Arguments and errors are those of `best`.
         """
-        checks.choice(criterion, "criterion", ("bic", "aic", "icl", "held-out"))
-        cells = self._cells(family, n_components)
-        if criterion == "held-out" and not all(len(values) for values in self.held_out.values()):
-            raise ValueError("this sweep left no rows out: call sweep(..., folds=5).")
-        held_out = criterion == "held-out"
-
-        def rank(family: str, k: int) -> tuple[Flaw, float, str, int]:
-            value = self.scores(family, k)[criterion if held_out else criterion.upper()]
-            score = np.inf if np.isnan(value) else -value if held_out else value
-            return self.flaw(family, k), score, family, k
-
-        flaw, _, best_family, k = min(rank(*cell) for cell in cells)
+        flaw, (best_family, k) = choose(self, criterion, self._cells(family, n_components))
         return flaw, best_family, k
 
     def flaw(self, family: str, k: int) -> Flaw:
         """Return what is wrong with the best fit of a family and K."""
-        index, usable = self._best_lane(family, k)
-        if not usable.any():
-            return Flaw.FAILED
-        spurious = self.spurious[family][self.n_components.index(k)][index]
-        return Flaw.SPURIOUS if spurious else Flaw.NONE
+        return flaw_of(self, (family, k))
 
     def fit(self, family: str, n_components: int, lane: int | None = None) -> Fit:
         """Return one fit, without absent components.
@@ -237,7 +200,7 @@ class Sweep:
         at = self.n_components.index(n_components)
         if lane is not None:
             lane = checks.whole(lane, "lane", 0, self.fits[family].status.shape[1] - 1)
-        index = self._best_lane(family, n_components)[0] if lane is None else lane
+        index = best_lane_of(self, (family, n_components))[0] if lane is None else lane
         one = jax.tree.map(lambda leaf: np.asarray(leaf)[at, index], self.fits[family])
         steps = int(one.steps) + 1
         one = dataclasses.replace(

@@ -30,7 +30,7 @@ from ..internal.compiling import jit_with_options
 from ..mixture.component_rounding import warn_of_coarse_components
 from ..mixture.mixture import Mixture
 from ..objective.prior import Prior
-from ..selection.best_of_fits import best_lane
+from ..selection.best_of_restarts import best_lane
 from .constraints import CONSTRAINTS
 from .convert import fitted_attributes
 from .iterations import EstimatorSettings, IterationLimits, run_fits

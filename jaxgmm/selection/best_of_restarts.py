@@ -1,4 +1,7 @@
-"""`best`: the best of many fits."""
+"""`best`: the best of many fits of one model, which differ in their starts.
+
+Fits that differ in the family or in the number of components are compared in `choice_of_k.py`.
+"""
 
 from __future__ import annotations
 
@@ -39,14 +42,10 @@ class Flaw(enum.IntEnum):
 
 
 FLAWS = {
-    Flaw.SPURIOUS: "every fit has a component that has hardly any rows or is nearly singular",
-    Flaw.FAILED: "every fit failed (see status)",
+    Flaw.SPURIOUS: "every fit has a component that has hardly any rows or is nearly singular: do "
+    "not trust the best of them.",
+    Flaw.FAILED: "every fit failed (see status): do not trust the best of them.",
 }
-
-
-def warn_of_flaw(flaw: Flaw) -> None:
-    """Warn that the best fit has a flaw, with a stack level that points at the user's line."""
-    warnings.warn(f"{FLAWS[flaw]}: do not trust the best of them.", stacklevel=3)
 
 
 def best(fits: Fit) -> Fit:
@@ -80,5 +79,5 @@ def best(fits: Fit) -> Fit:
         )
     index, usable = best_lane(fits.status, fits.objective, xp=jnp)
     if not checks.traced(usable) and not bool(jnp.any(usable)):
-        warn_of_flaw(Flaw.FAILED)
+        warnings.warn(FLAWS[Flaw.FAILED], stacklevel=2)
     return jax.tree.map(lambda leaf: leaf[index], fits)
