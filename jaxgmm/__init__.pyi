@@ -66,7 +66,7 @@ from .inference.leave_one_out import Loo, loo
 from .inference.likelihood_ratio import LikelihoodRatio, likelihood_ratio
 from .inference.parameters import Parameters
 from .inference.profile_interval import ProfileInterval, profile_interval
-from .inference.takeuchi import tic
+from .inference.takeuchi_criterion import tic
 from .inference.uncertainty import uncertainty
 from .inference.uncertainty_result import Uncertainty
 from .internal.text_table import Table
@@ -79,7 +79,7 @@ from .mixture.coordinates import (
 from .mixture.loadings import communalities, loadings
 from .mixture.mixture import Mixture
 from .mixture.overlap import misassignment, overlap, separation
-from .mixture.relative import Augmented, Relative
+from .mixture.relative_coordinates import Augmented, Relative
 from .mixture.sampling import sample
 from .mixture.simulation import Simulation, simulate
 from .objective.densities import log_joint, log_prob, responsibilities

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from ..internal import checks
 from ..internal.trees import where
 from ..mixture.mixture import Mixture
-from ..mixture.relative import Relative
+from ..mixture.relative_coordinates import Relative
 from ..objective.objective_value import objective_value, rounding_error
 from ..objective.prior import Prior
 from ..objective.statistics import Statistics

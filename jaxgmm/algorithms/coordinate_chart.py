@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from ..mixture.mixture import Mixture
-from ..mixture.relative import Relative
+from ..mixture.relative_coordinates import Relative
 from ..objective.local_gradient import local_gradient
 from ..objective.log_likelihood import expected
 from ..objective.m_step import Step

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax  # type: ignore[import-untyped]  # optax ships no type information
 
-from ..families.has_factor import HasFactor
+from ..families.has_whitening_factor import HasWhiteningFactor
 from ..internal import checks
 from ..internal.trees import where
 from ..mixture.coordinates import COORDINATES
@@ -216,7 +216,7 @@ class Gradient:
         passes: jax.Array | int
         if search is None:
             passes, sums, rejected = 1, evaluate(moved), jnp.array(False)
-        elif search.gradient is None or not isinstance(mixture.covariance, HasFactor):
+        elif search.gradient is None or not isinstance(mixture.covariance, HasWhiteningFactor):
             passes, sums = search.trials + 1, evaluate(moved)
             rejected = _is_worse(search.value, value)
         else:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from ..internal import checks
 from ..internal.trees import where
 from ..mixture.mixture import Mixture
-from ..mixture.relative import Relative
+from ..mixture.relative_coordinates import Relative
 from ..objective.prior import Prior
 from ..objective.statistics import Statistics
 from .em import em_step

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax  # type: ignore[import-untyped]  # optax ships no type information
 from jax.typing import ArrayLike
 
-from ..families.has_factor import HasFactor
+from ..families.has_whitening_factor import HasWhiteningFactor
 from ..internal import checks
 from ..mixture.mixture import Mixture
 from ..objective.log_likelihood import statistics_of_gradient
@@ -84,7 +84,7 @@ def scale_by_em(
                 f"scale_by_em transforms the gradient of a mixture's leaves, not of {coordinates} "
                 'coordinates: pass coordinates="leaves" to Gradient.'
             )
-        if not isinstance(mixture.covariance, HasFactor):
+        if not isinstance(mixture.covariance, HasWhiteningFactor):
             raise ValueError(
                 f"scale_by_em needs statistics from a gradient, and those of family "
                 f"{mixture.family!r} do not follow from it: use EM() instead."

@@ -7,7 +7,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from ..families.has_factor import HasFactor
+from ..families.has_whitening_factor import HasWhiteningFactor
 from ..internal import checks
 from ..mixture.mixture import Mixture
 from ..objective.log_likelihood import statistics_of_gradient
@@ -76,7 +76,7 @@ class StepwiseEM:
         self, mixture: Mixture, state: jax.Array, statistics: Statistics, prior: Prior | None
     ) -> Statistics:
         """Return the average of the statistics with the earlier ones."""
-        if not isinstance(mixture.covariance, HasFactor):
+        if not isinstance(mixture.covariance, HasWhiteningFactor):
             raise ValueError(
                 f"StepwiseEM needs statistics from a gradient, and those of family "
                 f"{mixture.family!r} do not follow from it: use EM(), or decay=0 and scale=1."

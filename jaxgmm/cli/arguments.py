@@ -15,11 +15,11 @@ import jaxgmm
 from ..data.row_checks import same_features
 from ..internal import checks
 from ..reports.storage import feature_names
-from ..tables.cells import DECIMALS
+from ..tables.cell_kinds import DECIMALS
 from ..tables.conversion import refuse_constant_columns
+from ..tables.lines import SEPARATORS
 from ..tables.options import ReadOptions
 from ..tables.read_table import Records, read_table
-from ..tables.separators import SEPARATORS
 from .messages import print_message
 
 NUMBERS = "write 3, 1:10, 1-10 or 1,2,5"

@@ -7,7 +7,7 @@ import sys
 
 def in_shell_words(text: str) -> str:
     """Return a message of the library with advice for the shell instead of for Python."""
-    from ..data.dependence import REMEDY
+    from ..data.linear_dependence import REMEDY
 
     return text.replace(REMEDY, "Leave such a column out by --columns, or pass --family diagonal.")
 

@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 from ..algorithms.protocol import Algorithm
 from ..algorithms.registry import resolve_algorithms
 from ..data import row_checks, source_checks
-from ..data.column_rounding import warn_of_coarse_columns
+from ..data.column_rounding_warnings import warn_of_coarse_columns
 from ..data.distinct_rows import enough_distinct_in
 from ..data.observed import Observed, table_of
 from ..data.open_data import open_data

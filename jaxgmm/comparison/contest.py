@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from ..algorithms.protocol import Algorithm
-from ..data.dependence import explain_dependence
+from ..data.linear_dependence import explain_dependence
 from ..data.sources import Data
 from ..fitting.checkpoint import describe_algorithm
 from ..fitting.result import Fit

@@ -13,7 +13,7 @@ from ..data.rows import Rows
 from ..data.sources import Data
 from ..fitting.result import Fit
 from ..mixture.mixture import Mixture
-from ..mixture.relative import Relative
+from ..mixture.relative_coordinates import Relative
 from ..objective.curvature import slope_of
 from ..objective.log_likelihood import value_of_rows
 from ..objective.m_step import m_step_from

@@ -18,7 +18,7 @@ from jax.typing import DTypeLike
 from ..internal import checks, forks
 from . import row_checks, source_checks
 from .arrays import ArrayData
-from .column_rounding import warn_of_rounded_columns
+from .column_rounding_warnings import warn_of_rounded_columns
 from .columns import Columns
 from .devices import spread_over_devices
 from .observed import Observed, Packed, pack

@@ -17,7 +17,7 @@ from jax.typing import DTypeLike
 
 from ..internal import checks
 from ..internal.data_frames import column_names
-from .column_rounding import warn_of_rounded_columns
+from .column_rounding_warnings import warn_of_rounded_columns
 from .sources import Source
 
 ROWS_AT_A_TIME = 1 << 16
@@ -88,7 +88,7 @@ def check_rows(
       like: the dtype for whole numbers; None for JAX's default.
       warn_of_columns: a function of the array and the dtype, which warns if the dtype cannot
         represent the columns. None is for callers that warn about a mixture instead (see
-        `mixture/component_rounding.py`), or do not warn.
+        `mixture/component_rounding_warnings.py`), or do not warn.
       missing: whether NaN stands for a missing value.
     """
     if isinstance(x, Source):

@@ -16,7 +16,7 @@ from jax.typing import DTypeLike
 
 from ..internal import checks
 from . import row_checks, source_checks
-from .column_rounding import warn_of_rounded_columns
+from .column_rounding_warnings import warn_of_rounded_columns
 from .columns import Columns, features_of
 from .devices import mesh_of
 from .row_counts import BUCKETED_ROWS, bucket

@@ -10,13 +10,13 @@ import numpy as np
 
 from ..numerics.logarithms import exponential_excess
 from .diagonal_layout import DiagonalLayout
-from .mclust_family import Lettered, member
+from .lettered_family import Lettered, member
 from .scales import likeliest_scales, split
-from .variances import Variances
+from .uncorrelated_family import Uncorrelated
 
 
 @dataclasses.dataclass(frozen=True)
-class Axes(Variances, Lettered):
+class Axes(Uncorrelated, Lettered):
     """Variances of the features: a volume and a shape, of which one is common.
 
     `volume` and `shape` are those of `Scales`. A local has the same form, and is added to them.

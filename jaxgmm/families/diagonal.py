@@ -15,13 +15,13 @@ import numpy as np
 
 from ..numerics.logarithms import logarithm_and_excess
 from .diagonal_layout import DiagonalLayout, sum_features
-from .has_factor import HasFactor
-from .variances import Variances
+from .has_whitening_factor import HasWhiteningFactor
+from .uncorrelated_family import Uncorrelated
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Diagonal(Variances, HasFactor):
+class Diagonal(Uncorrelated, HasWhiteningFactor):
     """A variance for each component and feature.
 
     `log_diagonal` (k, d) contains the logarithms of the inverse standard deviations, which are the

@@ -25,8 +25,8 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from ..numerics.host_factors import lower_factor
+from .fisher_scoring import dense_layout_of, information_diagonal, scoring_step
 from .layout import Layout
-from .scoring import dense_layout_of, information_diagonal, scoring_step
 
 Local = Any  # a pytree of arrays, in a form that its family chooses
 

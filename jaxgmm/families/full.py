@@ -14,13 +14,13 @@ from ..numerics.host_factors import assemble_on_host, factors_of_axes
 from ..numerics.logarithms import logarithm_and_excess
 from ..numerics.products import matmul
 from ..numerics.triangular import assemble, inverse, mirror_lower, parts, transpose
-from .has_factor import HasFactor
+from .has_whitening_factor import HasWhiteningFactor
 from .triangular_layout import TriangularLayout
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Full(HasFactor):
+class Full(HasWhiteningFactor):
     """A separate covariance matrix for each component.
 
     `log_diagonal` (k, d) contains the logarithms of the diagonal of W, which is lower triangular

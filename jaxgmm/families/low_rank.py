@@ -26,8 +26,8 @@ from ..numerics.host_factors import lower_factor
 from ..numerics.logarithms import exponential_excess, logarithm_and_excess
 from ..numerics.products import matmul
 from ..numerics.triangular import parts, small_cholesky, small_inverse, transpose
-from .factor_analysis import FactorStart, closest_member, likeliest_noise
 from .family import Family
+from .low_rank_from_dense import FactorStart, closest_member, likeliest_noise
 from .low_rank_layout import LowRankLayout
 
 # The information of loadings has this floor, in units of a row's: it is 0 where a factor has no

@@ -21,7 +21,7 @@ from ..numerics.products import matmul
 from ..numerics.rotations import cayley, cayley_inverse, compose, orthonormal, sweep
 from ..numerics.triangular import transpose
 from .dense_layout import Dense
-from .mclust_family import Lettered, member
+from .lettered_family import Lettered, member
 from .scales import Scales, likeliest_scales, split
 
 # Sweeps in an M-step end when they gain nothing but rounding. A component's own axes converge

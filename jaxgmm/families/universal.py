@@ -25,7 +25,7 @@ from ..numerics.products import matmul
 from ..numerics.triangular import transpose
 from .dense_layout import Dense
 from .family import Family
-from .mclust_family import member
+from .lettered_family import member
 from .scales import Scales, contrasts, split
 from .universal_rotations import Code
 from .universal_step import climb

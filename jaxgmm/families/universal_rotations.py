@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ..numerics.folds import fold
 from ..numerics.rotations import rounds
+from ..numerics.short_axis_sums import fold
 
 
 class Code(NamedTuple):

@@ -15,10 +15,10 @@ import jax.extend
 import jax.numpy as jnp
 from jax.interpreters import batching, mlir
 
-from ..internal.one_kernel import as_one_kernel
-from ..numerics.folds import fold
+from ..internal.one_cpu_function import as_one_cpu_function
 from ..numerics.logarithms import exponential_excess, logarithm_and_excess
 from ..numerics.rotations import rounds
+from ..numerics.short_axis_sums import fold
 from .universal_rotations import (
     Code,
     diagonal,
@@ -129,7 +129,7 @@ class _Climbing(NamedTuple):
     largest: jax.Array
 
 
-@as_one_kernel
+@as_one_cpu_function
 def _climb_batch(
     moments: jax.Array, mass: jax.Array, scale: jax.Array, axes: jax.Array, code: jax.Array
 ) -> Climbed:

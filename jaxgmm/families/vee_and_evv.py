@@ -17,7 +17,7 @@ from ..numerics.logarithms import exponential_excess, logarithm_and_excess
 from ..numerics.products import matmul
 from ..numerics.triangular import assemble, inverse, parts, transpose
 from .full import Full
-from .mclust_family import Lettered, member
+from .lettered_family import Lettered, member
 from .scales import Scales, of_leaf, split
 from .triangular_layout import TriangularLayout
 

@@ -22,8 +22,8 @@ from ..data.rows import Rows
 from ..data.sources import Data
 from ..internal import checks, derivatives
 from ..kernels.choice import check_kernel, residual_numbers
-from ..kernels.row_cells import divide, may_divide
-from ..mixture.component_rounding import warn_of_coarse_components
+from ..kernels.divide_into_cells import divide, may_divide
+from ..mixture.component_rounding_warnings import warn_of_coarse_components
 from ..mixture.mixture import Mixture
 from ..objective import prior as priors
 from ..objective.prior import Prior

@@ -1,1 +1,1 @@
-"""Checks of a fitted mixture: whether it is a maximum, and how far EM is from convergence."""
+"""What a fit leaves uncertain: standard errors, tests, missing values, and if it is a maximum."""

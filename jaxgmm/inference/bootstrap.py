@@ -22,7 +22,7 @@ from ..mixture.sampling import sample
 from ..objective import prior as priors
 from ..objective.prior import Prior
 from .bootstrap_result import Bootstrap
-from .fit_slots import Tasks, run_tasks
+from .many_fits import Tasks, run_tasks
 from .match_components import match_labels
 
 METHODS = ("rows", "bayesian", "mixture")

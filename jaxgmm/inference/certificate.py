@@ -22,7 +22,7 @@ from jax.flatten_util import ravel_pytree
 from numpy.typing import ArrayLike
 
 from ..data.rows import Rows
-from ..families.has_factor import HasFactor
+from ..families.has_whitening_factor import HasWhiteningFactor
 from ..internal import checks
 from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture
@@ -152,7 +152,7 @@ def _certify(
         unit = orthonormal(shift * scale[None])
         along = lambda direction: jax.jvp(em_step, (zero,), (direction,))[1]
         product = lambda vector: project(scale * along(vector / scale), free, unit)
-    elif isinstance(mixture.covariance, HasFactor):
+    elif isinstance(mixture.covariance, HasWhiteningFactor):
         unit = orthonormal(shift * scale[None])
         scaled = hessian / (scale[:, None] * scale[None])
         product = lambda vector: project(vector + matmul(vector, scaled), free, unit)

@@ -21,7 +21,7 @@ from ..objective import prior as priors
 from ..objective.expected_derivatives import offsets_of
 from ..objective.prior import Prior
 from .bootstrap import rows_in_memory
-from .fit_slots import Tasks, run_tasks
+from .many_fits import Tasks, run_tasks
 from .row_scores import score_products
 from .uncertainty import uncertainty
 from .uncertainty_result import Uncertainty

@@ -23,7 +23,7 @@ from ..objective.log_likelihood import log_likelihood
 from ..objective.prior import Prior
 from ..starts.initialization import split
 from .bootstrap import rows_in_memory
-from .fit_slots import Outcome, Tasks, run_tasks
+from .many_fits import Outcome, Tasks, run_tasks
 
 # Every start makes this many steps, and then the best ones run to their end.
 FIRST_STEPS, CONTINUED = 10, 2

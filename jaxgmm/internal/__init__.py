@@ -1,1 +1,1 @@
-"""Helpers that do not depend on mixtures."""
+"""Helpers without numerics: checks of arguments, compilation, files, warnings."""

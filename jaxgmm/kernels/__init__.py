@@ -1,1 +1,1 @@
-"""Log-densities and sums of one block of rows, by either of two kernels."""
+"""Log-densities and sums of one block of rows, and the kernels that compute them."""

@@ -8,10 +8,11 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from ..internal.one_kernel import as_one_kernel
-from ..numerics.folds import fold
+from ..internal.one_cpu_function import as_one_cpu_function
+from ..numerics.short_axis_sums import fold
 
-# For so few numbers of each lane, one kernel takes less time than one for each operation.
+# For so few numbers of each lane, one function of machine code takes less time than one for each
+# operation.
 FEW_NUMBERS = 4096
 
 # A rule maps the log-joint (k, b) and the row weights (b,) to weighted responsibilities (k, b), and
@@ -38,7 +39,7 @@ def rule_for_lanes(lanes: int) -> Rule:
 def of_lane(log_joint: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return `weighted_responsibilities`, computed for one of many lanes."""
     few = log_joint.size <= FEW_NUMBERS
-    return (_in_one_kernel if few else weighted_responsibilities)(log_joint, weight)
+    return (_in_one_function if few else weighted_responsibilities)(log_joint, weight)
 
 
 def _bayes(
@@ -66,17 +67,17 @@ def _narrowed(rule: Rule) -> Rule:
     return narrowed
 
 
-_in_one_kernel = as_one_kernel(functools.partial(_bayes, fold))
-_narrowed_in_one_kernel = as_one_kernel(_narrowed(functools.partial(_bayes, fold)))
+_in_one_function = as_one_cpu_function(functools.partial(_bayes, fold))
+_narrowed_in_one_function = as_one_cpu_function(_narrowed(functools.partial(_bayes, fold)))
 
 
 def of_lane_narrowed(log_joint: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return `of_lane` of float64 arguments in float64, but computed in float32.
 
-    Where the rule is one kernel, the conversions are part of it.
+    Where the rule is one function of machine code, the conversions are part of it.
     """
     few = log_joint.size <= FEW_NUMBERS
-    narrowed = _narrowed_in_one_kernel if few else _narrowed(weighted_responsibilities)
+    narrowed = _narrowed_in_one_function if few else _narrowed(weighted_responsibilities)
     return narrowed(log_joint, weight)
 
 

@@ -1,1 +1,1 @@
-"""The model: mixtures, their densities, and coordinates for gradient methods."""
+"""The model: mixtures, their densities and samples, and coordinates for gradient methods."""

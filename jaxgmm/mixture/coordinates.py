@@ -12,7 +12,8 @@ which describes a mixture relative to the base.
     covariance     CovarianceCholesky    μ; L lower triangular, Σ = LLᵀ, by log-diagonal
     square-root    SquareRoot            μ; S symmetric, Σ = S²
 
-Only relative and augmented coordinates do not depend on the units of the data (see `relative.py`).
+Only relative and augmented coordinates do not depend on the units of the data: see
+`relative_coordinates.py`.
 "leaves" is the parametrization of the ADBench objective; it equals "precision" with the features in
 reverse order. In one dimension, and in the diagonal and spherical families, each factor is one
 number. Then "leaves" and "precision" both use −log σ, "covariance" uses log σ, and "square-root"
@@ -28,12 +29,12 @@ from typing import ClassVar, cast
 import jax
 import jax.numpy as jnp
 
-from ..families.has_factor import HasFactor
+from ..families.has_whitening_factor import HasWhiteningFactor
 from ..numerics import lapack
 from ..numerics.products import matmul
 from ..numerics.triangular import assemble, inverse, parts, transpose
 from .mixture import Mixture
-from .relative import Augmented, Relative
+from .relative_coordinates import Augmented, Relative
 
 
 class _Absolute(abc.ABC):
@@ -112,7 +113,7 @@ class _Factored(_Absolute):
     logarithmic: ClassVar[bool] = True
 
     def zero(self, base: Mixture) -> Mixture:
-        if not isinstance(base.covariance, HasFactor):
+        if not isinstance(base.covariance, HasWhiteningFactor):
             name = next(name for name, known in COORDINATES.items() if known is self)
             raise ValueError(
                 f"coordinates {name!r} describe a factor of the covariance, and family "
@@ -138,13 +139,13 @@ class _Factored(_Absolute):
 
 
 def _entries(mixture: Mixture) -> tuple[jax.Array, jax.Array]:
-    """Return the covariance's `HasFactor.entries`: diagonals and strict lower parts."""
-    return cast(HasFactor, mixture.covariance).entries()
+    """Return the covariance's `HasWhiteningFactor.entries`: diagonals and strict lower parts."""
+    return cast(HasWhiteningFactor, mixture.covariance).entries()
 
 
 def _with_entries(mixture: Mixture, diagonal: jax.Array, lower: jax.Array) -> Mixture:
     """Return the mixture with these entries of the covariance."""
-    covariance = cast(HasFactor, mixture.covariance).with_entries(diagonal, lower)
+    covariance = cast(HasWhiteningFactor, mixture.covariance).with_entries(diagonal, lower)
     return dataclasses.replace(mixture, covariance=covariance)
 
 

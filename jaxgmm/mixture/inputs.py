@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from ..data import row_checks
-from ..data.column_rounding import warn_of_rounded_columns
+from ..data.column_rounding_warnings import warn_of_rounded_columns
 from ..data.open_data import open_data
 from ..data.sources import Data
 from ..internal import checks

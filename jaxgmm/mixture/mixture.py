@@ -16,7 +16,7 @@ from ..families.layout import Layout, layout_of
 from ..families.registry import family_class, family_name
 from ..internal import checks
 from . import parameter_checks
-from .component_rounding import warn_of_coarse_components
+from .component_rounding_warnings import warn_of_coarse_components
 
 
 @jax.tree_util.register_dataclass

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..families.constraint_violations import violation
 from ..families.family import Family
-from ..families.misfits import misfit
 from ..internal import checks
 
 # How close the search for a member has to come to the covariances, in standard deviations.
@@ -65,7 +65,7 @@ def member_of_family(covariances: np.ndarray, member: Family, family: str) -> No
     precision = 1e-5 if member.letters else SEARCHED_PRECISION
     if not (error > precision).any():
         return
-    reason = misfit(covariances, member.letters) if member.letters else ""
+    reason = violation(covariances, member.letters) if member.letters else ""
     raise ValueError(
         f"these covariances are not of family {family!r}"
         + (f": {reason}." if reason else f": one is {error.max():.2g} from the nearest member.")

@@ -1,1 +1,1 @@
-"""Small dense linear algebra."""
+"""Numerical methods: linear algebra, solvers, accurate sums and sorting."""

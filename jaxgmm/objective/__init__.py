@@ -1,1 +1,1 @@
-"""The objective: the log-likelihood, the prior, their statistics, and the M-step."""
+"""The objective: the log-likelihood and the prior, with statistics, M-step and derivatives."""

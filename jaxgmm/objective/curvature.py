@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from ..mixture.mixture import Mixture
-from ..mixture.relative import Relative
+from ..mixture.relative_coordinates import Relative
 from ..numerics import lapack
 from .log_likelihood import expected
 from .prior import Prior, log_prior

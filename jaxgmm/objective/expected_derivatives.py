@@ -19,10 +19,10 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from ..families.full import Full
-from ..families.has_factor import HasFactor
+from ..families.has_whitening_factor import HasWhiteningFactor
 from ..kernels.row_statistics import coefficients
 from ..mixture.mixture import Mixture
-from ..mixture.relative import Relative
+from ..mixture.relative_coordinates import Relative
 from ..numerics.eigenvalues import columns_of
 from .log_likelihood import expected
 from .prior import Prior, log_prior
@@ -79,7 +79,7 @@ def derivatives_of_expected(
 
     along = lambda direction: jax.jvp(slopes_at, (zero,), (direction,))[1]
     gradient = jax.grad(objective)(zero)
-    separate = isinstance(mixture.covariance, HasFactor) and not mixture.frame.shared
+    separate = isinstance(mixture.covariance, HasWhiteningFactor) and not mixture.frame.shared
     if not separate or explicit is not mixture:
         slopes, curvature = columns_of(along, jnp.eye(len(zero), dtype=zero.dtype), COLUMNS)
         return gradient, slopes, curvature

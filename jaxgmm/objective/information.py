@@ -29,7 +29,7 @@ import jax.numpy as jnp
 from ..data.columns import Block
 from ..data.rows import Rows
 from ..data.summable_rows import SummableRows
-from ..families.scoring import dense_layout_of
+from ..families.fisher_scoring import dense_layout_of
 from ..internal import checks
 from ..internal.compiling import FEW_NUMBERS
 from ..kernels.block_sums import log_joint_of_block

@@ -26,7 +26,7 @@ from ..data.arrays import ArrayData
 from ..data.columns import Block, Columns
 from ..data.rows import Rows
 from ..data.sources import Data
-from ..families.has_factor import HasFactor
+from ..families.has_whitening_factor import HasWhiteningFactor
 from ..kernels.block_size import block_rows
 from ..kernels.block_sums import log_joint_of_block
 from ..kernels.choice import Choice, with_kernel
@@ -34,7 +34,7 @@ from ..kernels.protocol import Kernel
 from ..kernels.responsibilities import weighted_responsibilities
 from ..kernels.row_values import log_prob_of_rows
 from ..kernels.shared_noise import measured
-from ..mixture.component_rounding import warn_of_coarse_components
+from ..mixture.component_rounding_warnings import warn_of_coarse_components
 from ..mixture.inputs import (
     check_mixture_and_array,
     open_for_mixture,
@@ -113,11 +113,11 @@ def statistics_of_gradient(mixture: Mixture, gradient: Mixture, total: jax.Array
     gradient and statistics once total = Σ mass is known. The log-likelihood of the result is 0.
     """
     # Only families whose leaves are whitening factors have gradient methods.
-    covariance, frame = cast(HasFactor, mixture.covariance), mixture.frame
+    covariance, frame = cast(HasWhiteningFactor, mixture.covariance), mixture.frame
     mass = jnp.maximum(gradient.logits + total * mixture.weights, 0)
     shift = frame.unwhiten_transposed(gradient.means)
     spread = covariance.spread_from_gradient(
-        cast(HasFactor, gradient.covariance), frame.pool(mass), frame.d
+        cast(HasWhiteningFactor, gradient.covariance), frame.pool(mass), frame.d
     )
     return Statistics(mass, shift, spread, jnp.zeros_like(total))
 

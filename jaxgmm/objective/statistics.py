@@ -15,11 +15,11 @@ from ..data.rows import Rows
 from ..kernels.block_size import block_rows
 from ..kernels.block_sums import sums_by_rules
 from ..kernels.choice import KERNELS, Choice, candidates, position_of, with_kernel
+from ..kernels.divide_into_cells import leaves_out
 from ..kernels.local_centers import Local
 from ..kernels.protocol import Kernel
 from ..kernels.relevant_components import Relevant
 from ..kernels.responsibilities import Rule, rule_for_lanes
-from ..kernels.row_cells import leaves_out
 from ..kernels.shared_noise import complete_moments, measured
 from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture

@@ -1,1 +1,1 @@
-"""Reports of fits: text summaries, files and progress."""
+"""Reports of fits: text summaries, progress bars, and files that save and load them."""

@@ -1,1 +1,1 @@
-"""Selection of the best fit, and of the number of components."""
+"""Sweeps of many fits, and the choice of the best one and of the number of components."""

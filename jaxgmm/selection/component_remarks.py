@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..data.dependence import column_names, dependence, explain_dependence
+from ..data.linear_dependence import column_names, dependence, explain_dependence
 from ..mixture.mixture import Mixture
 
 FEW = 3  # up to this many rows are listed one by one

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..data import row_checks
 from ..data.arrays import ArrayData
-from ..data.column_rounding import warn_of_coarse_columns
+from ..data.column_rounding_warnings import warn_of_coarse_columns
 from ..data.columns import Columns
 from ..data.observed import Observed, pack, table_of
 from ..data.open_data import pad_array

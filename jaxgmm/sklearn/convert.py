@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..families.family import Family
-from ..families.has_factor import HasFactor
+from ..families.has_whitening_factor import HasWhiteningFactor
 from ..families.registry import family_class
 from ..internal import checks, forks
 from ..mixture.mixture import Mixture
@@ -91,7 +91,7 @@ def from_sklearn(estimator: Any) -> Mixture:
 def _member_of_factors(family: type[Family], k: int, d: int, factor: np.ndarray) -> Family:
     """Return the member with these factors Wᵀ, which are in the family's own shape."""
     template = family.identity(k, d, np.float32)
-    if not isinstance(template, HasFactor):
+    if not isinstance(template, HasWhiteningFactor):
         factor = factor.astype(np.float64)
         if factor.ndim < 3:
             return family.from_own(factor**-2, np)

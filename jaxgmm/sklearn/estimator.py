@@ -27,7 +27,7 @@ from ..inference.parameters import Parameters
 from ..inference.uncertainty import uncertainty
 from ..internal import checks, forks
 from ..internal.compiling import jit_with_options
-from ..mixture.component_rounding import warn_of_coarse_components
+from ..mixture.component_rounding_warnings import warn_of_coarse_components
 from ..mixture.mixture import Mixture
 from ..objective.prior import Prior
 from ..selection.best_of_restarts import best_lane

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .columns import Kind, Majority, RawTable, plain_name
+from .raw_table import Kind, Majority, RawTable, plain_name
 
 PARQUET, ARROW = b"PAR1", b"ARROW1"
 SUFFIXES = (".parquet", ".pq", ".feather", ".arrow")

@@ -11,8 +11,8 @@ import shlex
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from .columns import RawTable, plain_name
 from .options import ReadOptions
+from .raw_table import RawTable, plain_name
 
 # As pandas and R name the index of a table in the first columns of a text file.
 LEADING_INDEX = re.compile(r"|Unnamed: \d+(\.\d+)?(_level_\d+)?")

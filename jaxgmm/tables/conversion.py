@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .cells import days, is_number, looks_numeric
+from .cell_kinds import days, is_number, looks_numeric
 from .column_choice import ColumnChoice, columns_option, find_index, option, selectors
-from .columns import RawTable
 from .options import ReadOptions
+from .raw_table import RawTable
 
 # Numbers that stand for a missing value in many data sets.
 SENTINELS = (-9.0, -99.0, -999.0, -9999.0, -99999.0, -999.9, -99.9)

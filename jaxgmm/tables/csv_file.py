@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..internal.feature_names import default_feature_names
-from .cells import decimal_signs, has_decimal_points
-from .columns import RawTable, TextColumn, plain_name
+from .cell_kinds import decimal_signs, has_decimal_points
 from .decoding import decode
 from .header import is_header, names_in_comment
+from .lines import Lines, split_lines
 from .options import ReadOptions
-from .separators import Lines, split_lines
+from .raw_table import RawTable, TextColumn, plain_name
 
 
 def read_text(content: bytes, shown: str, options: ReadOptions) -> RawTable:

@@ -6,8 +6,8 @@ import csv
 import itertools
 from collections.abc import Sequence
 
-from . import cells
-from .columns import plain_name
+from . import cell_kinds
+from .raw_table import plain_name
 
 YEARS = range(1800, 2200)
 LINES = 1000  # the number of lines that are compared with the first one
@@ -63,17 +63,17 @@ def names_in_comment(comment: str, lines: list[list[str]], separator: str) -> li
     names = [plain_name(name) for name in parts]
     if names and not names[0]:
         names[0] = "#"
-    if len(names) != len(lines[0]) or not all(names) or any(map(cells.looks_numeric, names)):
+    if len(names) != len(lines[0]) or not all(names) or any(map(cell_kinds.looks_numeric, names)):
         return None
     return names
 
 
 def _kind_of(cell: str) -> str:
-    if cells.is_missing(cell):
+    if cell_kinds.is_missing(cell):
         return "missing"
-    if cells.looks_numeric(cell):
+    if cell_kinds.looks_numeric(cell):
         return "number"
-    return "date" if cells.is_date(cell) else "text"
+    return "date" if cell_kinds.is_date(cell) else "text"
 
 
 def _kind_of_column(column: tuple[str, ...]) -> str:
@@ -102,6 +102,6 @@ def _are_years(numbers: list[int]) -> bool:
 
 def _increases(line: Sequence[str]) -> bool:
     """Return whether all cells are numbers, each larger than the one before it."""
-    if not all(map(cells.is_number, line)):
+    if not all(map(cell_kinds.is_number, line)):
         return False
     return all(a < b for a, b in itertools.pairwise(map(float, line)))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import cells
-from .columns import RawTable
+from . import cell_kinds
 from .options import ReadOptions
+from .raw_table import RawTable
 
 
 def read_labels(
@@ -17,7 +17,7 @@ def read_labels(
     Raises ValueError if the cells of the column cannot be read, or all are empty.
     """
     text = table.columns[column].texts()
-    unknown = cells.MISSING | {code.lower() for code in options.missing}
+    unknown = cell_kinds.MISSING | {code.lower() for code in options.missing}
     names: dict[str, int] = {}
     labels = np.full(len(text), -1)
     for row, cell in enumerate(text):

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..internal.feature_names import default_feature_names
-from .columns import NumberColumn, RawTable
 from .errors import FileContentError
+from .raw_table import NumberColumn, RawTable
 
 NPY = b"\x93NUMPY"
 

@@ -10,13 +10,13 @@ import numpy as np
 
 from .arrow_file import ARROW, PARQUET, SUFFIXES, read_arrow
 from .column_choice import ColumnChoice, choose_columns, selectors
-from .columns import RawTable
 from .conversion import convert_column, note_suspicious_columns
 from .csv_file import read_text
 from .decoding import decompress, read_bytes
 from .labels import read_labels
 from .numpy_file import NPY, read_npy, read_npz
 from .options import ReadOptions
+from .raw_table import RawTable
 
 
 class Records(NamedTuple):

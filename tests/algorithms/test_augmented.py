@@ -10,7 +10,7 @@ from scipy.special import logsumexp
 
 import jaxgmm
 from jaxgmm.algorithms.gradient import _transported
-from jaxgmm.mixture.relative import Augmented
+from jaxgmm.mixture.relative_coordinates import Augmented
 
 RIEMANNIAN = jaxgmm.ALGORITHMS["riemannian"]
 

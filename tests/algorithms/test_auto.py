@@ -10,7 +10,7 @@ import jaxgmm
 from jaxgmm.algorithms.auto import AutoState
 from jaxgmm.algorithms.coordinate_chart import Chart
 from jaxgmm.algorithms.lbfgs_direction import Memory
-from jaxgmm.mixture.relative import Relative
+from jaxgmm.mixture.relative_coordinates import Relative
 
 
 @pytest.fixture(scope="module")

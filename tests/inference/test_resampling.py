@@ -10,7 +10,7 @@ import pytest
 import jaxgmm
 from jaxgmm import Mixture, Prior
 from jaxgmm.inference.bootstrap import _resample
-from jaxgmm.inference.fit_slots import Tasks, run_tasks
+from jaxgmm.inference.many_fits import Tasks, run_tasks
 from jaxgmm.inference.match_components import _best_order, match_labels
 
 N, D, K = 60, 2, 2

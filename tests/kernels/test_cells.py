@@ -13,7 +13,7 @@ from jaxgmm import Mixture
 from jaxgmm.data.cells import Cells
 from jaxgmm.data.rows import Rows
 from jaxgmm.families.registry import family_class
-from jaxgmm.kernels import choice, row_cells
+from jaxgmm.kernels import choice, divide_into_cells
 from jaxgmm.kernels import local_centers as local_pass
 from jaxgmm.kernels import relevant_components as relevant_pass
 from jaxgmm.kernels.choice import KERNELS
@@ -243,18 +243,18 @@ def test_fits_are_those_of_dense_passes(algorithm, parts, leaves_out, monkeypatc
         rows, start, algorithm, kernel=kernel, max_steps=5, tolerance=0.0
     )
     seen = []
-    divide = row_cells.divide
+    divide = divide_into_cells.divide
     monkeypatch.setattr(
         "jaxgmm.fitting.fit.divide",
         lambda rows, mixture: seen.append(rows.axis) or divide(rows, mixture),
     )
     dense = fit("whitened")
-    monkeypatch.setattr(row_cells, "LEAST_RESIDUALS", 0)
-    monkeypatch.setattr(row_cells, "LEAST_IF_MANY", 0)
-    monkeypatch.setattr(row_cells, "LEAST_IN_ROW", 0 if leaves_out else 1 << 12)
-    monkeypatch.setattr(row_cells, "LOCAL_ROWS", 0)
-    monkeypatch.setattr(row_cells, "LOCAL_CELL", (128, 128))
-    monkeypatch.setattr(row_cells, "LARGEST_COPY", 1 << 26 if parts == 1 else 0)
+    monkeypatch.setattr(divide_into_cells, "LEAST_RESIDUALS", 0)
+    monkeypatch.setattr(divide_into_cells, "LEAST_IF_MANY", 0)
+    monkeypatch.setattr(divide_into_cells, "LEAST_IN_ROW", 0 if leaves_out else 1 << 12)
+    monkeypatch.setattr(divide_into_cells, "LOCAL_ROWS", 0)
+    monkeypatch.setattr(divide_into_cells, "LOCAL_CELL", (128, 128))
+    monkeypatch.setattr(divide_into_cells, "LARGEST_COPY", 1 << 26 if parts == 1 else 0)
     monkeypatch.setattr(choice, "WHITENED_UP_TO_NUMBERS", 0)
     found = fit("auto")
     assert found.steps == dense.steps
@@ -266,14 +266,14 @@ def test_fits_are_those_of_dense_passes(algorithm, parts, leaves_out, monkeypatc
 @pytest.mark.parametrize("leaves_out", [True, False])
 def test_rows_are_divided_by_components(leaves_out, monkeypatch):
     """Each component covers two clusters, most of which are on different sides of its mean."""
-    monkeypatch.setattr(row_cells, "FEWEST_COMPONENTS", 10 if leaves_out else 100)
-    monkeypatch.setattr(row_cells, "LEAST_IN_ROW", 0)
-    monkeypatch.setattr(row_cells, "LOCAL_CELL", (128, 128))
+    monkeypatch.setattr(divide_into_cells, "FEWEST_COMPONENTS", 10 if leaves_out else 100)
+    monkeypatch.setattr(divide_into_cells, "LEAST_IN_ROW", 0)
+    monkeypatch.setattr(divide_into_cells, "LOCAL_CELL", (128, 128))
     x, component = rows_of_clusters()
     mixture = jaxgmm.from_labels(x, component // 2, 10)
     weight = np.arange(len(x)).astype(np.float32)
     rows = Rows.of(jnp.asarray(x), jnp.asarray(weight)).about_mean()
-    rows = row_cells.divide(rows, mixture.translate(-rows.center))
+    rows = divide_into_cells.divide(rows, mixture.translate(-rows.center))
     cells = jax.tree.map(np.asarray, rows.cells)
     held = np.arange(cells.size) < cells.counts[:, None]
     weight_in_cells = np.asarray(cells.weight)[held]
@@ -299,7 +299,9 @@ def test_where_rows_are_divided():
     def may_divide(family, n, k=64, d=64, scale=1, offset=0):
         covariance = family_class(family, k, d).identity(k, d, "float32")
         means = scale * centers[d][:k] + offset
-        return row_cells.may_divide(Mixture(jnp.zeros(k), jnp.asarray(means), covariance), n)
+        return divide_into_cells.may_divide(
+            Mixture(jnp.zeros(k), jnp.asarray(means), covariance), n
+        )
 
     assert may_divide("full", 10**5)
     assert may_divide("diagonal", 10**5)
@@ -323,4 +325,4 @@ def test_where_rows_are_divided():
     # Where features are nearly dependent, the natural kernel is not accurate about any center.
     dependent = np.broadcast_to(1 - 1e-4 * (1 - np.eye(32)), (8, 32, 32)).astype(np.float32)
     mixture = Mixture.from_parameters(np.full(8, 1 / 8), centers[32][:8], dependent)
-    assert not row_cells.may_divide(mixture, 10**5)
+    assert not divide_into_cells.may_divide(mixture, 10**5)

@@ -1,6 +1,6 @@
 """Sums and maxima along a short axis, without reductions.
 
-For a reduction XLA may call a library, which can be no part of a kernel that `as_one_kernel` makes.
+For a reduction XLA may call a library, which can be no part of what `as_one_cpu_function` makes.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from .cells import has_thousands, is_missing, is_number, looks_numeric
+from .cell_kinds import has_thousands, is_missing, is_number, looks_numeric
 
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", "blank": " "}
 COMMENTS = ("#", "%")

@@ -1,4 +1,4 @@
-"""Why covariances are not of a family, in words, on the host."""
+"""Which constraint of a family given covariances violate, in words, on the host."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 TOLERANCE = 1e-5
 
 
-def misfit(covariances: np.ndarray, letters: str) -> str:
+def violation(covariances: np.ndarray, letters: str) -> str:
     """Return which of a family's three words these covariances contradict most, and by how much.
 
     Args:

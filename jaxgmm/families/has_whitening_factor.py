@@ -1,4 +1,4 @@
-"""`HasFactor`: a family whose leaves are whitening factors, free of any constraint."""
+"""`HasWhiteningFactor`: a family whose leaves are whitening factors, free of any constraint."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import jax
 from .family import Family
 
 
-class HasFactor(Family):
+class HasWhiteningFactor(Family):
     """A family whose leaves are the whitening factors themselves, free of any constraint.
 
     Then the gradient with respect to the leaves determines the second moments, and a mixture can be
@@ -28,11 +28,13 @@ class HasFactor(Family):
         """
 
     @abc.abstractmethod
-    def with_entries(self, diagonal: jax.Array, lower: jax.Array) -> HasFactor:
+    def with_entries(self, diagonal: jax.Array, lower: jax.Array) -> HasWhiteningFactor:
         """Return a member whose `entries` are these numbers, which may be those of any factor."""
 
     @abc.abstractmethod
-    def spread_from_gradient(self, gradient: HasFactor, mass: jax.Array, d: int) -> jax.Array:
+    def spread_from_gradient(
+        self, gradient: HasWhiteningFactor, mass: jax.Array, d: int
+    ) -> jax.Array:
         """Return the spread, from the log-likelihood's gradient with respect to the leaves.
 
         It solves Fisher's identity for the statistics. `mass` (c,) is that of each covariance.

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgmm.numerics.folds import fold
+from jaxgmm.numerics.short_axis_sums import fold
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 8, 11])

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import jax
 import numpy as np
 
-from ..data.column_rounding import CURE, TOLERATED
+from ..data.column_rounding_warnings import CURE, TOLERATED
 from ..internal import checks
 from ..internal.warn import warn
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxgmm.data.dependence import dependence, explain_dependence
+from jaxgmm.data.linear_dependence import dependence, explain_dependence
 
 RNG = np.random.default_rng(0)
 TWO = RNG.normal([10, -3], [2, 0.5], (300, 2))

@@ -1,11 +1,11 @@
-"""Families of uncorrelated features, whose covariances are passed as variances."""
+"""`Uncorrelated`: the base of families whose covariances are passed as variances."""
 
 from __future__ import annotations
 
 from .family import Family
 
 
-class Variances(Family):
+class Uncorrelated(Family):
     """A family whose own shape is that of a variance for each component and feature, (k, d)."""
 
     @classmethod

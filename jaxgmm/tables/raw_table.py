@@ -1,4 +1,4 @@
-"""Columns of a file, and the table that they form before some of them are chosen."""
+"""`RawTable`: the columns of a file, before some of them are chosen."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from . import cells
+from . import cell_kinds
 
 Kind = Literal["numbers", "dates", "text", "thousands", "disguised", "nested", "empty"]
 Majority = Literal["numbers", "dates", ""]
@@ -100,7 +100,7 @@ class TextColumn:
         self._cells = column
         self._codes = {code.lower() for code in missing}
         self._values, self._bad = self._convert(decimal)
-        self._dates = [row for row in self._bad if cells.is_date(column[row])]
+        self._dates = [row for row in self._bad if cell_kinds.is_date(column[row])]
         self.kind: Kind = self._classify()
 
     def _convert(self, decimal: str) -> tuple[np.ndarray, list[int]]:
@@ -114,12 +114,12 @@ class TextColumn:
         values, bad = np.full(len(self._cells), np.nan), []
         for row, cell in enumerate(self._cells):
             lower = cell.lower()
-            if lower in cells.MISSING or lower in self._codes:
+            if lower in cell_kinds.MISSING or lower in self._codes:
                 continue
-            if cells.is_number(cell, decimal):
+            if cell_kinds.is_number(cell, decimal):
                 values[row] = float(cell.replace(",", ".") if decimal == "," else cell)
-            elif lower in cells.TRUTH:
-                values[row] = cells.TRUTH[lower]
+            elif lower in cell_kinds.TRUTH:
+                values[row] = cell_kinds.TRUTH[lower]
             else:
                 bad.append(row)
         return values, bad
@@ -128,9 +128,9 @@ class TextColumn:
         if not self._bad:
             return "empty" if np.isnan(self._values).all() else "numbers"
         strange = [self._cells[row] for row in self._bad]
-        if all(map(cells.has_thousands, strange)):
+        if all(map(cell_kinds.has_thousands, strange)):
             return "thousands"
-        if all(cells.has_thousands(cell) or cells.is_disguised(cell) for cell in strange):
+        if all(cell_kinds.has_thousands(cell) or cell_kinds.is_disguised(cell) for cell in strange):
             return "disguised"
         dates = np.isnan(self._values).all() and len(self._dates) == len(self._bad)
         return "dates" if dates else "text"
@@ -140,7 +140,7 @@ class TextColumn:
             return self._values
         values = self._values.copy()
         for row in self._bad:
-            count = cells.days(self._cells[row])
+            count = cell_kinds.days(self._cells[row])
             if count is None:
                 raise ValueError(
                     f"holds dates or times that are not written as 2024-01-31 "

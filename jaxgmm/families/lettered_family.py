@@ -1,4 +1,4 @@
-"""What the families that mclust names by three letters have in common.
+"""`Lettered`: the base of the families that only have mclust's names of three letters.
 
 The letters say of volume, shape and orientation whether they are equal (E), varying (V) or those of
 a unit matrix (I), for Σ_k = λ_k D_k A_k D_kᵀ (Banfield & Raftery 1993; Celeux & Govaert 1995).
