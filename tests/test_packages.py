@@ -12,7 +12,7 @@ ROOT = pathlib.Path(jaxgmm.__file__).parent
 PACKAGES = [
     "internal", "tables", "numerics", "families", "data", "mixture", "algebra", "divergences",
     "kernels", "objective", "starts",
-    "algorithms", "fitting", "selection", "inference", "comparison", "reports", "plot", "sklearn", "convert", "cli",
+    "algorithms", "fitting", "batches", "selection", "inference", "comparison", "reports", "plot", "sklearn", "convert", "cli",
 ]  # fmt: skip
 # Pairs (importing, imported) that have nothing to do with each other.
 APART = [("data", "families"), ("algorithms", "starts")]

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from ..algorithms.em import EM
 from ..algorithms.protocol import Algorithm
 from ..algorithms.registry import by_name
+from ..batches.slots import Tasks, run_tasks
 from ..data.open_data import open_data
 from ..data.sources import Blocks, Source
 from ..internal import checks
@@ -22,7 +23,6 @@ from ..mixture.sampling import sample
 from ..objective import prior as priors
 from ..objective.prior import Prior
 from .bootstrap_result import Bootstrap
-from .many_fits import Tasks, run_tasks
 from .match_components import match_labels
 
 METHODS = ("rows", "bayesian", "mixture")

@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike
 
 from ..data.rows import Rows
 from ..families.has_whitening_factor import HasWhiteningFactor
+from ..fitting.spurious import doubts
 from ..internal import checks
 from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture
@@ -52,7 +53,6 @@ from ..objective.newton_system import inverse_on_free
 from ..objective.objective_value import objective_value
 from ..objective.prior import Prior
 from ..objective.statistics import about_mixture, statistics
-from ..selection.spurious import doubts
 from .certificate_result import MOST_PARAMETERS, Certificate
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..algorithms.em import EM
+from ..batches.slots import Tasks, run_tasks
 from ..data.open_data import open_data
 from ..internal import checks
 from ..internal.compiling import jit_once
@@ -21,7 +22,6 @@ from ..objective import prior as priors
 from ..objective.expected_derivatives import offsets_of
 from ..objective.prior import Prior
 from .bootstrap import rows_in_memory
-from .many_fits import Tasks, run_tasks
 from .row_scores import score_products
 from .uncertainty import uncertainty
 from .uncertainty_result import Uncertainty

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from ..algorithms.protocol import Algorithm
 from ..algorithms.registry import by_name
 from ..algorithms.squarem import SQUAREM
+from ..batches.slots import Outcome, Tasks, run_tasks
 from ..data.open_data import open_data
 from ..fitting.status import Status
 from ..internal import checks
@@ -23,7 +24,6 @@ from ..objective.log_likelihood import log_likelihood
 from ..objective.prior import Prior
 from ..starts.initialization import split
 from .bootstrap import rows_in_memory
-from .many_fits import Outcome, Tasks, run_tasks
 
 # Every start makes this many steps, and then the best ones run to their end.
 FIRST_STEPS, CONTINUED = 10, 2

@@ -9,7 +9,7 @@ float64, so its bound is smaller by about the ratio of the rounding units. The w
 subtracts means first, loses nothing of the kind, and has no bound here. `choice.kernel_position`
 takes the fastest kernel that the rule allows.
 
-A sweep allows its fits more than the limit until they near their end (see `selection/lanes.py`).
+A sweep allows its fits more than the limit until they near their end (see `batches/lanes.py`).
 """
 
 from __future__ import annotations

@@ -12,18 +12,13 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from ..data.columns import Block
 from ..data.rows import Rows
 from ..families.family import Family
 from ..internal import checks
-from ..kernels.block_size import block_rows
-from ..kernels.block_sums import log_joint_of_block
-from ..kernels.choice import with_kernel
-from ..kernels.protocol import Kernel
-from ..kernels.shared_noise import measured
 from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture
-from ..objective.statistics import Statistics, about_mixture, statistics
+from ..objective.responsibility_entropy import responsibility_entropy
+from ..objective.statistics import about_mixture, statistics
 
 
 def free_parameters(family: type[Family], k: Any, d: int) -> Any:
@@ -71,41 +66,10 @@ def icl_of(log_likelihood: Any, p: Any, log_weight: Any, entropy: Any) -> Any:
     return bic_of(log_likelihood, p, log_weight) + 2 * entropy
 
 
-def entropy(mixture: Mixture, sums: Statistics) -> jax.Array:
-    """Return −Σ w r log r of the responsibilities r, from the statistics at `mixture`."""
-    # ℓ − Q(θ | θ); Q is simple here, since residuals are whitened by the mixture itself.
-    square = jnp.sum(mixture.frame.trace(sums.spread))
-    constants = jnp.where(mixture.present, mixture.log_constants, 0)
-    return jnp.maximum(sums.log_likelihood - jnp.sum(sums.mass * constants) + square / 2, 0)
-
-
-def entropy_of_rows(mixture: Mixture, rows: Rows) -> jax.Array:
-    """Return −Σ w r log r of the responsibilities r, from a pass over rows of any kind.
-
-    The mixture is in the rows' coordinates.
-    """
-
-    def run(kernel: Kernel) -> jax.Array:
-        def sum_block(block: Block, weight: jax.Array) -> jax.Array:
-            log_shares = jax.nn.log_softmax(log_joint_of_block(kernel, block), axis=0)
-            terms = jnp.where(log_shares > -jnp.inf, jnp.exp(log_shares) * log_shares, 0)
-            return -jnp.sum(weight * jnp.sum(terms, axis=0))
-
-        return rows.total_blocks(sum_block, block_rows(kernel))
-
-    near = measured(mixture, rows.columns, rows.shared_noise)
-    return with_kernel("whitened", near, rows.n, run, rows.columns)
-
-
-def entropy_at(mixture: Mixture, rows: Rows, sums: Statistics) -> jax.Array:
-    """Return −Σ w r log r, from the statistics at `mixture` if the rows are fully observed."""
-    return entropy(mixture, sums) if rows.columns is None else entropy_of_rows(mixture, rows)
-
-
 def _sums_of_rows(rows: Rows, mixture: Mixture) -> tuple[jax.Array, jax.Array, jax.Array]:
     centered, rows = about_mixture(mixture, rows)
     sums = statistics(centered, rows)
-    return sums.log_likelihood, entropy_at(centered, rows, sums), jnp.sum(sums.mass)
+    return sums.log_likelihood, responsibility_entropy(centered, rows, sums), jnp.sum(sums.mass)
 
 
 def _sums(mixture: Mixture, x, weight, devices) -> tuple[jax.Array, jax.Array, jax.Array]:

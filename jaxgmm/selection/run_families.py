@@ -10,13 +10,13 @@ import jax
 import numpy as np
 
 from ..algorithms.em import EM
+from ..batches.lane_programs import LaneSettings
+from ..batches.lane_records import LaneData
+from ..batches.lanes import Lanes
 from ..families.family import Family
 from ..families.registry import FOURTEEN, family_class, family_name
 from ..families.universal import Universal, code_of, own_members
 from ..fitting.result import Fit
-from .lane_programs import LaneSettings
-from .lane_records import LaneData
-from .lanes import Lanes
 from .schedules import SPLITS, STRATEGIES, finish, rank_lanes
 
 # One program fits this many families or more, in less time than compiling one for each takes. A

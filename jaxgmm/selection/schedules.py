@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..batches.lanes import Lanes
 from ..fitting.status import Status
-from .lanes import Lanes
 
 Cells = list[np.ndarray]
 Splits = list[tuple[np.ndarray, np.ndarray]]

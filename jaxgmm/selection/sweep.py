@@ -13,12 +13,15 @@ from jax.typing import ArrayLike
 from ..algorithms.em import EM
 from ..algorithms.protocol import Algorithm
 from ..algorithms.registry import by_name
+from ..batches.lane_programs import DEVICES, LaneSettings
+from ..batches.lane_records import LaneData
 from ..data import row_checks, source_checks
 from ..data.columns import Columns
 from ..data.distinct_rows import distinct_rows, enough_distinct_rows
 from ..families.family import Family
 from ..families.registry import family_classes, family_name
 from ..fitting.settings import Settings
+from ..fitting.spurious import spacing_of
 from ..internal import checks
 from ..internal.feature_names import resolve_feature_names
 from ..kernels.choice import check_kernel
@@ -26,12 +29,9 @@ from ..objective import prior as priors
 from ..objective.prior import Prior
 from ..starts.methods import METHODS
 from .component_remarks import RowTable
-from .lane_programs import DEVICES, LaneSettings
-from .lane_records import LaneData
 from .open_rows import open_rows
 from .run_families import Progress, run_families
 from .schedules import STRATEGIES
-from .spurious import spacing_of
 from .sweep_result import Sweep
 
 # The fields of a `Sweep` that have a key for each family.

@@ -37,7 +37,7 @@ class Sweep:
       entropy: (K, lanes) −Σ w r log r of each fit.
       artifact: (K, lanes, k) which components are artifacts: they have hardly any rows, or are
         nearly singular
-        (see `jaxgmm.selection.spurious.Doubts`).
+        (see `jaxgmm.fitting.spurious.Doubts`).
       outlier: (K, lanes, k) which components describe a few rows far from all other components.
       held_out: (K,) log-likelihood of the rows that were left out, summed over the folds. It is NaN
         where the other folds have too few rows for K, and empty without folds.

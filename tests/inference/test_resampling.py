@@ -10,7 +10,6 @@ import pytest
 import jaxgmm
 from jaxgmm import Mixture, Prior
 from jaxgmm.inference.bootstrap import _resample
-from jaxgmm.inference.many_fits import Tasks, run_tasks
 from jaxgmm.inference.match_components import _best_order, match_labels
 
 N, D, K = 60, 2, 2
@@ -29,22 +28,6 @@ def fitted():
 def result(fitted):
     with jax.enable_x64(True):
         yield jaxgmm.bootstrap(KEY, X, fitted, replicates=99)
-
-
-def test_slots_run_the_fits_that_fit_runs(fitted, x64):
-    """More fits than slots, each with weights of its own, in their order."""
-    weight = jnp.asarray(RANDOM.integers(0, 3, (70, N)).astype(float)).at[0].set(1)
-    prior = Prior.from_data(X)
-    tasks = Tasks(jax.tree.map(lambda leaf: leaf[None], fitted), jnp.asarray(X)[None], weight)
-    found = run_tasks(tasks, 70, prior, algorithm=jaxgmm.EM(), tolerance=1e-14, max_steps=2000)
-    np.testing.assert_allclose(found.mixture.means[0], fitted.means, atol=1e-5)
-    for i in (1, 69):
-        alone = jaxgmm.fit(
-            X, fitted, weight=weight[i], prior=prior, tolerance=1e-14, max_steps=2000
-        )
-        np.testing.assert_allclose(found.mixture.means[i], alone.mixture.means, rtol=1e-6)
-        np.testing.assert_allclose(found.log_likelihood[i], alone.log_likelihood, rtol=1e-9)
-        assert found.passes[i] == alone.passes
 
 
 @pytest.mark.thorough

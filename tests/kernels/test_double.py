@@ -13,6 +13,7 @@ from jax.extend import core
 
 import jaxgmm
 from jaxgmm import Blocks, Mixture, Shards, Stream
+from jaxgmm.batches import lane_batches, lanes
 from jaxgmm.data import devices, stream_passes
 from jaxgmm.data.rows import Rows
 from jaxgmm.fitting.status import Status
@@ -21,7 +22,6 @@ from jaxgmm.kernels.double import Double
 from jaxgmm.kernels.rounding_bounds import double_rounding, rounding, safe_rounding
 from jaxgmm.numerics.float64 import in_float64
 from jaxgmm.objective.statistics import statistics
-from jaxgmm.selection import lane_batches, lanes
 
 N, D, K = 5000, 4, 5  # more rows than those for which "auto" means "whitened"
 

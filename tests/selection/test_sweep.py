@@ -14,9 +14,9 @@ from agreement import same_climb
 
 import jaxgmm
 from jaxgmm import EM, Status
+from jaxgmm.batches import lane_batches, lanes
+from jaxgmm.fitting.spurious import doubts
 from jaxgmm.internal import compiling
-from jaxgmm.selection import lane_batches, lanes
-from jaxgmm.selection.spurious import doubts
 from jaxgmm.starts.initialization import split
 from jaxgmm.starts.methods import METHODS
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import jaxgmm
-from jaxgmm.selection.spurious import doubts, spacing_of
+from jaxgmm.fitting.spurious import doubts, spacing_of
 
 RNG = np.random.default_rng(0)
 CLOUD = RNG.normal(size=(300, 3))

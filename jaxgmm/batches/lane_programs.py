@@ -23,6 +23,7 @@ from ..data.columns import Columns
 from ..families.family import Family
 from ..families.universal import CodedFamily, Universal
 from ..families.universal_rotations import Code
+from ..fitting.spurious import doubts
 from ..fitting.status import RUNNING
 from ..fitting.step import FitState, Problem
 from ..internal.compiling import jit_with_options
@@ -30,13 +31,12 @@ from ..internal.trees import pack, unpack, where
 from ..kernels.choice import Choice
 from ..kernels.rounding_bounds import rounding
 from ..mixture.mixture import Mixture
+from ..objective.responsibility_entropy import responsibility_entropy
 from ..objective.statistics import statistics
 from ..starts.from_assignments import Assigned
 from ..starts.initialization import assign, finish, split
-from .criteria import entropy_at
 from .lane_records import LaneConstants, LaneData, LaneMove, LaneOutcome, LaneReport, LaneStart
 from .lane_rows import Preparation, prepare, rows_of
-from .spurious import doubts
 
 DEVICES = "devices"
 MOST_STEPS_IN_A_CALL = 64  # between two calls Python can handle an interrupt
@@ -154,7 +154,7 @@ def _report(
         found = doubts(state.mixture, state.sums, constants.covariance[0], prior, data.steps)
         of_components = lambda doubt: jnp.broadcast_to(doubt, state.sums.mass.shape)
         return LaneReport(
-            entropy=entropy_at(
+            entropy=responsibility_entropy(
                 state.mixture, rows_of(settings.columns, data, constants.center, fold), state.sums
             ),
             artifact=of_components(found.artifact),
