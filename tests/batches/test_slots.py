@@ -19,9 +19,10 @@ def test_more_fits_than_slots_are_those_that_run_alone(x64):
     start, prior = jaxgmm.from_labels(X, np.arange(N) % K), jaxgmm.Prior.from_data(X)
     tasks = Tasks(jax.tree.map(lambda leaf: leaf[None], start), jnp.asarray(X)[None], weight)
     found = run_tasks(tasks, count, prior, algorithm=jaxgmm.EM(), tolerance=1e-14, max_steps=2000)
-    for i in (0, 1, count - 1):
+    for i in (0, 1, MOST_SLOTS, count - 1):
         alone = jaxgmm.fit(X, start, weight=weight[i], prior=prior, tolerance=1e-14, max_steps=2000)
         np.testing.assert_allclose(found.mixture.means[i], alone.mixture.means, rtol=1e-6)
         np.testing.assert_allclose(found.log_likelihood[i], alone.log_likelihood, rtol=1e-9)
         assert found.passes[i] == alone.passes
+    assert np.all(found.passes > 0)
     assert len(set(np.asarray(found.passes).tolist())) > 1
