@@ -18,6 +18,7 @@ from ..fitting.fit import fit_of_state, run
 from ..fitting.loop import LoopSettings, LoopState, RowConstants, prepare_rows, run_loop, start_loop
 from ..fitting.result import Fit
 from ..fitting.status import RUNNING, Status
+from ..internal.compiling import is_little_for_one_fit
 from ..mixture.mixture import Mixture
 from ..objective.prior import Prior
 
@@ -69,15 +70,17 @@ def make_runner(
     A move that has begun is completed, so that a fit can exceed a budget of passes by less than one
     move. A fit whose budget ends has the status MAX_STEPS.
     """
-    if budget is None:
-        return lambda start, most: data.compute(
-            run, start, prior, tolerance, most, settings=settings
-        )
-    if budget.unit == "passes":
+
+    def run_from(start: Mixture, most: int) -> Fit:
+        quickly = is_little_for_one_fit(data.n, start.means)
+        operands = start, prior, tolerance, most
+        if budget is None:
+            return data.compute(run, *operands, quickly=quickly, settings=settings)
         passes = np.float32(budget.amount)
-        return lambda start, most: data.compute(
-            _run_within, start, prior, tolerance, most, passes, settings=settings
-        )
+        return data.compute(_run_within, *operands, passes, quickly=quickly, settings=settings)
+
+    if budget is None or budget.unit == "passes":
+        return run_from
     return lambda start, most: _run_for_seconds(
         data, start, prior, tolerance, most, budget.amount, settings
     )

@@ -75,7 +75,13 @@ def evaluate_fits(
             (prior, fits),
         )  # fmt: skip
         evaluated = {
-            name: jax.device_get(data.compute(_evaluate, prior, each.mixture))
+            name: jax.device_get(
+                data.compute_once(
+                    _evaluate,
+                    *(prior, each.mixture),
+                    numbers=data.n * each.mixture.means.size * data.n_features,
+                )
+            )
             for name, each in fits.items()
         }
         objective, em_gain, gradient_norm = (

@@ -15,6 +15,7 @@ from ..fitting.loop import LoopSettings
 from ..fitting.result import Fit
 from ..fitting.settings import capacity
 from ..fitting.status import Status
+from ..internal.compiling import is_little_for_one_fit
 from ..mixture.mixture import Mixture
 from ..objective.prior import Prior
 
@@ -150,5 +151,7 @@ def _polish(data: Data, prior: Prior | None, mixture: Mixture) -> Fit:
         callback=None,
     )
     tolerance = jnp.asarray(POLISHED)
-    polished = data.compute(run, mixture, prior, tolerance, MOST_STEPS, settings=settings)
+    quickly = is_little_for_one_fit(data.n, mixture.means)
+    operands = mixture, prior, tolerance, MOST_STEPS
+    polished = data.compute(run, *operands, quickly=quickly, settings=settings)
     return jax.device_get(polished)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +14,9 @@ from . import row_checks
 from .columns import Columns
 from .rows import Rows
 from .sources import InMemory, RowsAndWeights
+
+# A function of rows, its static arguments by name, and the static fields of `Rows`.
+Static = tuple[Callable[..., Any], tuple[tuple[str, Any], ...], tuple[int | None, Columns | None]]
 
 
 @jax.tree_util.register_dataclass
@@ -52,11 +54,14 @@ class ArrayData(InMemory):
         """Return the rows at these positions with their weights."""
         return self.x[index], None if self.weight is None else self.weight[index]
 
-    def compute(self, function: Callable[..., Any], *operands: Any, **static: Any) -> Any:
+    def compute(
+        self, function: Callable[..., Any], *operands: Any, quickly: bool = False, **static: Any
+    ) -> Any:
         """Return function(rows, *operands, **static), compiled."""
-        names = tuple(sorted(static.items()))
-        layout = self.rows_per_block, self.columns
-        return _call(self.x, self.weight, operands, function, names, layout)
+        program: Callable[..., Any] = _call
+        if quickly and jax.default_backend() == "cpu" and is_outermost(self, operands):
+            program = jit_with_options(_call_function, quickly=True)
+        return program(self._static(function, static), self.x, self.weight, operands)
 
     def compute_once(
         self,
@@ -72,35 +77,23 @@ class ArrayData(InMemory):
         """
         if jax.default_backend() != "cpu" or not is_outermost(self, operands):
             return self.compute(function, *operands, **static)
-        names = tuple(sorted(static.items()))
-        layout = self.rows_per_block, self.columns
         if numbers is None:
             little = self.x.size * self.n_features < LITTLE_TO_RUN_ONCE
-            compiled = jit_with_options(_call_once, quickly=True, runs_once=little)
+            program = jit_with_options(_call_function, quickly=True, runs_once=little)
         else:
-            compiled = jit_once(_call_once, numbers)
-        return compiled((function, names, layout), self.x, self.weight, operands)
+            program = jit_once(_call_function, numbers)
+        return program(self._static(function, static), self.x, self.weight, operands)
+
+    def _static(self, function: Callable[..., Any], static: dict[str, Any]) -> Static:
+        """Return what a program of this function is compiled for."""
+        return function, tuple(sorted(static.items())), (self.rows_per_block, self.columns)
 
 
-@functools.partial(jax.jit, static_argnums=(3, 4, 5))
-def _call(
-    x: jax.Array,
-    weight: jax.Array | None,
-    operands: tuple[Any, ...],
-    function: Callable[..., Any],
-    static: tuple[tuple[str, Any], ...],
-    layout: tuple[int | None, Columns | None],
-) -> Any:
-    return function(Rows.of(x, weight, *layout), *operands, **dict(static))
-
-
-def _call_once(
-    static: tuple[
-        Callable[..., Any], tuple[tuple[str, Any], ...], tuple[int | None, Columns | None]
-    ],
-    x: jax.Array,
-    weight: jax.Array | None,
-    operands: tuple[Any, ...],
+def _call_function(
+    static: Static, x: jax.Array, weight: jax.Array | None, operands: tuple[Any, ...]
 ) -> Any:
     function, names, layout = static
     return function(Rows.of(x, weight, *layout), *operands, **dict(names))
+
+
+_call = jax.jit(_call_function, static_argnums=0)

@@ -136,7 +136,9 @@ class ShardData(InMemory):
         layout = self.mesh, self.axis, self.weight is not None, self.columns
         return _program(*layout, function, *sorted(static.items()))
 
-    def compute(self, function: Callable[..., Any], *operands: Any, **static: Any) -> Any:
+    def compute(
+        self, function: Callable[..., Any], *operands: Any, quickly: bool = False, **static: Any
+    ) -> Any:
         """Return function(rows, *operands, **static), one program on all devices of the mesh."""
         # With several processes, operands that are the same everywhere must be NumPy arrays.
         if not (self.x.is_fully_addressable or checks.traced(operands)):

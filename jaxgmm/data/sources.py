@@ -51,8 +51,14 @@ class Data(Protocol):
     def rows_at(self, index: np.ndarray) -> RowsAndWeights:
         """Return the rows at these positions, which are in ascending order, with their weights."""
 
-    def compute(self, function: Callable[..., Any], *operands: Any, **static: Any) -> Any:
-        """Return function(rows, *operands, **static), compiled; static arguments are hashable."""
+    def compute(
+        self, function: Callable[..., Any], *operands: Any, quickly: bool = False, **static: Any
+    ) -> Any:
+        """Return function(rows, *operands, **static), compiled.
+
+        Static arguments are hashable. With `quickly`, a program for rows in one array on a CPU
+        takes half the time to compile, and up to half as long again to run.
+        """
 
     def compute_once(
         self,
@@ -99,7 +105,9 @@ class InMemory:
         weight = None if self.weight is None else self.weight.astype(dtype)
         return dataclasses.replace(self, x=self.x.astype(dtype), weight=weight)
 
-    def compute(self, function: Callable[..., Any], *operands: Any, **static: Any) -> Any:
+    def compute(
+        self, function: Callable[..., Any], *operands: Any, quickly: bool = False, **static: Any
+    ) -> Any:
         """Return function(rows, *operands, **static), compiled."""
         raise NotImplementedError
 

@@ -136,7 +136,9 @@ class StreamData:
         """Return the result of `compute`, compiled as any other program."""
         return self.compute(function, *operands, **static)
 
-    def compute(self, function: Callable[..., Any], *operands: Any, **static: Any) -> Any:
+    def compute(
+        self, function: Callable[..., Any], *operands: Any, quickly: bool = False, **static: Any
+    ) -> Any:
         """Return function(rows, *operands, **static), which the host interprets."""
         leaves, tree = jax.tree.flatten((self._rows, operands))
         # Under jit even the facts about the rows are traced.

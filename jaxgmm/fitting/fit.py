@@ -21,6 +21,7 @@ from ..data.open_data import open_data
 from ..data.rows import Rows
 from ..data.sources import Data
 from ..internal import checks, derivatives
+from ..internal.compiling import is_little_for_one_fit
 from ..kernels.choice import check_kernel, residual_numbers
 from ..kernels.divide_into_cells import divide, may_divide
 from ..mixture.component_rounding_warnings import warn_of_coarse_components
@@ -205,9 +206,9 @@ def fit(
         divides = not traced and not checks.traced(mixture) and may_divide(mixture, data.n)
         loop_settings = loop_settings._replace(divides_rows=divides)
     if checkpoint is None:
-        result = data.compute(
-            run, mixture, fixed_prior, threshold, max_steps, settings=loop_settings
-        )
+        operands = mixture, fixed_prior, threshold, max_steps
+        quickly = is_little_for_one_fit(data.n, mixture.means)
+        result = data.compute(run, *operands, quickly=quickly, settings=loop_settings)
     else:
         source_checks.untraced_checkpoint(data, mixture, fixed_prior, threshold)
         loop_state, constants = run_with_checkpoints(

@@ -33,11 +33,23 @@ PRODUCTS_ALONE: Option = (
 # If a step of all fits in a batch is less work than this (rows × components × features²), the fits
 # take less time than the compilation of their program.
 LITTLE_TO_RUN = 1e7
+# The same for a single fit, which may be run hundreds of times. Its program takes half as long to
+# compile (1.6 to 10 s otherwise), and its steps take up to half as long again, 5 to 40 µs.
+LITTLE_FOR_ONE_FIT = 1e5
 # If a few passes are less work than this (rows × features²), unoptimized code takes a millisecond
 # longer to run and half a second less to compile.
 LITTLE_TO_RUN_ONCE = 1e6
 # If a program that runs once touches fewer numbers than this, the same holds for it.
 FEW_NUMBERS = 1e7
+
+
+def is_little_for_one_fit(n: int, means: jax.Array) -> bool:
+    """Return whether a step of a fit of n rows, with means (k, d), is very little work.
+
+    The program of the fit should then be compiled quickly.
+    """
+    k, d = means.shape[-2:]
+    return n * k * d**2 < LITTLE_FOR_ONE_FIT
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 
@@ -204,11 +205,14 @@ def _for_each_lane(function: Callable[[Mixture], jax.Array], mixture: Mixture) -
     return jax.vmap(lambda lane: _for_each_lane(function, lane))(mixture)
 
 
+# Under jit, so that reading a property again does not compile loops again.
+@functools.partial(jax.jit, inline=True)
 def _dense_covariances(mixture: Mixture) -> jax.Array:
     k, d = mixture.means.shape
     return jnp.broadcast_to(mixture.frame.dense, (k, d, d))
 
 
+@functools.partial(jax.jit, inline=True)
 def _dense_precisions(mixture: Mixture) -> jax.Array:
     k, d = mixture.means.shape
     return jnp.broadcast_to(mixture.frame.dense_precision, (k, d, d))

@@ -10,7 +10,7 @@ import reference
 
 import jaxgmm
 from jaxgmm import Mixture, Prior, certificate
-from jaxgmm.data.arrays import _call_once
+from jaxgmm.data.arrays import _call_function
 from jaxgmm.data.rows import Rows
 from jaxgmm.inference.certificate import _certify
 from jaxgmm.internal.compiling import jit_with_options
@@ -180,7 +180,7 @@ def test_units_do_not_matter(family, x64):
         family=family,
     )
     prior = PRIOR | dict(scatter=scale**2 * PRIOR["scatter"], mean=scale * PRIOR["mean"] + offset)
-    program = jit_with_options(_call_once, quickly=True, runs_once=True)
+    program = jit_with_options(_call_function, quickly=True, runs_once=True)
     plain, compiled = look(mixture), program._cache_size()
     other = look(moved, prior, scale * X + offset)
     assert program._cache_size() == compiled > 0  # once for each shape

@@ -172,3 +172,19 @@ def test_bad_parameters(change, words):
 def test_rounded_means_are_announced():
     with pytest.warns(UserWarning, match="component 0 has a standard deviation of 1 in column 0"):
         Mixture.from_parameters([1.0], [[1e7 + 0.3]], [[[1.0]]])
+
+
+def test_reading_covariances_again_compiles_nothing(family):
+    mixture = Mixture.from_parameters(*reference.random_mixture(1, 3, 2, family), family=family)
+    read = lambda: (mixture.covariances, mixture.precisions)
+    first, compiled = read(), []
+    note = lambda event, *_, **__: compiled.append(event) if "backend_compile" in event else None
+    jax.monitoring.register_event_duration_secs_listener(note)
+    try:
+        jax.jit(lambda x: x + 1).lower(1.0).compile()
+        assert len(compiled) == 1  # the listener hears of compilations
+        again = read()
+        assert len(compiled) == 1
+    finally:
+        jax.monitoring.unregister_event_duration_listener(note)
+    np.testing.assert_array_equal(first, again)
