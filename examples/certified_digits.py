@@ -71,7 +71,7 @@ def answers_of_jaxgmm(
     start = jaxgmm.Mixture.from_parameters(**problem.start)
     start = jax.tree.map(lambda leaf: leaf.astype(dtype), start)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that float32 is too coarse for three of the problems
+        warnings.simplefilter("ignore")  # that float32 is too coarse for some of the problems
         found = jaxgmm.fit(
             x, start, weight=weight, prior=None, tolerance=TOLERANCE[dtype], max_steps=MOST_STEPS
         )
@@ -150,7 +150,8 @@ def table(library: str) -> jaxgmm.Table:
 
 # %% [markdown]
 # A library of float32 cannot have more digits than the third table, because the rows that it sees
-# are others. An offset of a million leaves two digits of covariances.
+# are others. The rows with an offset of a million are multiples of 1/16, which float32 represents
+# there, so that their digits depend on the library alone.
 #
 # A scale of 1e-9 costs jaxgmm a digit in float32. A mixture contains the logarithms of standard
 # deviations, here 21, and next to 21 float32 numbers are 2e-6 apart. If the rows are multiplied by

@@ -53,6 +53,12 @@ def test_gradients_at_the_maxima_are_below_1e_28():
     assert len(gradients) == 10 and max(gradients.values()) < 1e-28
 
 
+def test_float32_represents_the_rows_with_a_far_offset():
+    x = PROBLEMS["far offset"].x
+    np.testing.assert_array_equal(x.astype(np.float32), x)
+    np.testing.assert_array_equal(x, certify.problems()["far offset"][0])
+
+
 @pytest.mark.thorough
 def test_the_maker_makes_the_same_digits():
     pytest.importorskip("mpmath")
