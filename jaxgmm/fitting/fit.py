@@ -32,6 +32,7 @@ from .loop import LoopSettings, LoopState, RowConstants, prepare_rows, run_loop,
 from .result import Fit
 from .settings import Settings
 from .solution import with_derivatives
+from .units import Rise, choose_exponent, enter_unit, leave_unit
 
 
 def trim_history(result: Fit, max_steps: int) -> Fit:
@@ -53,11 +54,12 @@ def run(
     prior: Prior | None,
     tolerance: jax.Array,
     max_steps: jax.Array,
+    rise: Rise | None,
     *,
     settings: LoopSettings,
 ) -> Fit:
     """Run a whole fit in one program, without any checks."""
-    rows, constants = prepare_rows(rows, prior)
+    rows, constants = prepare_rows(rows, prior, rise)
     if settings.divides_rows and isinstance(rows, Rows):
         rows = divide(rows, mixture.translate(-constants.center))
     loop_state = start_loop(
@@ -198,6 +200,8 @@ def fit(
     fixed_prior: Prior | None = derivatives.stop(maximized_prior)
     if fixed_prior is not None:
         row_checks.weights_count_rows(weight)
+    exponent = choose_exponent(mixture)
+    data, mixture, fixed_prior, rise = enter_unit(exponent, data, mixture, fixed_prior)
 
     loop_settings = settings.for_loop(algorithm, data.n, residual_numbers(mixture), callback)
     if loop_settings.kernel == "auto" and data.columns is None and checkpoint is None:
@@ -206,7 +210,7 @@ def fit(
         loop_settings = loop_settings._replace(divides_rows=divides)
     if checkpoint is None:
         result = data.compute(
-            run, mixture, fixed_prior, threshold, max_steps, settings=loop_settings
+            run, mixture, fixed_prior, threshold, max_steps, rise, settings=loop_settings
         )
     else:
         source_checks.untraced_checkpoint(data, mixture, fixed_prior, threshold)
@@ -214,6 +218,7 @@ def fit(
             data,
             mixture,
             fixed_prior,
+            rise,
             tolerance=threshold,
             max_steps=max_steps,
             settings=loop_settings,
@@ -221,6 +226,7 @@ def fit(
             every=checks.whole(checkpoint_every, "checkpoint_every", 1),
         )
         result = _fit_of_state(loop_state, constants)
+    result = leave_unit(exponent, result, rise)
     if extent is not None and not checks.traced(result):
         warn_of_coarse_components(result.mixture, extent, kernel=kernel)
     # An algorithm may close over a value that is differentiated, such as a learning rate.
