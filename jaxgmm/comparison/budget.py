@@ -71,7 +71,7 @@ def make_runner(
     """
     if budget is None:
         return lambda start, most: data.compute(
-            run, start, prior, tolerance, most, None, settings=settings
+            run, start, prior, tolerance, most, settings=settings
         )
     if budget.unit == "passes":
         passes = np.float32(budget.amount)

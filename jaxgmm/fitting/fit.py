@@ -54,7 +54,7 @@ def run(
     prior: Prior | None,
     tolerance: jax.Array,
     max_steps: jax.Array,
-    rise: Rise | None,
+    rise: Rise | None = None,
     *,
     settings: LoopSettings,
 ) -> Fit:
@@ -209,9 +209,9 @@ def fit(
         divides = not traced and not checks.traced(mixture) and may_divide(mixture, data.n)
         loop_settings = loop_settings._replace(divides_rows=divides)
     if checkpoint is None:
-        result = data.compute(
-            run, mixture, fixed_prior, threshold, max_steps, rise, settings=loop_settings
-        )
+        # Without None at the end, fits share their program with `compare`.
+        operands = (threshold, max_steps) if rise is None else (threshold, max_steps, rise)
+        result = data.compute(run, mixture, fixed_prior, *operands, settings=loop_settings)
     else:
         source_checks.untraced_checkpoint(data, mixture, fixed_prior, threshold)
         loop_state, constants = run_with_checkpoints(
