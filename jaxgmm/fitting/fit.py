@@ -110,7 +110,9 @@ def fit(
 
     Args:
       x: (n, d) finite rows: any array, list or table of real numbers (of NumPy, JAX, pandas,
-        polars, pyarrow, xarray or PyTorch), `Observed` rows, `Blocks`, `Shards` or a `Stream`.
+        polars, pyarrow, xarray or PyTorch), `Observed` rows, `Blocks`, `Shards` or a `Stream`. If
+        the start's scales are above 3000 or below 1/3000, whose logarithms have fewer digits, the
+        fit runs on rows times a power of two, for which an array is copied.
       mixture: the start, e.g. from `initialize`.
       algorithm: a name in `ALGORITHMS`, such as "squarem" or "lbfgs"; or `EM()`,
         `Gradient(optimizer)`, or any other object with the methods of `Algorithm`.
