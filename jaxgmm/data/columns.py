@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from ..numerics.powers_of_two import power_of_two
 
 
 class Block(NamedTuple):
@@ -102,6 +105,12 @@ class Columns:
         )
 
     @property
+    def powers(self) -> np.ndarray:
+        """The power of the features' unit (width,) that is the unit of each column."""
+        squares = self.noise + self.common_noise
+        return np.repeat([1, 2, 0], [self.features, squares, self.width - self._label])
+
+    @property
     def of_each_row(self) -> Columns:
         """The same columns, with noise that all rows share as noise of each row."""
         return dataclasses.replace(self, noise=self.noise + self.common_noise, common_noise=0)
@@ -138,3 +147,11 @@ def bound_of_count(count: int, d: int) -> int:
 def features_of(x: Any, columns: Columns | None) -> Any:
     """Return the features (n, d) of an array that may be packed."""
     return x if columns is None else x[:, : columns.features]
+
+
+def rescale_rows(x: Any, columns: Columns | None, exponent: int) -> Any:
+    """Return rows (n, width) that may be packed, with features times 2 to the power `exponent`."""
+    if exponent == 0:
+        return x
+    powers = np.ones((1, 1), int) if columns is None else columns.powers[None]
+    return x * power_of_two(exponent * powers, x.dtype)

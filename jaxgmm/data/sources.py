@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.typing import DTypeLike
 
-from .columns import Columns, features_of
+from .columns import Columns, features_of, rescale_rows
 
 # x (m, d) and row weights (m,), or None if every row counts once.
 RowsAndWeights = tuple[np.ndarray | jax.Array, np.ndarray | jax.Array | None]
@@ -42,6 +42,9 @@ class Data(Protocol):
     def astype(self, dtype: DTypeLike) -> Data:
         """Return the same rows with another dtype."""
 
+    def rescale(self, exponent: int) -> Data:
+        """Return the rows times 2 to the power `exponent`, with what is known beside them."""
+
     def extent(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the smallest and the largest value (d,) of each feature."""
 
@@ -70,8 +73,28 @@ class Data(Protocol):
         """Return the same by a program that runs once, and computes about as many numbers."""
 
 
+class RunsPrograms:
+    """Base class of data that run all programs in the same way."""
+
+    def compute(
+        self, function: Callable[..., Any], *operands: Any, quickly: bool = False, **static: Any
+    ) -> Any:
+        """Return function(rows, *operands, **static), compiled."""
+        raise NotImplementedError
+
+    def compute_once(
+        self,
+        function: Callable[..., Any],
+        *operands: Any,
+        numbers: float | None = None,
+        **static: Any,
+    ) -> Any:
+        """Return the result of `compute`, compiled as any other program."""
+        return self.compute(function, *operands, **static)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
-class InMemory:
+class InMemory(RunsPrograms):
     """Base class of data that are arrays: x (n, d) and row weights (n,) or None.
 
     If the rows are not fully observed, x is packed, and `columns` says what its columns hold.
@@ -105,21 +128,9 @@ class InMemory:
         weight = None if self.weight is None else self.weight.astype(dtype)
         return dataclasses.replace(self, x=self.x.astype(dtype), weight=weight)
 
-    def compute(
-        self, function: Callable[..., Any], *operands: Any, quickly: bool = False, **static: Any
-    ) -> Any:
-        """Return function(rows, *operands, **static), compiled."""
-        raise NotImplementedError
-
-    def compute_once(
-        self,
-        function: Callable[..., Any],
-        *operands: Any,
-        numbers: float | None = None,
-        **static: Any,
-    ) -> Any:
-        """Return the result of `compute`, compiled as any other program."""
-        return self.compute(function, *operands, **static)
+    def rescale(self, exponent: int) -> Any:
+        """Return a copy of the rows times 2 to the power `exponent`."""
+        return dataclasses.replace(self, x=rescale_rows(self.x, self.columns, exponent))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -103,6 +103,13 @@ class Survey:
     low: np.ndarray
     high: np.ndarray
 
+    def rescale(self, exponent: int) -> Survey:
+        """Return the facts about the same rows, with features times 2 to the power `exponent`."""
+        if exponent == 0:
+            return self
+        mean, low, high = (2.0**exponent * ends for ends in (self.mean, self.low, self.high))
+        return dataclasses.replace(self, mean=mean, low=low, high=high)
+
 
 def survey_blocks(blocks: Iterable[np.ndarray], columns: Columns | None = None) -> Survey:
     """Return the facts about blocks, which may be packed. A mean is that of the values seen."""

@@ -17,13 +17,13 @@ from jax.typing import DTypeLike
 
 from ..numerics.compensated import add_compensated
 from . import source_checks
-from .columns import Columns, features_of
+from .columns import Columns, features_of, rescale_rows
 from .devices import AXIS
 from .host_interpreter import ProgramPart, Request, close_jaxpr
 from .row_counts import WHITENED_UP_TO_ROWS, bucket
 from .rows import Rows, finest_detail
-from .sources import RowsAndWeights
-from .stream import Stream, StreamRows
+from .sources import RowsAndWeights, RunsPrograms
+from .stream import Stream, StreamRows, Survey
 from .stream_chunks import Chunks
 
 CHUNK_BYTES = 1 << 22
@@ -31,7 +31,7 @@ LEAST_CHUNK = 1 << 12
 
 
 @dataclasses.dataclass(frozen=True)
-class StreamData:
+class StreamData(RunsPrograms):
     """A stream with its row weights and a dtype, on which programs run.
 
     Attributes:
@@ -39,12 +39,19 @@ class StreamData:
       weight: row weights (n,), or None if every row counts once.
       dtype: the dtype in which programs compute.
       mesh: a mesh whose devices each take a part of every chunk, or None for one device.
+      exponent: the features are those of the stream times 2 to this power.
     """
 
     stream: Stream
     weight: np.ndarray | None
     dtype: np.dtype
     mesh: Mesh | None = None
+    exponent: int = 0
+
+    @property
+    def survey(self) -> Survey:
+        """The facts about the rows."""
+        return self.stream.survey.rescale(self.exponent)
 
     @property
     def n(self) -> int:
@@ -70,9 +77,17 @@ class StreamData:
         """Return the same rows with another dtype."""
         return dataclasses.replace(self, dtype=np.dtype(dtype))
 
+    def rescale(self, exponent: int) -> StreamData:
+        """Return the rows with features times 2 to the power `exponent`."""
+        return dataclasses.replace(self, exponent=self.exponent + exponent)
+
+    def _convert(self, block: np.ndarray) -> np.ndarray:
+        """Return a block of the stream in the dtype and the unit of the rows."""
+        return rescale_rows(block.astype(self.dtype, copy=False), self.columns, self.exponent)
+
     def extent(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the smallest and the largest value (d,) of each feature."""
-        return self.stream.survey.low.astype(self.dtype), self.stream.survey.high.astype(self.dtype)
+        return self.survey.low.astype(self.dtype), self.survey.high.astype(self.dtype)
 
     def pieces(self) -> Iterator[RowsAndWeights]:
         """Yield the features with the row weights, a block at a time."""
@@ -86,7 +101,7 @@ class StreamData:
             if start + len(block) > self.n:
                 source_checks.same_rows_again(start + len(block), self.n)
             weight = None if self.weight is None else self.weight[start : start + len(block)]
-            yield block.astype(self.dtype, copy=False), weight
+            yield self._convert(block), weight
             start += len(block)
         source_checks.same_rows_again(start, self.n)
 
@@ -102,7 +117,7 @@ class StreamData:
             return
         for i in range(count):
             weight = None if self.weight is None else self.weight[i::count]
-            yield source[i::count].astype(self.dtype, copy=False), weight
+            yield self._convert(source[i::count]), weight
 
     def rows_at(self, index: np.ndarray) -> RowsAndWeights:
         """Return the rows at these positions, which are in ascending order, from one pass."""
@@ -126,16 +141,6 @@ class StreamData:
         """The number of devices that each take a part of every chunk."""
         return 1 if self.mesh is None else self.mesh.size
 
-    def compute_once(
-        self,
-        function: Callable[..., Any],
-        *operands: Any,
-        numbers: float | None = None,
-        **static: Any,
-    ) -> Any:
-        """Return the result of `compute`, compiled as any other program."""
-        return self.compute(function, *operands, **static)
-
     def compute(
         self, function: Callable[..., Any], *operands: Any, quickly: bool = False, **static: Any
     ) -> Any:
@@ -146,9 +151,8 @@ class StreamData:
         leaves = [leaf if isinstance(leaf, jax.Array) else np.asarray(leaf) for leaf in leaves]
         shapes = tuple(jax.typeof(leaf) for leaf in leaves)
         config: Any = jax.config  # whose options have no type hints
-        step, shape = _program(
-            function, tree, shapes, tuple(sorted(static.items())), config.jax_enable_x64
-        )
+        names = tuple(sorted(static.items()))
+        step, shape = _program(function, tree, shapes, names, config.jax_enable_x64)
         with ThreadPoolExecutor(1) as thread:
             results = step(_StreamReader(self, thread), *leaves)
         # A result may be a constant of the program, which is a Python number.
@@ -160,12 +164,12 @@ class StreamData:
 
     @property
     def _rows(self) -> StreamRows:
-        survey = self.stream.survey
+        survey = self.survey
         put = lambda values: jax.device_put(values.astype(self.dtype))
         size = np.maximum(np.abs(survey.low), np.abs(survey.high))
         distance = np.maximum(survey.high - survey.mean, survey.mean - survey.low)
         mean, detail = put(survey.mean), put(finest_detail(size, distance))
-        noise = self.stream.shared_noise
+        noise, unit = self.stream.shared_noise, 2.0**self.exponent
         return StreamRows(
             mean=mean,
             finest=detail,
@@ -173,7 +177,7 @@ class StreamData:
             n=min(bucket(self.n), WHITENED_UP_TO_ROWS + 1),
             chunk_rows=self.chunk_rows,
             parts=self.parts,
-            shared_noise=None if noise is None else put(noise),
+            shared_noise=None if noise is None else put(noise * unit**2),
             columns=self.columns,
         )
 

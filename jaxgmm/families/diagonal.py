@@ -32,6 +32,7 @@ class Diagonal(Uncorrelated, HasWhiteningFactor):
     letters: ClassVar[str] = "VVI"
     spherical: ClassVar[bool] = False
     shared: ClassVar[bool] = False
+    log_leaf: ClassVar[str] = "log_diagonal"
 
     @classmethod
     def _scales(cls, d: int) -> int:

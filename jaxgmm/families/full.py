@@ -12,6 +12,7 @@ import numpy as np
 from ..numerics.cholesky import cholesky_and_inverse
 from ..numerics.host_factors import assemble_on_host, factors_of_axes
 from ..numerics.logarithms import logarithm_and_excess
+from ..numerics.powers_of_two import power_of_two
 from ..numerics.products import matmul
 from ..numerics.triangular import assemble, inverse, mirror_lower, parts, transpose
 from .has_whitening_factor import HasWhiteningFactor
@@ -32,6 +33,7 @@ class Full(HasWhiteningFactor):
     lower: jax.Array
     letters: ClassVar[str] = "VVV"
     shared: ClassVar[bool] = False
+    log_leaf: ClassVar[str] = "log_diagonal"
 
     @classmethod
     def identity(cls, k, d, dtype):
@@ -117,6 +119,10 @@ class Full(HasWhiteningFactor):
     def factor_on_host(self, d):
         log_diagonal, lower = (np.asarray(part, np.float64) for part in self.entries())
         return assemble_on_host(np.exp(log_diagonal), lower)
+
+    def rescale(self, exponent):
+        lower = self.lower * power_of_two(-exponent, self.lower.dtype)
+        return dataclasses.replace(super().rescale(exponent), lower=lower)
 
     def entries(self):
         return self.log_diagonal, self.lower

@@ -6,10 +6,10 @@ import abc
 
 import jax
 
-from .family import Family
+from .has_logarithms import HasLogarithms
 
 
-class HasWhiteningFactor(Family):
+class HasWhiteningFactor(HasLogarithms):
     """A family whose leaves are the whitening factors themselves, free of any constraint.
 
     Then the gradient with respect to the leaves determines the second moments, and a mixture can be

@@ -16,6 +16,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from .family import Family
+from .has_logarithms import HasLogarithms
 from .scales import Scales, contrasts, of_leaf, split
 
 Kind = TypeVar("Kind", bound=type[Family])
@@ -26,7 +27,7 @@ def member(kind: Kind) -> Kind:
     return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True)(kind))  # type: ignore[return-value]
 
 
-class Lettered(Family):
+class Lettered(HasLogarithms):
     """A family whose class is named by its three letters, with leaves `volume` and `shape`.
 
     The leaves are those of `Scales`. Subclasses add the leaves of their orientation.
@@ -37,6 +38,7 @@ class Lettered(Family):
     own_volume: ClassVar[bool]
     own_shape: ClassVar[bool]
     own_orientation: ClassVar[bool]
+    log_leaf: ClassVar[str] = "volume"
 
     def __init_subclass__(cls) -> None:
         """Read the letters of a family; its kinds have longer names."""

@@ -26,7 +26,7 @@ from ..numerics.host_factors import lower_factor
 from ..numerics.logarithms import exponential_excess, logarithm_and_excess
 from ..numerics.products import matmul
 from ..numerics.triangular import parts, small_cholesky, small_inverse, transpose
-from .family import Family
+from .has_logarithms import HasLogarithms
 from .low_rank_from_dense import FactorStart, closest_member, likeliest_noise
 from .low_rank_layout import LowRankLayout
 
@@ -36,7 +36,7 @@ LEAST_INFORMATION = 1e-2
 
 
 @dataclasses.dataclass(frozen=True)
-class LowRank(Family):
+class LowRank(HasLogarithms):
     """Noise of the features, and loadings on `rank` factors.
 
     `noise` (1|k, 1|d) is −½ log Ψ. `loadings` (k, d, q) is B, in units of the noise. A local has
@@ -56,6 +56,7 @@ class LowRank(Family):
     own_noise: ClassVar[bool] = True
     isotropic: ClassVar[bool] = False
     stem: ClassVar[str]
+    log_leaf: ClassVar[str] = "noise"
     whitened_work: ClassVar[int] = 16
 
     @classmethod

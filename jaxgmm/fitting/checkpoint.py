@@ -20,6 +20,7 @@ from ..mixture.mixture import Mixture
 from ..objective.prior import Prior
 from .loop import LoopSettings, LoopState, RowConstants, prepare_rows, run_loop, start_loop
 from .status import RUNNING, Status
+from .units import Rise
 
 VERSION = 1
 SAME_VALUES = (
@@ -31,6 +32,7 @@ def run_with_checkpoints(
     data: Data,
     mixture: Mixture,
     prior: Prior | None,
+    rise: Rise | None,
     *,
     tolerance: jax.Array,
     max_steps: int,
@@ -43,7 +45,7 @@ def run_with_checkpoints(
     A checkpoint is written before the first step, and after every `every` steps.
     """
     path, limits = os.fspath(path), (tolerance, np.int32(max_steps))
-    constants, loop_state = data.compute(begin, mixture, prior, *limits, settings=settings)
+    constants, loop_state = data.compute(begin, mixture, prior, *limits, rise, settings=settings)
     label = _label(data, mixture, tolerance, settings)
     if os.path.exists(path):
         constants, loop_state = _resume(path, label, mixture, constants, loop_state, max_steps)
@@ -62,11 +64,12 @@ def begin(
     prior: Prior | None,
     tolerance: jax.Array,
     max_steps: jax.Array,
+    rise: Rise | None = None,
     *,
     settings: LoopSettings,
 ) -> tuple[RowConstants, LoopState]:
     """Return the constants of the rows, and the state after the first pass."""
-    rows, constants = prepare_rows(rows, prior)
+    rows, constants = prepare_rows(rows, prior, rise)
     return constants, start_loop(rows, constants, mixture, tolerance, max_steps, settings)
 
 

@@ -33,6 +33,7 @@ from .loop import LoopSettings, LoopState, RowConstants, prepare_rows, run_loop,
 from .result import Fit
 from .settings import Settings
 from .solution import with_derivatives
+from .units import Rise, choose_exponent, enter_unit, leave_unit
 
 
 def trim_history(result: Fit, max_steps: int) -> Fit:
@@ -54,11 +55,12 @@ def run(
     prior: Prior | None,
     tolerance: jax.Array,
     max_steps: jax.Array,
+    rise: Rise | None = None,
     *,
     settings: LoopSettings,
 ) -> Fit:
     """Run a whole fit in one program, without any checks."""
-    rows, constants = prepare_rows(rows, prior)
+    rows, constants = prepare_rows(rows, prior, rise)
     if settings.divides_rows and isinstance(rows, Rows):
         rows = divide(rows, mixture.translate(-constants.center))
     loop_state = start_loop(
@@ -109,7 +111,9 @@ def fit(
 
     Args:
       x: (n, d) finite rows: any array, list or table of real numbers (of NumPy, JAX, pandas,
-        polars, pyarrow, xarray or PyTorch), `Observed` rows, `Blocks`, `Shards` or a `Stream`.
+        polars, pyarrow, xarray or PyTorch), `Observed` rows, `Blocks`, `Shards` or a `Stream`. If
+        the start's scales are above 3000 or below 1/3000, whose logarithms have fewer digits, the
+        fit runs on rows times a power of two, for which an array is copied.
       mixture: the start, e.g. from `initialize`.
       algorithm: a name in `ALGORITHMS`, such as "squarem" or "lbfgs"; or `EM()`,
         `Gradient(optimizer)`, or any other object with the methods of `Algorithm`.
@@ -199,6 +203,8 @@ def fit(
     fixed_prior: Prior | None = derivatives.stop(maximized_prior)
     if fixed_prior is not None:
         row_checks.weights_count_rows(weight)
+    exponent = choose_exponent(mixture)
+    data, mixture, fixed_prior, rise = enter_unit(exponent, data, mixture, fixed_prior)
 
     loop_settings = settings.for_loop(algorithm, data.n, residual_numbers(mixture), callback)
     if loop_settings.kernel == "auto" and data.columns is None and checkpoint is None:
@@ -206,8 +212,10 @@ def fit(
         divides = not traced and not checks.traced(mixture) and may_divide(mixture, data.n)
         loop_settings = loop_settings._replace(divides_rows=divides)
     if checkpoint is None:
-        operands = mixture, fixed_prior, threshold, max_steps
+        # Without None at the end, fits share their program with `compare`.
+        limits = (threshold, max_steps) if rise is None else (threshold, max_steps, rise)
         quickly = is_little_for_one_fit(data.n, mixture.means)
+        operands = mixture, fixed_prior, *limits
         result = data.compute(run, *operands, quickly=quickly, settings=loop_settings)
     else:
         source_checks.untraced_checkpoint(data, mixture, fixed_prior, threshold)
@@ -215,6 +223,7 @@ def fit(
             data,
             mixture,
             fixed_prior,
+            rise,
             tolerance=threshold,
             max_steps=max_steps,
             settings=loop_settings,
@@ -222,6 +231,7 @@ def fit(
             every=checks.whole(checkpoint_every, "checkpoint_every", 1),
         )
         result = _fit_of_state(loop_state, constants)
+    result = leave_unit(exponent, result, rise)
     if extent is not None and not checks.traced(result):
         warn_of_coarse_components(result.mixture, extent, kernel=kernel)
     # An algorithm may close over a value that is differentiated, such as a learning rate.

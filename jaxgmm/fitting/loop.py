@@ -17,6 +17,7 @@ from ..mixture.mixture import Mixture
 from ..objective.prior import Prior
 from .status import RUNNING
 from .step import FitState, Problem
+from .units import Rise
 
 
 class LoopSettings(NamedTuple):
@@ -41,11 +42,13 @@ class RowConstants(NamedTuple):
       center: (d,) origin of the coordinates that the loop uses.
       prior: the prior in these coordinates.
       resolution: (d,) finest detail that rounding leaves of each feature (see `Rows.detail`).
+      rise: what the unit of the data adds to the objective, or None if it is that of the loop.
     """
 
     center: jax.Array
     prior: Prior | None
     resolution: jax.Array
+    rise: Rise | None = None
 
 
 class History(NamedTuple):
@@ -62,11 +65,13 @@ class LoopState(NamedTuple):
     history: History
 
 
-def prepare_rows(rows: Rows, prior: Prior | None) -> tuple[Rows, RowConstants]:
+def prepare_rows(
+    rows: Rows, prior: Prior | None, rise: Rise | None = None
+) -> tuple[Rows, RowConstants]:
     """Return the rows in coordinates centered at their mean, and their constants."""
     rows = rows.about_mean()
     prior = None if prior is None else prior.translate(-rows.center)
-    return rows, RowConstants(rows.center, prior, rows.detail())
+    return rows, RowConstants(rows.center, prior, rows.detail(), rise)
 
 
 def start_loop(
@@ -161,4 +166,5 @@ def _problem_of(
         algorithm=settings.algorithm,
         stopping=settings.stopping,
         kernel=settings.kernel,
+        rise=constants.rise,
     )

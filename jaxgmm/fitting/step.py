@@ -25,6 +25,7 @@ from ..objective.statistics import Statistics
 from .degeneracy import degenerate
 from .status import RUNNING, Status
 from .stopping import STOPPING
+from .units import Rise
 
 
 class FitState(NamedTuple):
@@ -53,7 +54,10 @@ class FitState(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """An objective (rows and prior), the algorithm that maximizes it, and when to stop."""
+    """An objective (rows and prior), the algorithm that maximizes it, and when to stop.
+
+    `rise` is what the unit of the data adds to the objective of these rows, or None.
+    """
 
     rows: Rows
     prior: Prior | None
@@ -63,6 +67,7 @@ class Problem:
     algorithm: Algorithm
     stopping: str
     kernel: str | Choice
+    rise: Rise | None = None
 
     def begin(self, mixture: Mixture, previous: ArrayLike = -jnp.inf) -> FitState:
         """Make the first pass, and return the state before the first step.
@@ -72,7 +77,7 @@ class Problem:
         """
         sums = evaluate(mixture, self.rows, self.kernel)
         step = m_step_from(mixture, sums, self.prior)
-        objective = objective_value(mixture, sums, self.prior)
+        objective = self._objective(mixture, sums)
         state = self.algorithm.init(mixture, sums)
         values = StoppingValues(step.em_gain, objective, jnp.asarray(previous, mixture.dtype))
         status, _ = self._status(mixture, state, sums, step, values, 0)
@@ -140,7 +145,7 @@ class Problem:
             mixture, sums, passes = where(is_start, known, (mixture, sums, passes))
         state = cast_like(state, fit_state.state)
         step = m_step_from(mixture, sums, self.prior)
-        objective = objective_value(mixture, sums, self.prior)
+        objective = self._objective(mixture, sums)
         steps, passes = fit_state.steps + 1, fit_state.passes + passes
         values = StoppingValues(step.em_gain, objective, fit_state.objective)
         status, accepted = self._status(mixture, state, sums, step, values, steps)
@@ -161,6 +166,11 @@ class Problem:
         rejected = fit_state._replace(status=status, passes=passes)
         # XLA would compute a condition on the status again for every leaf.
         return where(accepted, moved, rejected), objective
+
+    def _objective(self, mixture: Mixture, sums: Statistics) -> jax.Array:
+        """Return the objective in the unit of the data."""
+        value = objective_value(mixture, sums, self.prior)
+        return value if self.rise is None else value + self.rise.of_objective(mixture, self.prior)
 
     def _status(
         self,

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..families.family import Family
+from ..families.has_logarithms import HasLogarithms
 from ..families.layout import Layout, layout_of
 from ..families.registry import family_class, family_name
 from ..internal import checks
+from ..numerics.powers_of_two import power_of_two
 from . import parameter_checks
 from .component_rounding_warnings import warn_of_coarse_components
 
@@ -188,6 +191,15 @@ class Mixture:
     def translate(self, offset: jax.Array) -> Mixture:
         """Return the mixture with `offset` (d,) added to every mean."""
         return dataclasses.replace(self, means=self.means + offset[None])
+
+    def rescale(self, exponent: int) -> Mixture:
+        """Return the mixture for features times 2 to the power `exponent`.
+
+        Its family must be one that `HasLogarithms`.
+        """
+        means = self.means * power_of_two(exponent, self.dtype)
+        covariance = cast(HasLogarithms, self.covariance).rescale(exponent)
+        return Mixture(self.logits, means, covariance)
 
 
 def _name_of(covariance: Family) -> str:

@@ -16,6 +16,7 @@ from ..data.sources import Data
 from ..internal import checks, forks
 from ..mixture import parameter_checks
 from ..mixture.mixture import Mixture
+from ..numerics.powers_of_two import power_of_two
 from .data_covariance import data_covariance
 
 DEFAULT_STRENGTH = 0.01  # pseudo-rows
@@ -114,6 +115,13 @@ class Prior:
         if self.mean is None:
             return self
         return dataclasses.replace(self, mean=self.mean + offset)
+
+    def rescale(self, exponent: int) -> Prior:
+        """Return the prior for features times 2 to the power `exponent`."""
+        times = lambda value, power: (
+            None if value is None else value * power_of_two(power * exponent, value.dtype)
+        )
+        return dataclasses.replace(self, scatter=times(self.scatter, 2), mean=times(self.mean, 1))
 
 
 def prior_of_covariance(

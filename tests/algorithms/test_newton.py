@@ -82,6 +82,25 @@ def test_the_end_is_quadratic(ends, iris, x64):
 
 
 @pytest.mark.thorough
+@pytest.mark.parametrize("seed", [0, 11, 33])
+def test_the_end_after_a_saddle_is_quadratic(seed, x64):
+    """From seeds 11 and 33 EM comes to D = 1e-6 near a saddle, where D rises again."""
+    gains = []
+    x = jaxgmm.simulate(jax.random.key(seed), 300, 3, 2, separation=1.5).x
+    near = jaxgmm.fit(x, jaxgmm.initialize(jax.random.key(1000 + seed), x, 3), tolerance=1e-6)
+    end = jaxgmm.fit(
+        x, near.mixture, Newton(), tolerance=1e-14,
+        callback=lambda step, objective, gain: gains.append(gain),
+    )  # fmt: skip
+    jax.effects_barrier()
+    assert near.converged and end.converged
+    leaves_saddle = max(gains) > 1e-5
+    assert leaves_saddle == (seed > 0) == bool(end.objective - near.objective > 1)
+    moves_before = max((i + 1 for i, gain in enumerate(gains) if gain > 1e-6), default=0)
+    assert end.steps - moves_before <= 4
+
+
+@pytest.mark.thorough
 def test_passes_are_counted(iris, passes_taken, monkeypatch):
     """Evaluations and Hessians are counted in the program, and each Hessian has its price. In a
     large trust region, some of Newton's steps are rejected. No gradient is small enough to end a

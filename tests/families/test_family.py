@@ -78,6 +78,11 @@ def test_locals(family, x64):
     same(base.between(moved), local)
     same(base.moved(base.combine(local, next_local)), moved.moved(next_local))
     same(base.moved(base.zero_local()), base)
+
+
+def test_units(family, x64):
+    base = make(family, 2)[0]
+    np.testing.assert_allclose(whitening(base.rescale(-3)), 8 * whitening(base), rtol=1e-14)
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(base.zero_local()))
 
 

@@ -70,6 +70,7 @@ def facts(kind):
             transposed=jax.vmap(frame.unwhiten_transposed)(columns),
             log_determinant=jnp.broadcast_to(frame.log_determinant, (K,)), dense=dense_of(member),
             between=dense_of(member.moved(member.between(other))), other=dense_of(other),
+            rescaled=dense_of(member.rescale(-3)),
             still=dense_of(member.moved(member.zero_local())),
             circle=ravel_pytree(member.coordinates(member.local_at(unravel(0.05 * step))))[0],
             combined=dense_of(member.moved(member.combine(near, second))),
@@ -136,6 +137,7 @@ def test_locals_describe_members(kind):
     _, found = facts(kind)
     close = functools.partial(np.testing.assert_allclose, atol=1e-12, rtol=1e-11)
     close(found["still"], found["dense"])
+    close(64 * found["rescaled"], found["dense"])
     close(found["between"], found["other"])
     close(found["combined"], found["in_turn"])
     close(found["circle"], 0.05 * found["step"])

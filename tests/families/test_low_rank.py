@@ -69,6 +69,7 @@ def facts(kind):
             stack=frame.whiten_stack(SCATTER), trace=frame.trace(moments),
             quadratic=frame.quadratic(SCATTER[0]), largest=frame.largest(SCATTER[0]),
             between=member.moved(member.between(other)).frame(D).dense, other=other.frame(D).dense,
+            rescaled=member.rescale(-3).frame(D).dense,
             expected=frame.expected(frame, moments, MASS),
             bound=frame.expected(other.frame(D), moments, MASS),
             slope=jax.grad(density)(flat),
@@ -130,6 +131,7 @@ def test_free_directions(kind):
     assert np.linalg.matrix_rank(found["gauge"]) == len(found["gauge"])
     np.testing.assert_allclose(found["gauge"] @ found["rank"].T, 0, atol=1e-12)
     np.testing.assert_allclose(found["between"], found["other"], atol=1e-12)
+    np.testing.assert_allclose(64 * found["rescaled"], found["dense"], rtol=1e-12)
 
 
 def test_the_metric_is_the_fisher_information(kind):
