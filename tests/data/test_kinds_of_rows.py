@@ -104,7 +104,7 @@ def test_a_step_has_one_all_reduce(start, monkeypatch):
     """In the compiled loop: one all-reduce, and no array of rows is gathered."""
     programs, compute = [], ShardData.compute
 
-    def spy(self, function, *operands, **static):
+    def spy(self, function, *operands, quickly=False, **static):
         program = self._program(function, static).lower(self._rows, operands)
         programs.append(program.compile().as_text())
         return compute(self, function, *operands, **static)
