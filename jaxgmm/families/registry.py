@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import itertools
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -43,7 +44,8 @@ FAMILIES: dict[str, type[Family]] = {
 
 ALIASES = {"diag": "diagonal", "VVV": "full", "EEE": "tied", "VVI": "diagonal", "VII": "spherical"}
 # Names of mclust for a single feature, or for a single component.
-OF_ONE_FEATURE = {"E": "tied", "V": "full", "X": "full"}
+ALL_OF_ONE_FEATURE = {"E": "tied", "V": "full"}
+OF_ONE_FEATURE = {**ALL_OF_ONE_FEATURE, "X": "full"}
 OF_ONE_COMPONENT = {"X": "full", "XII": "spherical", "XXI": "diagonal", "XXX": "full"}
 
 # mclust's fourteen, in its order.
@@ -93,11 +95,15 @@ def family_classes(
     k: int | None = None,
     d: int | None = None,
 ) -> list[type[Family]]:
-    """Return the classes of several families; "all" stands for mclust's fourteen."""
+    """Return the classes of several families.
+
+    "all" stands for mclust's fourteen. For one feature it stands for mclust's E and V, to which the
+    fourteen are equal there.
+    """
     listed = [names] if isinstance(names, str | type) else list(names)
-    if listed == ["all"]:
-        listed = list(FOURTEEN)
-    return [family_class(name, k, d) for name in listed]
+    every = tuple(ALL_OF_ONE_FEATURE) if d == 1 else FOURTEEN
+    expanded = (every if name == "all" else (name,) for name in listed)
+    return [family_class(name, k, d) for name in itertools.chain.from_iterable(expanded)]
 
 
 def _known() -> str:

@@ -14,6 +14,7 @@ lowers the objective and has the same fixed points.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import NamedTuple
 
 import jax
@@ -88,7 +89,8 @@ def own_members(kind: type[Family], universal: Universal, logits: np.ndarray) ->
       logits: (..., k) of their components, of which the largest says where common leaves are read.
     """
     *batch, k = logits.shape
-    flat = lambda leaf: np.asarray(leaf, np.float64).reshape(-1, *leaf.shape[len(batch) :])
+    count = math.prod(batch)  # which −1 cannot stand for: with one feature, a leaf is empty
+    flat = lambda leaf: np.asarray(leaf, np.float64).reshape(count, *leaf.shape[len(batch) :])
     leaves = universal.volume, universal.shape, universal.axes
     volume, shape, axes = (flat(leaf) for leaf in leaves)
     heaviest = np.argmax(logits.reshape(-1, k), axis=-1)

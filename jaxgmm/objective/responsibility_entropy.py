@@ -26,7 +26,7 @@ def responsibility_entropy(mixture: Mixture, rows: Rows, sums: Statistics) -> ja
 
 def _of_statistics(mixture: Mixture, sums: Statistics) -> jax.Array:
     # ℓ − Q(θ | θ); Q is simple here, since residuals are whitened by the mixture itself.
-    square = jnp.sum(mixture.frame.trace(sums.spread))
+    square = mixture.frame.sum_covariances(mixture.frame.trace(sums.spread))
     constants = jnp.where(mixture.present, mixture.log_constants, 0)
     return jnp.maximum(sums.log_likelihood - jnp.sum(sums.mass * constants) + square / 2, 0)
 

@@ -68,9 +68,10 @@ def sweep(
         ones are left out.
       n_components: the numbers of components, e.g. range(1, 11).
       restarts: number of starts for each K.
-      families: names in `FAMILIES` and families such as `factors(2)`, or "all" for mclust's
-        fourteen. If there is little work, five or more of the fourteen are fitted by one program,
-        which takes less time to compile than one for each.
+      families: names in `FAMILIES` and families such as `factors(2)`. "all" stands for mclust's
+        fourteen, or for "E" and "V" if there is one feature. If there is little work, five or more
+        of the fourteen are fitted by one program, which takes less time to compile than one for
+        each.
       algorithm: as for `fit`.
       weight: (n,) row weights, or None for ones.
       prior: as for `fit`.

@@ -125,8 +125,11 @@ class Sweep:
         }
 
     def scores(self, family: str, k: int, lane: int | None = None) -> dict[str, float]:
-        """Return the criteria of a lane, by default of the best one; NaN if every lane failed."""
-        return scores_of(self, (family, k), lane)
+        """Return the criteria of a lane, by default of the best one; NaN if every lane failed.
+
+        Raises ValueError for a family or K that the sweep does not have.
+        """
+        return scores_of(self, (self._family(family), self._k(k)), lane)
 
     def best(
         self, criterion: str = "bic", *, family: str | None = None, n_components: int | None = None

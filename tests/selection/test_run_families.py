@@ -32,6 +32,42 @@ def test_criteria_are_those_of_mclust(found):
     assert (best.mixture.family, best.mixture.n_components) == ("VEV", 2)
 
 
+def test_criteria_are_those_of_the_fits(found):
+    """Also where K is less than the largest of the sweep, and where components share something."""
+    for letters, name in zip(FOURTEEN, NAMES, strict=True):
+        for k in (1, 2):
+            mixture, scores = found.fit(name, k).mixture, found.scores(letters, k)
+            for criterion in ("aic", "bic", "icl"):
+                expected = getattr(jaxgmm, criterion)(mixture, X)
+                np.testing.assert_allclose(scores[criterion.upper()], expected, rtol=1e-4)
+
+
+def test_one_feature_has_two_families():
+    """mclust's E and V, to which all fourteen are equal; in one program or in several."""
+    x, key = X[:, 2:3], jax.random.key(0)
+    sweep = lambda families: jaxgmm.sweep(key, x, [1, 2], restarts=2, families=families)
+    found, together = sweep("all"), sweep(["EII", "VII", "EEI", "VEI", "EVI"])
+    assert list(found.fits) == ["tied", "full"]
+    for k in (1, 2):
+        for letters, one in (("EII", "E"), ("EEI", "E"), ("EVI", "E"), ("VII", "V"), ("VEI", "V")):
+            for criterion in ("BIC", "ICL"):
+                expected = found.scores(one, k)[criterion]
+                np.testing.assert_allclose(
+                    together.scores(letters, k)[criterion], expected, rtol=1e-4
+                )
+
+
+def test_all_may_stand_beside_others():
+    found = jaxgmm.sweep(
+        jax.random.key(0), X, 1, restarts=1, families=("all", "factors-1"), max_steps=2
+    )
+    assert list(found.fits) == [*NAMES, "factors-1"]
+    with pytest.raises(ValueError, match="unknown family 'ALL'"):
+        jaxgmm.sweep(jax.random.key(0), X, 1, families="ALL")
+    with pytest.raises(ValueError, match="family of this sweep"):
+        found.scores("ppca-1", 1)
+
+
 def test_results_have_their_own_class(found):
     for name in NAMES:
         fits = found.fits[name]
