@@ -29,8 +29,11 @@ from ..mixture.mixture import Mixture
 from ..numerics.float64 import float64_is_fast, in_float64
 from ..numerics.products import matmul
 from .block_size import block_rows
+from .natural_low_rank import natural_kernel
+from .protocol import Kernel
 from .responsibilities import weighted_responsibilities
 from .row_statistics import Products, RowStatistics, keeps_matrices
+from .whitened import Whitened
 
 # The rows whose moments are moved to the components' units at a time, which takes about as long as
 # the moments of a thousand rows, and of how many moments are summed at a time, at least.
@@ -156,7 +159,10 @@ def _by_moments(
     k = mixture.n_components
     first, second = np.triu_indices(k, 1)
     cast = lambda tree, dtype: jax.tree.map(lambda leaf: leaf.astype(dtype), tree)
-    kernel = PairMoments(cast(mixture, dtype), dtype)
+    narrow = cast(mixture, dtype)
+    # The natural kernel in float64 is accurate where moments in float64 are.
+    kernel: Kernel = natural_kernel(narrow) if dtype == "float64" else Whitened(narrow)
+    size = max(block_rows(PairMoments(narrow, dtype)), LEAST_ROWS)
 
     def of_block(x: jax.Array, weight: jax.Array) -> tuple[jax.Array, ...]:
         x, weight = cast((x, weight), dtype)
@@ -172,7 +178,7 @@ def _by_moments(
         return cast((fourth, squares, matmul(weight, log_prob)), mixture.dtype)
 
     rows = Rows.of(x.T, weight)
-    fourth, squares, log_likelihood = rows.total(of_block, max(block_rows(kernel), LEAST_ROWS))
+    fourth, squares, log_likelihood = rows.total(of_block, size)
     moves = _moves(mixture)
     parts = matmul(moves, squares.T[..., None])[..., 0]
     pairs, own = fourth.T[: len(first)], fourth.T[len(first) : len(first) + k]

@@ -164,11 +164,14 @@ def chord_steps(
 
     Source: Kelley 1995, Iterative Methods for Linear and Nonlinear Equations, sec. 5.4.1.
     """
+    # The natural kernel in float64 is accurate where moments in float64 are.
+    natural = mixture.dtype == jnp.float64 and rows.columns is None
+    kernel = "natural" if natural else "whitened"
 
     @jax.jit  # so that it is traced once
     def gradient_at(point: Mixture) -> tuple[jax.Array, Statistics]:
         zero, mixture_at = offsets_of(point)
-        sums = statistics(*about_mixture(point, rows), "whitened")  # type: ignore[arg-type]
+        sums = statistics(*about_mixture(point, rows), kernel)  # type: ignore[arg-type]
         return slope_of(mixture_at, zero, sums, prior), sums
 
     def move(point: Mixture, gradient: jax.Array) -> Mixture:
