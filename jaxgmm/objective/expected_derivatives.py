@@ -24,6 +24,7 @@ from ..kernels.row_statistics import coefficients
 from ..mixture.mixture import Mixture
 from ..mixture.relative_coordinates import Relative
 from ..numerics.eigenvalues import columns_of
+from ..numerics.products import matmul
 from .log_likelihood import expected
 from .prior import Prior, log_prior
 from .statistics import Statistics
@@ -79,17 +80,52 @@ def derivatives_of_expected(
 
     along = lambda direction: jax.jvp(slopes_at, (zero,), (direction,))[1]
     gradient = jax.grad(objective)(zero)
-    separate = isinstance(mixture.covariance, HasWhiteningFactor) and not mixture.frame.shared
-    if not separate or explicit is not mixture:
+    if not _separate(mixture, explicit):
         slopes, curvature = columns_of(along, jnp.eye(len(zero), dtype=zero.dtype), COLUMNS)
         return gradient, slopes, curvature
-    owners = _owners(RELATIVE.zero(mixture))
+    owners, of_sums = _owners(RELATIVE.zero(mixture)), _owners_of_sums(mixture)
     owners[: mixture.n_components] = WEIGHTS
-    of_sums = _owners((sums.mass, sums.shift, jax.eval_shape(coefficients, sums.spread)))
     group, members = _groups(owners)
     slopes, curvature = columns_of(along, jnp.asarray(members, zero.dtype), COLUMNS)
     pick = lambda found, others: jnp.where(_meet(owners, others), found[group], 0)
     return gradient, pick(slopes, of_sums), pick(curvature, owners)
+
+
+def products_of_scores(
+    mixture: Mixture, explicit: Mixture, slopes: jax.Array, products: jax.Array
+) -> jax.Array:
+    """Return G A Gᵀ (p, p) for the matrix G of `derivatives_of_expected`, and a symmetric A (s, s).
+
+    Where Q is a sum over components, most of G is 0, and products with the rest take a quarter of
+    the time.
+    """
+    k = mixture.n_components
+    if not _separate(mixture, explicit):
+        return matmul(matmul(slopes, products), slopes.T)
+    by_component = lambda owners: np.argsort(owners, kind="stable").reshape(k, -1)
+    own = by_component(_owners(RELATIVE.zero(mixture)))
+    of_sums = by_component(_owners_of_sums(mixture))
+    blocks = slopes[own[:, :, None], of_sums[:, None]]
+    without_weights = np.argsort(own, axis=None)[k:]
+
+    def times(matrix: jax.Array) -> jax.Array:
+        """Return G A for A (s, c)."""
+        inside = matmul(blocks, matrix[of_sums]).reshape(-1, matrix.shape[1])
+        return jnp.concatenate([matmul(slopes[:k], matrix), inside[without_weights]])
+
+    return times(times(products).T)
+
+
+def _separate(mixture: Mixture, explicit: Mixture) -> bool:
+    """Return whether every component has parameters of its own, except for the weights."""
+    free = isinstance(mixture.covariance, HasWhiteningFactor) and not mixture.frame.shared
+    return free and explicit is mixture
+
+
+def _owners_of_sums(mixture: Mixture) -> np.ndarray:
+    """Return the component of each statistic of a row."""
+    zero = jax.eval_shape(Statistics.zero, mixture)
+    return _owners((zero.mass, zero.shift, jax.eval_shape(coefficients, zero.spread)))
 
 
 def _owners(tree: Any) -> np.ndarray:

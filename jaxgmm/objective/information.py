@@ -21,6 +21,7 @@ Source: Louis 1982, J. Royal Stat. Soc. B 44, eq. 3.1.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -42,7 +43,12 @@ from ..mixture.mixture import Mixture
 from ..numerics.eigenvalues import columns_of
 from ..numerics.products import matmul
 from .curvature import slope_of
-from .expected_derivatives import derivatives_of_expected, offsets_of, with_all_moments
+from .expected_derivatives import (
+    derivatives_of_expected,
+    offsets_of,
+    products_of_scores,
+    with_all_moments,
+)
 from .prior import Prior
 from .statistics import Statistics, about_mixture, statistics
 
@@ -120,8 +126,8 @@ def information(
         found = _information_of_observed(rows, mixture, prior)
         if not scores:
             return found
-        products_of_scores = _outer_of_observed(rows, mixture, clusters, n_clusters)
-        return dataclasses.replace(found, outer=_symmetric(products_of_scores))
+        of_scores = _outer_of_observed(rows, mixture, clusters, n_clusters)
+        return dataclasses.replace(found, outer=_symmetric(of_scores))
     explicit = with_all_moments(mixture)
     near = explicit
     if not centered:
@@ -143,12 +149,12 @@ def information(
     products = kernel.products(totals)
     sums = Statistics(*statistics_of_parts(explicit, products.parts), products.log_likelihood)
     gradient, slopes, curvature = derivatives_of_expected(mixture, explicit, sums, prior)
+    transform = functools.partial(products_of_scores, mixture, explicit, slopes)
     complete = curvature
     if explicit is not mixture:
         sums = _in_units_of(mixture, explicit, sums)
         complete = derivatives_of_expected(mixture, mixture, sums, prior)[2]
     outer = matmul(by_cluster[0].T, by_cluster[0]) if by_cluster else products.outer
-    transform = lambda inner: matmul(matmul(slopes, inner), slopes.T)
     nothing = jnp.full_like(curvature, jnp.nan)
     return Information(
         observed=_symmetric(-curvature - transform(products.missing)),

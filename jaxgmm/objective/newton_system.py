@@ -72,19 +72,19 @@ def inverse_on_free(matrix: jax.Array, held: Held) -> jax.Array:
 
 
 def _root_on_free(matrix: jax.Array, held: Held) -> jax.Array:
-    """Return L⁻¹ (p, p) for the matrix L Lᵀ that is the given one on the free directions."""
+    """Return L⁻ᵀ (p, p) for the matrix L Lᵀ that is the given one on the free directions."""
     inside = restrict(matrix, held)
     size = jax.lax.stop_gradient(jnp.trace(inside) / len(inside))
-    return cholesky_and_inverse((inside + size * held.projector)[None], often=False)[1][0]
+    return cholesky_and_inverse((inside + size * held.projector)[None], often=False)[1][0].T
 
 
 def _inverse_of_root(root: jax.Array, held: Held) -> jax.Array:
-    return restrict(matmul(root.T, root), held)
+    return restrict(matmul(root, root.T), held)
 
 
 def _solve(root: jax.Array, held: Held, vector: jax.Array) -> jax.Array:
     """Return the product of the inverse information, by its root, with a vector (p,)."""
-    return project(matmul(root.T, matmul(root, project(vector, *held))), *held)
+    return project(matmul(root, matmul(root.T, project(vector, *held))), *held)
 
 
 class NewtonSystem(NamedTuple):
@@ -164,11 +164,14 @@ def chord_steps(
 
     Source: Kelley 1995, Iterative Methods for Linear and Nonlinear Equations, sec. 5.4.1.
     """
+    # The natural kernel in float64 is accurate where moments in float64 are.
+    natural = mixture.dtype == jnp.float64 and rows.columns is None
+    kernel = "natural" if natural else "whitened"
 
     @jax.jit  # so that it is traced once
     def gradient_at(point: Mixture) -> tuple[jax.Array, Statistics]:
         zero, mixture_at = offsets_of(point)
-        sums = statistics(*about_mixture(point, rows), "whitened")  # type: ignore[arg-type]
+        sums = statistics(*about_mixture(point, rows), kernel)  # type: ignore[arg-type]
         return slope_of(mixture_at, zero, sums, prior), sums
 
     def move(point: Mixture, gradient: jax.Array) -> Mixture:
