@@ -52,6 +52,83 @@ def test_the_page_has_the_numbers_of_the_records():
     assert set(re.findall(r"\d+", verdict)) <= known
 
 
+@pytest.fixture(scope="module")
+def records():
+    return report.Store(report.RESULTS).rows
+
+
+def first_number(text):
+    return re.search(r"\d+", text).group()
+
+
+def test_the_verdict_says_which_number_is_whose(records):
+    verdict = " ".join(PAGE.split("<!-- verdict -->")[1].split())
+    few, some, many, best = report.by_overlap(records)
+
+    def of(band):
+        """The number of each algorithm, whose name may stand in a format string."""
+        names = (name for name in band if name != "overlap")
+        return {re.sub("[- ]", "_", name): first_number(band[name]) for name in names}
+
+    sentences = [
+        "EM needs {em} passes in the median, and `Auto` {auto}, the fewest of all.",
+        "L-BFGS needs {lbfgs} passes in relative coordinates and {riemannian} in Hosseini",
+        "the quasi-Newton acceleration of EM need {anderson} and {quasi_newton_em}.",
+        "Newton's method needs {newton}, SQUAREM {squarem}, and Adam {adam}.",
+    ]
+    for sentence in sentences:
+        assert sentence.format(**of(many)) in verdict
+    assert f"This holds for {many['starts']} starts" in verdict
+    sentences = [
+        "EM needs {em} passes and `Auto` {auto}. Only incremental EM needs fewer, {incremental_em}.",
+        "L-BFGS needs {lbfgs}, Newton's method {newton} and Adam {adam} (",
+    ]
+    for sentence in sentences:
+        assert sentence.format(**of(few)) in verdict
+    assert f"({few['starts']} starts)" in verdict
+    sentences = [
+        "`Auto` and SQUAREM are best with {auto} passes,",
+        "and the quasi-Newton acceleration needs {quasi_newton_em}.",
+        "There L-BFGS needs {lbfgs}, hardly fewer than EM's {em} (",
+    ]
+    for sentence in sentences:
+        assert sentence.format(**of(some)) in verdict
+    assert f"({some['starts']} starts)" in verdict
+    assert of(some)["auto"] == of(some)["squarem"]
+    reached = "EM ends at the best of them from {em} % of all starts, L-BFGS from {lbfgs} %"
+    assert f"{reached}, and `Auto` from {{auto}} %".format(**of(best)) in verdict
+
+
+def test_the_page_of_the_algorithms_has_the_numbers_of_auto(records):
+    page = " ".join((ROOT / "jaxgmm" / "algorithms" / "README.md").read_text("utf-8").split())
+    pairs = {
+        name: report.main_starts(records, ["em", name]) for name in ("auto", "lbfgs", "squarem")
+    }
+    costs = np.array([
+        (start["overlap"], start["cost"]["em"], start["cost"]["auto"])
+        for start in pairs["auto"] if start["common"] and np.isfinite(list(start["cost"].values())).all()
+    ])  # fmt: skip
+    assert f"That experiment has {len(pairs['auto'])} starts" in page
+    assert f"converge to one optimum from {len(costs)} of them" in page
+    more = sorted(cost for cost in costs[:, 2] - costs[:, 1] if cost > 2)
+    assert "at most 2 passes more than EM (5 and 11 more from the two)" in page
+    assert more == [5, 11]
+    overlapping = costs[costs[:, 0] > 0.3]
+    ratio = np.median(overlapping[:, 2] / overlapping[:, 1])
+    assert f"it needs {ratio:.2f} times as many in the median" in page
+
+    def counts(name):
+        both = [s["height"] for s in pairs[name] if not s["common"]]
+        rises = [h[name] - h["em"] for h in both if np.isfinite([h[name], h["em"]]).all()]
+        return sum(rise > 0 for rise in rises), sum(rise < 0 for rise in rises)
+
+    higher, lower = counts("auto")
+    said = f"From {higher + lower} starts it ends at another optimum than EM, of which {higher} are"
+    assert f"{said} higher and {lower} lower." in page
+    others = "(L-BFGS: {} and {}; SQUAREM: {} and {}.)"
+    assert others.format(*counts("lbfgs"), *counts("squarem")) in page
+
+
 @pytest.mark.skipif(not report.RESULTS.exists(), reason="the study has not been run")
 def test_the_first_page_has_the_medians_of_the_records():
     band = report.by_overlap(report.Store(report.RESULTS).rows)[2]
