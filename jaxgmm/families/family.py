@@ -26,7 +26,7 @@ from jax.typing import DTypeLike
 
 from ..numerics.host_factors import lower_factor
 from .fisher_scoring import dense_layout_of, information_diagonal, scoring_step
-from .layout import Layout
+from .layout import Layout, layout_of
 
 Local = Any  # a pytree of arrays, in a form that its family chooses
 
@@ -292,7 +292,7 @@ def _likeliest_member(kind: type[Family], covariances: jax.Array) -> Family:
     """Return the member with the highest likelihood for these covariances (k, d, d)."""
     k, d, _ = covariances.shape
     unit = kind.identity(k, d, covariances.dtype)
-    layout = unit.frame(d)
+    layout = layout_of(unit, d, k)
     moments = layout.pool(layout.whiten_stack(covariances))
     mass = layout.pool(jnp.ones(k, covariances.dtype))
     return unit.moved(unit.likeliest(moments, mass, d))

@@ -248,13 +248,24 @@ def wider_than(log_scales: jax.Array, noise: jax.Array) -> jax.Array:
     return jnp.all(jnp.isfinite(log_scales) & (2 * log_scales > jnp.log(noise)), axis=-1)
 
 
-def layout_of(member: Any, d: int) -> Layout:
-    """Return the layout of a member in d features; raise ValueError if its `frame` returns none."""
-    layout = member.frame(d)
+def layout_of(member: Any, d: int, k: int | None = None) -> Layout:
+    """Return the layout of a member in d features, and of k components if k is not None.
+
+    Raises:
+      ValueError: if the member's `frame` returns none, or one of another size.
+    """
+    layout, name = member.frame(d), type(member).__name__
+    advice = f"; jaxgmm.check_family({name}) examines the whole class."
     if not isinstance(layout, Layout) or layout.d != d:
         raise ValueError(
-            f"{type(member).__name__}.frame({d}) does not return a layout of {d} features: return "
+            f"{name}.frame({d}) does not return a layout of {d} features: return "
             "jaxgmm.Dense.of(W), Dense.of_precision(P) or Dense.of_covariance(S), of arrays "
-            f"(k, {d}, {d})."
+            f"(k, {d}, {d}){advice}"
+        )
+    c = len(layout.log_determinant)
+    if k is not None and c not in (1, k):
+        raise ValueError(
+            f"{name}.frame({d}) returns {c} covariances for {k} components: return {k}, or 1 for "
+            f"a common one{advice}"
         )
     return layout

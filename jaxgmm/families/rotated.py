@@ -16,54 +16,33 @@ import numpy as np
 
 from ..numerics import lapack
 from ..numerics.host_factors import lower_factor
-from ..numerics.logarithms import exponential_excess
 from ..numerics.products import matmul
-from ..numerics.rotations import cayley, cayley_inverse, compose, orthonormal, sweep
+from ..numerics.rotations import (
+    cayley,
+    cayley_inverse,
+    cayley_of_skew,
+    compose,
+    orthonormal,
+    sweep,
+)
 from ..numerics.triangular import transpose
+from .common_axes import newton_step, turn_moments
 from .dense_layout import Dense
 from .lettered_family import Lettered, member
 from .scales import Scales, likeliest_scales, split
+from .turned import Coordinates, Turned, change_of_factors
 
-# Sweeps in an M-step end when they gain nothing but rounding. A component's own axes converge
-# quadratically, in 3 or 4 sweeps near the end of a fit; common axes linearly, by about a digit of
-# the gain a sweep, so those of data that have none stop earlier, at a better point all the same.
-MOST_SWEEPS, MOST_SWEEPS_OF_STARTS = 30, 300
+# The turns of an M-step end when they gain nothing but rounding. Sweeps converge quadratically for
+# a component's own axes, in 3 or 4 near the end of a fit. For common axes they converge linearly,
+# and Newton's steps quadratically, in 2 or 3. The numbers of turns below are reached only where
+# common axes stay far from any that fit, as for data of many features that have none.
+MOST_TURNS, MOST_TURNS_OF_STARTS = 30, 300
+# After a step of Newton's method with gain g, another one is expected to gain at most this number
+# squared times g², both per unit of mass.
+LOSS_OF_DIGITS = 20.0
 # The information of a rotation is at least this fraction of the mass, because it is 0 where two
 # scales are equal.
 LEAST_INFORMATION = 1e-2
-
-
-class Turned(NamedTuple):
-    """A local: scales to be added, and the rotation V of the axes as V − I (1|k, d, d)."""
-
-    volume: jax.Array
-    shape: jax.Array
-    change: jax.Array
-
-    @property
-    def scales(self) -> Scales:
-        """The scales to be added, as `Scales`."""
-        return Scales(self.volume, self.shape)
-
-
-def change_of_factors(present: Scales, local: Turned, d: int) -> tuple[jax.Array, jax.Array]:
-    """Return what `Family.change` does, for a member with these scales along its axes."""
-    # T = diag(w') Vᵀ diag(w)⁻¹ for scales w, w'. The determinant of V is 1, even where its
-    # columns have changed their signs.
-    logarithm, scale = local.scales.logarithms(d), jnp.exp(present.logarithms(d))
-    ratio = (scale * jnp.exp(logarithm))[:, :, None] / scale[:, None, :]
-    unit = jnp.eye(d, dtype=scale.dtype)[None]
-    change = ratio * transpose(local.change) + jnp.expm1(logarithm)[:, :, None] * unit
-    along = jnp.diagonal(local.change, axis1=1, axis2=2) * jnp.exp(logarithm)
-    return change, -jnp.sum(exponential_excess(logarithm) + along, axis=-1)
-
-
-class Coordinates(NamedTuple):
-    """The coordinates of a local, with those of V, (1|k, d(d−1)/2), in place of V − I."""
-
-    volume: jax.Array
-    shape: jax.Array
-    turn: jax.Array
 
 
 @member
@@ -103,7 +82,7 @@ class Rotated(Lettered):
     def maximize(self, moments, mass, d):
         still = jnp.zeros((len(self.axes), d, d), moments.dtype)
         turning = _Turning(self._unscaled(moments, d), still)
-        local = self._climb(turning, mass, d, MOST_SWEEPS)
+        local = self._climb(turning, mass, d, MOST_TURNS)
         return local, self.gain(local, moments, mass, d)
 
     def likeliest(self, moments, mass, d):
@@ -117,7 +96,7 @@ class Rotated(Lettered):
         counted = jax.lax.stop_gradient(jnp.where(finite, counted, unit))
         axes = lapack.eigh(counted)[1][..., ::-1]
         turning = _Turning(_turned(unscaled, axes), axes - unit)
-        return self._climb(turning, mass, d, MOST_SWEEPS_OF_STARTS)
+        return self._climb(turning, mass, d, MOST_TURNS_OF_STARTS)
 
     def _unscaled(self, moments: jax.Array, d: int) -> jax.Array:
         """Return moments (k, d, d) in residual units in the units of the data, about the axes."""
@@ -125,30 +104,59 @@ class Rotated(Lettered):
         return moments / (scale[:, :, None] * scale[:, None, :])
 
     def _climb(self, turning: _Turning, mass: jax.Array, d: int, most: int) -> Turned:
-        """Return the local after alternating between scales and at most `most` sweeps."""
-        used, scale = mass > 0, jnp.exp(self.scales.logarithms(d))
+        """Return the local after at most `most` turns of the axes, each with the best scales."""
+        used, total = mass > 0, jnp.sum(mass)
         eps = jnp.finfo(turning.moments.dtype).eps
-        floor = (16 * eps) ** 2 * jnp.sum(mass)
         moments = jnp.where(used[:, None, None], turning.moments, 0)
 
-        def unfinished(state: tuple[Any, ...]) -> jax.Array:
-            number, _, _, gain = state
-            return (number < most) & (gain > floor)
+        def unfinished(state: _Climbing) -> jax.Array:
+            return (state.number < most) & (state.remaining > (16 * eps) ** 2 * total)
 
-        def improve(state: tuple[Any, ...]) -> tuple[Any, ...]:
-            number, turning, _, _ = state
-            variances = scale**2 * jnp.diagonal(turning.moments, axis1=1, axis2=2)
-            scales = likeliest_scales(variances, mass, self.own_volume, self.own_shape)
-            precision = (scale * jnp.exp(scales.logarithms(d))) ** 2
-            precision = jnp.where(used[:, None], precision, 1)
-            moments, change, gain = sweep(turning.moments, precision, turning.change)
-            return number + 1, _Turning(moments, change), scales, jnp.sum(gain)
+        def improve(state: _Climbing) -> _Climbing:
+            turning, remaining = self._turn(state, mass, d)
+            scales = self._best_scales(turning.moments, mass, d)
+            # The log-likelihood of the best scales is d Σ N_k volume_k plus a constant. A sweep
+            # never lowers it. Newton's step is undone if it does, and sweeps are made instead.
+            rise = jnp.sum(mass[:, None] * (scales.volume - state.scales.volume))
+            worse = state.newton & (rise < -16 * eps * total)
+            number = state.number + 1
+            after = _Climbing(number, turning, scales, remaining, state.newton)
+            before = state._replace(number=number, newton=jnp.zeros((), bool))
+            return jax.tree.map(lambda old, new: jnp.where(worse, old, new), before, after)
 
+        scales = self._best_scales(moments, mass, d)
         infinite = jnp.full((), jnp.inf, moments.dtype)
-        still = Scales(jnp.zeros_like(self.volume), jnp.zeros_like(self.shape))
-        begin = (jnp.int32(0), _Turning(moments, turning.change), still, infinite)
-        _, turning, scales, _ = jax.lax.while_loop(unfinished, improve, begin)
-        return Turned(*scales, turning.change)
+        turning = _Turning(moments, turning.change)
+        newton = jnp.full((), d > 1 and not self.own_orientation)
+        begin = _Climbing(jnp.int32(0), turning, scales, infinite, newton)
+        end = jax.lax.while_loop(unfinished, improve, begin)
+        return Turned(*end.scales, end.turning.change)
+
+    def _best_scales(self, moments: jax.Array, mass: jax.Array, d: int) -> Scales:
+        """Return the local scales that are likeliest for moments about the axes."""
+        scale = jnp.exp(self.scales.logarithms(d))
+        variances = scale**2 * jnp.diagonal(moments, axis1=1, axis2=2)
+        return likeliest_scales(variances, mass, self.own_volume, self.own_shape)
+
+    def _turn(self, state: _Climbing, mass: jax.Array, d: int) -> tuple[_Turning, jax.Array]:
+        """Return moments about better axes, and about what further turns would gain."""
+        moments, change = state.turning
+        precision = jnp.exp(2 * (self.scales.logarithms(d) + state.scales.logarithms(d)))
+        precision = jnp.where(mass[:, None] > 0, precision, 1)
+
+        def by_sweep() -> tuple[_Turning, jax.Array]:
+            swept, changed, gain = sweep(moments, precision, change)
+            return _Turning(swept, changed), jnp.sum(gain)
+
+        def by_newton() -> tuple[_Turning, jax.Array]:
+            turn = cayley_of_skew(step.turn)
+            turned = _Turning(turn_moments(moments, turn), compose(change, turn))
+            return turned, (LOSS_OF_DIGITS * step.gain) ** 2 / jnp.sum(mass)
+
+        if self.own_orientation or d == 1:
+            return by_sweep()
+        step = newton_step(moments, precision, self.own_volume)
+        return jax.lax.cond(state.newton & step.usable, by_newton, by_sweep)
 
     # ---- locals -------------------------------------------------------------------------------
 
@@ -230,6 +238,24 @@ class _Turning(NamedTuple):
 
     moments: jax.Array
     change: jax.Array
+
+
+class _Climbing(NamedTuple):
+    """The state of the M-step's loop.
+
+    Attributes:
+      number: () of turns.
+      turning: the moments, and the rotation so far.
+      scales: the likeliest ones for these moments.
+      remaining: () about what more turns would gain.
+      newton: () whether turns may be Newton's steps.
+    """
+
+    number: jax.Array
+    turning: _Turning
+    scales: Scales
+    remaining: jax.Array
+    newton: jax.Array
 
 
 def _turned(matrices: jax.Array, axes: jax.Array) -> jax.Array:

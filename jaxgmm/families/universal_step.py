@@ -183,7 +183,7 @@ def _climb_batch(
 def _gain(rotation: jax.Array, logarithm: jax.Array, given: _Given) -> jax.Array:
     """Return `Climbed.gain` as (k, lanes), per unit of mass.
 
-    It is computed as `Family.gain` and `rotated.change_of_factors` do it.
+    It is computed as `Family.gain` and `turned.change_of_factors` do it.
     """
     scale = given.scale
     moments = given.moments * (scale[:, None] * scale[None]) / given.masses[None]

@@ -150,7 +150,7 @@ class Mixture:
     @property
     def frame(self) -> Layout:
         """The layout of the whitening factors, which computes residuals and second moments."""
-        return layout_of(self.covariance, self.n_features)
+        return layout_of(self.covariance, self.n_features, self.n_components)
 
     @property
     def dtype(self) -> np.dtype:

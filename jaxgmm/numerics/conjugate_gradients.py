@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -25,31 +26,35 @@ class _State(NamedTuple):
     usable: jax.Array
 
 
-def conjugate_gradients(product: Callable[[jax.Array], jax.Array], vector: jax.Array) -> jax.Array:
+def conjugate_gradients(
+    product: Callable[[jax.Array], jax.Array], vector: jax.Array, *, most: int = MOST_PRODUCTS
+) -> jax.Array:
     """Return the solution x (p,) of A x = b for a symmetric positive definite map A.
 
     With a condition number κ, about √κ products leave a tenth of the error. If A is singular and b
     is in its range, so is the solution.
 
     Args:
-      product: the map A, of vectors (p,).
-      vector: b (p,).
+      product: the map A, of arrays of any shape.
+      vector: b, an array of that shape.
+      most: the largest number of products.
 
     Returns:
       The solution, with a residual of eps^¾ relative to b. It is linear in b and has derivatives in
-      both modes. It is NaN where A is found not to be positive definite, or after 1000 products.
+      both modes. It is NaN where A is found not to be positive definite, or after `most` products.
 
     Source: Hestenes & Stiefel 1952, J. Research National Bureau of Standards 49.
     """
-    return jax.lax.custom_linear_solve(product, vector, _solve, symmetric=True)
+    solve = functools.partial(_solve, most=most)
+    return jax.lax.custom_linear_solve(product, vector, solve, symmetric=True)
 
 
-def _solve(product: Callable[[jax.Array], jax.Array], vector: jax.Array) -> jax.Array:
+def _solve(product: Callable[[jax.Array], jax.Array], vector: jax.Array, *, most: int) -> jax.Array:
     inner = lambda a, b: jnp.vdot(a, b, precision="highest")
     wanted = jnp.finfo(vector.dtype).eps ** 1.5 * inner(vector, vector)
 
     def unfinished(state: _State) -> jax.Array:
-        return (state.squared > wanted) & (state.number < MOST_PRODUCTS) & state.usable
+        return (state.squared > wanted) & (state.number < most) & state.usable
 
     def improve(state: _State) -> _State:
         image = product(state.direction)

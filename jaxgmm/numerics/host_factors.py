@@ -29,19 +29,20 @@ def lower_factor(factor: np.ndarray) -> np.ndarray:
     wait for one another for seconds. Gram–Schmidt runs twice, and loses no digits then.
 
     Args:
-      factor: invertible W (c, d, d).
+      factor: invertible W (c, d, d). The result for a singular one is not finite.
     """
     matrix = np.array(factor)
     d = matrix.shape[-1]
     result = np.broadcast_to(np.eye(d), matrix.shape)
-    for _ in range(2):
-        lower = np.zeros_like(matrix)
-        for j in reversed(range(d)):
-            lower[:, j, j] = np.sqrt(np.einsum("ci,ci->c", matrix[:, :, j], matrix[:, :, j]))
-            matrix[:, :, j] /= lower[:, j, j, None]
-            lower[:, j, :j] = np.einsum("ci,cij->cj", matrix[:, :, j], matrix[:, :, :j])
-            matrix[:, :, :j] -= matrix[:, :, j, None] * lower[:, j, None, :j]
-        result = np.einsum("cij,cjl->cil", lower, result)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for _ in range(2):
+            lower = np.zeros_like(matrix)
+            for j in reversed(range(d)):
+                lower[:, j, j] = np.sqrt(np.einsum("ci,ci->c", matrix[:, :, j], matrix[:, :, j]))
+                matrix[:, :, j] /= lower[:, j, j, None]
+                lower[:, j, :j] = np.einsum("ci,cij->cj", matrix[:, :, j], matrix[:, :, :j])
+                matrix[:, :, :j] -= matrix[:, :, j, None] * lower[:, j, None, :j]
+            result = np.einsum("cij,cjl->cil", lower, result)
     return result
 
 

@@ -35,7 +35,11 @@ def skew(turn: jax.Array, d: int) -> jax.Array:
 
 def cayley(turn: jax.Array, d: int) -> jax.Array:
     """Return V − I (c, d, d) for the rotations with coordinates (c, r)."""
-    omega = skew(turn, d)
+    return cayley_of_skew(skew(turn, d))
+
+
+def cayley_of_skew(omega: jax.Array) -> jax.Array:
+    """Return V − I (c, d, d) for skew matrices Ω."""
     return matmul(omega, _inverse_of_shifted(-omega / 2))
 
 

@@ -44,7 +44,8 @@ def ellipses(
       The axes.
 
     Raises:
-      ValueError: if the level is not between 0 and 1, or there are not two features.
+      ValueError: if the level is not between 0 and 1, there are not two features, or `ax` is not
+        matplotlib's.
     """
     from matplotlib.patheffects import withStroke
 
@@ -72,7 +73,13 @@ def draw_ellipses(mixture: Mixture, ax: Axes | None, level: float, features: Seq
         raise ValueError(
             "an ellipse needs two features: pass e.g. features=(0, 2), or use density for one."
         )
-    ax = new_axes() if ax is None else ax
+    if ax is None:
+        ax = new_axes()
+    elif not hasattr(ax, "add_patch"):
+        raise ValueError(
+            f"ax is a {type(ax).__name__}, and ellipses are drawn of the mixture alone: pass "
+            "matplotlib axes, or nothing for a new figure."
+        )
     shown = marginal(mixture, features)
     radius = np.sqrt(-2 * np.log1p(-level))
     line_widths = 1 + 1.2 * shown.weights / shown.weights.max()

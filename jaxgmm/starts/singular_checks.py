@@ -39,10 +39,12 @@ def raise_if_singular(
     if checks.traced(mixture, x, assignments, weight):
         return
     values = np.asarray(x)
+    counts = np.ones(len(values), bool) if weight is None else np.asarray(weight) > 0
     singular = _singular(mixture, values)
+    for component in np.flatnonzero(_narrow(mixture, values) & ~singular):
+        singular[component] = _is_constant(values[belongs(int(component)) & counts], values).any()
     if not singular.any():
         return
-    counts = np.ones(len(values), bool) if weight is None else np.asarray(weight) > 0
 
     def rows_of(component: int) -> np.ndarray:
         return np.unique(values[belongs(component) & counts].astype(np.float64), axis=0)
@@ -77,6 +79,35 @@ def _singular(mixture: Mixture, x: np.ndarray) -> np.ndarray:
     return ~good & (used if len(good) == len(used) else used.any())
 
 
+def _narrow(mixture: Mixture, x: np.ndarray) -> np.ndarray:
+    """Return (c,) booleans: which covariances are narrow enough to be those of a constant feature.
+
+    Where components share a volume or axes, the rounding errors of the others are in the variance
+    of such a feature. It is then above the rounding errors of the feature itself. A covariance that
+    all components share is not examined.
+    """
+    factor = mixture.covariance.factor_on_host(mixture.n_features)
+    if len(factor) < mixture.n_components:
+        return np.zeros(len(factor), bool)
+    variances = np.zeros(factor.shape[:2])
+    usable = np.isfinite(factor).reshape(len(factor), -1).all(axis=1)
+    if factor.ndim == 2:
+        variances[usable] = 1 / factor[usable] ** 2
+    else:
+        usable &= (np.diagonal(factor, axis1=1, axis2=2) > SMALLEST_DIAGONAL).all(axis=1)
+        variances[usable] = np.sum(np.linalg.inv(factor[usable]) ** 2, axis=2)
+    used = np.asarray(mixture.logits) > -np.inf
+    small = variances < np.finfo(x.dtype).eps * np.ptp(x, axis=0).astype(np.float64) ** 2
+    return usable & used & small.any(axis=1)
+
+
+def _is_constant(rows: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Return for which features (d,) these rows among all rows x are equal up to rounding."""
+    if not len(rows):
+        return np.zeros(x.shape[1], bool)
+    return np.ptp(rows, axis=0) <= ROUNDINGS * np.finfo(x.dtype).eps * np.abs(x).max(axis=0)
+
+
 def _independence(factor: np.ndarray) -> np.ndarray:
     """Return the smallest fraction of a feature's variance that earlier features do not explain.
 
@@ -100,12 +131,11 @@ def _cause(groups: list[np.ndarray], x: np.ndarray, mixture: Mixture) -> str:
     owner = "its" if len(groups) == 1 else "each component's"
     if n == len(groups):
         return f"{owner} rows are all the same; use fewer components, or {A_PRIOR}"
-    rounding = ROUNDINGS * np.finfo(x.dtype).eps * np.abs(x).max(axis=0)
-    constant = np.all([np.ptp(rows, axis=0) <= rounding for rows in groups], axis=0)
+    constant = np.all([_is_constant(rows, x) for rows in groups], axis=0)
     if constant.any():
         column = int(np.argmax(constant))
         text = f"feature {column} is constant on {owner} rows ({groups[0][0, column]:.6g})"
-        if np.ptp(x[:, column]) <= rounding[column]:
+        if _is_constant(x, x)[column]:
             return f"{text}, as on all rows; drop the feature"
         return f"{text}; drop the feature, or {A_PRIOR}"
     if n - len(groups) < d:

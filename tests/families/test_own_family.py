@@ -221,6 +221,25 @@ def test_what_check_family_says(x64):
         jaxgmm.Dense.of(jnp.eye(2))
 
 
+def test_a_frame_of_another_size_is_explained_before_a_start(x64):
+    """Neither a shape that does not fit nor an array reaches a compiled program."""
+    unit = lambda count, d: jnp.broadcast_to(jnp.eye(d)[None], (count, d, d))
+    for name, frame, said in (
+        ("Many", lambda _, d: jaxgmm.Dense.of(unit(3, d)), r"returns 3 covariances for 2 comp"),
+        ("Array", lambda _, d: unit(K, d), r"does not return a layout of 4 features: return"),
+        ("Wide", lambda _, d: jaxgmm.Dense.of(unit(K, d + 1)), r"layout of 4 features"),
+    ):
+        identity = classmethod(lambda cls, k, d, dtype: cls(jnp.zeros(k, dtype)))
+        entries = dict(frame=frame, identity=identity, __annotations__=dict(log_sd=jax.Array))
+        kind = jaxgmm.family(name)(type(name, (jaxgmm.Family,), entries))
+        said = rf"{name}\.frame\(4\) .*{said}.*check_family\({name}\) examines the whole class"
+        with pytest.raises(ValueError, match=said):
+            jaxgmm.initialize(jax.random.key(0), rows(), K, family=name)
+        mixture = Mixture(jnp.zeros(K), jnp.zeros((K, D)), kind(jnp.zeros(K)))
+        with pytest.raises(ValueError, match=said):
+            jaxgmm.fit(rows(), mixture)
+
+
 def test_ways_to_make_a_layout(x64):
     random = np.random.default_rng(1)
     factor = jnp.asarray(random.normal(size=(2, 3, 3)))

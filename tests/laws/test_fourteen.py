@@ -171,7 +171,7 @@ def test_gradients_are_those_of_a_plain_likelihood(one, x64):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("one", ["VEI", "VEE", "VVE"])
+@pytest.mark.parametrize("one", NEW)
 def test_the_certificate_knows_curvature_and_rate(one, x64):
     """Of two overlapping clusters, at a maximum: the verdict, and how fast D falls."""
     x, labels = rows()[50:], np.repeat([0, 1], 50)

@@ -72,6 +72,8 @@ def test_an_ellipse_holds_its_level(mixture, rows, ax):
         plot.ellipses(mixture, ax, features=(0,))
     with pytest.raises(ValueError, match="a feature to draw is 3"):
         plot.ellipses(mixture, ax, features=(0, 3))
+    with pytest.raises(ValueError, match="ax is a ndarray, and ellipses are drawn of the mixture"):
+        plot.ellipses(mixture, np.zeros((3, 2)))
 
 
 def test_marginals_are_densities(mixture, rows):

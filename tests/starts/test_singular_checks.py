@@ -59,6 +59,21 @@ def test_rows_that_leave_a_covariance_singular(case, dtype, family, x64):
         chex.assert_tree_all_finite(found)
 
 
+@pytest.mark.parametrize("name", ["EVI", "VVE", pytest.param("EVV", marks=pytest.mark.thorough)])
+def test_a_constant_feature_in_families_that_share_something(name):
+    """In float32 its variance is a rounding error of the others' scales, and not of its own."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(60, 3)).astype(np.float32)
+    x[30:] += 3
+    for value in (7.0, 0.0):
+        x[:30, 1] = value
+        with pytest.raises(ValueError, match=f"component 0.* feature 1 is constant .*{value:g}"):
+            jaxgmm.from_labels(x, np.repeat([0, 1], 30), family=name)
+    x[:30, 1] = 1e-3 * random.normal(size=30)
+    narrow = jaxgmm.from_labels(x, np.repeat([0, 1], 30), family=name).covariances
+    assert np.isfinite(narrow).all() and narrow[0, 1, 1] < 1e-3
+
+
 def test_weights_decide_which_rows_there_are():
     weight = np.arange(30) < 6
     with pytest.raises(ValueError, match="3 distinct rows for 3 features are too few"):
