@@ -58,10 +58,16 @@ class ArrayData(InMemory):
         self, function: Callable[..., Any], *operands: Any, quickly: bool = False, **static: Any
     ) -> Any:
         """Return function(rows, *operands, **static), compiled."""
-        program: Callable[..., Any] = _call
+        arguments = self._static(function, static), self.x, self.weight, operands
         if quickly and jax.default_backend() == "cpu" and is_outermost(self, operands):
-            program = jit_with_options(_call_function, quickly=True)
-        return program(self._static(function, static), self.x, self.weight, operands)
+            try:
+                return jit_with_options(_call_function, quickly=True)(*arguments)
+            except ValueError as error:
+                # No argument tells that an algorithm closes over a value that is traced, such as a
+                # learning rate, so that the program is part of another one.
+                if "compiler_options" not in str(error):
+                    raise
+        return _call(*arguments)
 
     def compute_once(
         self,

@@ -36,7 +36,8 @@ class ProfileInterval(NamedTuple):
       low: () the lower end, or NaN.
       high: () the upper end, or NaN.
       status: (2,) a `Status` for each end: CONVERGED; MAX_STEPS where the iteration did not
-        converge, as where a weight goes to 0; NONFINITE where the mixture is no maximum.
+        converge, as where a weight goes to 0; NONFINITE where the mixture is no maximum, or the
+        iteration did not find the end on its side of the estimate.
     """
 
     low: jax.Array
@@ -75,7 +76,7 @@ def profile_interval(
       `uncertainty`. float64 is recommended.
 
     Raises:
-      ValueError: as in `fit`, or if the level is not between 0 and 1.
+      ValueError: as in `fit`, or if the level is not between 0 and 1, or g returns no number.
 
     Source: Venzon & Moolgavkar 1988, Applied Statistics 37.
 
@@ -89,6 +90,9 @@ def profile_interval(
     mixture, data = open_for_mixture(mixture, x, weight, devices)
     prior = priors.resolve_prior(prior, data)
     checks.one_mixture(mixture)
+    shape = jax.eval_shape(g, mixture)
+    if getattr(shape, "shape", None) != ():
+        raise ValueError(f"g returns {shape}: it must return one number, such as m.weights[0].")
     half = jnp.asarray(np.asarray(normal_quantile(level), data.dtype))
     numbers = numbers_in_information(mixture, data.n)
     return data.compute_once(_profile, mixture, prior, half, numbers=numbers, g=g)
@@ -101,7 +105,7 @@ def _profile(
     best = found.sums.log_likelihood + log_prior(point, prior)
     goal = best - quantile**2 / 2
     zero, mixture_at = offsets_of(point)
-    slope = jax.grad(lambda offsets: jnp.sum(g(mixture_at(offsets))))(zero)
+    slope = jax.grad(lambda offsets: g(mixture_at(offsets)))(zero)
     direction = matmul(inverse, slope)
     error = jnp.sqrt(jnp.vdot(slope, direction, precision="highest"))
     noise = 100 * jnp.finfo(zero.dtype).eps * jnp.maximum(jnp.abs(goal), 1)
@@ -130,10 +134,12 @@ def _profile(
                 jnp.where(good, missing, 0),
             )
 
-        number, here, _, missing = jax.lax.while_loop(unfinished, iterate, begin)
+        number, here, multiplier, missing = jax.lax.while_loop(unfinished, iterate, begin)
+        value = g(here)
+        # Where the objective is far from quadratic, Newton's method may find the other end.
+        right = (sign * (value - g(point)) > 0) & (sign * multiplier > 0)
         status = jnp.where(number < MOST_ITERATIONS, Status.CONVERGED, Status.MAX_STEPS)
-        status = jnp.where(jnp.isfinite(error) & (missing > 0), status, Status.NONFINITE)
-        value = jnp.sum(g(here))
+        status = jnp.where(jnp.isfinite(error) & (missing > 0) & right, status, Status.NONFINITE)
         return jnp.where(status == Status.CONVERGED, value, jnp.nan), status
 
     values, status = jax.lax.map(end, jnp.array([-1, 1], zero.dtype))
@@ -154,7 +160,7 @@ def _newton(
     """
     found = information(rows, here, prior, scores=False)
     zero, mixture_at = offsets_of(here)
-    of_offsets = lambda offsets: jnp.sum(g(mixture_at(offsets)))
+    of_offsets = lambda offsets: g(mixture_at(offsets))
     slope, bend = jax.grad(of_offsets)(zero), jax.hessian(of_offsets)(zero)
     objective = found.sums.log_likelihood + log_prior(here, prior)
     held = held_directions(here, found.slopes)

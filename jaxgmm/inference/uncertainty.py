@@ -87,10 +87,10 @@ def uncertainty(
         operands, n_clusters = _check_clusters(clusters, data)
     if method != "observed" and not checks.traced(mixture):
         p = int(n_parameters(mixture))
-        if p > n_clusters:
+        if p > n_clusters or (method == "scores" and p == n_clusters):
             raise ValueError(
-                f"method {method!r} needs at least as many rows or clusters as parameters, and "
-                f"there are {n_clusters} for {p} parameters: use 'observed', or fewer components."
+                f"method {method!r} needs more rows or clusters than parameters, and there are "
+                f"{n_clusters} for {p} parameters: use 'observed', or fewer components."
             )
     return data.compute_once(
         _uncertainty,
@@ -142,7 +142,10 @@ def _uncertainty(
     if method == "sandwich":
         covariance = matmul(matmul(inverse, restrict(found.outer, held)), inverse)
     if method == "scores":
-        covariance = jnp.where(regular, inverse_on_free(found.outer, held), jnp.nan)
+        of_scores = inverse_on_free(found.outer, held)
+        smallest = smallest_eigenvalue(found.outer, held, of_scores) / total
+        independent = smallest > jnp.finfo(smallest.dtype).eps ** 0.5
+        covariance = jnp.where(regular & independent, of_scores, jnp.nan)
     return Uncertainty(
         mixture=mixture,
         point=point,

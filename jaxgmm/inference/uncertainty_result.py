@@ -36,6 +36,11 @@ REASONS = {
     "maximum": "",
 }
 
+DEPENDENT_SCORES = (
+    "The scores of the rows depend on one another, so their products have no inverse: use method "
+    "'observed', or more rows or clusters."
+)
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -89,7 +94,7 @@ class Uncertainty:
         without = np.isnan(np.asarray(self.covariance)).all()
         if verdict == "not stationary" and without:
             return "The mixture is not at a maximum, so it has no standard errors: fit it first."
-        return REASONS[verdict]
+        return DEPENDENT_SCORES if verdict == "maximum" and without else REASONS[verdict]
 
     @property
     def standard_errors(self) -> Parameters:

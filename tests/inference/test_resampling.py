@@ -113,6 +113,24 @@ def test_profile_intervals_end_where_the_likelihood_has_fallen(fitted, x64):
     assert list(found.status) == [0, 0]
 
 
+def test_the_ends_of_a_profile_are_on_its_two_sides(x64):
+    """Among data of few rows, in some of which Newton's method finds the other end."""
+    truth = Mixture.from_parameters([0.3, 0.7], [[0.0, 0.0], [2.0, 0.5]], [np.eye(2)] * 2)
+    weight = lambda m: m.weights[0]
+    keys = jax.random.split(jax.random.key(3), 150)
+    found = []
+    for i in (22, 28, 49, 50):
+        x = jaxgmm.sample(jax.random.split(keys[i])[0], truth, 60)[0]
+        mixture = jaxgmm.fit(x, truth, tolerance=1e-16, max_steps=20000).mixture
+        ends = jaxgmm.profile_interval(weight, mixture, x)
+        low, high = np.asarray(ends.status) == jaxgmm.Status.CONVERGED
+        assert np.isnan(ends.low) != low and np.isnan(ends.high) != high
+        assert not low or ends.low < weight(mixture)
+        assert not high or ends.high > weight(mixture)
+        found.append((low, high))
+    assert not np.all(found) and np.any(found)
+
+
 @pytest.mark.thorough
 def test_likelihood_ratio(fitted, x64):
     one = jaxgmm.fit(X, jaxgmm.initialize(KEY, X, 1)).mixture
@@ -199,3 +217,5 @@ def test_bad_input(fitted, x64):
         jaxgmm.loo(fitted, X, refit_above=-1)
     with pytest.raises(ValueError, match="level is 0"):
         jaxgmm.profile_interval(lambda m: m.means[0, 0], fitted, X, level=0)
+    with pytest.raises(ValueError, match="must return one number"):
+        jaxgmm.profile_interval(lambda m: m.means, fitted, X)

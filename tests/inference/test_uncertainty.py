@@ -11,7 +11,7 @@ from fourteen import FOURTEEN
 import jaxgmm
 from jaxgmm import Mixture, Prior, uncertainty
 from jaxgmm.data.rows import Rows
-from jaxgmm.inference.uncertainty_result import REASONS
+from jaxgmm.inference.uncertainty_result import DEPENDENT_SCORES, REASONS
 from jaxgmm.mixture.inputs import open_for_mixture
 from jaxgmm.objective.expected_derivatives import offsets_of
 from jaxgmm.objective.information import information
@@ -198,11 +198,21 @@ def test_mixtures_without_errors(family, verdict, x64):
     assert np.isnan(found.draw(jax.random.key(0), 3).means).all()
 
 
+def test_dependent_scores_have_no_errors(x64):
+    """Ten rows, each four times: their scores span fewer directions than there are parameters."""
+    x = np.repeat(X[:10], 4, axis=0)
+    found = jaxgmm.fit(x, jaxgmm.initialize(jax.random.key(0), x, 2), tolerance=1e-20).mixture
+    assert uncertainty(found, x).reason == ""
+    errors = uncertainty(found, x, method="scores")
+    assert errors.verdict == "maximum" and errors.reason == DEPENDENT_SCORES
+    assert np.isnan(errors.covariance).all()
+
+
 def test_bad_input(fitted, x64):
     for words, settings in {
         "unknown method": dict(method="exact"),
-        "at least as many rows": dict(x=X[:8], weight=None, method="scores"),
-        "at least as many rows or clusters": dict(method="sandwich", clusters=np.arange(N) // 8),
+        "more rows or clusters than": dict(x=X[:8], weight=None, method="scores"),
+        "more rows or clusters": dict(method="sandwich", clusters=np.arange(N) // 8),
         "whole number from 0": dict(clusters=np.zeros(3)),
         "tolerance is -1": dict(tolerance=-1.0),
     }.items():
