@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ from numpy.typing import ArrayLike
 from ..algorithms.em import EM
 from ..batches.slots import Tasks, run_tasks
 from ..data.open_data import open_data
+from ..fitting.status import Status
 from ..internal import checks
 from ..internal.compiling import jit_once
 from ..mixture.inputs import ROWS_PER_STEP, row_log_prob
@@ -72,7 +74,11 @@ def loo(
       max_steps: of these fits, as in `fit`.
 
     Returns:
-      A `Loo`. Numbers are NaN where the mixture is no maximum.
+      A `Loo`. Numbers are NaN where the mixture is no maximum, and for rows without which the fit
+      fails.
+
+    Warns:
+      UserWarning: if the fit without a row is degenerate or not finite.
 
     Raises:
       ValueError: for an invalid argument, or for x that is no array.
@@ -105,7 +111,16 @@ def loo(
             tolerance=checks.not_negative(tolerance, "tolerance"),
             max_steps=checks.whole(max_steps, "max_steps", 1),
         )
-        log_prob[chosen] = np.asarray(_own(outcome.mixture, rows[chosen]))
+        failed = np.isin(outcome.status, (Status.DEGENERATE, Status.NONFINITE))
+        refits = np.asarray(_own(outcome.mixture, rows[chosen]))
+        log_prob[chosen] = np.where(failed, np.nan, refits)
+        if failed.any():
+            warnings.warn(
+                f"without row {chosen[failed][0]} the fit fails, as it does for {failed.sum()} of "
+                "the rows: their log-densities and the total are NaN. Use a prior, or fewer "
+                "components.",
+                stacklevel=2,
+            )
     total = float(np.sum(counts * log_prob, where=counts > 0))
     return Loo(log_prob, leverage, refitted, total)
 

@@ -113,6 +113,17 @@ def test_profile_intervals_end_where_the_likelihood_has_fallen(fitted, x64):
     assert list(found.status) == [0, 0]
 
 
+def test_rows_without_which_a_fit_fails_have_no_density(x64):
+    """A component on three rows in two dimensions, and no prior."""
+    x = np.concatenate([X, [[10.0, 20.0], [10.5, 20.3], [11.0, 19.5]]])
+    labels = np.concatenate([np.arange(N) % K, [K] * 3])
+    mixture = jaxgmm.fit(x, jaxgmm.from_labels(x, labels), prior=None, tolerance=1e-12).mixture
+    with pytest.warns(UserWarning, match="without row 60 the fit fails, as it does for 3 of"):
+        found = jaxgmm.loo(mixture, x, prior=None)
+    assert np.isnan(found.log_prob[N:]).all() and np.isnan(found.total)
+    assert np.isfinite(found.log_prob[:N]).all()
+
+
 def test_the_ends_of_a_profile_are_on_its_two_sides(x64):
     """Among data of few rows, in some of which Newton's method finds the other end."""
     truth = Mixture.from_parameters([0.3, 0.7], [[0.0, 0.0], [2.0, 0.5]], [np.eye(2)] * 2)
