@@ -13,6 +13,7 @@ from ..algorithms.em import EM
 from ..algorithms.protocol import Algorithm
 from ..algorithms.registry import by_name
 from ..batches.slots import Tasks, run_tasks
+from ..data.observed import Observed
 from ..data.open_data import open_data
 from ..data.sources import Blocks, Source
 from ..internal import checks
@@ -124,6 +125,11 @@ def rows_in_memory(
     """Return a checked mixture with rows and weights that are arrays with values."""
     if isinstance(x, Blocks):
         x = x.array
+    if isinstance(x, Observed):
+        raise ValueError(
+            f"{name} needs fully observed rows without labels: pass an array (n, d) of them, e.g. "
+            "the rows without missing values."
+        )
     if isinstance(x, Source):
         raise ValueError(f"{name} resamples rows in memory: pass x as an array (n, d).")
     if checks.traced(mixture, x, weight):

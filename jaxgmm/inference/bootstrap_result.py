@@ -19,6 +19,7 @@ from ..internal import checks
 from ..internal.compiling import jit_once
 from ..internal.feature_names import resolve_feature_names
 from ..internal.text_table import Table
+from ..internal.warn import warn
 from ..mixture.mixture import Mixture
 from ..objective.prior import Prior
 from .intervals import check_level
@@ -116,6 +117,9 @@ class Bootstrap:
         Returns:
           The lower and the upper end, each with the structure of g(mixture).
 
+        Warns:
+          UserWarning: if the mixture is no maximum, so that "bca" knows no acceleration.
+
         Source: Efron 1987, J. American Statistical Association 82.
         """
         check_level(level)
@@ -154,8 +158,12 @@ class Bootstrap:
         influence = np.asarray(self.uncertainty.influence(self.x, g), np.float64)
         weight = np.asarray(self.weight, np.float64)[:, None]
         skew, size = np.sum(weight * influence**3, axis=0), np.sum(weight * influence**2, axis=0)
+        if np.isnan(influence).any():
+            warn(
+                "the acceleration of BCa intervals is unknown, and taken as 0. "
+                f"{self.uncertainty.reason}"
+            )
         acceleration = np.where(size > 0, skew / (6 * np.where(size > 0, size, 1) ** 1.5), 0)
-        acceleration = np.where(np.isfinite(acceleration), acceleration, 0)
         below = np.mean(draws < value, axis=0) + np.mean(draws == value, axis=0) / 2
         least = 0.5 / len(draws)
         bias = QUANTILE(np.clip(below, least, 1 - least))

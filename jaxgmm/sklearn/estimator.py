@@ -287,6 +287,7 @@ class GaussianMixture(PredictionMixin, DensityMixin, BaseEstimator):
                 "Try to decrease the number of components, increase reg_covar, or scale the input "
                 "data."
             )
+        self.__dict__.pop("standard_errors_", None)  # those of an earlier fit
         for name, value in fitted.items():
             setattr(self, name, value)
         self.converged_ = status == Status.CONVERGED

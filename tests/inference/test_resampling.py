@@ -44,6 +44,14 @@ def test_a_bootstrap_agrees_with_the_curvature(fitted, result, x64):
     assert "99 replicates" in str(result)
 
 
+def test_intervals_at_a_saddle_warn(x64):
+    mean, covariance = X.mean(axis=0), np.cov(X.T, bias=True)
+    twins = Mixture.from_parameters([0.5, 0.5], [mean, mean], [covariance] * 2)
+    found = jaxgmm.bootstrap(KEY, X, twins, replicates=19, prior=None)
+    with pytest.warns(UserWarning, match="acceleration of BCa .* saddle point"):
+        found.interval(lambda m: m.means[0, 0])
+
+
 def test_permuted_components_come_back(fitted, x64):
     """In the order of the first mixture."""
     swap = lambda leaf: jnp.stack([leaf, leaf[::-1]])

@@ -120,6 +120,7 @@ def test_standard_errors_of_one_component(x):
     errors = found.compute_standard_errors(x)
     np.testing.assert_allclose(errors.means[0], x.std(axis=0) / len(x) ** 0.5, rtol=1e-6)
     assert found.standard_errors_ is errors
+    assert not hasattr(found.fit(x[:100]), "standard_errors_")
 
 
 def test_warm_start_goes_on(x):
