@@ -1,9 +1,10 @@
 """Covariances with principal axes: EVE and VVE share them, EEV and VEV do not.
 
 Σ_k = D_k diag(w_k)⁻² D_kᵀ with scales w as in `Scales`. The M-step alternates between the scales,
-which have a closed form, and sweeps of plane rotations, until both stand still. Neither ever lowers
-the objective, and the axes keep their order. A sweep rotates every pair of axes by the best angle
-of that pair (as the algorithm of Flury & Gautschi 1986, SIAM J. Sci. Stat. Comput. 7, does).
+which have a closed form, and turns of the axes. A turn is a sweep of plane rotations, which rotates
+every pair of axes by the best angle of that pair (as the algorithm of Flury & Gautschi 1986, SIAM
+J. Sci. Stat. Comput. 7, does). Near their best, common axes are turned by Newton's method instead.
+No turn that lowers the objective is kept, and the axes keep their order.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from typing import Any
 
 import jax
@@ -17,6 +16,7 @@ from ..data.open_data import open_data
 from ..fitting.status import Status
 from ..internal import checks
 from ..internal.compiling import jit_once
+from ..internal.warn import warn
 from ..mixture.inputs import ROWS_PER_STEP, row_log_prob
 from ..mixture.mixture import Mixture
 from ..numerics.products import matmul
@@ -115,11 +115,10 @@ def loo(
         refits = np.asarray(_own(outcome.mixture, rows[chosen]))
         log_prob[chosen] = np.where(failed, np.nan, refits)
         if failed.any():
-            warnings.warn(
+            warn(
                 f"without row {chosen[failed][0]} the fit fails, as it does for {failed.sum()} of "
                 "the rows: their log-densities and the total are NaN. Use a prior, or fewer "
-                "components.",
-                stacklevel=2,
+                "components."
             )
     total = float(np.sum(counts * log_prob, where=counts > 0))
     return Loo(log_prob, leverage, refitted, total)

@@ -29,7 +29,7 @@ class _State(NamedTuple):
 def conjugate_gradients(
     product: Callable[[jax.Array], jax.Array], vector: jax.Array, *, most: int = MOST_PRODUCTS
 ) -> jax.Array:
-    """Return the solution x (p,) of A x = b for a symmetric positive definite map A.
+    """Return the solution x of A x = b for a symmetric positive definite map A.
 
     With a condition number κ, about √κ products leave a tenth of the error. If A is singular and b
     is in its range, so is the solution.
