@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import dataclasses
 import re
+import sys
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,6 +17,7 @@ import jaxgmm
 
 from ..data.row_checks import same_features
 from ..internal import checks
+from ..reports.progress import ProgressReport
 from ..reports.storage import feature_names
 from ..tables.cell_kinds import DECIMALS
 from ..tables.conversion import refuse_constant_columns
@@ -94,6 +98,40 @@ def observed_rows(rows: Records, arguments: argparse.Namespace) -> np.ndarray | 
 def add_seed_argument(parser: argparse.ArgumentParser) -> None:
     """Add the seed of all random numbers."""
     parser.add_argument("--seed", type=int, default=0, help="seed of all random numbers (0)")
+
+
+def add_fitting_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add how every fit is computed."""
+    fitting = parser.add_argument_group("how each mixture is fitted")
+    add = fitting.add_argument
+    add(
+        "--prior", default="default", choices=["default", "none"],
+        help="a weak prior from the data, or none for maximum likelihood (default)",
+    )  # fmt: skip
+    add("--tolerance", type=float, default=1e-9, help="EM's gain D at which a fit ends (1e-9)")
+    add("--max-steps", type=int, default=1000, help="the largest number of steps of a fit (1000)")
+    add("--progress", action="store_true", help="show progress on stderr")
+
+
+def fitting_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of `sweep` and `compare` that `add_fitting_arguments` stands for.
+
+    Raises ValueError for a value that they do not accept, with the name of the option.
+    """
+    checks.not_negative(arguments.tolerance, "--tolerance")
+    return {
+        "prior": None if arguments.prior == "none" else arguments.prior,
+        "tolerance": arguments.tolerance,
+        "max_steps": checks.whole(arguments.max_steps, "--max-steps", 1),
+    }
+
+
+def show_progress(
+    arguments: argparse.Namespace,
+) -> contextlib.AbstractContextManager[ProgressReport | None]:
+    """Return a progress report if stderr is a terminal or --progress is set, else an empty one."""
+    wanted = arguments.progress or sys.stderr.isatty()
+    return jaxgmm.progress() if wanted else contextlib.nullcontext()
 
 
 def load_rows_to_fit(arguments: argparse.Namespace) -> Records:

@@ -11,10 +11,13 @@ from ..internal import checks
 from .arguments import (
     add_data_arguments,
     add_evidence_arguments,
+    add_fitting_arguments,
     add_seed_argument,
+    fitting_settings,
     load_rows_to_fit,
     make_key,
     observed_rows,
+    show_progress,
 )
 from .write import check_outputs, save_figure
 
@@ -40,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--checkpoint", help="file of finished fits, from which an interrupted run continues")
     add("--out", help="file for the comparison (.npz), which jaxgmm.load reads")
     add("--plot", help="file for a plot of the comparison (.png, .pdf, .svg)")
+    add_fitting_arguments(parser)
     add_seed_argument(parser)
 
 
@@ -48,23 +52,27 @@ def run(arguments: argparse.Namespace) -> int:
     check_outputs(plot=arguments.plot, out=arguments.out, inputs=[arguments.data])
     checks.whole(arguments.k, "--k", 1)
     checks.whole(arguments.restarts, "--restarts", 1)
+    settings = fitting_settings(arguments)
     key, algorithms = make_key(arguments), arguments.algorithms.split(",")
     for name in algorithms:
         by_name(name)
     rows = load_rows_to_fit(arguments)
     x = observed_rows(rows, arguments)
-    found = jaxgmm.compare(
-        key,
-        x,
-        arguments.k,
-        algorithms,
-        restarts=arguments.restarts,
-        family=arguments.family,
-        weight=rows.weight,
-        features=rows.names,
-        budget=arguments.budget,
-        checkpoint=arguments.checkpoint,
-    )
+    with show_progress(arguments) as report:
+        found = jaxgmm.compare(
+            key,
+            x,
+            arguments.k,
+            algorithms,
+            restarts=arguments.restarts,
+            family=arguments.family,
+            weight=rows.weight,
+            features=rows.names,
+            budget=arguments.budget,
+            checkpoint=arguments.checkpoint,
+            callback=report,
+            **settings,
+        )
     if arguments.out:
         found.save(arguments.out)
     print(jaxgmm.Table({name: row[name] for name in COLUMNS} for row in found.table()))

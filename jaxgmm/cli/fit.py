@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import sys
 
 import jaxgmm
 
 from ..algorithms.registry import by_name
 from ..families.registry import family_classes
 from ..internal import checks
-from ..reports.progress import ProgressReport
 from .arguments import (
     add_data_arguments,
     add_evidence_arguments,
+    add_fitting_arguments,
     add_seed_argument,
+    fitting_settings,
     load_rows_to_fit,
     make_key,
     observed_rows,
     parse_whole_numbers,
+    show_progress,
 )
 from .write import check_outputs, save_figure
 
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", help="file for the best fit (.npz)")
     add("--plot", help="file for a plot of the best fit (.png, .pdf, .svg)")
     add("--errors", action="store_true", help="show standard errors and 95 %% intervals")
-    add("--progress", action="store_true", help="show progress on stderr")
+    add_fitting_arguments(parser)
     add_seed_argument(parser)
 
 
@@ -57,12 +57,13 @@ def run(arguments: argparse.Namespace) -> int:
     numbers, families = parse_whole_numbers(arguments.k), arguments.family.split(",")
     family_classes(families, max(numbers))
     checks.whole(arguments.restarts, "--restarts", 1)
+    settings = fitting_settings(arguments)
     key, algorithm = make_key(arguments), by_name(arguments.algorithm)
     rows = load_rows_to_fit(arguments)
     x = observed_rows(rows, arguments)
     numbers = _enough_for_labels(numbers, len(rows.label_names))
     held_out = arguments.criterion == "held-out"
-    with _show_progress(arguments) as report:
+    with show_progress(arguments) as report:
         found = jaxgmm.sweep(
             key,
             x,
@@ -74,6 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
             folds=5 if held_out else 0,
             features=rows.names,
             callback=report,
+            **settings,
         )
         best = found.best(arguments.criterion)
     columns = (*COLUMNS, *(["held-out"] if held_out else []), *COUNTS)
@@ -101,11 +103,3 @@ def _enough_for_labels(numbers: list[int], labels: int) -> list[int]:
             f"{labels} or more."
         )
     return enough
-
-
-def _show_progress(
-    arguments: argparse.Namespace,
-) -> contextlib.AbstractContextManager[ProgressReport | None]:
-    """Return a progress report if stderr is a terminal or --progress is set, else an empty one."""
-    wanted = arguments.progress or sys.stderr.isatty()
-    return jaxgmm.progress() if wanted else contextlib.nullcontext()

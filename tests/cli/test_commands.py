@@ -184,6 +184,24 @@ def test_compare_has_a_line_for_each_algorithm(run):
     assert status == 0 and [line.split()[0] for line in told.splitlines()] == ["algorithm", "em"]
 
 
+def test_settings_of_a_fit_are_those_of_the_library(run, folder, x64):
+    """A command with other settings gives the library's result for them."""
+    line = "--prior none --tolerance 1e-3 --max-steps 7 --restarts 2 --progress --seed 3"
+    x, key = np.load(folder / "rows.npy"), jax.random.key(3)
+    settings = {"prior": None, "tolerance": 1e-3, "max_steps": 7, "restarts": 2}
+    status, _, shown = run(f"compare rows.npy --k 2 --algorithms em {line} --out settings.npz")
+    expected = jaxgmm.compare(key, x, 2, ["em"], **settings).fits["em"]
+    found = jaxgmm.load(folder / "settings.npz").fits["em"]
+    np.testing.assert_array_equal(found.steps, expected.steps)
+    np.testing.assert_allclose(found.objective, expected.objective, rtol=1e-12)
+    assert status == 0 and int(np.max(found.steps)) <= 7 and "start 2" in shown
+    run(f"fit rows.npy --k 2 {line} --out settings.npz")
+    best = jaxgmm.sweep(key, x, 2, **settings).best("bic")
+    found = jaxgmm.load(folder / "settings.npz")
+    np.testing.assert_allclose(found.objective, best.objective, rtol=1e-12)
+    assert float(found.objective) == float(found.log_likelihood)  # there is no prior
+
+
 def test_compare_within_a_budget_is_kept(run, folder, capsys):
     command = "compare rows.npy --k 2 --algorithms em,squarem --restarts 2 --checkpoint fits.npz"
     command = [*command.split(), "--budget", "12 passes", "--out", "compared.npz"]
@@ -248,6 +266,11 @@ def test_bad_files_give_one_line_and_status_2(run, name, tmp_path):
         ("fit rows.csv --k 5:2", "--k is '5:2', which contains no number"),
         ("fit rows.csv --seed -1", "--seed is -1"),
         ("fit rows.csv --restarts 0", "--restarts is 0"),
+        ("compare rows.csv --k 2 --max-steps 0", "--max-steps is 0"),
+        ("fit rows.csv --tolerance -1", "--tolerance is -1"),
+        ("compare rows.csv --k 2 --tolerance nan", "--tolerance is nan"),
+        ("fit rows.csv --tolerance small", "argument --tolerance: invalid float value: 'small'"),
+        ("fit rows.csv --prior weak", "argument --prior: invalid choice: 'weak'"),
         (
             "fit rows.csv --columns width height",
             "unrecognized arguments: height (see python -m jaxgmm fit",
