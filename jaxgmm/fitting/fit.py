@@ -129,7 +129,7 @@ def fit(
         n k d ≤ 2²². For more work it uses "natural" if a bound on its rounding error allows it;
         else "double" for diagonal and spherical covariances in float32 on devices that are fast in
         float64, if a bound allows that; else "whitened". The bound for "natural" assumes rows in
-        random order. In float32, sorted rows can change a component's moments by up to 2e-4 of
+        random order. In float32, sorted rows can change a component's moments by up to 3e-4 of
         their value, if its few rows come first and many rows of other components follow. Shuffle
         such rows, or use "double" or "whitened".
       stopping: "em-gain" stops when D(θ) < tolerance, where D is the increase of the expected

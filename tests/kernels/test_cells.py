@@ -187,6 +187,51 @@ def test_which_components_are_left_out(situation, expected, count):
     assert 3 in first
 
 
+def test_what_is_left_out_is_below_rounding(monkeypatch):
+    """Each component has a neighbor, at distances at which some matter and others do not."""
+    monkeypatch.setattr(relevant_pass, "FEWEST", 1)
+    rng = np.random.default_rng(0)
+    centers = 100 * rng.normal(size=(K, D))
+    centers[K // 2 :] = centers[: K // 2] + np.linspace(6, 12, K // 2)[:, None] * np.eye(D)[0]
+    x = (centers[:, None] + rng.normal(size=(K, SIZE, D))).reshape(-1, D)
+    with jax.enable_x64(True):
+        mixture = Mixture.from_parameters(
+            np.full(K, 1 / K), centers, np.ones((K, D, 1)) * np.eye(D)
+        )
+        shares = np.asarray(jaxgmm.responsibilities(mixture, x)).reshape(K, SIZE, K)
+    mixture, x = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), (mixture, x))
+    positions = jnp.arange(K * SIZE).reshape(K, SIZE)
+    rows = in_cells(x, None, positions, jnp.eye(D))
+    relevant = Relevant(KERNELS["whitened"], mixture.translate(-rows.center), rows)
+    largest = []
+    for i in range(K):
+        (level, scores), first = relevant.needs(rows.cells.cell(jnp.int32(i))[0])
+        some = jax.lax.top_k(scores, relevant.sizes[1])[1]
+        evaluated = (first, some, jnp.arange(K))[int(level)]
+        left_out = np.setdiff1d(np.arange(K), evaluated)
+        largest += np.max(shares[i][:, left_out], axis=0).tolist()
+    assert len(largest) > K * K / 2
+    assert max(largest) < np.finfo(np.float32).eps / K
+
+
+@pytest.mark.parametrize("kind", [Relevant, Local])
+def test_cells_of_little_weight_are_not_lost_beside_a_heavy_one(kind, monkeypatch):
+    """In float32, 2²⁴ + 1 is 2²⁴: without compensated sums, all cells but the first are lost."""
+    monkeypatch.setattr(local_pass, "NUMBERS_IN_GROUP", 1)
+    cells, rows = 200, 8
+    mixture, _, _, _ = problem("apart", "full", "float32")
+    x = np.tile(mixture.means[:1], (cells * rows, 1))
+    weight = np.full(cells * rows, 1 / rows, np.float32)
+    weight[:rows] = 2**24 / rows
+    positions = np.arange(cells * rows, dtype=np.int32).reshape(cells, rows)
+    operands = mixture, x, weight, positions, np.eye(D, dtype=np.float32)[:2]
+    by_cells = lambda *operands: kind(
+        KERNELS["whitened"], operands[0], in_cells(*operands[1:])
+    ).statistics()
+    (mass, _, _), _ = jax.jit(by_cells)(*operands)
+    assert abs(float(mass[0]) - (2**24 + cells - 1)) <= 4
+
+
 @pytest.mark.parametrize(
     ("situation", "expected"), [("narrow", 1), ("overlapping", 1), ("worst order", 0), ("pairs", 1)]
 )
