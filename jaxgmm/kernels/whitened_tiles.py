@@ -24,26 +24,30 @@ LEAST_ENTRIES = 128
 
 
 class WhitenedTiles:
-    """The kernel of residuals y = W (x − μ) of uncorrelated features, in tiles."""
+    """The kernel of residuals y = W (x − μ) of uncorrelated features, in tiles.
+
+    `lanes` is the number of mixtures that are evaluated at once under vmap.
+    """
 
     fills_cores = False
 
-    def __init__(self, mixture: Mixture) -> None:
+    def __init__(self, mixture: Mixture, lanes: int = 1) -> None:
         log_scales = mixture.frame.log_scales
         assert log_scales is not None  # the covariances are diagonal
         self.mixture = mixture
+        self.lanes = lanes
         self.scales = jnp.broadcast_to(jnp.exp(-log_scales), mixture.means.shape)
 
     @property
     def numbers_per_row(self) -> int:
-        """The approximate count of numbers that a block stores for each row."""
+        """The approximate count of numbers that all lanes store for each row of a block."""
         k, d = self.mixture.means.shape
-        return 4 * (k + d)
+        return 4 * self.lanes * (k + d)
 
     @property
     def numbers_in_sums(self) -> int:
-        """The approximate count of numbers in the sums."""
-        return Whitened(self.mixture).numbers_in_sums
+        """The approximate count of numbers in the sums of all lanes."""
+        return Whitened(self.mixture, self.lanes).numbers_in_sums
 
     def log_joint(self, x: jax.Array) -> tuple[jax.Array, None]:
         """Return the log-joint (k, b) of a block, and nothing for `sums`."""
@@ -68,7 +72,7 @@ class WhitenedTiles:
             return matmul(y, weighted), matmul(y**2, weighted)
 
         components = self.mixture.means, self.scales, weighted_responsibilities
-        at_once = max(TILE_BYTES // x.nbytes, 1)
+        at_once = max(TILE_BYTES // (self.lanes * x.nbytes), 1)
         shift, squares = jax.lax.map(of_component, components, batch_size=at_once)
         mass = jnp.sum(weighted_responsibilities, axis=-1)
         return mass, shift, self.mixture.frame.outer(squares, jnp.ones_like(squares))
@@ -80,7 +84,6 @@ class WhitenedTiles:
 
 def whitened_kernel(mixture: Mixture, lanes: int = 1) -> Kernel:
     """Return the whitened kernel of a mixture, of which `lanes` are evaluated at once."""
-    single = lanes == 1 and jax.default_backend() == "cpu"
     many = mixture.means.size >= LEAST_ENTRIES
-    tiles = single and many and mixture.frame.uncorrelated
-    return WhitenedTiles(mixture) if tiles else Whitened(mixture, lanes)
+    tiles = many and mixture.frame.uncorrelated and jax.default_backend() == "cpu"
+    return (WhitenedTiles if tiles else Whitened)(mixture, lanes)

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 import jaxgmm
+from jaxgmm.data.rows import Rows
 from jaxgmm.kernels import whitened_tiles
+from jaxgmm.kernels.choice import Choice
 from jaxgmm.kernels.whitened import Whitened
 from jaxgmm.kernels.whitened_tiles import WhitenedTiles, whitened_kernel
+from jaxgmm.objective.statistics import statistics
 
 N, D, K = 30, 3, 5
 
@@ -65,11 +68,23 @@ def test_a_fit_by_tiles_is_that_of_the_natural_kernel(weight_is_zero, monkeypatc
     np.testing.assert_allclose(found, expected, rtol=1e-11)
 
 
-def test_tiles_are_for_one_mixture_of_many_uncorrelated_entries(monkeypatch):
+def test_tiles_under_vmap_give_the_statistics_of_each_lane(monkeypatch, x64):
+    monkeypatch.setattr(whitened_tiles, "LEAST_ENTRIES", 1)
+    mixture, x = block_of("diagonal")
+    lanes = jax.tree.map(lambda leaf: jnp.stack([leaf, 1.5 * leaf]), mixture)
+    rows = Rows.of(x.T, None, rows_per_block=16)
+    found = jax.vmap(lambda lane: statistics(lane, rows, Choice("whitened", 2)))(lanes)
+    for i in range(2):
+        lane = jax.tree.map(lambda leaf, i=i: leaf[i], lanes)
+        expected = statistics(lane, rows, "natural")
+        for leaf, reference in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(leaf[i], reference, rtol=1e-8, atol=1e-8)
+
+
+def test_tiles_are_for_many_uncorrelated_entries(monkeypatch):
     diagonal, full = block_of("diagonal")[0], block_of("full")[0]
     assert isinstance(whitened_kernel(diagonal), Whitened)
     monkeypatch.setattr(whitened_tiles, "LEAST_ENTRIES", 1)
     if jax.default_backend() == "cpu":
         assert isinstance(whitened_kernel(diagonal), WhitenedTiles)
-    assert isinstance(whitened_kernel(diagonal, lanes=2), Whitened)
     assert isinstance(whitened_kernel(full), Whitened)
