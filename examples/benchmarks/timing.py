@@ -9,6 +9,7 @@ import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 import jaxgmm
 
 Run = Callable[[int], int]  # fits at most the given number of iterations, returns how many it made
-Clock = Callable[[], float]  # seconds since some moment
+Clock = Callable[[], Any]  # seconds since some moment, or an array of them by several clocks
 
 CASES = [  # n, d, k, family, dtype
     (100_000, 16, 16, "full", "float32"),
@@ -69,7 +70,12 @@ def jaxgmm_run(x: jax.typing.ArrayLike, start: jaxgmm.Mixture, kernel: str = "au
     return run
 
 
-def seconds(run: Run, steps: int, clock: Clock = time.perf_counter) -> tuple[float, int]:
+def wall_and_cpu() -> np.ndarray:
+    """Return the seconds on the wall and those of all cores together, as a `Clock`."""
+    return np.array([time.perf_counter(), time.process_time()])
+
+
+def seconds(run: Run, steps: int, clock: Clock = time.perf_counter) -> tuple[Any, int]:
     """Return the seconds of one fit, and the number of iterations that it made."""
     began = clock()
     iterations = run(steps)
@@ -78,8 +84,8 @@ def seconds(run: Run, steps: int, clock: Clock = time.perf_counter) -> tuple[flo
 
 def per_iteration(
     contenders: dict[str, Run], rounds: int, clock: Clock = time.perf_counter
-) -> dict[str, float]:
-    """Return the median seconds of one iteration of each contender.
+) -> dict[str, Any]:
+    """Return the median seconds of one iteration of each contender, by each clock.
 
     The contenders are measured in turn. The time of an iteration is the difference between a longer
     and a shorter fit, in which starts, checks and compilation cancel. With `time.process_time` as
@@ -90,16 +96,16 @@ def per_iteration(
         run(SHORT)  # compiles
         if seconds(run, SHORT)[0] < TOO_LONG:
             run(LONG)
-            rough = max(seconds(run, LONG, clock)[0] / LONG, 1e-6)
+            rough = max(np.max(seconds(run, LONG, clock)[0]) / LONG, 1e-6)
             longer[name] = int(np.clip(WORTH_TIMING / rough, LONG, LONGEST))
             run(longer[name])
-    times: dict[str, list[float]] = {name: [] for name in longer}
+    times: dict[str, list[Any]] = {name: [] for name in longer}
     for _ in range(rounds):
         for name, steps in longer.items():
             run = contenders[name]
             (long, most), (short, least) = (seconds(run, count, clock) for count in (steps, SHORT))
             times[name].append((long - short) / max(most - least, 1))
-    return {name: float(np.median(values)) for name, values in times.items()}
+    return {name: np.median(values, axis=0) for name, values in times.items()}
 
 
 def add_row(path: Path, row: dict) -> None:

@@ -27,10 +27,10 @@ from .double import Double
 from .natural_low_rank import natural_kernel
 from .protocol import Kernel
 from .rounding_bounds import double_is_safe, rounding, safe_rounding
-from .whitened import Whitened
+from .whitened_tiles import whitened_kernel
 
 KERNELS: dict[str, Callable[[Mixture, int], Kernel]] = {
-    "whitened": Whitened, "natural": natural_kernel, "double": Double
+    "whitened": whitened_kernel, "natural": natural_kernel, "double": Double
 }  # fmt: skip
 # For up to WHITENED_UP_TO_ROWS rows, "auto" means "whitened" unless its residuals are more numbers
 # than this. A pass takes it 8 ms there, on one CPU core, and natural 1 ms.
