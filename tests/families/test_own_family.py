@@ -240,6 +240,45 @@ def test_a_frame_of_another_size_is_explained_before_a_start(x64):
             jaxgmm.fit(rows(), mixture)
 
 
+def test_a_frame_that_is_not_finite_is_explained_before_a_start(x64):
+    """By everything that makes a mixture, under `jit` too, and by a fit from leaves of one's own."""
+
+    @jaxgmm.family("linear")
+    class Linear(jaxgmm.Family):
+        """Zero is not a scale, and is the identity."""
+
+        scale: jax.Array
+
+        def frame(self, d):
+            return jaxgmm.Dense.of(jnp.eye(d)[None] / self.scale[:, None, None])
+
+        @classmethod
+        def identity(cls, k, d, dtype):
+            return cls(jnp.zeros(k, dtype))
+
+    x, key, name = rows(), jax.random.key(0), "linear"
+    said = (
+        r"^Linear\.frame\(4\) at {} is not finite: every number in a leaf must be valid; .*check_f"
+    )
+    units = np.stack([np.eye(D)] * K)
+    for make in (
+        lambda: jaxgmm.initialize(key, x, K, family=name),
+        lambda: jax.jit(lambda x: jaxgmm.initialize(key, x, K, family=name))(x),
+        lambda: jaxgmm.from_labels(x, LABELS, family=name),
+        lambda: jaxgmm.from_responsibilities(x, np.full((len(x), K), 1 / K), family=name),
+        lambda: Mixture.from_parameters([0.5, 0.5], np.zeros((K, D)), units, name),
+        lambda: jaxgmm.sweep(key, x, K, families=(name,)),
+    ):
+        with pytest.raises(ValueError, match=said.format("identity")):
+            make()
+    start = lambda *scales: Mixture(jnp.zeros(K), jnp.asarray(x[:K]), Linear(jnp.array(scales)))
+    with pytest.raises(ValueError, match=said.format("the start")):
+        jaxgmm.fit(x, start(1.0, 0.0))
+    # Leaves that are traced have no values.
+    status = jax.jit(lambda start: jaxgmm.fit(x, start, prior=None).status)(start(1.0, 0.0))
+    assert status == jaxgmm.Status.NONFINITE
+
+
 def test_ways_to_make_a_layout(x64):
     random = np.random.default_rng(1)
     factor = jnp.asarray(random.normal(size=(2, 3, 3)))
