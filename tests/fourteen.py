@@ -48,6 +48,8 @@ def isotropic(s, mass, volume):
 def common_axes(scatter, mass, volume, axes):
     """Axes by quasi-Newton steps on the matrix exponential of skew matrices."""
     d = len(axes)
+    if d == 1:
+        return axes
     rows, columns = np.tril_indices(d, -1)
 
     def turned(turn):

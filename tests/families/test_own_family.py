@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import every_family
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,27 +24,6 @@ def _table():
     jaxgmm.FAMILIES.update(before)
 
 
-def autoregressive():
-    @jaxgmm.family("AR(1)")
-    class AR1(jaxgmm.Family):
-        log_sd: jax.Array
-        logit: jax.Array
-
-        def frame(self, d):
-            rho = jnp.tanh(self.logit)[:, None, None]
-            below, unit = jnp.eye(d, k=-1)[None], jnp.eye(d)[None]
-            root = jnp.where(jnp.arange(d)[None, :, None] == 0, 1, jnp.sqrt(1 - rho**2))
-            return jaxgmm.Dense.of(
-                jnp.exp(-self.log_sd)[:, None, None] * (unit - rho * below) / root
-            )
-
-        @classmethod
-        def identity(cls, k, d, dtype):
-            return cls(jnp.zeros(k, dtype), jnp.full(k, 0.1, dtype))
-
-    return AR1
-
-
 def rows(n=120):
     """Two clusters of series with correlations 0.8 and −0.5."""
     random, x = np.random.default_rng(0), []
@@ -58,7 +38,8 @@ LABELS = np.repeat([0, 1], 120)
 
 @pytest.mark.thorough
 def test_an_autoregressive_family(x64):
-    kind = autoregressive()
+    kind = every_family.AR1
+    jaxgmm.FAMILIES[every_family.OWN] = kind
     jaxgmm.check_family(kind)
     jaxgmm.check_family(kind, d=5, k=2)
     assert kind.n_parameters(3, 7) == 6
