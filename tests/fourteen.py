@@ -142,8 +142,8 @@ def em(weights, means, covariances, x, family, steps, pseudo_rows=0.0, axes=None
     return weights, means, covariances
 
 
-def each(names):
+def each(names, quick=QUICK):
     """Parameters for pytest: the quick families, and the others as thorough tests."""
     return [
-        pytest.param(name, marks=() if name in QUICK else pytest.mark.thorough) for name in names
+        pytest.param(name, marks=() if name in quick else pytest.mark.thorough) for name in names
     ]
