@@ -19,7 +19,7 @@ LOW_RANK = [f"{stem}-{q}" for stem in ("factors", "ppca", "tied-factors", "tied-
 OWN = "AR(1)"
 NAMES = (*FOURTEEN, *LOW_RANK, OWN)
 FEATURES = (1, 2, 5)
-DTYPES = (np.float64, np.float32)
+DTYPES = ("float64", "float32")
 # Each family is contained in the one after it.
 CHAINS = (
     "EII VII", "EII EEI VEI VVI", "EEI EVI VVI VVE VVV", "EEI EEE VEE VVE", "VEI VEE VEV",
@@ -74,26 +74,24 @@ def exists(name, d):
     return name not in LOW_RANK or int(name[-1]) < d
 
 
-def cases(chosen, dtypes=DTYPES):
-    """Parameters for pytest: each family, number of features and dtype.
+def cases(chosen, *more):
+    """Parameters for pytest: each family and number of features, and each of `more` if it is given.
 
-    Those that are not `chosen`, a set of triples with "64" or "32", are thorough tests.
+    Those that are not in the set `chosen` are thorough tests.
     """
-    listed = []
-    for name in NAMES:
-        for d in FEATURES:
-            for dtype in dtypes:
-                width = np.dtype(dtype).name[-2:]
-                marks = () if (name, d, width) in chosen else pytest.mark.thorough
-                if exists(name, d):
-                    label = f"{name}, d = {d}, float{width}"
-                    listed.append(pytest.param((name, d, dtype), marks=marks, id=label))
-    return listed
+    listed = [case for case in itertools.product(NAMES, FEATURES, *more) if exists(*case[:2])]
+    return [
+        pytest.param(
+            case, marks=() if case in chosen else pytest.mark.thorough, id=", ".join(map(str, case))
+        )
+        for case in listed
+    ]
 
 
 @contextlib.contextmanager
 def precision(dtype):
-    with jax.enable_x64(dtype == np.float64):
+    """JAX's default dtype is this one."""
+    with jax.enable_x64(dtype == "float64"):
         yield
 
 

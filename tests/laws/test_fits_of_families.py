@@ -25,19 +25,14 @@ N, K = 120, 2
 LABELS = np.repeat([0, 1], [70, 50])
 # The prior keeps the noise of low-rank families away from zero, near which EM takes forever.
 STRENGTH = 10.0
-CHOSEN = {("EEE", 1, "32"), ("VEI", 5, "64"), ("VVE", 2, "64"), ("tied-factors-2", 5, "64")}
-IN_BOTH, IN_DOUBLE = every_family.cases(CHOSEN), every_family.cases(CHOSEN, [np.float64])
+CHOSEN = {("VEI", 1), ("VVE", 2), ("tied-factors-2", 5)}
 
 
-@pytest.fixture(params=IN_BOTH)
+@pytest.fixture(params=every_family.cases(CHOSEN), scope="module")
 def case(request):
-    with every_family.precision(request.param[2]):
-        yield request.param
-
-
-@pytest.fixture(params=IN_DOUBLE)
-def wide(request, x64):
-    return request.param
+    """All tests of a family and a number of features run one after another."""
+    yield request.param
+    jax.clear_caches()  # too many programs exhaust the process's memory maps
 
 
 @functools.cache
@@ -54,7 +49,7 @@ def rows(d):
     return np.concatenate([cluster(70, 0), cluster(50, 3 / np.sqrt(d))])
 
 
-def start(name, d, dtype=np.float64):
+def start(name, d, dtype="float64"):
     """The means of the labels, and random covariances."""
     means = np.stack([rows(d)[c == LABELS].mean(axis=0) for c in range(K)])
     logits = jnp.log(jnp.array([0.55, 0.45], dtype))
@@ -72,23 +67,29 @@ def fit(mixture, x, strength=0.0, **settings):
         return jaxgmm.fit(x.astype(mixture.dtype), mixture, prior=prior, **settings)
 
 
-def test_em_never_falls(case):
+@pytest.mark.parametrize("dtype", every_family.DTYPES)
+def test_em_never_falls(case, dtype):
     """With a prior and without, beyond rounding; and D is never negative."""
-    name, d, dtype = case
-    for strength in (0.0, STRENGTH):
-        found = fit(start(*case), rows(d), strength, max_steps=60)
-        history = np.asarray(found.history, float)
-        assert np.diff(history).min() >= -5 * np.finfo(dtype).eps * abs(history[-1])
-        assert history[-1] > history[0] + 1 and found.em_gain >= 0
+    name, d = case
+    with every_family.precision(dtype):
+        for strength in (0.0, STRENGTH):
+            found = fit(start(name, d, dtype), rows(d), strength, max_steps=60)
+            history = np.asarray(found.history, float)
+            assert np.diff(history).min() >= -5 * np.finfo(dtype).eps * abs(history[-1])
+            assert history[-1] > history[0] + 1 and found.em_gain >= 0
 
 
-@pytest.mark.parametrize("case", every_family.cases(CHOSEN, [np.float32]), indirect=True)
 def test_the_floor_of_d(case):
-    """Rounding in float32 leaves D as small as its square allows."""
-    name, d, dtype = case
-    found = fit(start(*case), rows(d), STRENGTH, max_steps=1000)
+    """In float32, D falls as far as in float64, or to the square of rounding errors."""
+    name, d = case
     # Without a formula for its change, a family's D has the rounding error of a difference.
-    assert 0 <= found.em_gain < (1e-6 if name == OWN else 1e-12)
+    floor = 1e-6 if name == OWN else 1e-12
+    gains = []
+    for dtype in every_family.DTYPES:
+        with every_family.precision(dtype):
+            found = fit(start(name, d, dtype), rows(d), STRENGTH, max_steps=1000)
+            gains.append(float(found.em_gain))
+    assert 0 <= gains[1] < 1.1 * gains[0] + floor
 
 
 def map_of(name, d):
@@ -122,9 +123,9 @@ def mapped(name, mixture, change, shift):
     return Mixture(mixture.logits, jnp.asarray(means), covariance)
 
 
-def test_fits_are_equivariant(wide):
+def test_fits_are_equivariant(case, x64):
     """EM of mapped rows makes the mapped steps."""
-    name, d, _ = wide
+    name, d = case
     change, shift = map_of(name, d), np.array([5.0, -3.0, 1.0, 0.5, 2.0])[:d]
     first = start(name, d)
     plain = fit(first, rows(d))
@@ -137,9 +138,9 @@ def test_fits_are_equivariant(wide):
     np.testing.assert_allclose(found.log_likelihood, expected, atol=1e-10 * N)
 
 
-def test_what_does_not_count_changes_nothing(wide):
+def test_what_does_not_count_changes_nothing(case, x64):
     """Rows of weight 0, wherever they are, and components that are absent."""
-    name, d, _ = wide
+    name, d = case
     first, x = start(name, d), rows(d)
     plain = fit(first, x)
     more = np.concatenate([x, np.full((8, d), 1e3)])
@@ -155,9 +156,9 @@ def test_what_does_not_count_changes_nothing(wide):
 
 
 @pytest.mark.thorough
-def test_lanes_are_fits_of_their_own(wide):
+def test_lanes_are_fits_of_their_own(case, x64):
     """`vmap` is a loop, and a lane that fails changes no other."""
-    name, d, _ = wide
+    name, d = case
     first = start(name, d)
     lanes = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf * jnp.nan, leaf]), first)
     found = jax.vmap(lambda one: fit(one, rows(d)))(lanes)
@@ -166,20 +167,16 @@ def test_lanes_are_fits_of_their_own(wide):
     np.testing.assert_allclose(found.objective[::2], plain.objective, rtol=1e-11)
 
 
-def optimum(name, d):
-    """EM's end, by one start: with labels that are known."""
-    first = fit(start(name, d), rows(d), STRENGTH, max_steps=20).mixture
-    return first, fit(first, rows(d), STRENGTH, tolerance=1e-13, max_steps=5000)
-
-
 @pytest.mark.thorough
-def test_em_and_a_gradient_end_at_one_optimum(wide):
+def test_em_and_a_gradient_end_at_one_optimum(case, x64):
     """From a start in its basin, where each stops by the rule of the other."""
-    name, d, _ = wide
-    first, by_em = optimum(name, d)
+    name, d = case
+    first = jaxgmm.from_labels(rows(d), LABELS, family=name)
+    first = fit(first, rows(d), STRENGTH, max_steps=20).mixture
+    by_em = fit(first, rows(d), STRENGTH, tolerance=1e-13, max_steps=5000)
     lbfgs = jaxgmm.Gradient(optax.lbfgs)
     found = fit(first, rows(d), STRENGTH, algorithm=lbfgs, tolerance=1e-11, max_steps=2000)
-    assert found.converged and found.em_gain < 1e-9
+    assert by_em.converged and found.converged
     np.testing.assert_allclose(found.objective, by_em.objective, atol=1e-7 * N)
     again = fit(found.mixture, rows(d), STRENGTH, tolerance=1e-9)
     assert again.converged and again.steps == 0
@@ -199,14 +196,18 @@ def maximum(name, d):
     ],
 )  # fmt: skip
 def test_a_larger_family_fits_no_worse(smaller, larger, d, x64):
-    """From the other's mixture, which is a member, and from its responsibilities."""
+    """From the other's mixture, which is a member of it, EM never falls."""
     inner = maximum(smaller, d)
     value, mixture = float(inner.log_likelihood), inner.mixture
     parts = (np.asarray(mixture.weights), mixture.means, mixture.covariances)
     same = Mixture.from_parameters(*parts, family=larger)
     np.testing.assert_allclose(jaxgmm.log_likelihood(same, rows(d)), value, atol=1e-6)
-    rise = float(fit(same, rows(d), tolerance=1e-9, max_steps=1000).log_likelihood) - value
+    outer = fit(same, rows(d), tolerance=1e-9, max_steps=1000)
+    assert np.diff(outer.history).min(initial=0) > -1e-9
+    rise = float(outer.log_likelihood) - value
     assert rise > -1e-7
     count = lambda name: family_class(name).n_parameters(K, d)
     if count(larger) == count(smaller):
         assert rise < 1e-5
+    elif larger not in LOW_RANK:  # where a factor without loadings is a saddle, EM stays
+        assert rise > 0.01  # the data are of no smaller family
