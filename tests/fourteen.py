@@ -48,6 +48,8 @@ def isotropic(s, mass, volume):
 def common_axes(scatter, mass, volume, axes):
     """Axes by quasi-Newton steps on the matrix exponential of skew matrices."""
     d = len(axes)
+    if d == 1:
+        return axes
     rows, columns = np.tril_indices(d, -1)
 
     def turned(turn):
@@ -140,8 +142,8 @@ def em(weights, means, covariances, x, family, steps, pseudo_rows=0.0, axes=None
     return weights, means, covariances
 
 
-def each(names):
+def each(names, quick=QUICK):
     """Parameters for pytest: the quick families, and the others as thorough tests."""
     return [
-        pytest.param(name, marks=() if name in QUICK else pytest.mark.thorough) for name in names
+        pytest.param(name, marks=() if name in quick else pytest.mark.thorough) for name in names
     ]

@@ -12,6 +12,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from .family import Family
+from .finite_frame import NOT_FINITE
 from .layout import Layout, layout_of
 
 
@@ -112,7 +113,7 @@ def _layout_problem(member: Family, name: str, d: int, k: int, precision: _Preci
         return f"{where} has {c} covariances: return {k}, or 1 for a common one"
     factor, inverse, log_determinant, slope = map(np.asarray, _layout_facts(member, d, k))
     if not (np.isfinite(factor).all() and np.isfinite(inverse).all()):
-        return f"{where} is not finite: every number in a leaf must be valid"
+        return f"{where} {NOT_FINITE}"
     if np.abs(inverse @ factor - np.eye(d)).max() > precision.values:
         return f"{where}: the inverse factor times the factor is not the identity"
     if np.abs(log_determinant - np.linalg.slogdet(factor)[1]).max() > precision.values:

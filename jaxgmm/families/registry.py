@@ -18,6 +18,7 @@ from .axis_aligned import EVI, VEI
 from .diagonal import EEI, EII, Diagonal, Spherical
 from .factors import is_low_rank, low_rank_family
 from .family import Family
+from .finite_frame import finite_at_identity
 from .full import Full, Tied
 from .low_rank import LowRank
 from .rotated import EEV, EVE, VEV, VVE
@@ -41,6 +42,7 @@ FAMILIES: dict[str, type[Family]] = {
     "VEV": VEV,
     "EVV": EVV,
 }
+BUILT_IN = frozenset(FAMILIES.values())
 
 ALIASES = {"diag": "diagonal", "VVV": "full", "EEE": "tied", "VVI": "diagonal", "VII": "spherical"}
 # Names of mclust for a single feature, or for a single component.
@@ -65,7 +67,8 @@ def family_class(
 
     Raises:
       ValueError: if there is no such family, if it is one for a single feature or component and
-        there are more, or if it has as many factors as there are features.
+        there are more, if it has as many factors as there are features, or if it is a family of
+        your own whose frame is not finite at its identity.
     """
     if isinstance(name, type) and issubclass(name, Family):
         name = family_name(name)
@@ -87,7 +90,14 @@ def family_class(
         kind = low_rank_family(name, d)
     if kind is None:
         raise ValueError(f"unknown family {name!r}: {_meant(name)}{_known()}.")
+    if k is not None and d is not None and not is_built_in(kind):
+        finite_at_identity(kind, k, d)
     return kind
+
+
+def is_built_in(kind: type[Family]) -> bool:
+    """Return whether a family is one of the library, and not one of your own."""
+    return kind in BUILT_IN or issubclass(kind, LowRank)
 
 
 def family_classes(

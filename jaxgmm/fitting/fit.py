@@ -24,6 +24,7 @@ from ..internal import checks, derivatives
 from ..internal.compiling import is_little_for_one_fit
 from ..kernels.choice import check_kernel, residual_numbers
 from ..kernels.divide_into_cells import divide, may_divide
+from ..mixture import parameter_checks
 from ..mixture.component_rounding_warnings import warn_of_coarse_components
 from ..mixture.mixture import Mixture
 from ..objective import prior as priors
@@ -162,9 +163,10 @@ def fit(
         this is not checked, because there are no values.
 
     Raises:
-      ValueError: for an invalid argument; for a start that is not finite (under jit and vmap such a
-        lane ends as NONFINITE); for more components than distinct rows; for a checkpoint of other
-        rows, another start or other settings. Nothing raises inside the loop: see `Fit.status`.
+      ValueError: for an invalid argument; for a start that is not finite, or of which the frame of
+        a family of your own is not (under jit and vmap such a lane ends as NONFINITE); for more
+        components than distinct rows; for a checkpoint of other rows, another start or other
+        settings. Nothing raises inside the loop: see `Fit.status`.
 
     (EM: Dempster, Laird & Rubin 1977; D as stopping rule: Kunstner, Kumar & Schmidt 2021, sec. 4.)
 
@@ -183,6 +185,8 @@ def fit(
         x, weight, like=mixture.dtype, devices=devices, operands=beside, warn_of_columns=None
     )
     row_checks.same_features(mixture.n_features, data.n_features)
+    k, d = mixture.n_components, mixture.n_features
+    parameter_checks.finite_frame(mixture.covariance, k, d, "start")
     if data.columns is not None:
         data.columns.check_components(mixture.n_components)
         check_kernel(kernel, data.columns)

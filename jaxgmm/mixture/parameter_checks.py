@@ -10,6 +10,8 @@ import numpy as np
 
 from ..families.constraint_violations import violation
 from ..families.family import Family
+from ..families.finite_frame import finite_at
+from ..families.registry import is_built_in
 from ..internal import checks
 
 # How close the search for a member has to come to the covariances, in standard deviations.
@@ -71,6 +73,16 @@ def member_of_family(covariances: np.ndarray, member: Family, family: str) -> No
         + (f": {reason}." if reason else f": one is {error.max():.2g} from the nearest member.")
         + " Choose another family, or let from_responsibilities or fit find the nearest one."
     )
+
+
+def finite_frame(covariance: Family, k: int, d: int, name: str) -> None:
+    """Raise ValueError if the frame of a family of your own is not finite at a mixture's leaves.
+
+    `name` is that of the mixture. Tracers are not checked. For the library's own families, only
+    values that overflow have no finite frame; with those a fit ends as NONFINITE.
+    """
+    if not (is_built_in(type(covariance)) or checks.traced(covariance)):
+        finite_at(covariance, k, d, name)
 
 
 def mixture_weights(values: Any, name: str, k: int) -> jax.Array:

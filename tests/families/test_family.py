@@ -37,25 +37,6 @@ def test_solving_with_factors(d, transposed, x64):
     np.testing.assert_allclose(found, wanted, atol=1e-13)
 
 
-def test_whitening_and_its_inverses(family, x64):
-    covariance, means, dense = make(family, 0)
-    frame, w = covariance.frame(D), whitening(covariance)
-    identity = np.broadcast_to(np.eye(D), (K, D, D))
-    np.testing.assert_allclose(w @ dense @ np.swapaxes(w, 1, 2), identity, atol=1e-12)
-    np.testing.assert_allclose(frame.unwhiten(frame.whiten(means)), means, atol=1e-12)
-    np.testing.assert_allclose(
-        frame.unwhiten_transposed(means),
-        np.linalg.solve(np.swapaxes(w, 1, 2), means[..., None])[..., 0], rtol=1e-10,
-    )  # fmt: skip
-    np.testing.assert_allclose(
-        np.broadcast_to(frame.log_determinant, K), np.linalg.slogdet(w)[1], rtol=1e-12
-    )
-    np.testing.assert_allclose(np.broadcast_to(frame.dense, dense.shape), dense, atol=1e-12)
-    np.testing.assert_allclose(
-        frame.dense @ frame.dense_precision, identity[: len(frame.dense)], atol=1e-12
-    )
-
-
 def test_identity_and_shapes(family):
     kind = FAMILIES[family]
     unit = kind.identity(K, D, jnp.float32)
@@ -78,12 +59,6 @@ def test_locals(family, x64):
     same(base.between(moved), local)
     same(base.moved(base.combine(local, next_local)), moved.moved(next_local))
     same(base.moved(base.zero_local()), base)
-
-
-def test_units(family, x64):
-    base = make(family, 2)[0]
-    np.testing.assert_allclose(whitening(base.rescale(-3)), 8 * whitening(base), rtol=1e-14)
-    assert not any(np.any(leaf) for leaf in jax.tree.leaves(base.zero_local()))
 
 
 def test_taken_components(family):
@@ -135,28 +110,6 @@ def test_expected_density_under_other_factors(family, x64):
     np.testing.assert_allclose(at.expected(new, moments, mass), expected, rtol=1e-10)
 
 
-def test_maximize_is_the_likeliest_covariance(family, x64):
-    """At the member found, no nearby one has a higher expected log-density; the gain is what moving
-    there from the identity gains."""
-    kind = FAMILIES[family]
-    rng = np.random.default_rng(1)
-    vectors = rng.normal(size=(K, 12, D)) @ (np.eye(D) + 0.3 * rng.normal(size=(D, D)))
-    identity = kind.identity(K, D, float)
-    frame = identity.frame(D)
-    moments = sum(frame.outer(v, v) for v in np.swapaxes(vectors, 0, 1))
-    mass = frame.pool(np.full(K, 12.0))
-    found, gain = identity.maximize(moments, mass, D)
-
-    def density(local):
-        return jnp.sum(frame.expected(identity.moved(local).frame(D), moments, mass))
-
-    slope = jax.jit(jax.grad(density))(found)
-    for leaf in jax.tree.leaves(slope):
-        np.testing.assert_allclose(leaf, 0, atol=1e-9)
-    rise = density(found) - density(identity.zero_local())
-    np.testing.assert_allclose(jnp.sum(mass * gain) / 2, rise, rtol=1e-10)
-
-
 def test_maximize_of_a_singular_moment_is_not_finite(family):
     identity = FAMILIES[family].identity(1, 2, jnp.float32)
     local, _ = identity.maximize(0 * identity.frame(2).whiten_second(jnp.eye(2)), jnp.ones(1), 2)
@@ -177,13 +130,6 @@ def test_metric_is_the_fisher_information_at_the_identity(family, x64):
     hessian = jax.jit(jax.hessian(loss))(flat)
     metric, _ = jax.flatten_util.ravel_pytree(identity.metric(frame.pool(share), D))
     np.testing.assert_allclose(hessian, np.diag(metric**2), atol=1e-12)
-
-
-@pytest.mark.parametrize("d", [1, 2, 5])
-def test_parameters_are_the_leaves(family, d):
-    """A family has as many free parameters as its leaves have numbers."""
-    unit = FAMILIES[family].identity(K, d, float)
-    assert FAMILIES[family].n_parameters(K, d) == sum(leaf.size for leaf in jax.tree.leaves(unit))
 
 
 @pytest.mark.parametrize("often", [True, False])

@@ -4,7 +4,6 @@ The rows are the wines, in standard deviations. Most tests share the programs of
 """
 
 import csv
-import dataclasses
 import functools
 import warnings
 
@@ -229,37 +228,6 @@ def test_far_components_use_an_accurate_kernel():
     assert natural_is_safe(near) and not natural_is_safe(near.translate(jnp.full(6, 50.0)))
 
 
-def test_absent_components_and_missing_weight_change_nothing(x64):
-    mixture, _ = start("tied-factors-2")
-    logits = mixture.logits.at[1].set(-jnp.inf)
-
-    with_absent = dataclasses.replace(mixture, logits=logits)
-    two = dataclasses.replace(
-        mixture, logits=mixture.logits[np.array([0, 2])], means=mixture.means[np.array([0, 2])],
-        covariance=mixture.covariance.select(jnp.array([0, 2])),
-    )  # fmt: skip
-    x, _ = wine()
-    settings = dict(prior=None, tolerance=0.0, max_steps=5)
-    found, expected = (jaxgmm.fit(x, one, **settings) for one in (with_absent, two))
-    np.testing.assert_allclose(found.objective, expected.objective, rtol=1e-12)
-    np.testing.assert_allclose(
-        found.mixture.covariance.noise, expected.mixture.covariance.noise, rtol=1e-9
-    )
-    more = np.concatenate([x, 100 * np.ones((2, 13))])
-    weighted = jaxgmm.fit(more, two, weight=np.r_[np.ones(178), 0, 0], **settings)
-    np.testing.assert_allclose(weighted.objective, expected.objective, rtol=1e-12)
-
-
-def test_a_constant_feature_is_degenerate():
-    x = np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32)
-    first = jaxgmm.initialize(jax.random.key(0), x, 2, family="factors-1")
-    x[:, 2] = 1.0
-    with warnings.catch_warnings():  # the mixture before the last step may be narrow already
-        warnings.simplefilter("ignore", UserWarning)
-        found = jaxgmm.fit(x, first, prior=None, max_steps=50, tolerance=0.0)
-    assert found.status == jaxgmm.Status.DEGENERATE
-
-
 @pytest.mark.thorough
 def test_gradients_are_fast_near_heywood_cases(x64):
     """What L-BFGS reaches in 150 passes, where EM crawls: it has more to gain after 1000."""
@@ -273,23 +241,3 @@ def test_gradients_are_fast_near_heywood_cases(x64):
     assert em[150] < within.max() < em[1000]
     assert 0.7 < (em[1000] - em[900]) / (em[900] - em[800]) < 1  # and it goes on as slowly
     assert np.asarray(jaxgmm.communalities(by_em.mixture)).max() > 0.99
-
-
-@pytest.mark.thorough
-def test_units(x64):
-    """Scaled features scale the fit, or turned and scaled ones for equal noise."""
-    x, _ = wine()
-    x = x[:, :6]
-    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 6)))[0]
-    scale = np.exp(np.random.default_rng(1).normal(size=6))
-    settings = dict(prior=None, tolerance=0.0, max_steps=15)
-    resp = np.random.default_rng(2).dirichlet(np.ones(2), size=len(x))
-    for name in ("tied-ppca-1", "ppca-1", "factors-1"):
-        first = jaxgmm.from_responsibilities(x, resp, family=name)
-        map_ = np.diag(scale) if name == "factors-1" else 3 * turn
-        moved = jaxgmm.from_responsibilities(x @ map_.T, resp, family=name)
-        plain, there = jaxgmm.fit(x, first, **settings), jaxgmm.fit(x @ map_.T, moved, **settings)
-        expected = map_ @ np.asarray(plain.mixture.covariances) @ map_.T
-        np.testing.assert_allclose(there.mixture.covariances, expected, rtol=1e-6, atol=1e-8)
-        shift = len(x) * np.linalg.slogdet(map_)[1]
-        np.testing.assert_allclose(there.log_likelihood, plain.log_likelihood - shift, rtol=1e-9)

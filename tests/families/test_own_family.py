@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import every_family
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,27 +24,6 @@ def _table():
     jaxgmm.FAMILIES.update(before)
 
 
-def autoregressive():
-    @jaxgmm.family("AR(1)")
-    class AR1(jaxgmm.Family):
-        log_sd: jax.Array
-        logit: jax.Array
-
-        def frame(self, d):
-            rho = jnp.tanh(self.logit)[:, None, None]
-            below, unit = jnp.eye(d, k=-1)[None], jnp.eye(d)[None]
-            root = jnp.where(jnp.arange(d)[None, :, None] == 0, 1, jnp.sqrt(1 - rho**2))
-            return jaxgmm.Dense.of(
-                jnp.exp(-self.log_sd)[:, None, None] * (unit - rho * below) / root
-            )
-
-        @classmethod
-        def identity(cls, k, d, dtype):
-            return cls(jnp.zeros(k, dtype), jnp.full(k, 0.1, dtype))
-
-    return AR1
-
-
 def rows(n=120):
     """Two clusters of series with correlations 0.8 and −0.5."""
     random, x = np.random.default_rng(0), []
@@ -58,7 +38,8 @@ LABELS = np.repeat([0, 1], 120)
 
 @pytest.mark.thorough
 def test_an_autoregressive_family(x64):
-    kind = autoregressive()
+    kind = every_family.AR1
+    jaxgmm.FAMILIES[every_family.OWN] = kind
     jaxgmm.check_family(kind)
     jaxgmm.check_family(kind, d=5, k=2)
     assert kind.n_parameters(3, 7) == 6
@@ -238,6 +219,45 @@ def test_a_frame_of_another_size_is_explained_before_a_start(x64):
         mixture = Mixture(jnp.zeros(K), jnp.zeros((K, D)), kind(jnp.zeros(K)))
         with pytest.raises(ValueError, match=said):
             jaxgmm.fit(rows(), mixture)
+
+
+def test_a_frame_that_is_not_finite_is_explained_before_a_start(x64):
+    """By everything that makes a mixture, under `jit` too, and by a fit from leaves of one's own."""
+
+    @jaxgmm.family("linear")
+    class Linear(jaxgmm.Family):
+        """Zero is not a scale, and is the identity."""
+
+        scale: jax.Array
+
+        def frame(self, d):
+            return jaxgmm.Dense.of(jnp.eye(d)[None] / self.scale[:, None, None])
+
+        @classmethod
+        def identity(cls, k, d, dtype):
+            return cls(jnp.zeros(k, dtype))
+
+    x, key, name = rows(), jax.random.key(0), "linear"
+    said = (
+        r"^Linear\.frame\(4\) at {} is not finite: every number in a leaf must be valid; .*check_f"
+    )
+    units = np.stack([np.eye(D)] * K)
+    for make in (
+        lambda: jaxgmm.initialize(key, x, K, family=name),
+        lambda: jax.jit(lambda x: jaxgmm.initialize(key, x, K, family=name))(x),
+        lambda: jaxgmm.from_labels(x, LABELS, family=name),
+        lambda: jaxgmm.from_responsibilities(x, np.full((len(x), K), 1 / K), family=name),
+        lambda: Mixture.from_parameters([0.5, 0.5], np.zeros((K, D)), units, name),
+        lambda: jaxgmm.sweep(key, x, K, families=(name,)),
+    ):
+        with pytest.raises(ValueError, match=said.format("identity")):
+            make()
+    start = lambda *scales: Mixture(jnp.zeros(K), jnp.asarray(x[:K]), Linear(jnp.array(scales)))
+    with pytest.raises(ValueError, match=said.format("the start")):
+        jaxgmm.fit(x, start(1.0, 0.0))
+    # Leaves that are traced have no values.
+    status = jax.jit(lambda start: jaxgmm.fit(x, start, prior=None).status)(start(1.0, 0.0))
+    assert status == jaxgmm.Status.NONFINITE
 
 
 def test_ways_to_make_a_layout(x64):

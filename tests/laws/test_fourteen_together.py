@@ -6,8 +6,8 @@ family's own EM does is tested in `tests/families/test_universal.py`.
 
 import dataclasses
 import functools
-import itertools
 
+import every_family
 import fourteen
 import jax
 import jax.numpy as jnp
@@ -27,12 +27,8 @@ RNG = np.random.default_rng(5)
 LABELS = np.repeat([0, 1], [70, 50])
 X = RNG.normal(size=(N, D)) @ np.array([[1.0, 0.6, 0.2], [0.0, 1.5, -0.4], [0.0, 0.0, 0.7]])
 X[LABELS == 1] = X[LABELS == 1] @ np.diag([0.6, 1.2, 0.9])[[1, 0, 2]] + [3.0, -1.0, 2.5]
-# Each family is contained in the one after it. LANES is how many fits the program makes at once.
-CHAINS = (
-    "EII VII", "EII EEI VEI VVI", "EEI EVI VVI VVE VVV", "EEI EEE VEE VVE", "VEI VEE VEV",
-    "EVI EVE EVV", "EEE EVE VVE", "EEE EEV VEV VVV", "EEV EVV VVV",
-)  # fmt: skip
-PAIRS = [pair for chain in map(str.split, CHAINS) for pair in itertools.pairwise(chain)]
+PAIRS = [pair for pair in every_family.PAIRS if set(pair) <= set(FOURTEEN)]
+# How many fits the program makes at once.
 LANES = 28
 CODES = np.stack([code_of(letters) for letters in FOURTEEN]).astype(float)
 
