@@ -130,6 +130,20 @@ def test_likelihood_ratio(fitted, x64):
 
 
 @pytest.mark.thorough
+def test_null_fits_that_fail_are_counted(x64):
+    """Without a prior, two components collapse in some samples of ten rows; they count against the
+    larger mixture."""
+    x = X[:10]
+    one, two = (jaxgmm.fit(x, jaxgmm.initialize(KEY, x, k)).mixture for k in (1, 2))
+    with pytest.warns(UserWarning, match="of 19 null fits failed"):
+        found = jaxgmm.likelihood_ratio(KEY, x, one, two, replicates=19, prior=None)
+    assert 0 < found.failed == 19 - len(found.null)
+    above = np.sum(found.null >= found.statistic)
+    assert found.p_value == (1 + above + found.failed) / 20
+    assert f"{found.failed} of 19 null fits failed" in str(found)
+
+
+@pytest.mark.thorough
 def test_replicates_that_collapse_are_counted_and_left_out(x64):
     """Without a prior, a component on few rows meets replicates with too few of them."""
     few = np.concatenate([X[:40], X[:4] + 50])
