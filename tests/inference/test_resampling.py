@@ -42,6 +42,9 @@ def test_a_bootstrap_agrees_with_the_curvature(fitted, result, x64):
     np.testing.assert_allclose(result.covariance(g).diagonal() ** 0.5, result.of(g).standard_error)
     assert result.agreement.min() > 0.8 and not result.swapped.any()
     assert "99 replicates" in str(result)
+    for words, settings in (("level is 1", dict(level=1)), ("unknown kind", dict(kind="t"))):
+        with pytest.raises(ValueError, match=words):
+            result.interval(g, **settings)
 
 
 def test_intervals_at_a_saddle_warn(x64):
