@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
+from autoregressive import autoregressive
 
 import jaxgmm
 from jaxgmm import Mixture
@@ -21,27 +22,6 @@ def _table():
     yield
     jaxgmm.FAMILIES.clear()
     jaxgmm.FAMILIES.update(before)
-
-
-def autoregressive():
-    @jaxgmm.family("AR(1)")
-    class AR1(jaxgmm.Family):
-        log_sd: jax.Array
-        logit: jax.Array
-
-        def frame(self, d):
-            rho = jnp.tanh(self.logit)[:, None, None]
-            below, unit = jnp.eye(d, k=-1)[None], jnp.eye(d)[None]
-            root = jnp.where(jnp.arange(d)[None, :, None] == 0, 1, jnp.sqrt(1 - rho**2))
-            return jaxgmm.Dense.of(
-                jnp.exp(-self.log_sd)[:, None, None] * (unit - rho * below) / root
-            )
-
-        @classmethod
-        def identity(cls, k, d, dtype):
-            return cls(jnp.zeros(k, dtype), jnp.full(k, 0.1, dtype))
-
-    return AR1
 
 
 def rows(n=120):
