@@ -9,7 +9,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..internal.compiling import LITTLE_TO_RUN_ONCE, is_outermost, jit_once, jit_with_options
+from ..internal.compiling import (
+    LITTLE_TO_RUN_ONCE,
+    call_with_options,
+    is_outermost,
+    jit_once,
+    jit_with_options,
+)
 from . import row_checks
 from .columns import Columns
 from .rows import Rows
@@ -60,13 +66,8 @@ class ArrayData(InMemory):
         """Return function(rows, *operands, **static), compiled."""
         arguments = self._static(function, static), self.x, self.weight, operands
         if quickly and jax.default_backend() == "cpu" and is_outermost(self, operands):
-            try:
-                return jit_with_options(_call_function, quickly=True)(*arguments)
-            except ValueError as error:
-                # No argument tells that an algorithm closes over a value that is traced, such as a
-                # learning rate, so that the program is part of another one.
-                if "compiler_options" not in str(error):
-                    raise
+            quick = jit_with_options(_call_function, quickly=True)
+            return call_with_options(quick, _call, *arguments)
         return _call(*arguments)
 
     def compute_once(

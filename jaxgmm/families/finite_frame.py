@@ -26,7 +26,9 @@ def finite_at(member: Family, k: int, d: int, name: str) -> None:
 
     Its leaves must not be traced.
     """
-    _raise_unless(bool(_is_finite(member, d, k)), type(member), d, f"at the {name}")
+    with jax.ensure_compile_time_eval():  # the rest of a fit may be traced
+        finite = bool(_is_finite(member, d, k))
+    _raise_unless(finite, type(member), d, f"at the {name}")
 
 
 def _raise_unless(finite: bool, kind: type[Family], d: int, where: str) -> None:

@@ -68,8 +68,7 @@ class Bootstrap:
     @property
     def usable(self) -> np.ndarray:
         """Which fits did not collapse, as booleans (r,)."""
-        status = np.asarray(self.status)
-        return (status != Status.DEGENERATE) & (status != Status.NONFINITE)
+        return usable(self.status)
 
     @functools.cached_property
     def uncertainty(self) -> Uncertainty:
@@ -176,6 +175,11 @@ class Bootstrap:
 
     def __str__(self) -> str:
         return str(self.table())
+
+
+def usable(status: jax.Array) -> np.ndarray:
+    """Return which fits did not collapse, by their `Status` (r,), as booleans."""
+    return ~np.isin(np.asarray(status), (Status.DEGENERATE, Status.NONFINITE))
 
 
 def _quantile(draws: np.ndarray, fraction: float) -> float:

@@ -15,8 +15,8 @@ from ..algorithms.registry import by_name
 from ..algorithms.squarem import SQUAREM
 from ..batches.slots import Outcome, Tasks, run_tasks
 from ..data.open_data import open_data
-from ..fitting.status import Status
 from ..internal import checks
+from ..internal.warn import warn
 from ..mixture.mixture import Mixture
 from ..mixture.sampling import sample
 from ..objective import prior as priors
@@ -24,9 +24,12 @@ from ..objective.log_likelihood import log_likelihood
 from ..objective.prior import Prior
 from ..starts.initialization import split
 from .bootstrap import rows_in_memory
+from .bootstrap_result import usable
 
 # Every start makes this many steps, and then the best ones run to their end.
 FIRST_STEPS, CONTINUED = 10, 2
+# A larger fraction of failed fits brings a warning.
+MOST_FAILED = 0.03
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,22 +38,28 @@ class LikelihoodRatio:
 
     Attributes:
       statistic: T, twice the difference of the log-likelihoods of both mixtures.
-      null: (r,) the same for data drawn from the smaller mixture.
-      p_value: (1 + the number of null values of at least T) / (1 + r), of those that did not fail.
+      null: the same for the data sets drawn from the smaller mixture whose fits did not fail.
+      p_value: (1 + the number of null values of at least T + the number of failed data sets)
+        / (1 + r) for r data sets. It can only be too high.
       status: (r,) how the larger fit of each null data set ended, a `Status`.
+      failed: the number of null data sets of which a fit failed.
     """
 
     statistic: float
     null: np.ndarray
     p_value: float
     status: np.ndarray
+    failed: int = 0
 
     def __str__(self) -> str:
-        quantiles = np.quantile(self.null, [0.05, 0.5, 0.95])
-        return (
-            f"T = {self.statistic:.2f}, p = {self.p_value:.3f}; 5 %, 50 % and 95 % of "
-            f"{len(self.null)} null values: " + ", ".join(f"{value:.2f}" for value in quantiles)
-        )
+        parts = [f"T = {self.statistic:.2f}, p = {self.p_value:.3f}"]
+        if len(self.null):
+            quantiles = np.quantile(self.null, [0.05, 0.5, 0.95])
+            parts += [f"5 %, 50 % and 95 % of {len(self.null)} null values: "]
+            parts[-1] += ", ".join(f"{value:.2f}" for value in quantiles)
+        if self.failed:
+            parts += [f"{self.failed} of {len(self.status)} null fits failed, and count as larger"]
+        return "; ".join(parts)
 
 
 def likelihood_ratio(
@@ -92,6 +101,9 @@ def likelihood_ratio(
     Raises:
       ValueError: for an invalid argument; if `larger` does not have one component more, or is not
         the better fit.
+
+    Warns:
+      UserWarning: if more than 3 % of the null fits failed.
 
     Source: McLachlan 1987, Applied Statistics 36; McLachlan & Peel 2000, sec. 6.4.
 
@@ -135,10 +147,15 @@ def likelihood_ratio(
     few = run(jax.tree.map(lambda leaf: leaf[None], smaller), rows, max_steps)
     many = _best_of_starts(run, _starts_of_larger(smaller, larger), rows, max_steps)
     null = 2 * np.asarray(many.log_likelihood - few.log_likelihood, np.float64)
-    good = np.isfinite(null) & (np.asarray(many.status) != Status.DEGENERATE)
-    good &= np.asarray(few.status) != Status.DEGENERATE
-    p_value = (1 + np.sum(null[good] >= statistic)) / (1 + np.sum(good))
-    return LikelihoodRatio(statistic, null[good], float(p_value), np.asarray(many.status))
+    good = np.isfinite(null) & usable(many.status) & usable(few.status)
+    failed = int(np.sum(~good))
+    if failed > MOST_FAILED * replicates:
+        warn(
+            f"{failed} of {replicates} null fits failed, and count as if they were larger than T: "
+            "use a prior, which keeps covariances from becoming singular."
+        )
+    p_value = (1 + np.sum(null[good] >= statistic) + failed) / (1 + replicates)
+    return LikelihoodRatio(statistic, null[good], float(p_value), np.asarray(many.status), failed)
 
 
 def _starts_of_larger(smaller: Mixture, larger: Mixture) -> Mixture:

@@ -110,12 +110,23 @@ def _check_clusters(clusters: ArrayLike, data: Data) -> tuple[tuple[Any, ...], i
     if checks.traced(ids):
         raise ValueError("clusters are traced, but determine shapes: pass an array of NumPy.")
     values = np.asarray(ids)
-    if values.shape != (data.n,) or (values != np.floor(values)).any() or (values < 0).any():
+    if values.shape != (data.n,):
         raise ValueError(
-            f"clusters has shape {values.shape}: pass a whole number from 0 for each of the "
-            f"{data.n} rows."
+            f"clusters has shape {values.shape}: pass one number for each of the {data.n} rows."
+        )
+    if np.isnan(values).any():
+        raise ValueError("clusters contains NaN: give a row without a cluster a number of its own.")
+    if (values != np.floor(values)).any() or (values < 0).any():
+        raise ValueError(
+            f"clusters contains {values[(values != np.floor(values)) | (values < 0)][0]}: pass "
+            "whole numbers from 0."
         )
     found, places = np.unique(values, return_inverse=True)
+    if len(found) == 1:
+        raise ValueError(
+            "clusters puts all rows into one cluster, which tells nothing of differences between "
+            "clusters: pass at least two, or None."
+        )
     places = places if data.order is None else places[data.order]
     return (np.pad(places, (0, data.padding)).astype(np.int32),), len(found)
 

@@ -88,13 +88,14 @@ class Uncertainty:
         return words if words.ndim else str(words)
 
     @property
-    def reason(self) -> str:
-        """A sentence that says why there are no errors, or why not to trust them, or ""."""
-        verdict = str(self.verdict)
-        without = np.isnan(np.asarray(self.covariance)).all()
-        if verdict == "not stationary" and without:
-            return "The mixture is not at a maximum, so it has no standard errors: fit it first."
-        return DEPENDENT_SCORES if verdict == "maximum" and without else REASONS[verdict]
+    def reason(self) -> str | np.ndarray:
+        """A sentence that says why there are no errors, or why not to trust them, or "".
+
+        For a batch it is an array of sentences.
+        """
+        without = np.isnan(np.asarray(self.covariance)).all(axis=(-2, -1))
+        words = np.vectorize(_reason, otypes=[object])(self.verdict, without)
+        return words if words.ndim else str(words)
 
     @property
     def standard_errors(self) -> Parameters:
@@ -131,10 +132,14 @@ class Uncertainty:
             between 0 and 1, such as weights. The interval stays inside that range.
 
         Returns:
-          The lower and the upper end, each with the structure of g(mixture).
+          The lower and the upper end, each with the structure of g(mixture). Under jit or vmap
+          they are NaN for a number outside of the scale.
+
+        Raises:
+          ValueError: for an invalid argument, or a number outside of the scale.
         """
         check_level(level)
-        checks.choice(scale, "scale", ("plain", "log", "logit"))
+        checks.choice(scale, "scale", SCALES)
         estimate = self.of(g)
         return wald_interval(estimate.value, estimate.standard_error, level, scale)
 
@@ -177,7 +182,7 @@ class Uncertainty:
         errors = jax.tree.map(lambda leaf: np.asarray(leaf, float), self.standard_errors)
         blank = jax.tree.map(lambda leaf: np.full(leaf.shape, np.nan), errors)
         columns = {"standard error": errors, "low": blank, "high": blank}
-        table = parameter_table(self.mixture, columns, names, self.reason)
+        table = parameter_table(self.mixture, columns, names, str(self.reason))
         for scale in SCALES:
             rows = [row for row in table if scale_of(row["parameter"]) == scale]
             value, error = (
@@ -196,6 +201,13 @@ class Uncertainty:
 
     def __str__(self) -> str:
         return repr(self) if checks.traced(self) or np.ndim(self.em_gain) else str(self.table())
+
+
+def _reason(verdict: str, without: bool) -> str:
+    """Return the reason for a verdict, and for errors all of which are NaN or not."""
+    if verdict == "not stationary" and without:
+        return "The mixture is not at a maximum, so it has no standard errors: fit it first."
+    return DEPENDENT_SCORES if verdict == "maximum" and without else REASONS[verdict]
 
 
 def _for_each_lane(function: Callable[[Uncertainty], Any], found: Uncertainty) -> Any:

@@ -92,6 +92,26 @@ def is_outermost(*arguments: Any) -> bool:
     return not checks.traced(arguments, jnp.zeros(()))
 
 
+def call_with_options(
+    program: Callable[..., Any], plain: Callable[..., Any], *arguments: Any
+) -> Any:
+    """Return program(*arguments), or plain(*arguments) if that is part of a larger program.
+
+    No argument tells that a static function closes over a traced value, such as a learning rate.
+
+    Args:
+      program: a function with compiler options.
+      plain: the same function without them.
+      arguments: their arguments.
+    """
+    try:
+        return program(*arguments)
+    except ValueError as error:
+        if "compiler_options" not in str(error):
+            raise
+    return plain(*arguments)
+
+
 def jit_once(function: Callable[..., Any], numbers: float) -> Callable[..., Any]:
     """Return `function` under jit for a program that is called about once.
 
@@ -103,7 +123,10 @@ def jit_once(function: Callable[..., Any], numbers: float) -> Callable[..., Any]
     is_little = jax.default_backend() == "cpu" and numbers < FEW_NUMBERS
 
     def call(static: Any, *arguments: Any) -> Any:
-        little = is_little and is_outermost(arguments)
-        return jit_with_options(function, quickly=little, runs_once=little)(static, *arguments)
+        plain = jit_with_options(function)
+        if not is_little or not is_outermost(arguments):
+            return plain(static, *arguments)
+        quick = jit_with_options(function, quickly=True, runs_once=True)
+        return call_with_options(quick, plain, static, *arguments)
 
     return call

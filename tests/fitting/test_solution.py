@@ -172,6 +172,18 @@ def test_a_saddle_has_none(x64):
 
 
 @pytest.mark.thorough
+def test_a_mixture_from_a_sweep(x64):
+    """It has the derivatives of a fit that begins there, under jit and without."""
+    found = jaxgmm.sweep(KEY, X, K, families="diagonal", restarts=2).best().mixture
+    along = jnp.asarray(ALONG[0])
+    of_solution = lambda c: jaxgmm.solution(found, X + c * along).means
+    of_fit = lambda c: jaxgmm.fit(X + c * along, found).mixture.means
+    slopes = jax.jacfwd(of_solution)(0.0)
+    np.testing.assert_allclose(slopes, jax.jit(jax.jacfwd(of_solution))(0.0), rtol=1e-10)
+    np.testing.assert_allclose(slopes, jax.jacfwd(of_fit)(0.0), rtol=1e-5)
+
+
+@pytest.mark.thorough
 def test_vmap_and_kinds_of_rows(fitted, x64):
     shift = lambda c: jaxgmm.fit(X + c, fitted).mixture.means[0, 0]
     np.testing.assert_allclose(jax.vmap(jax.grad(shift))(jnp.zeros(2)), 1, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Bootstrap, likelihood-ratio test, profile interval, TIC and leave-one-out densities."""
+"""Bootstrap, likelihood-ratio test, TIC and leave-one-out densities."""
 
 import itertools
 
@@ -42,6 +42,9 @@ def test_a_bootstrap_agrees_with_the_curvature(fitted, result, x64):
     np.testing.assert_allclose(result.covariance(g).diagonal() ** 0.5, result.of(g).standard_error)
     assert result.agreement.min() > 0.8 and not result.swapped.any()
     assert "99 replicates" in str(result)
+    for words, settings in (("level is 1", dict(level=1)), ("unknown kind", dict(kind="t"))):
+        with pytest.raises(ValueError, match=words):
+            result.interval(g, **settings)
 
 
 def test_intervals_at_a_saddle_warn(x64):
@@ -110,17 +113,6 @@ def test_leaving_rows_out(fitted, x64):
     np.testing.assert_allclose(exact.log_prob[4], jaxgmm.log_prob(without.mixture, X)[4], rtol=1e-5)
 
 
-@pytest.mark.thorough
-def test_profile_intervals_end_where_the_likelihood_has_fallen(fitted, x64):
-    """For one component and no prior, the interval of a mean is known."""
-    one = jaxgmm.fit(X, jaxgmm.initialize(KEY, X, 1), prior=None).mixture
-    found = jaxgmm.profile_interval(lambda m: m.means[0, 0], one, X, prior=None)
-    variance = X[:, 0].var()
-    half = np.sqrt(variance * np.expm1(1.959963984540054**2 / N))
-    np.testing.assert_allclose([found.low, found.high], X[:, 0].mean() + half * np.array([-1, 1]))
-    assert list(found.status) == [0, 0]
-
-
 def test_rows_without_which_a_fit_fails_have_no_density(x64):
     """A component on three rows in two dimensions, and no prior."""
     x = np.concatenate([X, [[10.0, 20.0], [10.5, 20.3], [11.0, 19.5]]])
@@ -132,30 +124,26 @@ def test_rows_without_which_a_fit_fails_have_no_density(x64):
     assert np.isfinite(found.log_prob[:N]).all()
 
 
-def test_the_ends_of_a_profile_are_on_its_two_sides(x64):
-    """Among data of few rows, in some of which Newton's method finds the other end."""
-    truth = Mixture.from_parameters([0.3, 0.7], [[0.0, 0.0], [2.0, 0.5]], [np.eye(2)] * 2)
-    weight = lambda m: m.weights[0]
-    keys = jax.random.split(jax.random.key(3), 150)
-    found = []
-    for i in (22, 28, 49, 50):
-        x = jaxgmm.sample(jax.random.split(keys[i])[0], truth, 60)[0]
-        mixture = jaxgmm.fit(x, truth, tolerance=1e-16, max_steps=20000).mixture
-        ends = jaxgmm.profile_interval(weight, mixture, x)
-        low, high = np.asarray(ends.status) == jaxgmm.Status.CONVERGED
-        assert np.isnan(ends.low) != low and np.isnan(ends.high) != high
-        assert not low or ends.low < weight(mixture)
-        assert not high or ends.high > weight(mixture)
-        found.append((low, high))
-    assert not np.all(found) and np.any(found)
-
-
 @pytest.mark.thorough
 def test_likelihood_ratio(fitted, x64):
     one = jaxgmm.fit(X, jaxgmm.initialize(KEY, X, 1)).mixture
     found = jaxgmm.likelihood_ratio(KEY, X, one, fitted, replicates=19)
     assert found.p_value == 0.05 and found.null.min() > -1e-3
     assert "p = 0.050" in str(found)
+
+
+@pytest.mark.thorough
+def test_null_fits_that_fail_are_counted(x64):
+    """Without a prior, two components collapse in some samples of ten rows; they count against the
+    larger mixture."""
+    x = X[:10]
+    one, two = (jaxgmm.fit(x, jaxgmm.initialize(KEY, x, k)).mixture for k in (1, 2))
+    with pytest.warns(UserWarning, match="of 19 null fits failed"):
+        found = jaxgmm.likelihood_ratio(KEY, x, one, two, replicates=19, prior=None)
+    assert 0 < found.failed == 19 - len(found.null)
+    above = np.sum(found.null >= found.statistic)
+    assert found.p_value == (1 + above + found.failed) / 20
+    assert f"{found.failed} of 19 null fits failed" in str(found)
 
 
 @pytest.mark.thorough
@@ -234,7 +222,3 @@ def test_bad_input(fitted, x64):
         jaxgmm.bootstrap(KEY, jaxgmm.Stream([X]), fitted)
     with pytest.raises(ValueError, match="refit_above"):
         jaxgmm.loo(fitted, X, refit_above=-1)
-    with pytest.raises(ValueError, match="level is 0"):
-        jaxgmm.profile_interval(lambda m: m.means[0, 0], fitted, X, level=0)
-    with pytest.raises(ValueError, match="must return one number"):
-        jaxgmm.profile_interval(lambda m: m.means, fitted, X)

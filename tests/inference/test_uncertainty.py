@@ -163,6 +163,7 @@ def test_kinds_of_rows_and_vmap(fitted, x64):
     lanes = jax.vmap(lambda m: uncertainty(m, X, weight=jnp.asarray(WEIGHT)))(batch)
     same([part[1] for part in lanes.standard_errors], expected, 1e-8)
     assert list(lanes.verdict) == ["maximum", "maximum"]
+    assert list(lanes.reason) == ["", ""]
 
 
 @pytest.mark.thorough
@@ -198,6 +199,34 @@ def test_mixtures_without_errors(family, verdict, x64):
     assert np.isnan(found.draw(jax.random.key(0), 3).means).all()
 
 
+def test_each_lane_has_a_reason(fitted, x64):
+    """Errors of several mixtures are those of each one, and so are the reasons."""
+    saddle = Mixture.from_parameters([0.5, 0.5], [X.mean(axis=0)] * 2, [np.cov(X.T, bias=True)] * 2)
+    begin = jaxgmm.initialize(jax.random.key(0), X, 2)
+    lanes = [uncertainty(m, X, prior=None) for m in (saddle, begin)]
+    batch = jax.tree.map(lambda *leaves: jnp.stack(leaves), *lanes)
+    assert list(batch.reason) == [lane.reason for lane in lanes]
+    assert REASONS["saddle"] in batch.reason
+
+
+def test_intervals_of_numbers_outside_a_scale(fitted, x64):
+    """They raise an error, and are NaN where the numbers are not known yet; a number that is fixed
+    at the end of a scale is its own interval."""
+    found = uncertainty(fitted, X, weight=WEIGHT)
+    for scale, words, g in (
+        ("log", "returns -.* is for positive numbers", lambda m: -m.weights),
+        ("logit", "is for numbers between 0 and 1", lambda m: m.weights + 1),
+    ):
+        with pytest.raises(ValueError, match=words):
+            found.interval(g, scale=scale)
+        assert np.isnan(
+            jax.jit(lambda u, g=g, scale=scale: u.interval(g, scale=scale))(found)
+        ).all()
+    one = jaxgmm.fit(X, jaxgmm.initialize(jax.random.key(0), X, 1), prior=None).mixture
+    ends = uncertainty(one, X, prior=None).interval(lambda m: m.weights, scale="logit")
+    np.testing.assert_array_equal(ends, 1)
+
+
 def test_dependent_scores_have_no_errors(x64):
     """Ten rows, each four times: their scores span fewer directions than there are parameters."""
     x = np.repeat(X[:10], 4, axis=0)
@@ -213,7 +242,11 @@ def test_bad_input(fitted, x64):
         "unknown method": dict(method="exact"),
         "more rows or clusters than": dict(x=X[:8], weight=None, method="scores"),
         "more rows or clusters": dict(method="sandwich", clusters=np.arange(N) // 8),
-        "whole number from 0": dict(clusters=np.zeros(3)),
+        r"clusters has shape \(3,\)": dict(clusters=np.zeros(3)),
+        "clusters contains NaN": dict(clusters=np.where(np.arange(N) == 7, np.nan, 0)),
+        r"clusters contains 1\.5: pass whole numbers": dict(clusters=np.arange(N) * 1.5),
+        r"clusters contains -1: pass whole numbers": dict(clusters=np.arange(N) - 1),
+        "clusters puts all rows into one": dict(method="sandwich", clusters=np.ones(N)),
         "tolerance is -1": dict(tolerance=-1.0),
     }.items():
         with pytest.raises(ValueError, match=words):
