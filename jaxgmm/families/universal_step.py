@@ -189,7 +189,7 @@ def _climb_lanes_last(
     )
 
 
-# As a function of its own, since XLA would compute logarithms again for everything they are part of.
+# As a function of its own, since XLA would compute the logarithms again for each of their uses.
 _logarithm_and_excess = as_one_cpu_function(logarithm_and_excess)
 
 
