@@ -78,10 +78,20 @@ class Lanes:
 
         empty = lambda leaf: np.zeros((len(fold), *leaf.shape), leaf.dtype)
         self.shapes = lane_of(settings, d, dtype)
-        self.state = jax.tree.map(empty, self.shapes[FitState])
+        # State and report are views of one array for each dtype, so that a lane is copied at once.
+        # A packed `LaneOutcome` begins with the same columns, and a packed `LaneMove` with those of
+        # the state.
+        kept = self.shapes[FitState], self.shapes[LaneOutcome].report
+        self._packed = pack(jax.tree.map(empty, kept), np)
+        self.state, self.report = unpack(self._packed, kept)
+        of_state = pack(
+            jax.tree.map(lambda leaf: np.empty((1, *leaf.shape), leaf.dtype), kept[0]), np
+        )
+        self._packed_state = {
+            dtype: self._packed[dtype][:, : columns.shape[1]] for dtype, columns in of_state.items()
+        }
         self.state.status[:] = Status.DROPPED
         self.state.objective[:] = self.state.sums.log_likelihood[:] = -np.inf
-        self.report = jax.tree.map(empty, self.shapes[LaneOutcome].report)
         self.histories = Histories(len(fold), dtype)
 
     @property
@@ -229,15 +239,18 @@ class Lanes:
     ) -> None:
         group, own = fill_group(np.arange(len(lanes)), settings)
         chosen = lanes[group]
-        before = take(self.state, chosen)
-        until = np.where(np.isin(np.arange(settings.size), own), until[group], -2).astype(np.int32)
+        target = chosen[own]
+        steps, passes = self.state.steps[target], self.state.passes[target]
+        limit = np.full(settings.size, -2, np.int32)
+        limit[own] = until[group[own]]
         rounding = self.report.rounding[chosen]
         position = kernel_position(rounding.max(), self.d, most_rounding)
         # Steps with a smaller gain than this are noise of a kernel with such a rounding error.
         noisy = position == 0 and most_rounding > self.safe_rounding
         noise = (rounding / 10) ** 2 if noisy else np.zeros_like(rounding)
         tolerance = np.maximum(self.tolerance, noise).astype(rounding.dtype)
-        move = pack(LaneMove(before, self.fold[chosen], tolerance, until), np)
+        state = take(self._packed_state, chosen)
+        move = pack(LaneMove(state, self.fold[chosen], tolerance, limit), np)
         arguments = settings, self.data, self.constants, np.int32(position), np.int32(n_left), move
         began = time.perf_counter()
         if settings not in self._prepared:  # the small group, which never begins lanes
@@ -246,12 +259,14 @@ class Lanes:
             self.compile_seconds += time.perf_counter() - began
             began = time.perf_counter()
         packed = jax.device_get(settings.advance(*arguments))
-        end, report, objectives, passes = take(unpack(packed, self.shapes[LaneOutcome]), own)
-        put((self.state, self.report), chosen[own], (end, report))
-        self.histories.record(chosen[own], before.steps[own], end.steps, objectives, passes)
-        most_steps = max(1, (end.steps - before.steps[own]).max())
+        for dtype, columns in self._packed.items():
+            columns[target] = packed[dtype][own, : columns.shape[1]]
+        outcome = unpack(packed, self.shapes[LaneOutcome])
+        made = self.state.steps[target]
+        self.histories.record(target, steps, made, outcome.objectives[own], outcome.passes[own])
+        most_steps = max(1, (made - steps).max())
         self.seconds_per_step = (time.perf_counter() - began) / most_steps
-        self._add_seconds(chosen[own], end.passes - before.passes[own], began)
+        self._add_seconds(target, self.state.passes[target] - passes, began)
 
     def _compile(self, settings: LaneSettings, task: dict[str, np.ndarray], splits: bool) -> None:
         """Compile both programs at the same time, since XLA uses one core for half of the work.

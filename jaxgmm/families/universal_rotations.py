@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ..internal.one_cpu_function import as_one_cpu_function
 from ..numerics.rotations import rounds
 from ..numerics.short_axis_sums import fold
 
@@ -119,17 +120,11 @@ def sweep(
         partner = partners[number]
         side = sides[number].astype(moments.dtype)[:, None, None]
 
-        def of_partner(values: jax.Array, axis: int = 0) -> jax.Array:
-            return jnp.take(values, partner, axis=axis, mode="clip")
-
-        squares = diagonal(moments)
-        entries = moments.reshape(d * d, *moments.shape[2:])
-        beside = jnp.take(entries, d * jnp.arange(d) + partner, axis=0, mode="clip")
-        contrast = precision - of_partner(precision)
-        x = contrast * (squares - of_partner(squares)) / 2
-        y = contrast * beside * side
-        together = lambda values: words.common_axes * fold(jnp.add, values, axis=1)
-        x, y = (jnp.where(words.own_axes > 0, values, together(values)) for values in (x, y))
+        x, y = _coefficients(moments, precision, partner, side)
+        x, y = (
+            jnp.where(words.own_axes > 0, own, words.common_axes * together)
+            for own, together in zip((x, y), _sums(x, y), strict=True)
+        )
         cosine_less_one, sine = _half_angle(x, y)
         largest = jnp.maximum(largest, largest_of(sine))
         sine = sine * side
@@ -137,13 +132,40 @@ def sweep(
         def turned(matrices: jax.Array, axis: int) -> jax.Array:
             """Return what the rotation adds to the rows or columns of matrices."""
             along = lambda values: jnp.expand_dims(values, 1 - axis)
-            return along(cosine_less_one) * matrices + along(sine) * of_partner(matrices, axis)
+            return along(cosine_less_one) * matrices + along(sine) * _take(matrices, partner, axis)
 
         moments = moments + turned(moments, 0)
         moments = moments + turned(moments, 1)
         return moments, change + turned(change + identity, 1), largest
 
     return jax.lax.fori_loop(0, n_rotations, rotate, (moments, change, largest))
+
+
+def _take(values: jax.Array, partner: jax.Array, axis: int = 0) -> jax.Array:
+    """Return each axis's partner in place of the axis."""
+    return jnp.take(values, partner, axis=axis, mode="clip")
+
+
+# Functions of their own, since XLA would compute the coefficients again in each term of their sums,
+# and the sums again for each component.
+
+
+@as_one_cpu_function
+def _coefficients(
+    moments: jax.Array, precision: jax.Array, partner: jax.Array, side: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Return the x and y (d, k, lanes) of `_half_angle`, of each component."""
+    d, squares = len(precision), diagonal(moments)
+    entries = moments.reshape(d * d, *moments.shape[2:])
+    beside = jnp.take(entries, d * jnp.arange(d) + partner, axis=0, mode="clip")
+    contrast = precision - _take(precision, partner)
+    return contrast * (squares - _take(squares, partner)) / 2, contrast * beside * side
+
+
+@as_one_cpu_function
+def _sums(x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return the sums (d, 1, lanes) of x and of y over the components."""
+    return fold(jnp.add, x, axis=1), fold(jnp.add, y, axis=1)
 
 
 def _half_angle(x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:

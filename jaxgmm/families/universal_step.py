@@ -84,20 +84,19 @@ def _climb_lanes(arguments: Sequence[jax.Array], dimensions: Sequence[int | None
     """Compute a batch, with the axes of lanes at `dimensions`, or None for what all lanes share."""
     sizes = (a.shape[i] for a, i in zip(arguments, dimensions, strict=True) if i is not None)
     lanes = next(sizes)
-    last = [
-        jnp.broadcast_to(argument[..., None], (*argument.shape, lanes))
+    first = [
+        jnp.broadcast_to(argument[None], (lanes, *argument.shape))
         if dimension is None
-        else jnp.moveaxis(argument, dimension, -1)
+        else jnp.moveaxis(argument, dimension, 0)
         for argument, dimension in zip(arguments, dimensions, strict=True)
     ]
-    results = _climb_batch(*last)
-    return [jnp.moveaxis(result, -1, 0) for result in results], [0] * len(results)
+    results = _climb_batch(*first)
+    return results, [0] * len(results)
 
 
 def _climb_one(*arguments: jax.Array) -> list[jax.Array]:
     """Compute a single lane."""
-    results = _climb_batch(*(argument[..., None] for argument in arguments))
-    return [result[..., 0] for result in results]
+    return [result[0] for result in _climb_batch(*(argument[None] for argument in arguments))]
 
 
 batching.primitive_batchers[_climb] = _climb_lanes
@@ -130,7 +129,17 @@ class _Climbing(NamedTuple):
 
 
 @as_one_cpu_function
-def _climb_batch(
+def _climb_batch(*arguments: jax.Array) -> Climbed:
+    """Compute `climb` for arguments and results with lanes on their first axis.
+
+    The lanes become the last axis within the function of machine code. Outside of it, XLA would
+    compute all that the arguments come from in this order too, which takes more time there.
+    """
+    results = _climb_lanes_last(*(jnp.moveaxis(argument, 0, -1) for argument in arguments))
+    return Climbed(*(jnp.moveaxis(result, -1, 0) for result in results))
+
+
+def _climb_lanes_last(
     moments: jax.Array, mass: jax.Array, scale: jax.Array, axes: jax.Array, code: jax.Array
 ) -> Climbed:
     """Compute `climb` for arguments with lanes on their last axis, and return such results."""
@@ -180,6 +189,10 @@ def _climb_batch(
     )
 
 
+# As a function of its own, since XLA would compute the logarithms again for each of their uses.
+_logarithm_and_excess = as_one_cpu_function(logarithm_and_excess)
+
+
 def _gain(rotation: jax.Array, logarithm: jax.Array, given: _Given) -> jax.Array:
     """Return `Climbed.gain` as (k, lanes), per unit of mass.
 
@@ -223,8 +236,8 @@ def _fit_scales(
     # Each component's own shape is that of s / N, and the common one that of their pooled ratio.
     own = words.own_shape > 0
     shape = jnp.where(own, moments, pooled(variances / volume)), jnp.where(own, count, 1)
-    log_shape = logarithm_and_excess(*jnp.broadcast_arrays(*shape))[0]
+    log_shape = _logarithm_and_excess(*jnp.broadcast_arrays(*shape))[0]
     log_shape = jnp.where(words.round > 0, 0, log_shape - mean(log_shape))
     volume = mean(variances * jnp.exp(-log_shape))
     volume = jnp.where(words.own_volume > 0, volume, pooled(volume))
-    return logarithm_and_excess(volume)[0], log_shape
+    return _logarithm_and_excess(volume, jnp.ones_like(volume))[0], log_shape
