@@ -253,13 +253,15 @@ def test_a_frame_that_is_not_finite_is_explained_before_a_start(x64):
         with pytest.raises(ValueError, match=said.format("identity")):
             make()
     start = lambda *scales: Mixture(jnp.zeros(K), jnp.asarray(x[:K]), Linear(jnp.array(scales)))
+    good, bad = start(1.0, 2.0), start(1.0, 0.0)
     with pytest.raises(ValueError, match=said.format("the start")):
-        jaxgmm.fit(x, start(1.0, 0.0))
+        jaxgmm.fit(x, bad)
+    # Where the rows alone are traced, the start has values.
     with pytest.raises(ValueError, match=said.format("the start")):
-        jax.eval_shape(lambda x: jaxgmm.fit(x, start(1.0, 0.0)), x)
-    jax.eval_shape(lambda x: jaxgmm.fit(x, start(1.0, 2.0)), x)  # where the rows alone are traced
+        jax.eval_shape(lambda x: jaxgmm.fit(x, bad), x)
+    jax.eval_shape(lambda x: jaxgmm.fit(x, good), x)
     # Leaves that are traced have no values.
-    status = jax.jit(lambda start: jaxgmm.fit(x, start, prior=None).status)(start(1.0, 0.0))
+    status = jax.jit(lambda start: jaxgmm.fit(x, start, prior=None).status)(bad)
     assert status == jaxgmm.Status.NONFINITE
 
 
