@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 from ..data.rows import Rows
 from ..data.sources import Data
 from ..fitting.checkpoint import advance, begin
+from ..fitting.division import divide_rows, with_division
 from ..fitting.fit import fit_of_state, run
 from ..fitting.loop import LoopSettings, LoopState, RowConstants, prepare_rows, run_loop, start_loop
 from ..fitting.result import Fit
@@ -73,11 +74,11 @@ def make_runner(
 
     def run_from(start: Mixture, most: int) -> Fit:
         quickly = is_little_for_one_fit(data.n, start.means)
-        operands = start, prior, tolerance, most
+        operands, own = (start, prior, tolerance, most), with_division(settings, data, start)
         if budget is None:
-            return data.compute(run, *operands, quickly=quickly, settings=settings)
+            return data.compute(run, *operands, quickly=quickly, settings=own)
         passes = np.float32(budget.amount)
-        return data.compute(_run_within, *operands, passes, quickly=quickly, settings=settings)
+        return data.compute(_run_within, *operands, passes, quickly=quickly, settings=own)
 
     if budget is None or budget.unit == "passes":
         return run_from
@@ -98,6 +99,7 @@ def _run_within(
 ) -> Fit:
     """Run a fit in one program until it ends or has made `most_passes` passes."""
     rows, constants = prepare_rows(rows, prior)
+    rows = divide_rows(rows, constants, mixture, settings)
     limits = (tolerance, max_steps)
     loop_state = start_loop(rows, constants, mixture, *limits, settings, defer_first_pass=True)
     loop_state = run_loop(rows, constants, loop_state, *limits, settings, most_passes=most_passes)
@@ -131,7 +133,7 @@ def _run_for_seconds(
     while True:
         done = int(state.fit_state.steps)
         state = data.compute(
-            advance, constants, state, *limits, np.int32(done + steps), settings=settings
+            advance, constants, mixture, state, *limits, np.int32(done + steps), settings=settings
         )
         jax.block_until_ready(state.fit_state.steps)
         elapsed = time.perf_counter() - began

@@ -18,6 +18,7 @@ from ..data.sources import Data
 from ..internal.atomic_write import open_atomically
 from ..mixture.mixture import Mixture
 from ..objective.prior import Prior
+from .division import divide_rows
 from .loop import LoopSettings, LoopState, RowConstants, prepare_rows, run_loop, start_loop
 from .status import RUNNING, Status
 from .units import Rise
@@ -53,7 +54,9 @@ def run_with_checkpoints(
         _write(path, label, mixture, constants, loop_state)
     while loop_state.fit_state.status == RUNNING:
         until = np.int32(int(loop_state.fit_state.steps) + every)
-        loop_state = data.compute(advance, constants, loop_state, *limits, until, settings=settings)
+        loop_state = data.compute(
+            advance, constants, mixture, loop_state, *limits, until, settings=settings
+        )
         _write(path, label, mixture, constants, loop_state)
     return loop_state, constants
 
@@ -70,12 +73,14 @@ def begin(
 ) -> tuple[RowConstants, LoopState]:
     """Return the constants of the rows, and the state after the first pass."""
     rows, constants = prepare_rows(rows, prior, rise)
+    rows = divide_rows(rows, constants, mixture, settings)
     return constants, start_loop(rows, constants, mixture, tolerance, max_steps, settings)
 
 
 def advance(
     rows: Rows,
     constants: RowConstants,
+    start: Mixture,
     loop_state: LoopState,
     tolerance: jax.Array,
     max_steps: jax.Array,
@@ -83,8 +88,9 @@ def advance(
     *,
     settings: LoopSettings,
 ) -> LoopState:
-    """Return the state after `until` steps, or at the end of the fit."""
-    rows = rows.about(constants.center)
+    """Return the state after `until` steps, or at the end of the fit, which began at `start`."""
+    # Rows are divided by the start again, so that a fit which resumes adds in the same order.
+    rows = divide_rows(rows.about(constants.center), constants, start, settings)
     return run_loop(rows, constants, loop_state, tolerance, max_steps, settings, until)
 
 

@@ -23,13 +23,13 @@ from ..data.sources import Data
 from ..internal import checks, derivatives
 from ..internal.compiling import is_little_for_one_fit
 from ..kernels.choice import check_kernel, residual_numbers
-from ..kernels.divide_into_cells import divide, may_divide
 from ..mixture import parameter_checks
 from ..mixture.component_rounding_warnings import warn_of_coarse_components
 from ..mixture.mixture import Mixture
 from ..objective import prior as priors
 from ..objective.prior import Prior
 from .checkpoint import run_with_checkpoints
+from .division import divide_rows, with_division
 from .loop import LoopSettings, LoopState, RowConstants, prepare_rows, run_loop, start_loop
 from .result import Fit
 from .settings import Settings
@@ -62,8 +62,7 @@ def run(
 ) -> Fit:
     """Run a whole fit in one program, without any checks."""
     rows, constants = prepare_rows(rows, prior, rise)
-    if settings.divides_rows and isinstance(rows, Rows):
-        rows = divide(rows, mixture.translate(-constants.center))
+    rows = divide_rows(rows, constants, mixture, settings)
     loop_state = start_loop(
         rows, constants, mixture, tolerance, max_steps, settings, defer_first_pass=True
     )
@@ -211,10 +210,7 @@ def fit(
     data, mixture, fixed_prior, rise = enter_unit(exponent, data, mixture, fixed_prior)
 
     loop_settings = settings.for_loop(algorithm, data.n, residual_numbers(mixture), callback)
-    if loop_settings.kernel == "auto" and data.columns is None and checkpoint is None:
-        # Under vmap both kinds of passes would be computed.
-        divides = not traced and not checks.traced(mixture) and may_divide(mixture, data.n)
-        loop_settings = loop_settings._replace(divides_rows=divides)
+    loop_settings = with_division(loop_settings, data, mixture)
     if checkpoint is None:
         # Without None at the end, fits share their program with `compare`.
         limits = (threshold, max_steps) if rise is None else (threshold, max_steps, rise)

@@ -270,6 +270,26 @@ def rows_of_clusters(n=2000, d=4, k=20):
     return x.astype(np.float32), component
 
 
+def divisions(monkeypatch):
+    """A list that grows by the axis of the rows, of devices or none, where a program divides them."""
+    seen, divide = [], divide_into_cells.divide
+    monkeypatch.setattr(
+        "jaxgmm.fitting.division.divide",
+        lambda rows, mixture: seen.append(rows.axis) or divide(rows, mixture),
+    )
+    return seen
+
+
+def divide_little(monkeypatch, leaves_out):
+    """Few rows are divided too."""
+    for name, value in {
+        "LEAST_RESIDUALS": 0, "LEAST_IF_MANY": 0, "LEAST_IN_ROW": 0 if leaves_out else 1 << 12,
+        "LOCAL_ROWS": 0, "LOCAL_CELL": (128, 128),
+    }.items():  # fmt: skip
+        monkeypatch.setattr(divide_into_cells, name, value)
+    monkeypatch.setattr(choice, "WHITENED_UP_TO_NUMBERS", 0)
+
+
 @pytest.mark.parametrize(
     ("algorithm", "parts", "leaves_out"),
     [
@@ -287,25 +307,39 @@ def test_fits_are_those_of_dense_passes(algorithm, parts, leaves_out, monkeypatc
     fit = lambda kernel: jaxgmm.fit(
         rows, start, algorithm, kernel=kernel, max_steps=5, tolerance=0.0
     )
-    seen = []
-    divide = divide_into_cells.divide
-    monkeypatch.setattr(
-        "jaxgmm.fitting.fit.divide",
-        lambda rows, mixture: seen.append(rows.axis) or divide(rows, mixture),
-    )
+    seen = divisions(monkeypatch)
     dense = fit("whitened")
-    monkeypatch.setattr(divide_into_cells, "LEAST_RESIDUALS", 0)
-    monkeypatch.setattr(divide_into_cells, "LEAST_IF_MANY", 0)
-    monkeypatch.setattr(divide_into_cells, "LEAST_IN_ROW", 0 if leaves_out else 1 << 12)
-    monkeypatch.setattr(divide_into_cells, "LOCAL_ROWS", 0)
-    monkeypatch.setattr(divide_into_cells, "LOCAL_CELL", (128, 128))
+    divide_little(monkeypatch, leaves_out)
     monkeypatch.setattr(divide_into_cells, "LARGEST_COPY", 1 << 26 if parts == 1 else 0)
-    monkeypatch.setattr(choice, "WHITENED_UP_TO_NUMBERS", 0)
     found = fit("auto")
     assert found.steps == dense.steps
     assert len(seen) == 1 and (seen[0] is not None) == (parts == 2)
     np.testing.assert_allclose(found.history, dense.history, rtol=1e-6)
     np.testing.assert_allclose(found.mixture.means, dense.mixture.means, atol=1e-4)
+
+
+def test_comparisons_and_checkpoints_divide_rows_as_a_fit_does(monkeypatch, tmp_path):
+    """A fit that resumes divides its rows by its start again, so that it adds in the same order."""
+    x, _ = rows_of_clusters()
+    seen = divisions(monkeypatch)
+    divide_little(monkeypatch, leaves_out=True)
+    settings = {"max_steps": 3, "tolerance": 0.0}
+    compare = lambda budget: jaxgmm.compare(
+        jax.random.key(3), x, 20, ["em"], restarts=1, budget=budget, **settings
+    )
+    compared, within = compare(None), compare("4 passes")
+    assert len(seen) == 2
+    start = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), compared.starts)
+    whole = jaxgmm.fit(x, start, **settings)
+    few, known = {"checkpoint": tmp_path / "fit.npz", "checkpoint_every": 1}, len(seen)
+    jaxgmm.fit(x, start, **few, **settings | {"max_steps": 2})
+    assert len(seen) == known + 2  # before the first step, and in the loop
+    resumed = jaxgmm.fit(x, start, **few, **settings)
+    for found in (compared.fits["em"], within.fits["em"], resumed):
+        np.testing.assert_allclose(np.ravel(found.objective), whole.objective, rtol=1e-6)
+        np.testing.assert_allclose(
+            np.reshape(found.mixture.means, (20, -1)), whole.mixture.means, rtol=1e-5, atol=1e-3
+        )
 
 
 @pytest.mark.parametrize("leaves_out", [True, False])

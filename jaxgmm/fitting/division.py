@@ -1,0 +1,32 @@
+"""Whether a fit divides its rows among cells of near ones, and the division.
+
+See `kernels/divide_into_cells.py`.
+"""
+
+from __future__ import annotations
+
+from ..data.rows import Rows
+from ..data.sources import Data
+from ..data.stream_passes import StreamData
+from ..internal import checks
+from ..kernels.divide_into_cells import divide, may_divide
+from ..mixture.mixture import Mixture
+from .loop import LoopSettings, RowConstants
+
+
+def with_division(settings: LoopSettings, data: Data, start: Mixture) -> LoopSettings:
+    """Return the settings, with `divides_rows` if passes over cells may pay from this start."""
+    whole = data.columns is None and not isinstance(data, StreamData)
+    # Under vmap both kinds of passes would be computed.
+    if settings.kernel != "auto" or not whole or checks.traced(data, start):
+        return settings
+    return settings._replace(divides_rows=may_divide(start, data.n))
+
+
+def divide_rows(
+    rows: Rows, constants: RowConstants, start: Mixture, settings: LoopSettings
+) -> Rows:
+    """Return the rows of a loop, in cells if the settings say so."""
+    if not settings.divides_rows:
+        return rows
+    return divide(rows, start.translate(-constants.center))
