@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 from ..data.rows import Rows
 from ..data.sources import Data
 from ..fitting.checkpoint import advance, begin
-from ..fitting.division import divide_rows, with_division
+from ..fitting.division import divide_rows
 from ..fitting.fit import fit_of_state, run
 from ..fitting.loop import LoopSettings, LoopState, RowConstants, prepare_rows, run_loop, start_loop
 from ..fitting.result import Fit
@@ -71,14 +71,15 @@ def make_runner(
     A move that has begun is completed, so that a fit can exceed a budget of passes by less than one
     move. A fit whose budget ends has the status MAX_STEPS.
     """
+    threshold = jnp.asarray(tolerance, data.dtype)  # as in `fit`, which shares the program
 
     def run_from(start: Mixture, most: int) -> Fit:
         quickly = is_little_for_one_fit(data.n, start.means)
-        operands, own = (start, prior, tolerance, most), with_division(settings, data, start)
+        operands = start, prior, threshold, most
         if budget is None:
-            return data.compute(run, *operands, quickly=quickly, settings=own)
+            return data.compute(run, *operands, quickly=quickly, settings=settings)
         passes = np.float32(budget.amount)
-        return data.compute(_run_within, *operands, passes, quickly=quickly, settings=own)
+        return data.compute(_run_within, *operands, passes, quickly=quickly, settings=settings)
 
     if budget is None or budget.unit == "passes":
         return run_from

@@ -14,6 +14,7 @@ from ..algorithms.protocol import Algorithm
 from ..data.linear_dependence import explain_dependence
 from ..data.sources import Data
 from ..fitting.checkpoint import describe_algorithm
+from ..fitting.division import with_division
 from ..fitting.result import Fit
 from ..fitting.settings import Settings
 from ..fitting.status import Status
@@ -82,6 +83,9 @@ class Contest:
         loop_settings = settings.for_loop(
             self.by_name[name], self.data.n, residual_numbers(starts[0])
         )
+        # Neither a batch of fits, nor slices of a few steps, gain from a division.
+        if not self.side_by_side and (self.budget is None or self.budget.unit == "passes"):
+            loop_settings = with_division(loop_settings, self.data, starts)
         run_from = make_runner(
             self.data, self.prior, settings.tolerance, self.budget, loop_settings
         )

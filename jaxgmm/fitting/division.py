@@ -5,6 +5,8 @@ See `kernels/divide_into_cells.py`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..data.rows import Rows
 from ..data.sources import Data
 from ..data.stream_passes import StreamData
@@ -14,13 +16,16 @@ from ..mixture.mixture import Mixture
 from .loop import LoopSettings, RowConstants
 
 
-def with_division(settings: LoopSettings, data: Data, start: Mixture) -> LoopSettings:
-    """Return the settings, with `divides_rows` if passes over cells may pay from this start."""
+def with_division(settings: LoopSettings, data: Data, starts: Sequence[Mixture]) -> LoopSettings:
+    """Return the settings, with `divides_rows` if passes over cells may pay from one of the starts.
+
+    The fits from all starts then share one program.
+    """
     whole = data.columns is None and not isinstance(data, StreamData)
     # Under vmap both kinds of passes would be computed.
-    if settings.kernel != "auto" or not whole or checks.traced(data, start):
+    if settings.kernel != "auto" or not whole or checks.traced(data, *starts):
         return settings
-    return settings._replace(divides_rows=may_divide(start, data.n))
+    return settings._replace(divides_rows=any(may_divide(start, data.n) for start in starts))
 
 
 def divide_rows(

@@ -210,7 +210,7 @@ def fit(
     data, mixture, fixed_prior, rise = enter_unit(exponent, data, mixture, fixed_prior)
 
     loop_settings = settings.for_loop(algorithm, data.n, residual_numbers(mixture), callback)
-    loop_settings = with_division(loop_settings, data, mixture)
+    loop_settings = with_division(loop_settings, data, [mixture])
     if checkpoint is None:
         # Without None at the end, fits share their program with `compare`.
         limits = (threshold, max_steps) if rise is None else (threshold, max_steps, rise)

@@ -320,7 +320,7 @@ def test_fits_are_those_of_dense_passes(algorithm, parts, leaves_out, monkeypatc
 
 def test_comparisons_and_checkpoints_divide_rows_as_a_fit_does(monkeypatch, tmp_path):
     """A fit that resumes divides its rows by its start again, so that it adds in the same order."""
-    x, _ = rows_of_clusters()
+    x, _ = rows_of_clusters(1900)  # of which no other test has a program
     seen = divisions(monkeypatch)
     divide_little(monkeypatch, leaves_out=True)
     settings = {"max_steps": 3, "tolerance": 0.0}
@@ -331,6 +331,7 @@ def test_comparisons_and_checkpoints_divide_rows_as_a_fit_does(monkeypatch, tmp_
     assert len(seen) == 2
     start = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), compared.starts)
     whole = jaxgmm.fit(x, start, **settings)
+    assert len(seen) == 2  # it shares the program of a comparison
     few, known = {"checkpoint": tmp_path / "fit.npz", "checkpoint_every": 1}, len(seen)
     jaxgmm.fit(x, start, **few, **settings | {"max_steps": 2})
     assert len(seen) == known + 2  # before the first step, and in the loop
