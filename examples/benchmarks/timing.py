@@ -19,6 +19,10 @@ import jaxgmm
 Run = Callable[[int], int]  # fits at most the given number of iterations, returns how many it made
 Clock = Callable[[], Any]  # seconds since some moment, or an array of them by several clocks
 
+# Threads of BLAS and OpenMP wait actively for a while after their last use, and would slow down what
+# is measured next.
+REST = 0.2
+
 CASES = [  # n, d, k, family, dtype
     (100_000, 16, 16, "full", "float32"),
     (100_000, 4, 8, "full", "float32"),
@@ -103,6 +107,7 @@ def per_iteration(
     for _ in range(rounds):
         for name, steps in longer.items():
             run = contenders[name]
+            time.sleep(REST)
             (long, most), (short, least) = (seconds(run, count, clock) for count in (steps, SHORT))
             times[name].append((long - short) / max(most - least, 1))
     return {name: np.median(values, axis=0) for name, values in times.items()}
