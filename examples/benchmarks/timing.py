@@ -19,8 +19,8 @@ import jaxgmm
 Run = Callable[[int], int]  # fits at most the given number of iterations, returns how many it made
 Clock = Callable[[], Any]  # seconds since some moment, or an array of them by several clocks
 
-# Threads of BLAS and OpenMP wait actively for a while after their last use, and would slow down what
-# is measured next.
+# Threads of BLAS and OpenMP wait actively for a while after their last use, and would slow down
+# what is measured next.
 REST = 0.2
 
 CASES = [  # n, d, k, family, dtype
