@@ -15,6 +15,10 @@ from ..kernels.divide_into_cells import divide, may_divide
 from ..mixture.mixture import Mixture
 from .loop import LoopSettings, RowConstants
 
+# A division takes as long as two to three passes. With checkpoints fewer steps apart than this,
+# after each of which the rows would be divided again, it does not pay.
+LEAST_STEPS = 20
+
 
 def with_division(settings: LoopSettings, data: Data, starts: Sequence[Mixture]) -> LoopSettings:
     """Return the settings, with `divides_rows` if passes over cells may pay from one of the starts.

@@ -29,7 +29,7 @@ from ..mixture.mixture import Mixture
 from ..objective import prior as priors
 from ..objective.prior import Prior
 from .checkpoint import run_with_checkpoints
-from .division import divide_rows, with_division
+from .division import LEAST_STEPS, divide_rows, with_division
 from .loop import LoopSettings, LoopState, RowConstants, prepare_rows, run_loop, start_loop
 from .result import Fit
 from .settings import Settings
@@ -210,7 +210,9 @@ def fit(
     data, mixture, fixed_prior, rise = enter_unit(exponent, data, mixture, fixed_prior)
 
     loop_settings = settings.for_loop(algorithm, data.n, residual_numbers(mixture), callback)
-    loop_settings = with_division(loop_settings, data, [mixture])
+    every = checks.whole(checkpoint_every, "checkpoint_every", 1)
+    if checkpoint is None or every >= LEAST_STEPS:
+        loop_settings = with_division(loop_settings, data, [mixture])
     if checkpoint is None:
         # Without None at the end, fits share their program with `compare`.
         limits = (threshold, max_steps) if rise is None else (threshold, max_steps, rise)
@@ -228,7 +230,7 @@ def fit(
             max_steps=max_steps,
             settings=loop_settings,
             path=checkpoint,
-            every=checks.whole(checkpoint_every, "checkpoint_every", 1),
+            every=every,
         )
         result = _fit_of_state(loop_state, constants)
     result = leave_unit(exponent, result, rise)

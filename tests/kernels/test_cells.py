@@ -333,6 +333,9 @@ def test_comparisons_and_checkpoints_divide_rows_as_a_fit_does(monkeypatch, tmp_
     whole = jaxgmm.fit(x, start, **settings)
     assert len(seen) == 2  # it shares the program of a comparison
     few, known = {"checkpoint": tmp_path / "fit.npz", "checkpoint_every": 1}, len(seen)
+    jaxgmm.fit(x, start, checkpoint=tmp_path / "often.npz", checkpoint_every=1, **settings)
+    assert len(seen) == known  # it would divide the rows again for each step
+    monkeypatch.setattr("jaxgmm.fitting.fit.LEAST_STEPS", 1)
     jaxgmm.fit(x, start, **few, **settings | {"max_steps": 2})
     assert len(seen) == known + 2  # before the first step, and in the loop
     resumed = jaxgmm.fit(x, start, **few, **settings)
