@@ -25,9 +25,6 @@ FEW_PARTS: Option = ("xla_cpu_parallel_codegen_split_count", 4)
 # Without optimization of machine code, compilation takes a quarter of the time, and the code is
 # about five times slower.
 NOT_OPTIMIZED: Option = ("xla_backend_optimization_level", 0)
-# XLA's CPU compiler uses half of the longest vectors by default, since they slow down the clock of
-# some processors. Programs that compute little at a time take a tenth less time with all of them.
-LONG_VECTORS: Option = ("xla_cpu_prefer_vector_width", 512)
 # XLA's CPU compiler calls a library for matrix products, and by default also for sums and maxima.
 # Each call ends a fusion. If many lanes share a product, calls for sums and maxima cost a tenth.
 PRODUCTS_ALONE: Option = (
@@ -82,7 +79,7 @@ def jit_with_options(
       products: whether most of the work is matrix products that many lanes share; only for CPUs.
     """
     level = NOT_OPTIMIZED if runs_once else LESS_OPTIMIZED
-    wanted = [PLAIN_FUSIONS, FEW_PARTS, LONG_VECTORS, level] * quickly
+    wanted = [PLAIN_FUSIONS, FEW_PARTS, level] * quickly
     wanted += [PRODUCTS_ALONE] * products
     options = dict(_supported(*wanted)) if wanted else None
     return jax.jit(function, static_argnums=0, compiler_options=options)
