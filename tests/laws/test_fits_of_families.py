@@ -82,13 +82,14 @@ def test_em_never_falls(case, dtype):
 def test_the_floor_of_d(case):
     """In float32, D falls as far as in float64, or to the square of rounding errors."""
     name, d = case
-    # Without a formula for its change, a family's D has the rounding error of a difference.
-    floor = 1e-6 if name == OWN else 1e-12
     gains = []
     for dtype in every_family.DTYPES:
         with every_family.precision(dtype):
             found = fit(start(name, d, dtype), rows(d), STRENGTH, max_steps=1000)
             gains.append(float(found.em_gain))
+    # Without a formula for its change, a family's D is a difference of log-densities of rows.
+    log_density = abs(float(found.objective)) / N
+    floor = 5 * np.finfo("float32").eps * log_density if name == OWN else 1e-12
     assert 0 <= gains[1] < 1.1 * gains[0] + floor
 
 
@@ -172,7 +173,7 @@ def test_em_and_a_gradient_end_at_one_optimum(case, x64):
     """From a start in its basin, where each stops by the rule of the other."""
     name, d = case
     first = jaxgmm.from_labels(rows(d), LABELS, family=name)
-    first = fit(first, rows(d), STRENGTH, max_steps=20).mixture
+    first = fit(first, rows(d), STRENGTH, max_steps=40).mixture
     by_em = fit(first, rows(d), STRENGTH, tolerance=1e-13, max_steps=5000)
     lbfgs = jaxgmm.Gradient(optax.lbfgs)
     found = fit(first, rows(d), STRENGTH, algorithm=lbfgs, tolerance=1e-11, max_steps=2000)
@@ -207,7 +208,7 @@ def test_a_larger_family_fits_no_worse(smaller, larger, d, x64):
     rise = float(outer.log_likelihood) - value
     assert rise > -1e-7
     count = lambda name: family_class(name).n_parameters(K, d)
-    if count(larger) == count(smaller):
+    if count(larger) <= count(smaller):  # they are one family, whose parameters may be redundant
         assert rise < 1e-5
     elif larger not in LOW_RANK:  # where a factor without loadings is a saddle, EM stays
         assert rise > 1e-3  # the data are of no smaller family
