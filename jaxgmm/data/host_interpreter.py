@@ -5,10 +5,7 @@ Therefore the host interprets the program: Python runs each loop and each branch
 request for rows, and everything between two requests is compiled. The program is the same one that
 an array would get, so algorithms need not know where their rows come from.
 
-A request is a primitive. `total_p` requests a sum over blocks. Its operands are the center (d,) and
-the constants of a function; its parameters are the traced `function` and `block_rows`, the size of
-the blocks that it was traced for. `fold_p` requests that a function be applied to the chunks of
-rows, one after another. Its operands are the constants of the function and the initial carry.
+The requests are primitives (see `stream_requests.py`). A `Reader` answers them.
 """
 
 from __future__ import annotations
@@ -20,94 +17,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
-from jax.interpreters import ad, batching
 
-# ---- primitives --------------------------------------------------------------------------------
-
-total_p = core.Primitive("total_over_stream")
-total_p.multiple_results = True
-total_p.def_abstract_eval(
-    lambda *operands, function, block_rows: [v.aval for v in function.outvars]
-)
-
-
-def total(
-    center: jax.Array,
-    function: Callable[..., Sequence[jax.Array]],
-    block: Iterable[jax.ShapeDtypeStruct],
-    block_rows: int,
-) -> list[jax.Array]:
-    """Request Σ over blocks of function(x, weight).
-
-    Args:
-      center: the origin (d,) of the coordinates in which `function` sees the rows.
-      function: maps a block to a list of sums.
-      block: the shapes of x and of weight.
-      block_rows: the number of rows in a block.
-    """
-    traced = jax.make_jaxpr(function)(*block)
-    return total_p.bind(center, *traced.consts, function=traced.jaxpr, block_rows=block_rows)
-
-
-def _total_jvp(primals, tangents, *, function, block_rows):
-    """Compute a sum and its derivative as one sum; the center has no derivative."""
-    (center, *constants), (center_tangent, *constant_tangents) = primals, tangents
-    active = [i for i, tangent in enumerate(constant_tangents) if type(tangent) is not ad.Zero]
-    if type(center_tangent) is not ad.Zero:
-        raise NotImplementedError(
-            "the rows of a stream cannot be differentiated with respect to their center."
-        )
-
-    def of_block(x, weight):
-        def value(*active_values):
-            all_constants = list(constants)
-            for i, constant in zip(active, active_values, strict=True):
-                all_constants[i] = constant
-            return core.jaxpr_as_fun(core.ClosedJaxpr(function, all_constants))(x, weight)
-
-        primal_values = [constants[i] for i in active]
-        return jax.jvp(value, primal_values, [constant_tangents[i] for i in active])
-
-    sums = total(center, of_block, _block_shapes(function), block_rows)
-    return sums[: len(sums) // 2], sums[len(sums) // 2 :]
-
-
-def _total_batched(operands, axes, *, function, block_rows):
-    """Compute the sums of all lanes as one sum."""
-    (center, *constants), (center_axis, *constant_axes) = operands, axes
-    if center_axis is not None:
-        raise NotImplementedError("the rows of a stream have the same center in every lane.")
-
-    def of_block(x, weight):
-        of_lane = lambda *own: core.jaxpr_as_fun(core.ClosedJaxpr(function, own))(x, weight)
-        return jax.vmap(of_lane, constant_axes)(*constants)
-
-    sums = total(center, of_block, _block_shapes(function), block_rows)
-    return sums, [0] * len(sums)
-
-
-def _block_shapes(function: core.Jaxpr) -> list[jax.ShapeDtypeStruct]:
-    return [_shape_of(v) for v in function.invars]
-
-
-def _shape_of(variable: core.Var | core.Literal) -> jax.ShapeDtypeStruct:
-    aval: Any = variable.aval  # of an array: a ShapedArray
-    return jax.ShapeDtypeStruct(aval.shape, aval.dtype)
-
-
-ad.primitive_jvps[total_p] = _total_jvp
-batching.primitive_batchers[total_p] = _total_batched
-
-fold_p = core.Primitive("fold_over_stream")
-fold_p.multiple_results = True
-fold_p.def_abstract_eval(lambda *operands, function: [v.aval for v in function.outvars])
+from .stream_requests import fold_p, keep_p, shape_of, total_p, uses_kept
 
 
 class Reader(Protocol):
     """What answers the requests of a program; see `stream_passes.py`."""
 
-    def total(self, request: Request, center: jax.Array, *constants: jax.Array) -> list[jax.Array]:
-        """Return Σ over blocks of request(*constants, x, weight)."""
+    def total(
+        self, request: Request, kept: jax.Array | None, *constants: jax.Array
+    ) -> list[jax.Array]:
+        """Return Σ over chunks of request(*constants, x, weight, *kept for the chunk)."""
+
+    def keep(self, request: Request, *constants: jax.Array) -> list[jax.Array]:
+        """Keep request(*constants, x, weight) for each chunk, and return its number."""
 
     def fold(self, request: Request, *operands: jax.Array) -> list[jax.Array]:
         """Return the last carry = request(*constants, *carry, x, weight) over all chunks.
@@ -129,7 +52,7 @@ def _contains_requests(jaxpr: core.Jaxpr) -> bool:
 
 
 def _makes_request(eqn: core.JaxprEqn) -> bool:
-    if eqn.primitive in (total_p, fold_p):
+    if eqn.primitive in (total_p, fold_p, keep_p):
         return True
     return any(map(_contains_requests, core.jaxprs_in_params(eqn.params)))
 
@@ -204,7 +127,12 @@ def _interpret(eqn: core.JaxprEqn) -> ProgramPart:
     name = eqn.primitive.name
     if eqn.primitive is total_p:
         request = Request(**eqn.params)
-        return lambda reader, *operands: reader.total(request, *operands)
+        if uses_kept(eqn.invars, **eqn.params):
+            return lambda reader, *constants: reader.total(request, constants[-1], *constants[:-1])
+        return lambda reader, *constants: reader.total(request, None, *constants)
+    if eqn.primitive is keep_p:
+        request = Request(**eqn.params)
+        return lambda reader, *constants: reader.keep(request, *constants)
     if eqn.primitive is fold_p:
         request = Request(**eqn.params)
         return lambda reader, *operands: reader.fold(request, *operands)
@@ -220,11 +148,10 @@ def _interpret(eqn: core.JaxprEqn) -> ProgramPart:
 
 
 class Request:
-    """The function of a request: of a block of rows, or of a carry and a chunk of rows."""
+    """The function of a request: of a chunk of rows, or of a carry and a chunk."""
 
-    def __init__(self, function: core.Jaxpr, block_rows: int | None = None) -> None:
-        self.block_rows = block_rows
-        self.shapes = [_shape_of(v) for v in function.outvars]
+    def __init__(self, function: core.Jaxpr) -> None:
+        self.shapes = [shape_of(v) for v in function.outvars]
         self._step = run_on_host(function)
 
     def __call__(self, *values: jax.Array) -> Sequence[jax.Array]:

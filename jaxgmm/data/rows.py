@@ -22,6 +22,9 @@ from .cells import Cells
 from .columns import Block, Columns, features_of
 from .row_counts import even_block_rows, sample
 
+# Of rows that need more bytes than this, cells hold the positions instead of a copy.
+LARGEST_COPY = 1 << 26
+
 
 def finest_detail(size: Any, distance: Any) -> Any:
     """Return the resolution of numbers in units of eps; smaller differences are rounding error.
@@ -155,6 +158,16 @@ class Rows:
         """Return the rows at these positions of each part, for example a minibatch."""
         weight = None if self.weight is None else self.weight[index]
         return dataclasses.replace(self, x=self.x[index], weight=weight, n_rows=n_rows, cells=None)
+
+    def in_cells(self, positions_of: Callable[[Rows], jax.Array], axes: jax.Array) -> Rows:
+        """Return the same rows with `Cells` of the rows at positions_of(rows) (c, r)."""
+        copies = self.x.nbytes <= LARGEST_COPY
+        cells = Cells.of(self.x, self.weight, self.center, positions_of(self), axes, copies)
+        return dataclasses.replace(self, cells=cells)
+
+    def total_cells(self, function: Callable[[Rows], Any]) -> Any:
+        """Return function(rows), which sums over cells: rows in memory are a single chunk."""
+        return function(self)
 
     def subsample(self) -> Rows:
         """Return a weighted sample of many rows; few rows are returned as they are.

@@ -11,9 +11,9 @@ import jax
 import numpy as np
 
 from ..internal import checks
-from . import source_checks
+from . import source_checks, stream_requests
+from .cells import Cells
 from .columns import Block, Columns, features_of
-from .host_interpreter import fold_p, total
 from .rows import Rows
 from .sources import Source
 from .summable_rows import SummableRows
@@ -143,6 +143,24 @@ def survey_blocks(blocks: Iterable[np.ndarray], columns: Columns | None = None) 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
+class StreamCells:
+    """How the rows of each chunk are divided into `Cells`.
+
+    Attributes:
+      number: () the number under which the host keeps the cells of the chunks.
+      origin: (d,) the origin of the coordinates in which the rows are divided.
+      axes: directions (m, d) in which components lie apart.
+      shapes: those of what is kept: the positions, weights, centers and counts of `Cells`.
+    """
+
+    number: jax.Array
+    origin: jax.Array
+    axes: jax.Array
+    shapes: tuple[jax.ShapeDtypeStruct, ...] = dataclasses.field(metadata={"static": True})
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class StreamRows:
     """The rows of a stream as a compiled program sees them: `SummableRows` without x.
 
@@ -155,6 +173,7 @@ class StreamRows:
       parts: the number of devices that each take a part of every chunk.
       shared_noise: the columns of the noise that all rows share, or None.
       columns: what the columns of packed rows hold; None if they contain the features alone.
+      cells: how the rows of each chunk are divided among cells of near ones, or None.
     """
 
     mean: jax.Array
@@ -165,6 +184,7 @@ class StreamRows:
     parts: int = dataclasses.field(metadata={"static": True})
     shared_noise: jax.Array | None = None
     columns: Columns | None = dataclasses.field(default=None, metadata={"static": True})
+    cells: StreamCells | None = None
 
     def about(self, center: jax.Array) -> StreamRows:
         """Return the same rows in coordinates with their origin at `center` (d,)."""
@@ -190,12 +210,45 @@ class StreamRows:
         return self._total_packed(call, block_rows)
 
     def _total_packed(self, function: Callable[..., Any], block_rows: int) -> Any:
-        block_rows = min(block_rows, self.chunk_rows // self.parts)
-        x, weight = self._shapes(block_rows)
-        x = jax.ShapeDtypeStruct(x.shape[::-1], x.dtype)
-        tree = jax.tree.structure(jax.eval_shape(function, x, weight))
-        flat = lambda x, weight: jax.tree.leaves(function(x, weight))
-        return jax.tree.unflatten(tree, total(self.center, flat, (x, weight), block_rows))
+        of_chunk = lambda rows: rows.ordered().total_packed(function, block_rows)
+        return self._total(lambda x, weight: of_chunk(self._chunk(x, weight)), *self._part())
+
+    def in_cells(self, positions_of: Callable[[Rows], jax.Array], axes: jax.Array) -> StreamRows:
+        """Return the same rows, each chunk of which is divided into cells.
+
+        The host keeps the positions of the rows in the chunk's cells, but no copy of the rows.
+        """
+
+        def visit(x: jax.Array, weight: jax.Array) -> list[jax.Array]:
+            positions = positions_of(self._chunk(x, weight))
+            cells = Cells.of(x, weight, self.center, positions, axes, copies=False)
+            assert cells.positions is not None
+            return [cells.positions, cells.weight, cells.centers, cells.counts]
+
+        number, shapes = stream_requests.keep(visit, self._part())
+        cells = StreamCells(number, self.center, axes, tuple(shapes))
+        return dataclasses.replace(self, cells=cells)
+
+    def total_cells(self, function: Callable[[Rows], Any]) -> Any:
+        """Request from the host Σ over chunks of function(rows in cells), a pytree."""
+        own = self.cells
+        assert own is not None
+
+        def of_chunk(x, weight, positions, *arranged):
+            cells = Cells(x, positions, own.origin, *arranged, own.axes)
+            return function(dataclasses.replace(self._chunk(x, weight), cells=cells))
+
+        return self._total(of_chunk, *self._part(), *own.shapes, kept=own.number)
+
+    def _total(
+        self,
+        function: Callable[..., Any],
+        *shapes: jax.ShapeDtypeStruct,
+        kept: jax.Array | None = None,
+    ) -> Any:
+        tree = jax.tree.structure(jax.eval_shape(function, *shapes))
+        flat = lambda *chunk: jax.tree.leaves(function(*chunk))
+        return jax.tree.unflatten(tree, stream_requests.total(flat, shapes, kept))
 
     def fold(self, function: Callable[[Any, Rows], Any], carry: Any) -> Any:
         """Request from the host that carry = function(carry, rows) be applied to all chunks.
@@ -205,14 +258,20 @@ class StreamRows:
         leaves, tree = jax.tree.flatten(carry)
 
         def visit(leaves, x, weight):
-            rows = Rows(x, weight, self.center, columns=self.columns)
-            carry = function(jax.tree.unflatten(tree, leaves), rows)
+            carry = function(jax.tree.unflatten(tree, leaves), self._chunk(x, weight))
             return jax.tree.leaves(carry)
 
-        shapes = [jax.typeof(leaf) for leaf in leaves]
-        traced = jax.make_jaxpr(visit)(shapes, *self._shapes(self.chunk_rows))
-        last = fold_p.bind(*traced.consts, *leaves, function=traced.jaxpr)
-        return jax.tree.unflatten(tree, last)
+        return jax.tree.unflatten(
+            tree, stream_requests.fold(visit, self._shapes(self.chunk_rows), leaves)
+        )
+
+    def _chunk(self, x: jax.Array, weight: jax.Array) -> Rows:
+        """Return a chunk, or a device's part of one, as rows in the same coordinates."""
+        return Rows(x, weight, self.center, columns=self.columns)
+
+    def _part(self) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
+        """Return the shapes of a device's part of a chunk, and of its weights."""
+        return self._shapes(self.chunk_rows // self.parts)
 
     def _shapes(self, rows: int) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
         """Return the shapes of this number of rows and of their weights."""

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding
-from jax.sharding import PartitionSpec as P
+from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
-from ..numerics.compensated import add_compensated
 from . import source_checks
 from .columns import Columns, features_of, rescale_rows
-from .devices import AXIS
-from .host_interpreter import ProgramPart, Request, close_jaxpr
+from .host_interpreter import ProgramPart, close_jaxpr
 from .row_counts import WHITENED_UP_TO_ROWS, bucket
-from .rows import Rows, finest_detail
+from .rows import finest_detail
 from .sources import RowsAndWeights, RunsPrograms
 from .stream import Stream, StreamRows, Survey
 from .stream_chunks import Chunks
+from .stream_reader import StreamReader
 
-CHUNK_BYTES = 1 << 22
+CHUNK_BYTES = 1 << 24
 LEAST_CHUNK = 1 << 12
 
 
@@ -154,7 +152,9 @@ class StreamData(RunsPrograms):
         names = tuple(sorted(static.items()))
         step, shape = _program(function, tree, shapes, names, config.jax_enable_x64)
         with ThreadPoolExecutor(1) as thread:
-            results = step(_StreamReader(self, thread), *leaves)
+            chunks = Chunks(self.chunk_rows, self.width, self.dtype)
+            pieces = self.packed_pieces, self.interleaved_pieces
+            results = step(StreamReader(chunks, *pieces, self.mesh, thread), *leaves)
         # A result may be a constant of the program, which is a Python number.
         arrays = [
             leaf if isinstance(leaf, jax.Array) else jax.device_put(np.asarray(leaf, like.dtype))
@@ -180,103 +180,6 @@ class StreamData(RunsPrograms):
             shared_noise=None if noise is None else put(noise * unit**2),
             columns=self.columns,
         )
-
-
-class _StreamReader:
-    """Answers the requests of a program by passes over the rows, read on another thread.
-
-    It fulfills `host_interpreter.Reader`.
-    """
-
-    def __init__(self, data: StreamData, thread: Executor) -> None:
-        self.data, self.thread = data, thread
-        self.chunks = Chunks(data.chunk_rows, data.width, data.dtype)
-
-    def total(self, request: Request, center: jax.Array, *constants: jax.Array) -> list[jax.Array]:
-        """Return the sums of `request` over all rows. Each device adds up its own part."""
-        mesh = self.data.mesh
-        zeros = [np.zeros((self.data.parts, *s.shape), s.dtype) for s in request.shapes]
-        layout = None if mesh is None else NamedSharding(mesh, P(AXIS))
-        state = jax.device_put((zeros, zeros), layout)
-        if mesh is not None:  # copied once here, not with every chunk
-            replicated = jax.tree.map(np.asarray, (constants, center))
-            constants, center = jax.device_put(replicated, NamedSharding(mesh, P()))
-
-        def add(state, x, weight):
-            columns = self.data.columns
-            return _add_chunk(request, mesh, columns, constants, center, x, weight, *state)
-
-        sums, _ = self._pass_over(self.data.packed_pieces(), add, state, layout)
-        return jax.device_put([np.sum(np.asarray(leaf), axis=0) for leaf in sums])
-
-    def fold(self, request: Request, *operands: jax.Array) -> list[jax.Array]:
-        """Return the carry of `request` after all chunks, on one device."""
-        carried = len(request.shapes)
-        constants, carry = operands[: len(operands) - carried], operands[-carried:]
-        visit = lambda carry, *chunk: _visit_chunk(request, constants, carry, *chunk)
-        return self._pass_over(self.data.interleaved_pieces(), visit, list(carry), None)
-
-    def _pass_over(
-        self,
-        pieces: Iterator[RowsAndWeights],
-        step: Callable[..., Any],
-        state: Any,
-        layout: NamedSharding | None,
-    ) -> Any:
-        """Apply state = step(state, x, weight) to all chunks and return the state.
-
-        The next chunk is read during the computation, into the buffer of a chunk that is finished.
-        """
-        chunks = self.chunks.fill(pieces)
-        before = state
-        reading = self.thread.submit(next, chunks, None)
-        while (chunk := reading.result()) is not None:
-            jax.block_until_ready(before)
-            reading, before = self.thread.submit(next, chunks, None), state
-            state = step(state, *jax.device_put(chunk, layout))
-        return jax.block_until_ready(state)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _add_chunk(
-    request: Request,
-    mesh: Mesh | None,
-    columns: Columns | None,
-    constants: Sequence[jax.Array],
-    center: jax.Array,
-    x: jax.Array,
-    weight: jax.Array,
-    total: list[jax.Array],
-    lost: list[jax.Array],
-) -> tuple[list[jax.Array], list[jax.Array]]:
-    """Return the compensated sums (parts, ...) with those of one chunk added, and their errors."""
-
-    def add(constants, center, x, weight, total, lost):
-        block = lambda x, weight: request(*constants, x, weight)
-        rows = Rows(x, weight, center, columns=columns).ordered()
-        values = rows.total_packed(block, request.block_rows)
-        added = (
-            add_compensated(t[0], z[0], v) for t, z, v in zip(total, lost, values, strict=True)
-        )
-        grown, lost = zip(*added, strict=True)
-        return [leaf[None] for leaf in grown], [leaf[None] for leaf in lost]
-
-    if mesh is not None:
-        own = P(AXIS)
-        specs = P(), P(), own, own, own, own
-        add = jax.shard_map(add, mesh=mesh, in_specs=specs, out_specs=own, check_vma=False)
-    return add(constants, center, x, weight, total, lost)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _visit_chunk(
-    request: Request,
-    constants: Sequence[jax.Array],
-    carry: Sequence[jax.Array],
-    x: jax.Array,
-    weight: jax.Array,
-) -> Sequence[jax.Array]:
-    return request(*constants, *carry, x, weight)
 
 
 @functools.lru_cache(maxsize=64)

@@ -10,7 +10,9 @@ import jax
 from .columns import Block, Columns
 
 if TYPE_CHECKING:
+    from .cells import Cells
     from .rows import Rows
+    from .stream import StreamCells
 
 
 class SummableRows(Protocol):
@@ -43,9 +45,19 @@ class SummableRows(Protocol):
     def total_blocks(self, function: Callable[[Block, jax.Array], Any], block_rows: int) -> Any:
         """Return Σ over blocks of function(block, w (b,)), a pytree."""
 
+    def in_cells(self, positions_of: Callable[[Rows], jax.Array], axes: jax.Array) -> SummableRows:
+        """Return the same rows in cells, see `kernels/divide_into_cells.py`."""
+
+    def total_cells(self, function: Callable[[Rows], Any]) -> Any:
+        """Return Σ over chunks of function(rows in cells), a pytree."""
+
     @property
     def columns(self) -> Columns | None:
         """What the columns of the rows hold if they are not fully observed, or None."""
+
+    @property
+    def cells(self) -> Cells | StreamCells | None:
+        """How the rows are divided among cells of near ones, or None."""
 
     @property
     def shared_noise(self) -> jax.Array | None:

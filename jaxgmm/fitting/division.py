@@ -18,6 +18,8 @@ from .loop import LoopSettings, RowConstants
 # A division takes as long as two to three passes. With checkpoints fewer steps apart than this,
 # after each of which the rows would be divided again, it does not pay.
 LEAST_STEPS = 20
+# The cells of a longer stream would need over half a GiB of memory.
+MOST_STREAMED = 5 * 10**7
 
 
 def with_division(settings: LoopSettings, data: Data, starts: Sequence[Mixture]) -> LoopSettings:
@@ -25,11 +27,16 @@ def with_division(settings: LoopSettings, data: Data, starts: Sequence[Mixture])
 
     The fits from all starts then share one program.
     """
-    whole = data.columns is None and not isinstance(data, StreamData)
     # Under vmap both kinds of passes would be computed.
-    if settings.kernel != "auto" or not whole or checks.traced(data, *starts):
+    if settings.kernel != "auto" or data.columns is not None or checks.traced(data, *starts):
         return settings
-    return settings._replace(divides_rows=any(may_divide(start, data.n) for start in starts))
+    together = data.n
+    if isinstance(data, StreamData):  # each chunk is divided, and its rows' positions are kept
+        together = min(data.n, data.chunk_rows // data.parts)
+        if data.n > MOST_STREAMED:
+            return settings
+    divides = any(may_divide(start, data.n, together) for start in starts)
+    return settings._replace(divides_rows=divides)
 
 
 def divide_rows(

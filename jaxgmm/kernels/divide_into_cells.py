@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..data.cells import Cells
 from ..data.rows import Rows
 from ..internal.compiling import jit_once
 from ..mixture.mixture import Mixture
@@ -36,8 +35,6 @@ FEWEST_COMPONENTS, FEWEST_ROWS, LEAST_IN_ROW = 16, 64, 1 << 10
 CELL, LOCAL_CELL = (128, 1024), (1024, 4096)
 # Projections on more axes tell more components apart, and cost their number squared.
 AXES_PER_BIT, MOST_FEATURES = 2, 32
-# Of rows that need more bytes than this, cells hold the positions instead of a copy.
-LARGEST_COPY = 1 << 26
 # The rows of a component are divided by the sides of its mean on which they lie, along this many
 # axes. Where it covers several clusters, most of these are on different sides.
 SIDES = 3
@@ -51,10 +48,13 @@ def leaves_out(mixture: Mixture) -> bool:
     return own and k >= FEWEST_COMPONENTS and k * d >= least
 
 
-def may_divide(mixture: Mixture, n: int) -> bool:
-    """Return whether passes over n complete rows in cells may pay, from this start."""
+def may_divide(mixture: Mixture, n: int, together: int) -> bool:
+    """Return whether passes over n complete rows in cells may pay, from this start.
+
+    `together` is the number of rows that are divided together, of a chunk if not all.
+    """
     (k, d), many, frame = mixture.means.shape, leaves_out(mixture), mixture.frame
-    enough = n >= k * (FEWEST_ROWS if many else LOCAL_ROWS)
+    enough = together >= k * (FEWEST_ROWS if many else LOCAL_ROWS)
     least = LEAST_IF_MANY if many else LEAST_RESIDUALS
     least *= TIMES_IF_DOUBLE_PAYS if frame.double_pays else 1
     slow = frame.whitens_by_products and d > LOCAL_FEATURES and not many
@@ -81,14 +81,18 @@ def _accurate(_: None, mixture: Mixture) -> tuple[jax.Array, jax.Array]:
 
 
 def divide(rows: Rows, mixture: Mixture) -> Rows:
-    """Return the rows in cells.
+    """Return the rows in cells, of which each chunk of a stream has its own."""
+    axes = _axes(rows, mixture)
+    return rows.in_cells(lambda chunk: _positions(chunk, mixture, axes[:SIDES]), axes)
+
+
+def _positions(rows: Rows, mixture: Mixture, sides: jax.Array) -> jax.Array:
+    """Return the positions (c, r) of the rows in each cell, which are n for padding.
 
     Rows of one likeliest component are next to one another. Components are in the order of their
     means on the axis along which rows vary the most.
     """
     n, k = len(rows.x), mixture.n_components
-    axes = _axes(rows, mixture)
-    sides = axes[:SIDES]
     groups, parts = _groups(rows, mixture, sides), 1 << len(sides)
     counts = jnp.zeros(k * parts, jnp.int32).at[groups].add(1)
     if leaves_out(mixture):
@@ -100,10 +104,7 @@ def divide(rows: Rows, mixture: Mixture) -> Rows:
         of_each = -(-jnp.sum(by_component, axis=1) // size)
         first = size * (jnp.cumsum(of_each) - of_each)
         starts = (first[:, None] + jnp.cumsum(by_component, axis=1) - by_component).ravel()
-    positions = positions_by_group(groups, starts, count * size).reshape(count, size)
-    copies = rows.x.nbytes <= LARGEST_COPY
-    cells = Cells.of(rows.x, rows.weight, rows.center, positions, axes, copies)
-    return dataclasses.replace(rows, cells=cells)
+    return positions_by_group(groups, starts, count * size).reshape(count, size)
 
 
 def _axes(rows: Rows, mixture: Mixture) -> jax.Array:

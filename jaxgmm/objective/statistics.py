@@ -68,12 +68,13 @@ def statistics(mixture: Mixture, rows: Rows, kernel: str | Choice = "auto") -> S
     """
     rule = rule_for_lanes(kernel.lanes if isinstance(kernel, Choice) else 1)
     by_kernel = lambda mixture, kernel: statistics_by_rules(mixture, rows, kernel, (rule,))[0]
-    if getattr(rows, "cells", None) is None:
+    if rows.cells is None:
         return by_kernel(mixture, kernel)
 
     def by_cells(mixture: Mixture, kernel: str) -> Statistics:
-        moments, value = cells_pass(KERNELS[kernel], mixture, rows).statistics()
-        return Statistics(*moments, value)
+        of_chunk = lambda chunk: cells_pass(KERNELS[kernel], mixture, chunk).statistics()
+        (mass, shift, spread), value = rows.total_cells(of_chunk)
+        return Statistics(mass, shift, spread, value)
 
     natural, accurate, *rest = candidates(mixture)
     branches = [

@@ -10,7 +10,7 @@ from kinds import KINDS, WEIGHT, D, K, N, X, pieces, same
 
 import jaxgmm
 from jaxgmm import EM, Blocks, Gradient, Shards, Stream
-from jaxgmm.data import arrays, devices, open_data, stream_passes
+from jaxgmm.data import arrays, devices, open_data, stream_passes, stream_reader
 from jaxgmm.data import row_counts as data_rows
 from jaxgmm.internal.compiling import jit_with_options
 
@@ -171,8 +171,9 @@ def test_a_large_numpy_array_is_read_where_it_is(start, monkeypatch):
 
 def test_a_stream_needs_little_memory(start, monkeypatch):
     """What is compiled for a chunk holds a block beside the chunk, not n×k."""
-    add_chunk, calls = stream_passes._add_chunk, []
-    monkeypatch.setattr(stream_passes, "_add_chunk", lambda *a: (calls.append(a), add_chunk(*a))[1])
+    monkeypatch.setattr(stream_passes, "CHUNK_BYTES", 1 << 22)
+    add_chunk, calls = stream_reader._add_chunk, []
+    monkeypatch.setattr(stream_reader, "_add_chunk", lambda *a: (calls.append(a), add_chunk(*a))[1])
     x = np.tile(X, (200, 1))
     jaxgmm.e_step(start, Stream(lambda: pieces(x, 5000)), devices=jax.devices()[:1])
     assert len(calls) == 1 + (len(x) - 1) // (1 << 17)

@@ -10,6 +10,8 @@ import pytest
 
 import jaxgmm
 from jaxgmm import Mixture
+from jaxgmm.data import devices, stream_passes
+from jaxgmm.data import rows as rows_module
 from jaxgmm.data.cells import Cells
 from jaxgmm.data.rows import Rows
 from jaxgmm.families.registry import family_class
@@ -271,11 +273,11 @@ def rows_of_clusters(n=2000, d=4, k=20):
 
 
 def divisions(monkeypatch):
-    """A list that grows by the axis of the rows, of devices or none, where a program divides them."""
+    """A list that grows by the number of devices with rows, where a program divides them."""
     seen, divide = [], divide_into_cells.divide
     monkeypatch.setattr(
         "jaxgmm.fitting.division.divide",
-        lambda rows, mixture: seen.append(rows.axis) or divide(rows, mixture),
+        lambda rows, mixture: seen.append(rows.parts) or divide(rows, mixture),
     )
     return seen
 
@@ -284,36 +286,42 @@ def divide_little(monkeypatch, leaves_out):
     """Few rows are divided too."""
     for name, value in {
         "LEAST_RESIDUALS": 0, "LEAST_IF_MANY": 0, "LEAST_IN_ROW": 0 if leaves_out else 1 << 12,
-        "LOCAL_ROWS": 0, "LOCAL_CELL": (128, 128),
+        "LOCAL_ROWS": 0, "LOCAL_CELL": (128, 128), "FEWEST_ROWS": 0,
     }.items():  # fmt: skip
         monkeypatch.setattr(divide_into_cells, name, value)
     monkeypatch.setattr(choice, "WHITENED_UP_TO_NUMBERS", 0)
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "parts", "leaves_out"),
+    ("algorithm", "kind", "parts", "leaves_out"),
     [
-        ("em", 1, True),
-        ("em", 2, False),
-        pytest.param("lbfgs", 1, False, marks=pytest.mark.thorough),
+        ("em", "array", 1, True),
+        ("em", "array", 2, False),
+        ("em", "stream", 1, False),
+        ("em", "stream", 2, True),
+        pytest.param("lbfgs", "array", 1, False, marks=pytest.mark.thorough),
+        pytest.param("lbfgs", "stream", 1, True, marks=pytest.mark.thorough),
     ],
 )
-def test_fits_are_those_of_dense_passes(algorithm, parts, leaves_out, monkeypatch):
-    """Where rows are on two devices, each has an order of its own."""
+def test_fits_are_those_of_dense_passes(algorithm, kind, parts, leaves_out, monkeypatch):
+    """Where rows are on two devices, or in chunks, each part has an order of its own."""
     x, component = rows_of_clusters()
+    monkeypatch.setattr(devices, "SPREAD_ROWS", 100 if parts == 2 else 1 << 20)
+    monkeypatch.setattr(stream_passes, "LEAST_CHUNK", 512)
+    monkeypatch.setattr(stream_passes, "CHUNK_BYTES", x.nbytes // 4)
     mistaken = (component < 5) & (np.arange(len(x)) % 50 == 0)
     start = jaxgmm.from_labels(x, component + mistaken, 20)
-    rows = jaxgmm.Shards(x) if parts == 2 else x
+    rows = jaxgmm.Stream(x, block_rows=300) if kind == "stream" else x
     fit = lambda kernel: jaxgmm.fit(
         rows, start, algorithm, kernel=kernel, max_steps=5, tolerance=0.0
     )
     seen = divisions(monkeypatch)
     dense = fit("whitened")
     divide_little(monkeypatch, leaves_out)
-    monkeypatch.setattr(divide_into_cells, "LARGEST_COPY", 1 << 26 if parts == 1 else 0)
+    monkeypatch.setattr(rows_module, "LARGEST_COPY", 1 << 26 if parts == 1 else 0)
     found = fit("auto")
     assert found.steps == dense.steps
-    assert len(seen) == 1 and (seen[0] is not None) == (parts == 2)
+    assert seen == [parts]
     np.testing.assert_allclose(found.history, dense.history, rtol=1e-6)
     np.testing.assert_allclose(found.mixture.means, dense.mixture.means, atol=1e-4)
 
@@ -379,11 +387,11 @@ def test_where_rows_are_divided():
     rng = np.random.default_rng(0)
     centers = {d: 100 * rng.normal(size=(64, d)).astype(np.float32) for d in (32, 64)}
 
-    def may_divide(family, n, k=64, d=64, scale=1, offset=0):
+    def may_divide(family, n, k=64, d=64, scale=1, offset=0, chunk=10**9):
         covariance = family_class(family, k, d).identity(k, d, "float32")
         means = scale * centers[d][:k] + offset
         return divide_into_cells.may_divide(
-            Mixture(jnp.zeros(k), jnp.asarray(means), covariance), n
+            Mixture(jnp.zeros(k), jnp.asarray(means), covariance), n, min(n, chunk)
         )
 
     assert may_divide("full", 10**5)
@@ -405,7 +413,9 @@ def test_where_rows_are_divided():
     assert not may_divide("diagonal", 10**5, k=8, d=32)
     assert may_divide("diagonal", 10**6, k=8, d=32)
     assert not may_divide("full", 10**6, k=1, d=32)
+    # The rows that count are those of a chunk.
+    assert may_divide("full", 10**6, chunk=8192) and not may_divide("full", 10**6, chunk=2000)
     # Where features are nearly dependent, the natural kernel is not accurate about any center.
     dependent = np.broadcast_to(1 - 1e-4 * (1 - np.eye(32)), (8, 32, 32)).astype(np.float32)
     mixture = Mixture.from_parameters(np.full(8, 1 / 8), centers[32][:8], dependent)
-    assert not divide_into_cells.may_divide(mixture, 10**5)
+    assert not divide_into_cells.may_divide(mixture, 10**5, 10**5)
