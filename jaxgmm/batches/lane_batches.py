@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,10 +33,43 @@ def is_much_work(settings: LaneSettings, n: int, d: int) -> bool:
     return MOST_LANES * _work_of_lane(settings, n, d) >= LITTLE_WORK
 
 
+class Batches(NamedTuple):
+    """The settings of batches.
+
+    Attributes:
+      large: most lanes run in batches of these.
+      small: the last few lanes do, if it is worth the compilation.
+      alone: a lane for which the rows are divided runs alone on a device, or None if none does.
+    """
+
+    large: LaneSettings
+    small: LaneSettings
+    alone: LaneSettings | None
+
+    def next_group(
+        self, waiting: np.ndarray, coarse: np.ndarray, may_divide: Callable[[int], bool]
+    ) -> tuple[LaneSettings, np.ndarray]:
+        """Return the settings of the next batch, and its lanes: some of the first that wait.
+
+        Args:
+          waiting: the lanes that have not ended, in order.
+          coarse: whether the natural kernel is too inaccurate for all but a few steps of each.
+          may_divide: tells of such a lane whether dividing the rows for it may pay.
+        """
+        settings = self.small if len(waiting) <= self.small.size else self.large
+        group, coarse = waiting[: settings.size], coarse[: settings.size]
+        if self.alone is None or not coarse.any() or not may_divide(group[np.argmax(coarse)]):
+            return settings, group
+        same = int(np.argmin(coarse == coarse[0])) or len(group)
+        if coarse[0]:
+            return self.alone, group[: min(same, self.alone.size)]
+        return settings, group[:same]
+
+
 def batches_of(
     settings: LaneSettings, n: int, d: int, dtype: np.dtype, lanes: int, several: bool
-) -> tuple[LaneSettings, LaneSettings]:
-    """Return the settings of large batches, and those of the last few lanes.
+) -> Batches:
+    """Return the settings of all batches.
 
     Args:
       settings: the settings, apart from those that this function chooses.
@@ -60,9 +95,13 @@ def batches_of(
     large = dataclasses.replace(
         settings, kernel=kernel, lanes=most, quickly=quickly, products=products
     )
-    if large.size * work < WORTH_COMPILING:
-        return large, large
-    return large, dataclasses.replace(large, lanes=max(1, most // 8))
+    small = large
+    if large.size * work >= WORTH_COMPILING:
+        small = dataclasses.replace(large, lanes=max(1, most // 8))
+    alone = None
+    if kernel == "auto" and not settings.codes and settings.columns is None and cpu:
+        alone = dataclasses.replace(small, lanes=1, quickly=False, products=False, divides=True)
+    return Batches(large, small, alone)
 
 
 def fill_group(lanes: np.ndarray, settings: LaneSettings) -> tuple[np.ndarray, np.ndarray]:

@@ -23,19 +23,17 @@ from ..data.columns import Columns
 from ..families.family import Family
 from ..families.universal import CodedFamily, Universal
 from ..families.universal_rotations import Code
-from ..fitting.spurious import doubts
 from ..fitting.status import RUNNING
 from ..fitting.step import FitState, Problem
 from ..internal.compiling import jit_with_options
 from ..internal.trees import pack, unpack, where
 from ..kernels.choice import Choice
-from ..kernels.rounding_bounds import rounding
+from ..kernels.divide_into_cells import divide
 from ..mixture.mixture import Mixture
-from ..objective.responsibility_entropy import responsibility_entropy
-from ..objective.statistics import statistics
 from ..starts.from_assignments import Assigned
 from ..starts.initialization import assign, finish, split
 from .lane_records import LaneConstants, LaneData, LaneMove, LaneOutcome, LaneReport, LaneStart
+from .lane_reports import report_of, rounding_of
 from .lane_rows import Preparation, prepare, rows_of
 
 DEVICES = "devices"
@@ -48,7 +46,8 @@ class LaneSettings:
 
     `k` is the largest number of components, and `lanes` the number of lanes on each device.
     `quickly` saves compilation time at the cost of slower code. `products` says that matrix
-    products are most of the work (see `jit_with_options`).
+    products are most of the work (see `jit_with_options`). `divides` says that the rows are divided
+    into cells for the only lane of a device (see `kernels/divide_into_cells.py`).
     """
 
     algorithm: Algorithm
@@ -66,6 +65,7 @@ class LaneSettings:
     lanes: int = 0
     quickly: bool = False
     products: bool = False
+    divides: bool = False
 
     @property
     def codes(self) -> bool:
@@ -130,42 +130,6 @@ def _problem_of(
     )
 
 
-def _rounding(settings: LaneSettings, mixture: Mixture) -> jax.Array:
-    """Return the natural kernel's `rounding` at a mixture, by which a kernel is chosen, or 0."""
-    return rounding(mixture) if settings.kernel == "auto" else jnp.zeros((), mixture.dtype)
-
-
-def _report(
-    settings: LaneSettings,
-    data: LaneData,
-    constants: LaneConstants,
-    kernel: Choice,
-    state: FitState,
-    fold: jax.Array,
-) -> LaneReport:
-    def report_lane(state: FitState, fold: Any) -> LaneReport:
-        fold = 0 if data.fold is None else fold
-        if data.fold is None:
-            held_out = jnp.zeros_like(state.objective)
-        else:
-            rows = rows_of(settings.columns, data, constants.center, fold, left_out=True)
-            held_out = statistics(state.mixture, rows, kernel).log_likelihood
-        prior = jax.tree.map(lambda leaf: leaf[fold], constants.prior)
-        found = doubts(state.mixture, state.sums, constants.covariance[0], prior, data.steps)
-        of_components = lambda doubt: jnp.broadcast_to(doubt, state.sums.mass.shape)
-        return LaneReport(
-            entropy=responsibility_entropy(
-                state.mixture, rows_of(settings.columns, data, constants.center, fold), state.sums
-            ),
-            artifact=of_components(found.artifact),
-            outlier=of_components(found.outlier),
-            held_out=held_out,
-            rounding=_rounding(settings, state.mixture),
-        )
-
-    return jax.vmap(report_lane)(state, fold)
-
-
 @functools.lru_cache
 def lane_of(settings: LaneSettings, d: int, dtype: np.dtype) -> dict[type, Any]:
     """Return the shapes and dtypes of one lane's `FitState` and of the records of the programs.
@@ -223,7 +187,7 @@ def begin(
         keys = jax.random.split(data.key, settings.restarts)
 
         def begin_at(mixture: Mixture, fold: Any) -> tuple[FitState, jax.Array]:
-            return problem(fold).begin_in_loop(mixture), _rounding(settings, mixture)
+            return problem(fold).begin_in_loop(mixture), rounding_of(settings.kernel, mixture)
 
         def draw(lane: LaneStart) -> tuple[FitState, jax.Array]:
             fold = 0 if data.fold is None else lane.fold
@@ -264,18 +228,24 @@ def advance(
         shared = position if settings.kernel == "auto" else None
         kernel = Choice(settings.kernel, settings.lanes, shared)
         before, entries = state.steps, jnp.arange(MOST_STEPS_IN_A_CALL)
+        rows = None
+        if settings.divides:
+            rows = rows_of(settings.columns, data, constants.center, fold[0])
+            rows = divide(rows, jax.tree.map(lambda leaf: leaf[0], state.mixture))
 
         def is_active(state: FitState) -> jax.Array:
             return (state.status == RUNNING) & (state.steps < limit)
 
         def step(state: FitState, fold, tolerance) -> tuple[FitState, jax.Array]:
             problem = _problem_of(settings, data, constants, kernel, fold, tolerance)
+            problem = problem if rows is None else dataclasses.replace(problem, rows=rows)
             return problem.step(state, starts=settings.starts_in_loop)
 
         def body(carry):
             state, objectives, passes = carry
             active = is_active(state)
-            moved, objective = jax.vmap(step)(state, fold, tolerance)
+            over_lanes = _over_one_lane if settings.divides else jax.vmap
+            moved, objective = over_lanes(step)(state, fold, tolerance)
             is_entry = active[:, None] & (entries[None] == (state.steps - before)[:, None])
             objectives = jnp.where(is_entry, objective[:, None], objectives)
             passes = jnp.where(is_entry, moved.passes[:, None], passes)
@@ -287,7 +257,13 @@ def advance(
             body,
             (state, trace, trace.astype(state.passes.dtype)),
         )
-        report = _report(settings, data, constants, kernel, end, fold)
+        report = report_of(settings.kernel, settings.columns, data, constants, kernel, end, fold)
         return pack(LaneOutcome(end, report, objectives, passes))
 
     return _on_devices(settings, group, 4, 1)(data, constants, position, n_left, move)
+
+
+def _over_one_lane(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `jax.vmap` of a function for a single lane, which computes no branch in vain."""
+    first = lambda tree: jax.tree.map(lambda leaf: leaf[0], tree)
+    return lambda *lanes: jax.tree.map(lambda leaf: leaf[None], function(*map(first, lanes)))

@@ -20,6 +20,7 @@ from ..fitting.status import RUNNING, Status
 from ..fitting.step import FitState
 from ..internal.trees import pack, put, take, unpack
 from ..kernels.choice import kernel_position
+from ..kernels.divide_into_cells import may_divide
 from ..kernels.rounding_bounds import SAFE_ROUNDING
 from .lane_batches import batches_of, fill_group, is_much_work
 from .lane_histories import Histories
@@ -72,7 +73,8 @@ class Lanes:
         self._prepared: set[LaneSettings] = set()
 
         several = len(set(n_components)) > 1
-        self.large, self.small = batches_of(settings, n, d, dtype, len(fold), several)
+        self.batches = batches_of(settings, n, d, dtype, len(fold), several)
+        self.large, self.small = self.batches.large, self.batches.small
         shared = self.large.kernel == "auto" and is_much_work(settings, n, d)
         self.loose_rounding = LOOSE_ROUNDING if shared else self.safe_rounding
 
@@ -210,12 +212,12 @@ class Lanes:
             waiting = waiting[unfinished]
             if len(waiting) <= least:
                 return
-            settings = self.small if len(waiting) <= self.small.size else self.large
-            group = waiting[: settings.size]
+            coarse = self.report.rounding[waiting] > self.loose_rounding
+            settings, group = self.batches.next_group(waiting, coarse, self._may_divide)
             # A group returns once three eighths of it have ended, so that waiting lanes can fill it
             # up; or once the rest fits the small group.
             n_left = 5 * settings.size // 8 if len(waiting) > settings.size else least
-            if n_left == 0 and settings is not self.small and len(waiting) > self.small.size:
+            if n_left == 0 and settings is self.large and len(waiting) > self.small.size:
                 n_left = self.small.size
             steps = np.maximum(self.state.steps[group], 0)  # −1 before the first pass
             at_once = np.clip(3 * steps, 16, MOST_STEPS_IN_A_CALL)
@@ -224,10 +226,14 @@ class Lanes:
                 at_once = np.minimum(at_once, most.astype(np.int32))
             until = np.minimum(goal[group], steps + at_once)
             self._advance(settings, group, until, n_left // settings.mesh.size, most_rounding)
-            # In turn, so that all lanes advance at the same pace.
-            waiting = np.concatenate([waiting[settings.size :], group])
+            waiting = np.concatenate([waiting[len(group) :], group])
             if self.on_progress:
                 self.on_progress(self)
+
+    def _may_divide(self, lane: int) -> bool:
+        """Return whether a lane takes less time alone, with its rows divided."""
+        n = len(self.data.x)
+        return may_divide(jax.device_put(take(self.state.mixture, lane)), n, n)
 
     def _advance(
         self,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import types
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import pytest
 
 import jaxgmm
 from jaxgmm import Mixture
+from jaxgmm.batches.lane_batches import Batches
 from jaxgmm.data import devices, stream_passes
 from jaxgmm.data import rows as rows_module
 from jaxgmm.data.cells import Cells
@@ -272,11 +274,11 @@ def rows_of_clusters(n=2000, d=4, k=20):
     return x.astype(np.float32), component
 
 
-def divisions(monkeypatch):
+def divisions(monkeypatch, name="jaxgmm.fitting.division.divide"):
     """A list that grows by the number of devices with rows, where a program divides them."""
     seen, divide = [], divide_into_cells.divide
     monkeypatch.setattr(
-        "jaxgmm.fitting.division.divide",
+        name,
         lambda rows, mixture: seen.append(rows.parts) or divide(rows, mixture),
     )
     return seen
@@ -352,6 +354,42 @@ def test_comparisons_and_checkpoints_divide_rows_as_a_fit_does(monkeypatch, tmp_
         np.testing.assert_allclose(
             np.reshape(found.mixture.means, (20, -1)), whole.mixture.means, rtol=1e-5, atol=1e-3
         )
+
+
+def test_a_sweep_divides_rows_for_lanes_alone(monkeypatch):
+    """In every fold."""
+    x, _ = rows_of_clusters(1000, k=4)
+    seen = divisions(monkeypatch, "jaxgmm.batches.lane_programs.divide")
+    divide_little(monkeypatch, leaves_out=False)
+    monkeypatch.setattr("jaxgmm.batches.lanes.LOOSE_ROUNDING", 1e-4)
+    settings = dict(restarts=3, folds=2, strategy="full", max_steps=20)
+    sweep = lambda kernel: jaxgmm.sweep(jax.random.key(2), x, (4, 6), kernel=kernel, **settings)
+    whole = sweep("whitened")
+    assert not seen
+    found = sweep("auto")
+    assert len(seen) == 1
+    same = dict(rtol=1e-5, atol=1e-3)
+    np.testing.assert_allclose(found.fits["full"].objective, whole.fits["full"].objective, **same)
+    np.testing.assert_allclose(found.held_out["full"], whole.held_out["full"], **same)
+    means = [each.fits["full"].mixture.means for each in (found, whole)]
+    np.testing.assert_allclose(*means, rtol=1e-4, atol=1e-2)
+
+
+def test_which_lanes_are_alone():
+    """Those that come next, as many as there are devices; and no others are in a batch with them."""
+    settings = lambda lanes: types.SimpleNamespace(size=lanes)
+    large, small, alone = map(settings, (8, 3, 2))
+    batches, waiting = Batches(large, small, alone), np.arange(10, 20)
+    always, never = (lambda lane: True), (lambda lane: False)
+    coarse = np.isin(waiting, (13, 14, 15, 17))
+    group = lambda start, pays: batches.next_group(waiting[start:], coarse[start:], pays)
+    for start, pays, expected, lanes in [
+        (0, always, large, [10, 11, 12]), (0, never, large, range(10, 18)), (3, always, alone, [13, 14]),
+        (5, always, alone, [15]), (6, always, large, [16]), (7, always, alone, [17]),
+        (7, never, small, [17, 18, 19]), (8, always, small, [18, 19]),
+    ]:  # fmt: skip
+        found, chosen = group(start, pays)
+        assert found is expected and list(chosen) == list(lanes)
 
 
 @pytest.mark.parametrize("leaves_out", [True, False])
