@@ -51,6 +51,11 @@ class Dense(Layout):
         super().__init__(factor.shape[-1], shared=len(factor) == 1)
         self._parts = factor, inverse_factor, log_determinant
 
+    @property
+    def double_pays(self) -> bool:
+        """Whether components share a covariance, so that its quadratic form is computed once."""
+        return self.shared
+
     @classmethod
     def of(cls, factor: jax.Array) -> Dense:
         """Return the layout of whitening matrices W (c, d, d), which need not be triangular.

@@ -26,8 +26,6 @@ class Layout(abc.ABC):
     """Whitening factors of k components, or one that they share, in `d` features.
 
     Attributes:
-      double_pays: whether on CPUs the natural kernel in float64 takes less time than the whitened
-        kernel in float32.
       whitens_by_products: whether residuals are matrix products.
       keeps_all_moments: whether second moments contain all that Q depends on. Otherwise they
         contain what EM needs, and `expected` is a lower bound of Q.
@@ -36,7 +34,6 @@ class Layout(abc.ABC):
         it, if W is triangular or diagonal; else None.
     """
 
-    double_pays: ClassVar[bool] = False
     whitens_by_products: ClassVar[bool] = True
     keeps_all_moments: ClassVar[bool] = True
     uncorrelated: ClassVar[bool] = False
@@ -45,6 +42,14 @@ class Layout(abc.ABC):
     def __init__(self, d: int, shared: bool = False) -> None:
         self.d = d
         self.shared = shared
+
+    @property
+    def double_pays(self) -> bool:
+        """Whether the natural kernel in float64 takes less time than the whitened one in float32.
+
+        This is about CPUs.
+        """
+        return False
 
     def pool(self, values: jax.Array) -> jax.Array:
         """Sum per-component values (k, ...) into per-covariance values (c, ...)."""
