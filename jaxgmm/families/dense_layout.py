@@ -10,6 +10,7 @@ import numpy as np
 
 from ..numerics import lapack
 from ..numerics.cholesky import cholesky_and_inverse
+from ..numerics.float64 import product_in_two_parts
 from ..numerics.products import HIGHEST, SMALL_MATRIX, matmul
 from ..numerics.triangular import log_determinant, symmetric, transpose
 from .layout import Layout
@@ -136,26 +137,23 @@ class Dense(Layout):
         return projection_of(self, axes)
 
     def residuals(self, means, x):
-        # One product for all components. Rows are centered, so W x − W μ loses few digits.
+        # W x is one product for all components. Its rounding errors differ from row to row, and
+        # average out. That of W μ would be the same for all rows.
+        whiten = lambda factor, means: matmul(factor, means[..., None])
+        high, low = product_in_two_parts(whiten, self.factor, means)
+        return self._products(x) - high - low
+
+    def _products(self, x: jax.Array) -> jax.Array:
+        """Return W x as (c, d, b), for rows x (d, b)."""
         d, b = x.shape
-        projected = matmul(self.factor.reshape(-1, d), x).reshape(-1, d, b)
-        return projected - self.whiten(means)[..., None]
+        return matmul(self.factor.reshape(-1, d), x).reshape(-1, d, b)
 
-    def cross(self, weighted, y, x):
-        if self.shared:  # pooled before the product, since all components have the same W
-            return matmul(jnp.sum(weighted[:, None] * y, axis=0), x.T)[None]
-        k, d, b = y.shape
-        return matmul((weighted[:, None] * y).reshape(k * d, b), x.T).reshape(k, d, d)
+    def cross(self, weighted, y):
+        # Σ w r y xᵀ would be one product for all components. Of narrow ones, the digits cancel.
+        return self.pool(matmul(weighted[:, None] * y, transpose(y)))
 
-    def spread(self, cross, shift, means):
-        # Σ w r y yᵀ = Σ w r y xᵀ Wᵀ − shift (W μ)ᵀ: the loop over blocks computes one tall product
-        # for Σ w r y xᵀ instead of k small ones for Σ w r y yᵀ.
-        moved = self.pool(shift[..., :, None] * self.whiten(means)[..., None, :])
-        return self._both_triangles(matmul(cross, self.factor_transposed) - moved)
-
-    def _both_triangles(self, moments: jax.Array) -> jax.Array:
-        """Return `spread` from its matrices, which rounding errors may make unsymmetric."""
-        return symmetric(moments)
+    def spread(self, cross):
+        return symmetric(cross)  # which it is but for rounding errors
 
     def features(self, x):
         augmented = jnp.concatenate([x, jnp.ones((1, x.shape[1]), x.dtype)])

@@ -101,11 +101,8 @@ class DiagonalLayout(Layout):
     def residuals(self, means, x):
         return self.scale[..., None] * (x[None] - means[..., None])
 
-    def cross(self, weighted, y, x):
+    def cross(self, weighted, y):
         return self.pool(self._fold(jnp.sum(weighted[:, None] * y**2, axis=-1)))
-
-    def spread(self, cross, shift, means):
-        return cross
 
     def features(self, x):
         augmented = jnp.concatenate([x, jnp.ones((1, x.shape[1]), x.dtype)])

@@ -125,15 +125,15 @@ class Layout(abc.ABC):
         """Return W_k (x − μ_k) as (k, d, b), for rows x (d, b)."""
 
     @abc.abstractmethod
-    def cross(self, weighted: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
+    def cross(self, weighted: jax.Array, y: jax.Array) -> jax.Array:
         """Return the sums over rows from which `spread` is computed.
 
-        The arguments are weighted responsibilities (k, b), residuals (k, d, b) and rows (d, b).
+        The arguments are weighted responsibilities (k, b) and residuals (k, d, b).
         """
 
-    @abc.abstractmethod
-    def spread(self, cross: jax.Array, shift: jax.Array, means: jax.Array) -> jax.Array:
-        """Return the second moments Σ w r y yᵀ from the summed `cross` and the shift (k, d)."""
+    def spread(self, cross: jax.Array) -> jax.Array:
+        """Return the second moments Σ w r y yᵀ from the sums of `cross` over all blocks."""
+        return cross
 
     # ---- one block of rows, for the natural kernel --------------------------------------------
 

@@ -154,14 +154,11 @@ class LowRankLayout(Layout):
     def residuals(self, means, x):
         return self._narrow(self.scale[..., None] * (x[None] - means[..., None]))
 
-    def cross(self, weighted, y, x):
+    def cross(self, weighted, y):
         errors, factors = self._split(y)
         weighted_errors = weighted[:, None] * errors
         squares = jnp.sum(weighted_errors * errors, axis=-1, keepdims=True)
         return jnp.concatenate([matmul(weighted_errors, transpose(factors)), squares], axis=-1)
-
-    def spread(self, cross, shift, means):
-        return cross
 
     def features(self, x):
         """Return [x, 1] as (d + 1, b), and x² as (d, b).

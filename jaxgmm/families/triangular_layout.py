@@ -48,22 +48,16 @@ class TriangularLayout(Dense):
     def _by_panels(self) -> bool:
         return panels.pay(len(self.log_diagonal), self.d)
 
-    def residuals(self, means, x):
+    def _products(self, x):
+        return panels.times_columns(self.factor, x) if self._by_panels else super()._products(x)
+
+    def cross(self, weighted, y):
         if not self._by_panels:
-            return super().residuals(means, x)
-        return panels.times_columns(self.factor, x) - self.whiten(means)[..., None]
+            return super().cross(weighted, y)
+        return panels.lower_products(weighted[:, None] * y, y)
 
-    def cross(self, weighted, y, x):
-        if not self._by_panels:
-            return super().cross(weighted, y, x)
-        return panels.lower_products(weighted[:, None] * y, x)
-
-    def spread(self, cross, shift, means):
-        return super().spread(panels.join(cross) if self._by_panels else cross, shift, means)
-
-    def _both_triangles(self, moments):
-        # As Wᵀ is upper triangular, the lower triangles of the moments need those of `cross` alone.
-        return mirror_lower(moments) if self._by_panels else super()._both_triangles(moments)
+    def spread(self, cross):
+        return mirror_lower(panels.join(cross)) if self._by_panels else super().spread(cross)
 
     @property
     def log_scales(self) -> jax.Array:  # type: ignore[override]

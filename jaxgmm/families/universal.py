@@ -127,9 +127,6 @@ class PrincipalLayout(Dense):
         augmented = jnp.concatenate([x, jnp.ones((1, b), x.dtype)])
         return matmul(moved.reshape(-1, d + 1), augmented).reshape(-1, d, b)
 
-    def spread(self, cross, shift, means):
-        return super().spread(self.pool(cross), shift, means)
-
     def statistics(self, sums, common, means):
         mass, shift, spread = super().statistics(sums, common, means)
         return mass, shift, self.pool(spread)

@@ -49,9 +49,9 @@ class Whitened:
         """Return a block's terms of the sums, for weighted responsibilities w r (k, b)."""
         shift = jnp.sum(weighted_responsibilities[:, None] * y, axis=-1)
         mass = jnp.sum(weighted_responsibilities, axis=-1)
-        return mass, shift, self.frame.cross(weighted_responsibilities, y, x)
+        return mass, shift, self.frame.cross(weighted_responsibilities, y)
 
     def statistics(self, sums: Moments) -> Moments:
         """Return mass, shift and spread from the sums over all blocks."""
         mass, shift, cross = sums
-        return mass, shift, self.frame.spread(cross, shift, self.mixture.means)
+        return mass, shift, self.frame.spread(cross)

@@ -62,6 +62,25 @@ def in_double_width(function: Callable[..., Any], *operands: Any) -> Any:
     return function(*operands)
 
 
+def product_in_two_parts(
+    product: Callable[[jax.Array, jax.Array], jax.Array], a: jax.Array, b: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Return product(a, b) as the sum of two arrays, of which the second is its rounding error.
+
+    In float64, and on TPUs, the second is 0.
+    """
+    plain = lambda a, b: (found := product(a, b), jnp.zeros_like(found))
+    if a.dtype != jnp.float32 or jax.default_backend() == "tpu":
+        return plain(a, b)
+
+    def exact(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+        found = product(a, b)
+        high = found.astype(jnp.float32).astype(found.dtype)
+        return high, found - high
+
+    return in_float64(exact, plain, a, b)
+
+
 def float64_is_fast() -> bool:
     """Return whether products in float64 take about twice the time of those in float32.
 

@@ -1,8 +1,7 @@
 """Products with stacks of lower-triangular matrices, which leave out most of the zeros.
 
 The rows of each matrix are divided among a few panels. In the products of a panel, there are no
-columns to the right of it, so that four panels take five eighths of the operations. Each panel
-makes one large product for the whole stack.
+columns to the right of it, so that four panels take five eighths of the operations.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from .products import matmul
+from .triangular import transpose
 
 # There are up to so many panels, of no fewer rows than this: products with few columns are slow.
 PANELS, LEAST_ROWS = 4, 32
@@ -31,11 +31,10 @@ def times_columns(factor: jax.Array, x: jax.Array) -> jax.Array:
     return jnp.concatenate(parts, axis=1)
 
 
-def lower_products(y: jax.Array, x: jax.Array) -> tuple[jax.Array, ...]:
-    """Return the panels of the products y xᵀ, for y (c, d, b) and x (d, b), for `join`."""
-    c, d, b = y.shape
-    product = lambda rows, end: matmul(y[:, rows].reshape(-1, b), x[:end].T).reshape(c, -1, end)
-    return tuple(product(rows, end) for rows, end in _panels(d))
+def lower_products(x: jax.Array, y: jax.Array) -> tuple[jax.Array, ...]:
+    """Return the panels of the products x yᵀ, for x and y (c, d, b), for `join`."""
+    product = lambda rows, end: matmul(x[:, rows], transpose(y[:, :end]))
+    return tuple(product(*panel) for panel in _panels(x.shape[1]))
 
 
 def join(parts: tuple[jax.Array, ...]) -> jax.Array:
