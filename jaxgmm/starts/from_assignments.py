@@ -230,7 +230,7 @@ def from_responsibilities(
     make = jit_once(_from_responsibilities, work_of_start(len(x), checked.shape[1], x.shape[1]))
     mixture = make(kind, x, checked, weight, prior)
     belongs = lambda component: np.asarray(checked)[:, component] > 0
-    singular_checks.raise_if_singular(mixture, x, checked, belongs, weight)
+    singular_checks.raise_if_singular(mixture, x, checked, belongs, weight, prior is not None)
     return mixture
 
 
@@ -273,5 +273,5 @@ def from_labels(
     make = jit_once(_from_labels, work_of_start(len(x), k, x.shape[1]))
     mixture = make((kind, k), x, labels, weight, prior)
     belongs = lambda component: np.asarray(labels) == component
-    singular_checks.raise_if_singular(mixture, x, labels, belongs, weight)
+    singular_checks.raise_if_singular(mixture, x, labels, belongs, weight, prior is not None)
     return mixture

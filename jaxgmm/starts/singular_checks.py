@@ -15,6 +15,8 @@ from ..mixture.mixture import Mixture
 ROUNDINGS = 4
 # The smallest number on the diagonal of a factor whose inverse float64 can hold.
 SMALLEST_DIAGONAL = np.exp(-700.0)
+# Whether the rows of a component are distinct is examined up to this number of rows for a feature.
+FEW_ROWS = 10
 A_PRIOR = "pass a prior, e.g. prior=Prior.from_data(x)"
 
 
@@ -24,6 +26,7 @@ def raise_if_singular(
     assignments: jax.Array,
     belongs: Callable[[int], np.ndarray],
     weight: jax.Array | None,
+    has_prior: bool,
 ) -> None:
     """Raise ValueError if a covariance of `mixture` is singular up to rounding.
 
@@ -35,6 +38,7 @@ def raise_if_singular(
       assignments: the labels or responsibilities of the rows.
       belongs: a function from a component to booleans (n,): which rows belong to it.
       weight: row weights (n,), or None.
+      has_prior: whether the covariances depend on a prior too.
     """
     if checks.traced(mixture, x, assignments, weight):
         return
@@ -43,11 +47,16 @@ def raise_if_singular(
     singular = _singular(mixture, values)
     for component in np.flatnonzero(_narrow(mixture, values) & ~singular):
         singular[component] = _is_constant(values[belongs(int(component)) & counts], values).any()
-    if not singular.any():
-        return
 
     def rows_of(component: int) -> np.ndarray:
         return np.unique(values[belongs(component) & counts].astype(np.float64), axis=0)
+
+    if not has_prior and _is_free(mixture):
+        # Where rows are too few, what rounding errors make of them may look regular.
+        for component in np.flatnonzero(_may_have_few_rows(mixture, counts, weight) & ~singular):
+            singular[component] = len(rows_of(int(component))) <= mixture.n_features
+    if not singular.any():
+        return
 
     shared = len(singular) < mixture.n_components
     which = int(np.argmax(singular))
@@ -99,6 +108,24 @@ def _narrow(mixture: Mixture, x: np.ndarray) -> np.ndarray:
     used = np.asarray(mixture.logits) > -np.inf
     small = variances < np.finfo(x.dtype).eps * np.ptp(x, axis=0).astype(np.float64) ** 2
     return usable & used & small.any(axis=1)
+
+
+def _is_free(mixture: Mixture) -> bool:
+    """Return whether each component's covariance depends on the rows of that component alone."""
+    d = mixture.n_features
+    free = mixture.covariance.n_own_parameters(d) == d * (d + 1) // 2
+    return free and len(mixture.covariance.factor_on_host(d)) == mixture.n_components
+
+
+def _may_have_few_rows(
+    mixture: Mixture, counts: np.ndarray, weight: jax.Array | None
+) -> np.ndarray:
+    """Return (k,) booleans: which components may have few rows. `counts` says which rows count."""
+    used = np.asarray(mixture.logits) > -np.inf
+    if weight is not None:
+        return used
+    rows = np.asarray(mixture.weights, np.float64) * counts.sum()
+    return used & (rows < FEW_ROWS * mixture.n_features)
 
 
 def _is_constant(rows: np.ndarray, x: np.ndarray) -> np.ndarray:

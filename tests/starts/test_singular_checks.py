@@ -145,3 +145,18 @@ def test_a_lane_that_starts_not_finite():
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts)
     found = jax.vmap(lambda start: jaxgmm.fit(X - 100, start, max_steps=5))(stacked)
     assert found.status[1] == Status.NONFINITE and found.status[0] != Status.NONFINITE
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rounding_errors_hide_no_component_of_few_rows(dtype):
+    """Three distinct rows determine no covariance of three features, whatever is computed of them."""
+    with jax.enable_x64(dtype == "float64"):
+        for seed in range(20):
+            x = np.random.default_rng(seed).normal(size=(9, 3)).astype(dtype)
+            x[3] = x[2]
+            labels = np.array([0, 0, 0, 0, 1, 1, 1, 1, 1])
+            few = "component 0.* 3 distinct rows for 3 features are too few"
+            with pytest.raises(ValueError, match=few):
+                jaxgmm.from_labels(x, labels)
+            with pytest.raises(ValueError, match=few):
+                jaxgmm.from_responsibilities(x, np.eye(2)[labels], weight=np.ones(9))
