@@ -172,11 +172,11 @@ def traced(family, dtype=np.float32, n=N, k=K, d=D):
 
 
 def test_only_useful_kernels_are_compiled(family, x64):
-    diagonal = family in ("diagonal", "spherical")
-    assert kernels_in(traced(family).jaxpr) == (3 if diagonal else 2)
+    kernels = 2 if family == "full" else 3
+    assert kernels_in(traced(family).jaxpr) == kernels
     assert kernels_in(traced(family, np.float64).jaxpr) == 2
     assert kernels_in(traced(family, n=4096).jaxpr) == 1
-    assert kernels_in(traced(family, n=4096, k=256, d=16).jaxpr) == (3 if diagonal else 2)
+    assert kernels_in(traced(family, n=4096, k=256, d=16).jaxpr) == kernels
 
 
 @pytest.mark.parametrize(
