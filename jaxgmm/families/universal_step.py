@@ -238,6 +238,9 @@ def _fit_scales(
     shape = jnp.where(own, moments, pooled(variances / volume)), jnp.where(own, count, 1)
     log_shape = _logarithm_and_excess(*jnp.broadcast_arrays(*shape))[0]
     log_shape = jnp.where(words.round > 0, 0, log_shape - mean(log_shape))
+    # Logarithms that are far from their mean 0 have rounding errors of another mean. It would move
+    # a volume that components share, and be a gain or a loss of first order.
+    log_shape = log_shape - mean(log_shape)
     volume = mean(variances * jnp.exp(-log_shape))
     volume = jnp.where(words.own_volume > 0, volume, pooled(volume))
     return _logarithm_and_excess(volume, jnp.ones_like(volume))[0], log_shape
