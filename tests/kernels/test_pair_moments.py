@@ -61,7 +61,7 @@ def test_products_in_float32_are_for_mixtures_near_their_mean(x64):
     wide = dataclasses.replace(narrow, means=10 * narrow.means)
     assert dtype_of_products(wide) == "float64"
     assert dtype_of_products(a_mixture()) == "float64"
-    assert 1e-9 < apart(a_mixture(), X, "float32") < 1e-6
+    assert 1e-9 < apart(a_mixture(), X, "float32") < 2e-6
 
 
 def test_sums_in_float32_are_added_in_float64(x64):
