@@ -65,6 +65,26 @@ class Batches(NamedTuple):
             return self.alone, group[: min(same, self.alone.size)]
         return settings, group[:same]
 
+    def may_run_at_end(self, settings: LaneSettings, group: int, waiting: int, least: int) -> int:
+        """Return how many lanes of a batch may still run when it returns.
+
+        It returns once three eighths of it have ended, so that waiting lanes can fill it up; or
+        once the rest fits the small batch. One that is not full, since other lanes do not belong to
+        it, runs to its end.
+
+        Args:
+          settings: the settings of the batch.
+          group: its number of lanes.
+          waiting: the number of lanes that wait, with those of the batch.
+          least: how many lanes may still run when all that wait are in the batch.
+        """
+        if group < min(waiting, settings.size):
+            return 0
+        n_left = 5 * settings.size // 8 if waiting > settings.size else least
+        if n_left == 0 and settings is self.large and waiting > self.small.size:
+            return self.small.size
+        return n_left
+
 
 def batches_of(
     settings: LaneSettings, n: int, d: int, dtype: np.dtype, lanes: int, several: bool

@@ -257,7 +257,7 @@ def advance(
             body,
             (state, trace, trace.astype(state.passes.dtype)),
         )
-        report = report_of(settings.kernel, settings.columns, data, constants, kernel, end, fold)
+        report = report_of(settings.columns, data, constants, kernel, end, fold)
         return pack(LaneOutcome(end, report, objectives, passes))
 
     return _on_devices(settings, group, 4, 1)(data, constants, position, n_left, move)

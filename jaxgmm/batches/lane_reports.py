@@ -25,7 +25,6 @@ def rounding_of(name: str, mixture: Mixture) -> jax.Array:
 
 
 def report_of(
-    name: str,
     columns: Columns | None,
     data: LaneData,
     constants: LaneConstants,
@@ -33,7 +32,7 @@ def report_of(
     state: FitState,
     fold: jax.Array,
 ) -> LaneReport:
-    """Return the reports of lanes after their last pass. `name` is that of the kernel or "auto"."""
+    """Return the reports of lanes, at their states (lanes, ...) and in their folds (lanes,)."""
 
     def report_lane(state: FitState, fold: Any) -> LaneReport:
         fold = 0 if data.fold is None else fold
@@ -52,7 +51,7 @@ def report_of(
             artifact=of_components(found.artifact),
             outlier=of_components(found.outlier),
             held_out=held_out,
-            rounding=rounding_of(name, state.mixture),
+            rounding=rounding_of(kernel.name, state.mixture),
         )
 
     return jax.vmap(report_lane)(state, fold)

@@ -72,8 +72,7 @@ class Lanes:
         self.seconds, self.compile_seconds = np.zeros(len(fold)), 0.0
         self._prepared: set[LaneSettings] = set()
 
-        several = len(set(n_components)) > 1
-        self.batches = batches_of(settings, n, d, dtype, len(fold), several)
+        self.batches = batches_of(settings, n, d, dtype, len(fold), len(set(n_components)) > 1)
         self.large, self.small = self.batches.large, self.batches.small
         shared = self.large.kernel == "auto" and is_much_work(settings, n, d)
         self.loose_rounding = LOOSE_ROUNDING if shared else self.safe_rounding
@@ -214,11 +213,7 @@ class Lanes:
                 return
             coarse = self.report.rounding[waiting] > self.loose_rounding
             settings, group = self.batches.next_group(waiting, coarse, self._may_divide)
-            # A group returns once three eighths of it have ended, so that waiting lanes can fill it
-            # up; or once the rest fits the small group.
-            n_left = 5 * settings.size // 8 if len(waiting) > settings.size else least
-            if n_left == 0 and settings is self.large and len(waiting) > self.small.size:
-                n_left = self.small.size
+            n_left = self.batches.may_run_at_end(settings, len(group), len(waiting), least)
             steps = np.maximum(self.state.steps[group], 0)  # −1 before the first pass
             at_once = np.clip(3 * steps, 16, MOST_STEPS_IN_A_CALL)
             if self.on_progress:

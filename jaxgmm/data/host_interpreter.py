@@ -22,7 +22,7 @@ from .stream_requests import fold_p, keep_p, shape_of, total_p, uses_kept
 
 
 class Reader(Protocol):
-    """What answers the requests of a program; see `stream_passes.py`."""
+    """What answers the requests of a program; see `stream_reader.py`."""
 
     def total(
         self, request: Request, kept: jax.Array | None, *constants: jax.Array

@@ -62,7 +62,7 @@ class StreamReader:
         constants = self._on_all_devices(constants)
 
         def visit(before, x, weight):
-            found.append(_visit_part(request, self.mesh, constants, (x, weight)))
+            found.append(_visit(request, self.mesh, constants, (x, weight)))
             return found[-1]
 
         self._pass_over(self.pieces(), visit, None, self.layout)
@@ -79,7 +79,7 @@ class StreamReader:
         """Return the carry of `request` after all chunks, on one device."""
         carried = len(request.shapes)
         constants, carry = operands[: len(operands) - carried], operands[-carried:]
-        visit = lambda carry, *chunk: _visit_chunk(request, constants, carry, *chunk)
+        visit = lambda carry, *chunk: _visit(request, None, [*constants, *carry], chunk)
         return self._pass_over(self.interleaved_pieces(), visit, list(carry), None)
 
     def _pass_over(
@@ -126,7 +126,7 @@ def _add_chunk(
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _visit_part(
+def _visit(
     request: Request,
     mesh: Mesh | None,
     constants: Sequence[jax.Array],
@@ -147,14 +147,3 @@ def _on_parts(mesh: Mesh | None, function: Callable[..., Any]) -> Callable[..., 
         )(constants, *own)
 
     return on_parts
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _visit_chunk(
-    request: Request,
-    constants: Sequence[jax.Array],
-    carry: Sequence[jax.Array],
-    x: jax.Array,
-    weight: jax.Array,
-) -> Sequence[jax.Array]:
-    return request(*constants, *carry, x, weight)

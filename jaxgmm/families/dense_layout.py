@@ -139,21 +139,19 @@ class Dense(Layout):
     def residuals(self, means, x):
         # W x is one product for all components. Its rounding errors differ from row to row, and
         # average out. That of W μ would be the same for all rows.
-        whiten = lambda factor, means: matmul(factor, means[..., None])
-        high, low = product_in_two_parts(whiten, self.factor, means)
+        high, low = product_in_two_parts(self.factor, means[..., None])
         return self._products(x) - high - low
 
     def _products(self, x: jax.Array) -> jax.Array:
         """Return W x as (c, d, b), for rows x (d, b)."""
-        d, b = x.shape
-        return matmul(self.factor.reshape(-1, d), x).reshape(-1, d, b)
+        return matmul(self.factor.reshape(-1, self.d), x).reshape(-1, *x.shape)
 
     def cross(self, weighted, y):
         # Σ w r y xᵀ would be one product for all components. Of narrow ones, the digits cancel.
         return self.pool(matmul(weighted[:, None] * y, transpose(y)))
 
     def spread(self, cross):
-        return symmetric(cross)  # which it is but for rounding errors
+        return symmetric(cross)
 
     def features(self, x):
         augmented = jnp.concatenate([x, jnp.ones((1, x.shape[1]), x.dtype)])

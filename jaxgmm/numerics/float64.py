@@ -16,6 +16,8 @@ import jax.numpy as jnp
 from jax.extend import core
 from jax.interpreters import ad, batching, mlir
 
+from .products import matmul
+
 # Parts of the names of GPUs whose float64 products take at most twice the time of float32's. Others
 # take 32 or 64 times as long.
 FAST_IN_FLOAT64 = {
@@ -62,19 +64,17 @@ def in_double_width(function: Callable[..., Any], *operands: Any) -> Any:
     return function(*operands)
 
 
-def product_in_two_parts(
-    product: Callable[[jax.Array, jax.Array], jax.Array], a: jax.Array, b: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Return product(a, b) as the sum of two arrays, of which the second is its rounding error.
+def product_in_two_parts(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return the matrix product a b rounded to the dtype of both, and what rounding takes away.
 
-    In float64, and on TPUs, the second is 0.
+    The second result is 0 for float64, and on TPUs.
     """
-    plain = lambda a, b: (found := product(a, b), jnp.zeros_like(found))
+    plain = lambda a, b: (found := matmul(a, b), jnp.zeros_like(found))
     if a.dtype != jnp.float32 or jax.default_backend() == "tpu":
         return plain(a, b)
 
     def exact(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
-        found = product(a, b)
+        found = matmul(a, b)
         high = found.astype(jnp.float32).astype(found.dtype)
         return high, found - high
 

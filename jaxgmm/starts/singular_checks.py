@@ -54,7 +54,8 @@ def raise_if_singular(
     if not has_prior and _is_free(mixture):
         # Where rows are too few, what rounding errors make of them may look regular.
         for component in np.flatnonzero(_may_have_few_rows(mixture, counts, weight) & ~singular):
-            singular[component] = len(rows_of(int(component))) <= mixture.n_features
+            few = np.sum(belongs(int(component)) & counts) < FEW_ROWS * mixture.n_features
+            singular[component] = few and len(rows_of(int(component))) <= mixture.n_features
     if not singular.any():
         return
 
@@ -114,7 +115,7 @@ def _is_free(mixture: Mixture) -> bool:
     """Return whether each component's covariance depends on the rows of that component alone."""
     d = mixture.n_features
     free = mixture.covariance.n_own_parameters(d) == d * (d + 1) // 2
-    return free and len(mixture.covariance.factor_on_host(d)) == mixture.n_components
+    return free and not mixture.frame.shared
 
 
 def _may_have_few_rows(
