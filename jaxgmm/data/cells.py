@@ -73,6 +73,11 @@ class Cells:
         return cls(x, inside, origin, weights, centers, counts, axes)
 
     @property
+    def gathers(self) -> bool:
+        """Whether each pass gathers the rows, which takes as long as products of features."""
+        return self.positions is not None
+
+    @property
     def size(self) -> int:
         """The number r of rows in a cell, with padding."""
         return self.weight.shape[1]

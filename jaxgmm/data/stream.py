@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 import numpy as np
@@ -157,6 +157,8 @@ class StreamCells:
     origin: jax.Array
     axes: jax.Array
     shapes: tuple[jax.ShapeDtypeStruct, ...] = dataclasses.field(metadata={"static": True})
+
+    gathers: ClassVar[bool] = True  # as `Cells` that hold positions
 
 
 @jax.tree_util.register_dataclass

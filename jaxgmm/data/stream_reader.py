@@ -38,7 +38,8 @@ class StreamReader:
         self.chunks, self.pieces, self.interleaved_pieces = chunks, pieces, interleaved_pieces
         self.mesh, self.thread = mesh, thread
         self.layout = None if mesh is None else NamedSharding(mesh, P(AXIS))
-        self.kept: list[list[Sequence[jax.Array]]] = []  # by number and chunk
+        # By number: a function that returns what is kept for each chunk, and remembers it.
+        self.kept: list[Callable[[], list[Sequence[jax.Array]]]] = []
 
     def total(
         self, request: Request, kept: jax.Array | None, *constants: jax.Array
@@ -48,7 +49,7 @@ class StreamReader:
         zeros = [np.zeros((parts, *shape.shape), shape.dtype) for shape in request.shapes]
         state = jax.device_put((zeros, zeros), self.layout)
         constants = self._on_all_devices(constants)
-        each = itertools.repeat(()) if kept is None else iter(self.kept[int(kept)])
+        each = itertools.repeat(()) if kept is None else iter(self.kept[int(kept)]())
 
         def add(state, x, weight):
             return _add_chunk(request, self.mesh, constants, (x, weight, *next(each)), *state)
@@ -57,16 +58,24 @@ class StreamReader:
         return jax.device_put([np.sum(np.asarray(leaf), axis=0) for leaf in sums])
 
     def keep(self, request: Request, *constants: jax.Array) -> list[jax.Array]:
-        """Keep what `request` returns for each chunk, with each device's part one after another."""
-        found: list[Sequence[jax.Array]] = []
-        constants = self._on_all_devices(constants)
+        """Keep what `request` returns for each chunk, with each device's part one after another.
 
-        def visit(before, x, weight):
-            found.append(_visit(request, self.mesh, constants, (x, weight)))
-            return found[-1]
+        It is computed when a total first needs it.
+        """
 
-        self._pass_over(self.pieces(), visit, None, self.layout)
-        self.kept.append(found)
+        @functools.cache
+        def compute() -> list[Sequence[jax.Array]]:
+            found: list[Sequence[jax.Array]] = []
+            everywhere = self._on_all_devices(constants)
+
+            def visit(before, x, weight):
+                found.append(_visit(request, self.mesh, everywhere, (x, weight)))
+                return found[-1]
+
+            self._pass_over(self.pieces(), visit, None, self.layout)
+            return found
+
+        self.kept.append(compute)
         return [jnp.int32(len(self.kept) - 1)]
 
     def _on_all_devices(self, values: Any) -> Any:

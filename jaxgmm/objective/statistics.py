@@ -81,12 +81,12 @@ def statistics(mixture: Mixture, rows: Rows, kernel: str | Choice = "auto") -> S
         functools.partial(by_cells, kernel=accurate),
         *(functools.partial(by_kernel, kernel=name) for name in rest),
     ]
-    position = position_of(mixture)
-    if leaves_out(mixture):
-        cells_pass: type[Relevant] | type[Local] = Relevant
+    position, many = position_of(mixture), leaves_out(mixture)
+    cells_pass: type[Relevant] | type[Local] = Relevant if many else Local
+    if many or rows.cells.gathers:
         branches = [functools.partial(by_kernel, kernel=natural), *branches]
-    else:  # by the natural kernel too, which compiles one pass less
-        cells_pass, position = Local, position - 1
+    else:  # by cells where the natural kernel is accurate too, which compiles one pass less
+        position = position - 1
     # The position is cut to those of the branches.
     return jax.lax.switch(position, branches, mixture)
 
