@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..families.family import Family
+from ..internal.pytrees import pytree
 from ..mixture.inputs import row_log_joint
 from ..mixture.mixture import Mixture
 from ..numerics.products import matmul
@@ -19,7 +20,7 @@ from .covariance_factors import diagonal_part, is_diagonal, of_whitening, triang
 from .features import Features, given_values, other_features, resolve_features
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class Split:
     """A mixture as the marginal of the given features and the conditionals of the others.

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..internal import checks
+from ..internal.pytrees import pytree
 from ..mixture.mixture import Mixture
 from ..numerics import lapack
 from ..numerics.triangular import log_determinant
@@ -65,7 +66,7 @@ def reduce(mixture: Mixture, n_components: int) -> Mixture:
     return _reduce(mixture, n=n)
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class _Components:
     """Components in dense form: weights (k,), means (k, d) and covariances (k, d, d)."""

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy.typing as npt
 
+from ..internal.pytrees import pytree
 from ..mixture.inputs import ROWS_PER_STEP
 from ..mixture.mixture import Mixture
 from ..numerics.products import matmul
@@ -17,7 +18,7 @@ from .features import Features, given_values, other_features, resolve_features
 from .univariate import probabilities, quantile_of, scales
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True, repr=False)
 class Regression:
     """The distribution of e features given n rows of the others; the result of `regress`.

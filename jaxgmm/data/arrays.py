@@ -16,6 +16,7 @@ from ..internal.compiling import (
     jit_once,
     jit_with_options,
 )
+from ..internal.pytrees import pytree
 from . import row_checks
 from .columns import Columns
 from .rows import Rows
@@ -25,7 +26,7 @@ from .sources import InMemory, RowsAndWeights
 Static = tuple[Callable[..., Any], tuple[tuple[str, Any], ...], tuple[int | None, Columns | None]]
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class ArrayData(InMemory):
     """An array, possibly traced, whose last rows may be padding.

@@ -9,10 +9,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ..internal.pytrees import pytree
 from ..internal.trees import zeros_of
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class Cells:
     """Rows that are near one another, in cells of r rows, each about a center of its own.

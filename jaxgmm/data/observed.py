@@ -12,12 +12,13 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from ..internal import checks
+from ..internal.pytrees import pytree
 from . import observed_checks, row_checks
 from .columns import Columns, bound_of_count
 from .sources import Source
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True, eq=False)
 class Observed(Source):
     """Rows with missing values, noise or labels; pass it in place of an array of rows.

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from ..internal.pytrees import pytree
 from ..internal.trees import zeros_of
 from ..numerics.compensated import add_trees_compensated
 from .cells import Cells
@@ -39,7 +40,7 @@ def finest_detail(size: Any, distance: Any) -> Any:
     return size + 3 * distance
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class Rows:
     """n rows of d features with row weights, in coordinates with their origin at `center`.

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from ..internal import checks
+from ..internal.pytrees import pytree
 from . import source_checks, stream_requests
 from .cells import Cells
 from .columns import Block, Columns, features_of
@@ -141,7 +142,7 @@ def survey_blocks(blocks: Iterable[np.ndarray], columns: Columns | None = None) 
 # ---- inside a program --------------------------------------------------------------------------
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class StreamCells:
     """How the rows of each chunk are divided into `Cells`.
@@ -161,7 +162,7 @@ class StreamCells:
     gathers: ClassVar[bool] = True  # as `Cells` that hold positions
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class StreamRows:
     """The rows of a stream as a compiled program sees them: `SummableRows` without x.

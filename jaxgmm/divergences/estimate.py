@@ -8,8 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ..internal.pytrees import pytree
 
-@jax.tree_util.register_dataclass
+
+@pytree
 @dataclasses.dataclass(frozen=True, repr=False)
 class Estimate:
     """An estimate and its standard error.

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ..algebra.covariance_factors import covariance_roots, of_whitening, whitening_of_root
 from ..algebra.pairs import check_pair, matmul_pairs, squared_bures
 from ..internal import checks
+from ..internal.pytrees import pytree
 from ..mixture.inputs import check_mixture_and_array, over_rows, row_log_joint
 from ..mixture.mixture import Mixture
 from ..numerics.products import matmul
@@ -92,7 +93,7 @@ def _root(square: jax.Array) -> jax.Array:
     return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0 * square)
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True, repr=False)
 class Plan:
     """An optimal transport between two mixtures; the result of `mw2_plan`.

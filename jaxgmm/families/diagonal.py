@@ -13,13 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..internal.pytrees import pytree
 from ..numerics.logarithms import logarithm_and_excess
 from .diagonal_layout import DiagonalLayout, sum_features
 from .has_whitening_factor import HasWhiteningFactor
 from .uncorrelated_family import Uncorrelated
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class Diagonal(Uncorrelated, HasWhiteningFactor):
     """A variance for each component and feature.
@@ -104,7 +105,7 @@ class Diagonal(Uncorrelated, HasWhiteningFactor):
         return (d // self._scales(d)) * mass[:, None] - gradient.log_diagonal
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class Spherical(Diagonal):
     """One variance for each component.
@@ -132,7 +133,7 @@ class Spherical(Diagonal):
         return super().from_own(covariances[:, None], xp)
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class EEI(Diagonal):
     """A variance for each feature, which all components share.
@@ -160,7 +161,7 @@ class EEI(Diagonal):
         return super().from_own(covariances[None], xp)
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class EII(Diagonal):
     """One variance, for all features and components.

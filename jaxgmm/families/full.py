@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..internal.pytrees import pytree
 from ..numerics.cholesky import cholesky_and_inverse
 from ..numerics.host_factors import assemble_on_host, factors_of_axes
 from ..numerics.logarithms import logarithm_and_excess
@@ -19,7 +20,7 @@ from .has_whitening_factor import HasWhiteningFactor
 from .triangular_layout import TriangularLayout
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class Full(HasWhiteningFactor):
     """A separate covariance matrix for each component.
@@ -142,7 +143,7 @@ def _factor(member: Full) -> jax.Array:
     return assemble(jnp.exp(member.log_diagonal), member.lower)
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class Tied(Full):
     """One covariance matrix that all components share.

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
+from ..internal.pytrees import pytree
 from .family import Family
 from .has_logarithms import HasLogarithms
 from .scales import Scales, contrasts, of_leaf, split
@@ -24,7 +25,7 @@ Kind = TypeVar("Kind", bound=type[Family])
 
 def member(kind: Kind) -> Kind:
     """Make a class a frozen dataclass and a pytree."""
-    return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True)(kind))  # type: ignore[return-value]
+    return pytree(dataclasses.dataclass(frozen=True)(kind))  # type: ignore[return-value]
 
 
 class Lettered(HasLogarithms):

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..internal.pytrees import pytree
 from ..numerics.host_factors import lower_factor
 from ..numerics.logarithms import exponential_excess, logarithm_and_excess
 from ..numerics.products import matmul
@@ -230,8 +231,7 @@ def of_rank(stem: str, rank: int) -> type[LowRank]:
     names = {"__module__": __name__, "__qualname__": f"{kind.__name__}{rank}", "rank": rank}
     made = type(f"{kind.__name__}{rank}", (kind,), names)
     made = dataclasses.dataclass(frozen=True)(made)
-    jax.tree_util.register_dataclass(made, ["noise", "loadings"], [])
-    return made
+    return pytree(made)
 
 
 def _restore(stem: str, rank: int, noise: jax.Array, loadings: jax.Array) -> LowRank:

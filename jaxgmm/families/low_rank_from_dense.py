@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..internal.pytrees import pytree
 from ..numerics import lapack
 from ..numerics.logarithms import logarithm_and_excess
 from .family import Family
@@ -45,7 +46,7 @@ def likeliest_noise(
 
 
 # Not a member of a low-rank family, because rows seen without factors do not say where factors are.
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class FactorStart(Family):
     """Uncorrelated covariances, from whose M-step a low-rank family starts.

@@ -12,8 +12,7 @@ import itertools
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-import jax
-
+from ..internal.pytrees import pytree
 from .axis_aligned import EVI, VEI
 from .diagonal import EEI, EII, Diagonal, Spherical
 from .factors import is_low_rank, low_rank_family
@@ -208,8 +207,7 @@ def family(name: str) -> Callable[[Kind], Kind]:
             raise ValueError(f"there is a family {name!r} already: choose another name.")
         if "__dataclass_fields__" not in vars(kind):
             kind = dataclasses.dataclass(frozen=True)(kind)  # type: ignore[assignment]
-        fields = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
-        jax.tree_util.register_dataclass(kind, data_fields=fields, meta_fields=[])
+        pytree(kind)
         FAMILIES[name] = kind
         return kind
 

@@ -11,11 +11,12 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from ..internal import checks
+from ..internal.pytrees import pytree
 from ..mixture.mixture import Mixture
 from .status import Status
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True, repr=False)
 class Fit:
     """The result of `fit`; under vmap every field has a leading axis of lanes.

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 
+from ..internal.pytrees import pytree
+
 # With more parameters than this, the Hessian is not computed.
 MOST_PARAMETERS = 3000
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class Certificate:
     """The result of `certificate`; `print` shows it.

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from ..data.columns import Columns
 from ..data.observed import Observed
 from ..internal import checks
+from ..internal.pytrees import pytree
 from ..kernels.conditional_moments import complete_row
 from ..kernels.row_values import log_joint_of_rows
 from ..mixture.mixture import Mixture
@@ -21,7 +22,7 @@ from ..objective.densities import check_mixture_and_observed
 ROWS_PER_STEP = 256
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class Posterior:
     """What is known of the complete rows, given what was seen: a mixture for each row.

@@ -16,6 +16,7 @@ from ..divergences.estimate import Estimate
 from ..internal import checks
 from ..internal.compiling import jit_once
 from ..internal.feature_names import resolve_feature_names
+from ..internal.pytrees import pytree
 from ..internal.text_table import Table
 from ..mixture.inputs import check_mixture_and_array
 from ..mixture.mixture import Mixture
@@ -42,7 +43,7 @@ DEPENDENT_SCORES = (
 )
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True, repr=False)
 class Uncertainty:
     """The result of `uncertainty`; under vmap every field has a leading axis.

@@ -18,12 +18,13 @@ from ..families.has_logarithms import HasLogarithms
 from ..families.layout import Layout, layout_of
 from ..families.registry import family_class, family_name
 from ..internal import checks
+from ..internal.pytrees import pytree
 from ..numerics.powers_of_two import power_of_two
 from . import parameter_checks
 from .component_rounding_warnings import warn_of_coarse_components
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True, repr=False)
 class Mixture:
     """A mixture of k Gaussians in d dimensions.

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ..families.registry import FAMILIES
 from ..internal import checks
+from ..internal.pytrees import pytree
 from ..numerics import lapack
 from ..numerics.products import matmul
 from . import parameter_checks
@@ -21,7 +22,7 @@ from .sampling import sample
 CANDIDATES = 64
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class Simulation:
     """The result of `simulate`.

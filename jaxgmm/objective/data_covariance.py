@@ -17,6 +17,7 @@ from ..data.robust_covariance import robust_covariance_of, trim
 from ..data.rows import Rows
 from ..data.summable_rows import SummableRows
 from ..families.full import Full
+from ..internal.pytrees import pytree
 from ..kernels.block_size import block_rows
 from ..kernels.block_sums import sums_of_block
 from ..kernels.choice import with_kernel
@@ -32,7 +33,7 @@ TOLERANCE = 1e-6  # of EM's gain, per unit of row weight
 DERIVATIVE_STEPS = 100
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class FilledRows:
     """Rows whose missing values are replaced by their means under one Gaussian, when summed.

@@ -33,6 +33,7 @@ from ..data.summable_rows import SummableRows
 from ..families.fisher_scoring import dense_layout_of
 from ..internal import checks
 from ..internal.compiling import FEW_NUMBERS
+from ..internal.pytrees import pytree
 from ..kernels.block_sums import log_joint_of_block
 from ..kernels.choice import with_kernel
 from ..kernels.pair_moments import PairMoments, dtype_of_products
@@ -53,7 +54,7 @@ from .prior import Prior
 from .statistics import Statistics, about_mixture, statistics
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class Information:
     """Derivatives of the objective at a mixture, in relative coordinates; sums over all rows.

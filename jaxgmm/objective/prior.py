@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from ..data.open_data import open_data
 from ..data.sources import Data
 from ..internal import checks, forks
+from ..internal.pytrees import pytree
 from ..mixture import parameter_checks
 from ..mixture.mixture import Mixture
 from ..numerics.powers_of_two import power_of_two
@@ -22,7 +23,7 @@ from .data_covariance import data_covariance
 DEFAULT_STRENGTH = 0.01  # pseudo-rows
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class Prior:
     """A conjugate prior, expressed as pseudo-rows.

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from numpy.typing import ArrayLike
 
 from ..data.rows import Rows
+from ..internal.pytrees import pytree
 from ..kernels.block_size import block_rows
 from ..kernels.block_sums import sums_by_rules
 from ..kernels.choice import KERNELS, Choice, candidates, position_of, with_kernel
@@ -25,7 +26,7 @@ from ..mixture.inputs import open_for_mixture
 from ..mixture.mixture import Mixture
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class Statistics:
     """Sums over rows at a mixture θ: the sufficient statistics of the M-step.

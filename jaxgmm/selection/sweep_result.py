@@ -13,6 +13,7 @@ from ..families.registry import family_class, family_name
 from ..fitting.result import Fit
 from ..fitting.status import Status
 from ..internal import checks
+from ..internal.pytrees import pytree
 from ..internal.text_table import Table
 from ..objective.objective_value import rounding_error
 from .best_of_restarts import Flaw
@@ -21,7 +22,7 @@ from .component_remarks import RowTable
 from .sweep_remarks import remarks_on
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True, repr=False)
 class Sweep:
     """The result of `sweep`: every fit.

@@ -1,7 +1,5 @@
 """Families that users define: the AR(1) family of the page, and what is said of faulty ones."""
 
-import dataclasses
-
 import every_family
 import jax
 import jax.numpy as jnp
@@ -11,6 +9,7 @@ import reference
 
 import jaxgmm
 from jaxgmm import Mixture
+from jaxgmm.internal.pytrees import pytree
 
 K, D = 2, 4
 
@@ -112,8 +111,7 @@ def test_layouts_that_are_not_dense_are_checked(kind, x64):
             local, gain = super().maximize(moments, mass, d)
             return local, 2 * gain
 
-    fields = [field.name for field in dataclasses.fields(kind)]
-    jax.tree_util.register_dataclass(Boastful, fields, [])
+    pytree(Boastful)
     with pytest.raises(ValueError, match="maximize says that it gains"):
         jaxgmm.check_family(Boastful, d=5)
 
