@@ -1,11 +1,15 @@
 """Waiting times of a user: first and later fits, the estimator with many starts, a gradient.
 
     .venv/bin/python examples/benchmarks/first_fit.py
+    .venv/bin/python examples/benchmarks/first_fit.py --families   # the first fit of each family
 
 A fit of three components to the irises is measured from `initialize` to the end of `fit`, apart
 from the import. It runs in fresh processes without and with JAX's persistent compilation cache (in
 a temporary folder). The gradient of the log-likelihood is compared with an EM step, and with the
 gradient of a direct implementation, `jax.grad` of logsumexp over n×k log-densities.
+
+The families are compared by the CPU time of `fit` alone, which is almost all compilation. Each
+number is a median of fresh processes, in which the families take turns.
 """
 
 import argparse
@@ -17,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +30,11 @@ import load
 
 ROUNDS = 11
 SHAPE = 100_000, 16, 16  # n, d and k for the gradient
+FAMILIES = (
+    "full", "tied", "diagonal", "spherical", "EII", "EEI", "VEI", "EVI", "VEE", "EVE", "VVE", "EEV",
+    "VEV", "EVV", "factors-1", "factors-2", "ppca-2", "tied-factors-2", "tied-ppca-2",
+)  # fmt: skip
+FRESH_FITS = 3  # of each family
 
 
 def measure_fresh() -> dict[str, float]:
@@ -61,13 +71,38 @@ def seconds(function: Callable, *operands) -> float:
     return time.perf_counter() - began
 
 
-def in_fresh_process(cache: str | None) -> dict[str, float]:
-    """Run `measure_fresh` in a new process, with a compilation cache or None."""
+def measure_family(family: str) -> float:
+    """Return the CPU seconds of the first fit of a family in this process, which must be new."""
+    import jax
+
+    import jaxgmm
+
+    x = load.iris()[0].astype(np.float32)
+    start = jaxgmm.initialize(jax.random.key(0), x, 3, family=family)
+    began = time.process_time()
+    jax.block_until_ready(jaxgmm.fit(x, start))
+    return time.process_time() - began
+
+
+def compare_families() -> None:
+    """Print the CPU seconds of the first fit of each family, and how many more than full's."""
+    times: dict[str, list[float]] = {family: [] for family in FAMILIES}
+    for _ in range(FRESH_FITS):
+        for family, taken in times.items():
+            taken.append(in_fresh_process(None, "--family", family))
+    seconds_of = {family: float(np.median(taken)) for family, taken in times.items()}
+    print("CPU seconds of a first fit (iris, 3 components), and how many more than of full")
+    for family, taken in seconds_of.items():
+        print(f"  {family:14} {taken:5.2f} {taken - seconds_of['full']:+6.2f}")
+
+
+def in_fresh_process(cache: str | None, *arguments: str) -> Any:
+    """Run this script in a new process with these arguments, with a compilation cache or None."""
     environment = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
     if cache:
         least = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
         environment |= {"JAX_COMPILATION_CACHE_DIR": cache, least: "0"}
-    command = [sys.executable, __file__, "--fresh"]
+    command = [sys.executable, __file__, *(arguments or ("--fresh",))]
     out = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     return json.loads(out.stdout.splitlines()[-1])
 
@@ -119,8 +154,14 @@ def main() -> None:
     parser.add_argument(
         "--fresh", action="store_true", help="for internal use, in the fresh processes"
     )
-    if parser.parse_args().fresh:
-        print(json.dumps(measure_fresh()))
+    parser.add_argument("--family", help="likewise")
+    parser.add_argument("--families", action="store_true", help="compare first fits of families")
+    options = parser.parse_args()
+    if options.fresh or options.family:
+        print(json.dumps(measure_family(options.family) if options.family else measure_fresh()))
+        return
+    if options.families:
+        compare_families()
         return
     print("Seconds: iris, 3 components; the estimator on the penguins, 3 components, n_init=50")
     with tempfile.TemporaryDirectory() as cache:
