@@ -168,6 +168,11 @@ def test_lanes_are_fits_of_their_own(case, x64):
     np.testing.assert_allclose(found.objective[::2], plain.objective, rtol=1e-11)
 
 
+def lbfgs():
+    """L-BFGS with a line search that takes half as long to compile as optax's own."""
+    return optax.lbfgs(linesearch=optax.scale_by_backtracking_linesearch(20))
+
+
 @pytest.mark.thorough
 def test_em_and_a_gradient_end_at_one_optimum(case, x64):
     """From a start in its basin, where each stops by the rule of the other."""
@@ -175,8 +180,8 @@ def test_em_and_a_gradient_end_at_one_optimum(case, x64):
     first = jaxgmm.from_labels(rows(d), LABELS, family=name)
     first = fit(first, rows(d), STRENGTH, max_steps=40).mixture
     by_em = fit(first, rows(d), STRENGTH, tolerance=1e-13, max_steps=5000)
-    lbfgs = jaxgmm.Gradient(optax.lbfgs)
-    found = fit(first, rows(d), STRENGTH, algorithm=lbfgs, tolerance=1e-11, max_steps=2000)
+    climb = jaxgmm.Gradient(lbfgs)
+    found = fit(first, rows(d), STRENGTH, algorithm=climb, tolerance=1e-11, max_steps=2000)
     assert by_em.converged and found.converged
     np.testing.assert_allclose(found.objective, by_em.objective, atol=1e-7 * N)
     again = fit(found.mixture, rows(d), STRENGTH, tolerance=1e-9)
