@@ -125,7 +125,7 @@ class Annealed:
             return moved, after, sums, jnp.asarray(passes, jnp.float32)
 
         def anneal() -> tuple[Mixture, _AnnealedState, Statistics, jax.Array]:
-            moved = state.step.apply_to(mixture)
+            moved = state.step.after
             beta = jnp.asarray(self.schedule, mixture.dtype)[state.age // self.steps]
             sums, flat = evaluate.by_rules(moved, weighted_responsibilities, tempered(beta))
             inner = cast_like(self.algorithm.init(moved, sums), state.inner)

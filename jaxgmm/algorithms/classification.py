@@ -75,7 +75,7 @@ class Classification:
         prior: Prior | None,
     ) -> tuple[Mixture, _ClassificationState, Statistics, int]:
         """Take the M-step of the assignments, then assign the rows again in one pass."""
-        moved = state.step.apply_to(mixture)
+        moved = state.step.after
         sums, assigned = evaluate.by_rules(moved, weighted_responsibilities, most_probable)
         after = _ClassificationState(
             step=m_step_from(moved, assigned, prior),

@@ -99,7 +99,7 @@ class ConjugateEM:
 
         def mixture_at(length: jax.Array) -> Mixture:
             placed = chart.mixture_at(state.position + length * direction)
-            return where(restarts & (length == 1), step.apply_to(mixture), placed)
+            return where(restarts & (length == 1), step.after, placed)
 
         def try_length(length: jax.Array) -> tuple[Point, Statistics]:
             candidate = mixture_at(length)

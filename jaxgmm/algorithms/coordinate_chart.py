@@ -57,7 +57,7 @@ class Chart(NamedTuple):
         """
         origin, local = self.origin, self.local_at(position)
         moved = Mixture(
-            step.logits,
+            step.after.logits,
             local.means + origin.frame.whiten(mixture.frame.unwhiten(step.means)),
             origin.covariance.combine(local.covariance, step.covariance),
         )

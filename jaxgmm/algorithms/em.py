@@ -48,7 +48,7 @@ class EM:
         prior: Prior | None,
     ) -> tuple[Mixture, tuple, Statistics, int]:
         """Take the M-step, then make one pass."""
-        moved = em_step(mixture, statistics, evaluate, prior).apply_to(mixture)
+        moved = em_step(mixture, statistics, evaluate, prior).after
         return moved, state, evaluate(moved), 1
 
 

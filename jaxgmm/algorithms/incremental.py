@@ -109,7 +109,7 @@ class Incremental:
                 "as a whole: use EM(), or Stochastic(StepwiseEM())."
             )
         step = em_step(mixture, statistics, evaluate, prior)
-        moved = step.apply_to(mixture)
+        moved = step.after
         roots = state.roots.at[state.following].set(jnp.sqrt(jnp.maximum(step.em_gain, 0)))
         # Each M-step after a block is about the part of EM's step that is due to this block. The
         # parts add up as vectors, whose squared lengths are gains.

@@ -72,7 +72,7 @@ class NesterovEM:
         momentum = (1 + jnp.sqrt(1 + 4 * state.momentum**2)) / 2
         beta = jnp.where(state.takes_em, 0, (state.momentum - 1) / momentum)
         reached = target + beta * (target - state.last)
-        candidate = where(state.takes_em, step.apply_to(mixture), state.chart.mixture_at(reached))
+        candidate = where(state.takes_em, step.after, state.chart.mixture_at(reached))
         moved, sums, accepted = try_extrapolation(
             candidate, mixture, statistics, evaluate, prior, always=state.takes_em
         )

@@ -113,7 +113,7 @@ class Newton:
             return search.coordinates.mixture_at(end.position), end.sums
 
         def take_em_step() -> tuple[Mixture, Statistics]:
-            moved = by_em.apply_to(mixture)
+            moved = by_em.after
             return moved, evaluate(moved)
 
         moved, sums = jax.lax.cond(accepted, keep, take_em_step)

@@ -68,7 +68,7 @@ class OverrelaxedEM:
         offsets = jax.tree.map(lambda leaf: length * leaf, offsets)
         candidate = coordinates.place(mixture, coordinates.local(mixture, offsets))
         # At η = 1 this is EM's own step, which is always accepted.
-        candidate = where(length > 1, candidate, step.apply_to(mixture))
+        candidate = where(length > 1, candidate, step.after)
         moved, sums, accepted = try_extrapolation(
             candidate, mixture, statistics, evaluate, prior, always=length <= 1
         )

@@ -92,7 +92,7 @@ def scale_by_em(
         total = jnp.asarray(total_weight, mixture.dtype)
         gradient = jax.tree.map(jnp.subtract, updates, jax.grad(log_prior)(mixture, prior))
         sums = statistics_of_gradient(mixture, gradient, total)
-        moved = m_step_from(mixture, sums, prior).apply_to(mixture)
+        moved = m_step_from(mixture, sums, prior).after
         # The logit of an absent component does not change; −inf − (−inf) would be NaN.
         base = jnp.where(mixture.present, mixture.logits, 0)
         logits = jnp.where(mixture.present, moved.logits, 0) - base

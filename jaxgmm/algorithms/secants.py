@@ -153,7 +153,7 @@ class SecantMethod(abc.ABC):
         shortened = relative_length > state.longest
         change = jnp.where(shortened, state.longest / relative_length, 1) * change
         takes_em = state.takes_em | ~(relative_length > 0)
-        candidate = where(takes_em, step.apply_to(mixture), state.chart.mixture_at(target + change))
+        candidate = where(takes_em, step.after, state.chart.mixture_at(target + change))
         moved, sums, accepted = try_extrapolation(
             candidate, mixture, statistics, evaluate, prior, always=takes_em
         )

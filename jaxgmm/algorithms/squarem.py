@@ -92,7 +92,7 @@ class SQUAREM:
         """Make an EM step, or extrapolate over the last EM step and the next one."""
         step = em_step(mixture, statistics, evaluate, prior)
         extrapolated, alpha = _extrapolate(state, mixture, step)
-        candidate = where(state.extrapolates, extrapolated, step.apply_to(mixture))
+        candidate = where(state.extrapolates, extrapolated, step.after)
         moved, sums, accepted = try_extrapolation(
             candidate, mixture, statistics, evaluate, prior, always=~state.extrapolates
         )

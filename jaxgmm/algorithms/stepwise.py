@@ -64,7 +64,7 @@ class StepwiseEM:
     ) -> tuple[Mixture, jax.Array, Statistics, int]:
         """Make an M-step from the averaged statistics, then one pass."""
         average = statistics if self._is_em else self._average(mixture, state, statistics, prior)
-        moved = m_step_from(mixture, average, prior).apply_to(mixture)
+        moved = m_step_from(mixture, average, prior).after
         return moved, state + 1, evaluate(moved), 1
 
     @property

@@ -13,6 +13,7 @@ from ..numerics.cholesky import cholesky_and_inverse
 from ..numerics.float64 import product_in_two_parts
 from ..numerics.products import HIGHEST, SMALL_MATRIX, matmul
 from ..numerics.triangular import log_determinant, symmetric, transpose
+from ..numerics.unit_matrix import unit_matrix
 from .layout import Layout
 
 
@@ -223,7 +224,7 @@ class Dense(Layout):
 
     def pull(self, mass, matrices):
         root = self.inverse_factor
-        unit = jnp.eye(self.d, dtype=root.dtype)[None]
+        unit = unit_matrix(self.d, root.dtype)[None]
         moments = symmetric(matmul(matmul(transpose(root), self.pool(matrices)), root))
         return self.pool(mass)[:, None, None] * unit + moments
 
@@ -260,7 +261,7 @@ class Dense(Layout):
 
     def gain(self, change, bend, moments, mass):
         count = mass[:, None, None]
-        rest = moments / count - jnp.eye(self.d, dtype=moments.dtype)[None]
+        rest = moments / count - unit_matrix(self.d, moments.dtype)[None]
         first = jnp.sum(change * rest, axis=(-2, -1))
         return 2 * (bend - first) - quadratic_form(change, moments / count)
 

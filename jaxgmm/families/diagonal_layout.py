@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..numerics.products import matmul
+from ..numerics.unit_matrix import unit_matrix
 from .layout import Layout, wider_than
 
 
@@ -76,12 +77,12 @@ class DiagonalLayout(Layout):
 
     @property
     def dense(self):
-        unit = jnp.eye(self.d, dtype=self.scale.dtype)[None]
+        unit = unit_matrix(self.d, self.scale.dtype)[None]
         return jnp.exp(2 * self.log_scales)[..., None] * unit
 
     @property
     def dense_precision(self):
-        unit = jnp.eye(self.d, dtype=self.scale.dtype)[None]
+        unit = unit_matrix(self.d, self.scale.dtype)[None]
         return jnp.exp(-2 * self.log_scales)[..., None] * unit
 
     def amplification(self, means):

@@ -25,6 +25,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from ..numerics.host_factors import lower_factor
+from ..numerics.unit_matrix import unit_matrix
 from .fisher_scoring import dense_layout_of, information_diagonal, scoring_step
 from .layout import Layout, layout_of
 
@@ -163,7 +164,7 @@ class Family(abc.ABC):
         1e-7 in float32, so a fit that stops by EM's gain D needs a tolerance above that.
         """
         layout, new = dense_layout_of(self, d), dense_layout_of(self.moved(local), d)
-        change = layout.relative(new) - jnp.eye(d, dtype=new.factor.dtype)[None]
+        change = layout.relative(new) - unit_matrix(d, new.factor.dtype)[None]
         rise = new.log_determinant - layout.log_determinant
         return change, rise - jnp.trace(change, axis1=1, axis2=2)
 

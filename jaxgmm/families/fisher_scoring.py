@@ -20,6 +20,7 @@ from jax.flatten_util import ravel_pytree
 from ..numerics.cholesky import cholesky_and_inverse
 from ..numerics.products import matmul
 from ..numerics.triangular import transpose
+from ..numerics.unit_matrix import unit_matrix
 from .dense_layout import Dense
 from .layout import layout_of
 
@@ -123,7 +124,7 @@ def _solve(
     size = jnp.sqrt(jnp.sum(roots**2, axis=0))
     size = jnp.where(size > 0, size, 1)
     correlation = matmul(transpose(roots / size[None]), roots / size[None])
-    ridge = 10 * p * eps * jnp.eye(p, dtype=zero.dtype)
+    ridge = 10 * p * eps * unit_matrix(p, zero.dtype)
     inverse = cholesky_and_inverse((correlation + ridge)[None], often=False)[1][0]
     solution = matmul(inverse.T, matmul(inverse, (slope / size)[:, None]))[:, 0]
     return solution / size

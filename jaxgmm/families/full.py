@@ -16,6 +16,7 @@ from ..numerics.logarithms import logarithm_and_excess
 from ..numerics.powers_of_two import power_of_two
 from ..numerics.products import matmul
 from ..numerics.triangular import assemble, inverse, mirror_lower, parts, transpose
+from ..numerics.unit_matrix import unit_matrix
 from .has_whitening_factor import HasWhiteningFactor
 from .triangular_layout import TriangularLayout
 
@@ -135,7 +136,7 @@ class Full(HasWhiteningFactor):
         # ∂ℓ/∂W = tril((mass I − spread) W⁻ᵀ), hence tril(mass I − spread) = tril(∂ℓ/∂W Wᵀ).
         slope = assemble(gradient.log_diagonal * jnp.exp(-self.log_diagonal), gradient.lower)
         missing = mirror_lower(matmul(slope, transpose(_factor(self))))
-        return mass[:, None, None] * jnp.eye(d, dtype=missing.dtype)[None] - missing
+        return mass[:, None, None] * unit_matrix(d, missing.dtype)[None] - missing
 
 
 def _factor(member: Full) -> jax.Array:

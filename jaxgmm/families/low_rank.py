@@ -27,6 +27,7 @@ from ..numerics.host_factors import lower_factor
 from ..numerics.logarithms import exponential_excess, logarithm_and_excess
 from ..numerics.products import matmul
 from ..numerics.triangular import parts, small_cholesky, small_inverse, transpose
+from ..numerics.unit_matrix import unit_matrix
 from .has_logarithms import HasLogarithms
 from .low_rank_from_dense import FactorStart, closest_member, likeliest_noise
 from .low_rank_layout import LowRankLayout
@@ -94,7 +95,7 @@ class LowRank(HasLogarithms):
         used = mass > 0
         count = jnp.where(used, mass, 1)[:, None, None]
         cross, scores, errors = self.frame(d).with_factors(moments, mass)
-        unit = jnp.eye(self.rank, dtype=moments.dtype)[None]
+        unit = unit_matrix(self.rank, moments.dtype)[None]
         root = small_cholesky(jnp.where(used[:, None, None], scores / count, unit))
         solved = small_inverse(root)
         cross = jnp.where(used[:, None, None], cross, 0)
@@ -160,7 +161,7 @@ class LowRank(HasLogarithms):
         turns[np.arange(len(first)), first, second] = 1
         turns = turns - np.swapaxes(turns, 1, 2)
         turned = jnp.einsum("kdq,gqr->gkdr", self.loadings, turns, precision="highest")
-        own = jnp.eye(k, dtype=self.loadings.dtype)[:, None, :, None, None]
+        own = unit_matrix(k, self.loadings.dtype)[:, None, :, None, None]
         directions = (own * turned[None]).reshape(-1, *self.loadings.shape)
         return type(self)(
             jnp.zeros((len(directions), *self.noise.shape), directions.dtype), directions

@@ -19,6 +19,7 @@ import numpy as np
 from ..internal.pytrees import pytree
 from ..numerics import lapack
 from ..numerics.logarithms import logarithm_and_excess
+from ..numerics.unit_matrix import unit_matrix
 from .family import Family
 from .triangular_layout import TriangularLayout
 
@@ -82,7 +83,7 @@ class FactorStart(Family):
 
     def likeliest(self, moments, mass, d):
         used = mass > 0
-        unit = jnp.eye(d, dtype=moments.dtype)[None]
+        unit = unit_matrix(d, moments.dtype)[None]
         count = jnp.where(used, mass, 1)[:, None, None]
         covariances = jnp.where(used[:, None, None], moments / count, unit)
         return _in_units(self.kind, covariances, mass, self._unit_scales())

@@ -24,6 +24,7 @@ from ..numerics.triangular import (
     symmetric,
     transpose,
 )
+from ..numerics.unit_matrix import unit_matrix
 from .dense_layout import projection_of
 from .layout import Layout, wider_than
 
@@ -51,7 +52,7 @@ class LowRankLayout(Layout):
         self.log_scale = jnp.broadcast_to(log_scale, loadings.shape[:2])
         self.scale = jnp.exp(self.log_scale)
         self.loadings = loadings
-        unit = jnp.eye(loadings.shape[2], dtype=loadings.dtype)[None]
+        unit = unit_matrix(loadings.shape[2], loadings.dtype)[None]
         self.root = small_cholesky(unit + matmul(transpose(loadings), loadings))  # K
         self.inverse_root = small_inverse(self.root)
         self._half = small_inverse(unit + self.root)  # X
@@ -131,13 +132,13 @@ class LowRankLayout(Layout):
     @property
     def dense(self):
         scaled = self.loadings / self.scale[..., None]
-        unit = jnp.eye(self.d, dtype=scaled.dtype)[None]
+        unit = unit_matrix(self.d, scaled.dtype)[None]
         return matmul(scaled, transpose(scaled)) + unit / self.scale[..., None] ** 2
 
     @property
     def dense_precision(self):
         root = matmul(self.inverse_root, transpose(self.loadings)) * self.scale[:, None, :]
-        unit = jnp.eye(self.d, dtype=root.dtype)[None]
+        unit = unit_matrix(self.d, root.dtype)[None]
         return unit * self.scale[..., None] ** 2 - matmul(transpose(root), root)
 
     def amplification(self, means):

@@ -27,6 +27,7 @@ from ..numerics.rotations import (
     sweep,
 )
 from ..numerics.triangular import transpose
+from ..numerics.unit_matrix import unit_matrix
 from .common_axes import newton_step, turn_moments
 from .dense_layout import Dense
 from .lettered_family import Lettered, member
@@ -64,7 +65,7 @@ class Rotated(Lettered):
 
     @classmethod
     def _unit_axes(cls, k: int, d: int, dtype: Any) -> jax.Array:
-        return jnp.broadcast_to(jnp.eye(d, dtype=dtype), (k if cls.own_orientation else 1, d, d))
+        return jnp.broadcast_to(unit_matrix(d, dtype), (k if cls.own_orientation else 1, d, d))
 
     def frame(self, d):
         logarithm, axes = self.scales.logarithms(d), orthonormal(self.axes)
@@ -89,7 +90,7 @@ class Rotated(Lettered):
     def likeliest(self, moments, mass, d):
         # Rotations start at the principal axes of each component, or of all rows together.
         unscaled = self._unscaled(moments, d)
-        unit = jnp.eye(d, dtype=moments.dtype)[None]
+        unit = unit_matrix(d, moments.dtype)[None]
         counted = jnp.where(mass[:, None, None] > 0, unscaled, unit)
         if not self.own_orientation:
             counted = jnp.sum(counted, axis=0, keepdims=True)
@@ -123,7 +124,7 @@ class Rotated(Lettered):
             number = state.number + 1
             after = _Climbing(number, turning, scales, remaining, state.newton)
             before = state._replace(number=number, newton=jnp.zeros((), bool))
-            return jax.tree.map(lambda old, new: jnp.where(worse, old, new), before, after)
+            return jax.lax.cond(worse, lambda: before, lambda: after)
 
         scales = self._best_scales(moments, mass, d)
         infinite = jnp.full((), jnp.inf, moments.dtype)
@@ -168,7 +169,7 @@ class Rotated(Lettered):
 
     def between(self, other):
         turned = matmul(transpose(orthonormal(self.axes)), orthonormal(other.axes))
-        change = turned - jnp.eye(turned.shape[-1], dtype=turned.dtype)[None]
+        change = turned - unit_matrix(turned.shape[-1], turned.dtype)[None]
         return Turned(other.volume - self.volume, other.shape - self.shape, change)
 
     def combine(self, first, second):

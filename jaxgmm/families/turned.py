@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from ..numerics.logarithms import exponential_excess
 from ..numerics.triangular import transpose
+from ..numerics.unit_matrix import unit_matrix
 from .scales import Scales
 
 
@@ -31,7 +32,7 @@ def change_of_factors(present: Scales, local: Turned, d: int) -> tuple[jax.Array
     # columns have changed their signs.
     logarithm, scale = local.scales.logarithms(d), jnp.exp(present.logarithms(d))
     ratio = (scale * jnp.exp(logarithm))[:, :, None] / scale[:, None, :]
-    unit = jnp.eye(d, dtype=scale.dtype)[None]
+    unit = unit_matrix(d, scale.dtype)[None]
     change = ratio * transpose(local.change) + jnp.expm1(logarithm)[:, :, None] * unit
     along = jnp.diagonal(local.change, axis1=1, axis2=2) * jnp.exp(logarithm)
     return change, -jnp.sum(exponential_excess(logarithm) + along, axis=-1)

@@ -24,6 +24,7 @@ import numpy as np
 from ..internal.trees import where_each
 from ..numerics.products import matmul
 from ..numerics.triangular import transpose
+from ..numerics.unit_matrix import unit_matrix
 from .dense_layout import Dense
 from .family import Family
 from .lettered_family import member
@@ -156,7 +157,7 @@ class Universal(Family):
 
     @classmethod
     def identity(cls, k, d, dtype):
-        axes = jnp.broadcast_to(jnp.eye(d, dtype=dtype)[None], (k, d, d))
+        axes = jnp.broadcast_to(unit_matrix(d, dtype)[None], (k, d, d))
         code = jnp.broadcast_to(jnp.asarray(code_of("VVV"), dtype)[None], (k, len(Code._fields)))
         return cls(jnp.zeros((k, 1), dtype), jnp.zeros((k, d - 1), dtype), axes, code)
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from ..internal.one_cpu_function import as_one_cpu_function
 from ..numerics.rotations import rounds
 from ..numerics.short_axis_sums import fold
+from ..numerics.unit_matrix import unit_matrix
 
 
 class Code(NamedTuple):
@@ -80,7 +81,7 @@ def largest_of(values: jax.Array) -> jax.Array:
 
 def unit(like: jax.Array) -> jax.Array:
     """Return the unit matrix as (d, d, 1, 1), for matrices (d, d, k, lanes) like these."""
-    return jnp.eye(len(like), dtype=like.dtype)[:, :, None, None]
+    return unit_matrix(len(like), like.dtype)[:, :, None, None]
 
 
 def diagonal(matrices: jax.Array) -> jax.Array:

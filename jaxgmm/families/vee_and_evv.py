@@ -16,6 +16,7 @@ from ..numerics.host_factors import assemble_on_host, factors_of_axes
 from ..numerics.logarithms import exponential_excess, logarithm_and_excess
 from ..numerics.products import matmul
 from ..numerics.triangular import assemble, inverse, parts, transpose
+from ..numerics.unit_matrix import unit_matrix
 from .full import Full
 from .lettered_family import Lettered, member
 from .scales import Scales, of_leaf, split
@@ -112,7 +113,7 @@ class VEE(Triangular):
     def maximize(self, moments, mass, d):
         used = mass[:, None] > 0
         count = jnp.where(used, mass[:, None], 1)[..., None]
-        unit = jnp.eye(d, dtype=moments.dtype)[None]
+        unit = unit_matrix(d, moments.dtype)[None]
         data = (
             jnp.where(used[..., None], moments, unit * count) / count,
             jnp.where(used, mass[:, None] / jnp.sum(mass), 0),
@@ -148,7 +149,7 @@ class EVV(Triangular):
     def maximize(self, moments, mass, d):
         used = mass[:, None] > 0
         count = jnp.where(used, mass[:, None], 1)
-        unit = jnp.eye(d, dtype=moments.dtype)[None]
+        unit = unit_matrix(d, moments.dtype)[None]
         covariances = jnp.where(used[..., None], moments / count[..., None], unit)
         root, inverse_root = cholesky_and_inverse(covariances)
         logarithm = logarithm_and_excess(parts(root)[0])[0]

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import zipfile
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,15 +15,18 @@ import numpy as np
 from ..algorithms.protocol import Algorithm
 from ..data.rows import Rows
 from ..data.sources import Data
+from ..families.family import Local
 from ..internal.atomic_write import open_atomically
 from ..mixture.mixture import Mixture
+from ..objective.m_step import Step
 from ..objective.prior import Prior
 from .division import divide_rows
 from .loop import LoopSettings, LoopState, RowConstants, prepare_rows, run_loop, start_loop
 from .status import RUNNING, Status
 from .units import Rise
 
-VERSION = 1
+# Version 2 contains the mixture after EM's step, which version 1 has in relation to the one before.
+VERSION = 2
 SAME_VALUES = (
     1e-3  # the rounding of another machine changes less; other rows or starts differ by more
 )
@@ -156,6 +159,9 @@ def _resume(
     try:
         with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             saved_label = _translate_old_label(json.loads(str(file["label"])))
+            is_old = saved_label.get("checkpoint version") == 1
+            if is_old:
+                saved_label["checkpoint version"] = VERSION
             saved = [file[f"arr_{i}"] for i in range(len(file.files) - 1)]
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(
@@ -165,6 +171,8 @@ def _resume(
         if saved_label.get(name) != value:
             difference = f"its {name}: {saved_label.get(name)!r}, but here {value!r}"
             raise _other_fit_error(path, difference)
+    if is_old:
+        loop_state = _with_old_steps(loop_state)
     expected, tree = jax.tree.flatten((mixture, constants, loop_state))
     same_form = len(saved) == len(expected) and all(
         one.shape[1:] == two.shape[1:] and one.ndim == two.ndim
@@ -177,6 +185,8 @@ def _resume(
         raise _other_fit_error(path, "its start")
     if not alike(saved_constants, constants):
         raise _other_fit_error(path, "its rows or its prior")
+    if is_old:
+        saved_state = _with_present_steps(saved_state)
     return saved_constants, _extend_history(saved_state, len(loop_state.history.passes), max_steps)
 
 
@@ -187,6 +197,40 @@ def _translate_old_label(label: dict[str, Any]) -> dict[str, Any]:
     algorithm = str(label.get("algorithm")).replace("optimiser=", "optimizer=")
     label["algorithm"] = re.sub(r"(StepwiseEM\(decay=[^,)]+)\)", r"\1, scale=1.0)", algorithm)
     return label
+
+
+class _OldStep(NamedTuple):
+    """A `Step` in the form of version 1."""
+
+    logits: jax.Array
+    means: jax.Array
+    covariance: Local
+    em_gain: jax.Array
+
+
+def _with_old_steps(loop_state: LoopState) -> LoopState:
+    """Return the state in the form of version 1."""
+
+    def old(node: Any) -> Any:
+        if not isinstance(node, Step):
+            return node
+        return _OldStep(node.after.logits, node.means, node.covariance, node.em_gain)
+
+    return jax.tree.map(old, loop_state, is_leaf=lambda node: isinstance(node, Step))
+
+
+def _with_present_steps(loop_state: LoopState) -> LoopState:
+    """Return the state of version 1 in the form of the present version."""
+    mixture = jax.tree.map(jnp.asarray, loop_state.fit_state.mixture)
+
+    def present(node: Any) -> Any:
+        if not isinstance(node, _OldStep):
+            return node
+        means = mixture.means + mixture.frame.unwhiten(node.means)
+        after = Mixture(node.logits, means, mixture.covariance.moved(node.covariance))
+        return Step(after, node.means, node.covariance, node.em_gain)
+
+    return jax.tree.map(present, loop_state, is_leaf=lambda node: isinstance(node, _OldStep))
 
 
 def _other_fit_error(path: str, difference: str) -> ValueError:

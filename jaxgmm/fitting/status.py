@@ -13,7 +13,7 @@ class Status(enum.IntEnum):
     CONVERGED: the stopping rule was met, for what the algorithm maximizes.
     MAX_STEPS: the fit made max_steps steps before the stopping rule was met.
     NONFINITE: a step led to NaN or infinity. The mixture is the last finite one.
-    DEGENERATE: EM's next step from the returned mixture empties a component, or shrinks its
+    DEGENERATE: a component of the returned mixture has no rows, or the next step shrinks its
       covariance below the rounding error of the data (a constant or collinear column, identical
       rows, a component on fewer rows than it needs). The likelihood has no maximum there.
     DROPPED: `sweep` stopped the fit early, because other starts had reached a higher objective.

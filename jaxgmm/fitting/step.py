@@ -22,7 +22,7 @@ from ..objective.m_step import Step, m_step_from
 from ..objective.objective_value import objective_value
 from ..objective.prior import Prior
 from ..objective.statistics import Statistics
-from .degeneracy import degenerate
+from .degeneracy import has_collapsed, has_no_step
 from .status import RUNNING, Status
 from .stopping import STOPPING
 from .units import Rise
@@ -80,7 +80,7 @@ class Problem:
         objective = self._objective(mixture, sums)
         state = self.algorithm.init(mixture, sums)
         values = StoppingValues(step.em_gain, objective, jnp.asarray(previous, mixture.dtype))
-        status, _ = self._status(mixture, state, sums, step, values, 0)
+        status, _ = self._status(mixture, state, sums, step, values, 0, False)
         return FitState(
             mixture=mixture,
             state=state,
@@ -132,8 +132,8 @@ class Problem:
     def step(self, fit_state: FitState, *, starts: bool = False) -> tuple[FitState, jax.Array]:
         """Move once, and return the new state and the objective that the move led to.
 
-        A move to a mixture that is not finite is rejected. With `starts`, a state may be one of
-        `begin_with_statistics`.
+        A move to a mixture that has collapsed or is not finite is rejected. With `starts`, a state
+        may be one of `begin_with_statistics`.
         """
         take_pass = Pass(self.rows, self.kernel, fit_state.em_step, self.tolerance)
         mixture, state, sums, passes = self.algorithm.move(
@@ -148,7 +148,11 @@ class Problem:
         objective = self._objective(mixture, sums)
         steps, passes = fit_state.steps + 1, fit_state.passes + passes
         values = StoppingValues(step.em_gain, objective, fit_state.objective)
-        status, accepted = self._status(mixture, state, sums, step, values, steps)
+        # A start may be narrower, since EM's step widens it.
+        collapsed = steps > 0
+        collapsed &= has_collapsed(mixture, fit_state.sums.mass, self.prior, self.resolution)
+        status, usable = self._status(mixture, state, sums, step, values, steps, collapsed)
+        accepted = usable & ~collapsed
         if starts:  # nothing is known before the first pass
             unknown = jnp.full_like(objective, -jnp.inf)
             objective, status = where(is_start, (unknown, RUNNING), (objective, status))
@@ -164,8 +168,8 @@ class Problem:
             passes=passes,
         )
         rejected = fit_state._replace(status=status, passes=passes)
-        # XLA would compute a condition on the status again for every leaf.
-        return where(accepted, moved, rejected), objective
+        # A choice between leaves would be one kernel for each of them.
+        return jax.lax.cond(accepted, lambda: moved, lambda: rejected), objective
 
     def _objective(self, mixture: Mixture, sums: Statistics) -> jax.Array:
         """Return the objective in the unit of the data."""
@@ -180,9 +184,10 @@ class Problem:
         step: Step,
         values: StoppingValues,
         steps: jax.Array | int,
+        collapsed: jax.Array | bool,
     ) -> tuple[jax.Array, jax.Array]:
         """Return the status after a move, and whether the move led to what is finite."""
-        broken = degenerate(mixture, sums, step, self.prior, self.resolution)
+        degenerate = collapsed | has_no_step(mixture, sums, step)
         read = stopping_values_of(self.algorithm, state, values)
         stop = STOPPING[self.stopping](self.tolerance, *read)
         # Absent components have logits of −inf, and are no failure.
@@ -190,5 +195,5 @@ class Problem:
         usable = finite(shown, sums, values.objective)
         status = jnp.where(steps >= self.max_steps, Status.MAX_STEPS, RUNNING)
         status = jnp.where(stop, Status.CONVERGED, status)
-        status = jnp.where(broken, Status.DEGENERATE, status)
+        status = jnp.where(degenerate, Status.DEGENERATE, status)
         return jnp.where(usable, status, Status.NONFINITE).astype(jnp.int32), usable

@@ -142,7 +142,7 @@ def _certify(
     def em_step(offsets: jax.Array) -> jax.Array:
         """Return the offsets after EM's step, from one pass."""
         here = mixture_at(offsets)
-        after = m_step_from(here, take_pass(here), prior).apply_to(here)
+        after = m_step_from(here, take_pass(here), prior).after
         return ravel_pytree(RELATIVE.offsets(mixture, after))[0]
 
     # At a fixed point, EM's Jacobian is symmetric when it is scaled by the square root of the

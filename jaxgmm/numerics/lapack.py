@@ -26,6 +26,7 @@ import jaxlib
 from jax.custom_batching import custom_vmap
 
 from .products import matmul
+from .unit_matrix import unit_matrix
 
 Function = Callable[[jax.Array], Any]
 
@@ -96,7 +97,7 @@ def _cholesky(matrix: jax.Array) -> jax.Array:
 
 @in_pieces(lambda d: (SPLIT_WORK - 1) // d**3)
 def _inverse(factor: jax.Array) -> jax.Array:
-    unit = jnp.eye(len(factor), dtype=factor.dtype)
+    unit = unit_matrix(len(factor), factor.dtype)
     return jax.lax.linalg.triangular_solve(factor, unit, left_side=True, lower=True)
 
 
@@ -121,7 +122,7 @@ def _transpose(matrix: jax.Array) -> jax.Array:
 
 def _halved_diagonal(matrix: jax.Array) -> jax.Array:
     """Return the lower-triangular X for which X + Xᵀ is the symmetric matrix."""
-    half = jnp.eye(matrix.shape[-1], dtype=matrix.dtype)[None] / 2
+    half = unit_matrix(matrix.shape[-1], matrix.dtype)[None] / 2
     return jnp.tril(matrix) - matrix * half
 
 
@@ -183,7 +184,7 @@ def orthogonal(matrix: jax.Array) -> jax.Array:
 def _over_differences(values: jax.Array) -> jax.Array:
     """Return 1 / (v_j − v_i), with 0 on the diagonal."""
     difference = values[..., None, :] - values[..., :, None]
-    unit = jnp.eye(values.shape[-1], dtype=values.dtype)[None]
+    unit = unit_matrix(values.shape[-1], values.dtype)[None]
     return 1 / (difference + unit) - unit
 
 

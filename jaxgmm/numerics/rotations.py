@@ -17,11 +17,12 @@ import numpy as np
 from . import lapack
 from .products import matmul
 from .triangular import LOOPED, assemble, parts, transpose
+from .unit_matrix import unit_matrix
 
 
 def _unit(like: jax.Array) -> jax.Array:
     """Return the identity as (1, d, d)."""
-    return jnp.eye(like.shape[-1], dtype=like.dtype)[None]
+    return unit_matrix(like.shape[-1], like.dtype)[None]
 
 
 # ---- coordinates -------------------------------------------------------------------------------

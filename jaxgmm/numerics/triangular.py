@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 
 from . import lapack
 from .products import matmul
+from .unit_matrix import unit_matrix
 
 # Up to this many features, a loop over columns that handles all matrices at once is faster than a
 # LAPACK call for each matrix (150 µs against 550 µs for 512 inverses of 8×8).
@@ -101,7 +102,7 @@ def inverse(factor: jax.Array, often: bool = True) -> jax.Array:
         inverse = inverse - jnp.where(below, column, 0) * row
         return jax.lax.dynamic_update_index_in_dim(inverse, row, j, 1)
 
-    unit = jnp.broadcast_to(jnp.eye(d, dtype=factor.dtype), factor.shape)
+    unit = jnp.broadcast_to(unit_matrix(d, factor.dtype), factor.shape)
     return jax.lax.fori_loop(0, d, eliminate, unit)
 
 
@@ -109,7 +110,7 @@ def _by_halves(factor: jax.Array, often: bool) -> jax.Array:
     """Invert by [A 0; C B]⁻¹ = [A⁻¹ 0; −B⁻¹ C A⁻¹ B⁻¹], where A and B make one stack."""
     c, d = factor.shape[:2]
     half = (d + 1) // 2
-    even = jnp.broadcast_to(jnp.eye(2 * half, dtype=factor.dtype), (c, 2 * half, 2 * half))
+    even = jnp.broadcast_to(unit_matrix(2 * half, factor.dtype), (c, 2 * half, 2 * half))
     even = even.at[:, :d, :d].set(factor)
     corners = jnp.concatenate([even[:, :half, :half], even[:, half:, half:]])
     first, last = jnp.split(inverse(corners, often), 2)

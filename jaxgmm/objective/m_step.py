@@ -23,16 +23,16 @@ FARTHEST_MOVE = 0.03
 
 
 class Step(NamedTuple):
-    """An M-step from a mixture, relative to that mixture.
+    """An M-step from a mixture: the mixture after it, and the way there.
 
     Attributes:
-      logits: (k,) the logarithms of the new weights.
-      means: (k, d) the displacement of each mean, in standard deviations.
+      after: the mixture after the step.
+      means: (k, d) the displacement of each mean, in standard deviations of the mixture before.
       covariance: the local that describes the new covariances (see `Family`).
       em_gain: () D(θ), the increase of the expected complete-data objective per unit of row weight.
     """
 
-    logits: jax.Array
+    after: Mixture
     means: jax.Array
     covariance: Local
     em_gain: jax.Array
@@ -41,7 +41,7 @@ class Step(NamedTuple):
     def zero(cls, mixture: Mixture) -> Step:
         """Return the step that does not change the mixture; its `em_gain` is infinite."""
         return cls(
-            logits=mixture.logits,
+            after=mixture,
             means=jnp.zeros_like(mixture.means),
             covariance=mixture.covariance.zero_local(),
             em_gain=jnp.full((), jnp.inf, mixture.dtype),
@@ -50,15 +50,7 @@ class Step(NamedTuple):
     @property
     def local(self) -> Mixture:
         """The mixture after the step, relative to the one before it (see `coordinates.py`)."""
-        return Mixture(self.logits, self.means, self.covariance)
-
-    def apply_to(self, mixture: Mixture) -> Mixture:
-        """Return the mixture after the step."""
-        return Mixture(
-            self.logits,
-            mixture.means + mixture.frame.unwhiten(self.means),
-            mixture.covariance.moved(self.covariance),
-        )
+        return Mixture(self.after.logits, self.means, self.covariance)
 
 
 def m_step_from(
@@ -113,12 +105,13 @@ def m_step_from(
     gain = frame.sum_covariances(jnp.where(updates, count * gain, 0)) / 2
     em_gain += jnp.where(gain < 0, 0, gain)
 
-    return Step(jnp.log(weights), move, local, em_gain / total)
+    after = Mixture(jnp.log(weights), mixture.means + frame.unwhiten(move), covariance.moved(local))
+    return Step(after, move, local, em_gain / total)
 
 
 @jax.jit
 def _m_step(mixture: Mixture, sums: Statistics, prior: Prior | None) -> Mixture:
-    return m_step_from(mixture, sums, prior).apply_to(mixture)
+    return m_step_from(mixture, sums, prior).after
 
 
 def m_step(mixture: Mixture, statistics: Statistics, prior: Prior | None = None) -> Mixture:

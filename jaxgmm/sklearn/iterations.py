@@ -12,6 +12,7 @@ import numpy as np
 from ..algorithms.protocol import Algorithm
 from ..data.columns import Columns
 from ..data.rows import Rows
+from ..fitting.degeneracy import has_collapsed
 from ..fitting.fit import fit_of_state
 from ..fitting.loop import LoopSettings, prepare_rows, run_loop, start_loop
 from ..fitting.result import Fit
@@ -92,9 +93,13 @@ def run_fits(
         )
         state = run_loop(rows, constants, state, tolerance, max_steps, loop_settings)
         end, fit = state.fit_state, fit_of_state(state, constants)
+        # The loop has not looked at the last mixture, since it ends before the pass there.
+        last = end.em_step.after
+        collapsed = has_collapsed(last, end.sums.mass, constants.prior, constants.resolution)
         usable = (fit.status == Status.CONVERGED) | (fit.status == Status.MAX_STEPS)
-        last = end.em_step.apply_to(end.mixture).translate(constants.center)
-        return dataclasses.replace(fit, mixture=where(usable, last, fit.mixture))
+        mixture = where(usable & ~collapsed, last.translate(constants.center), fit.mixture)
+        status = jnp.where(usable & collapsed, Status.DEGENERATE, fit.status)
+        return dataclasses.replace(fit, mixture=mixture, status=status.astype(jnp.int32))
 
     if batch:
         return jax.vmap(run_one)(starts)

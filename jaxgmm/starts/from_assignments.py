@@ -55,7 +55,7 @@ class Assigned(NamedTuple):
 
     def mixture(self, prior: Prior | None) -> Mixture:
         """Return the mixture that the M-step makes."""
-        return m_step_from(self.base, self.sums, prior, to_the_end=True).apply_to(self.base)
+        return m_step_from(self.base, self.sums, prior, to_the_end=True).after
 
 
 def assign_responsibilities(

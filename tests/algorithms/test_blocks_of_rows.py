@@ -57,8 +57,8 @@ def test_restated_statistics(family, x64):
     @jax.jit
     def look(at, other, sums):
         restated = restate(sums, at, other)
-        ends = [m_step_from(at, sums, None).apply_to(at)]
-        ends.append(m_step_from(other, restated, None).apply_to(other))
+        ends = [m_step_from(at, sums, None).after]
+        ends.append(m_step_from(other, restated, None).after)
         values = [[expected(m, at, sums), expected(m, other, restated)] for m in (at, other)]
         return restated, restate(sums, at, at), ends, jnp.array(values)
 

@@ -71,9 +71,9 @@ def steps(d):
         mixture = start_of(code, d)
         for _ in range(3):
             step = m_step_from(mixture, statistics_of(mixture), prior(d), to_the_end=True)
-            mixture = step.apply_to(mixture)
+            mixture = step.after
         step = m_step_from(mixture, statistics_of(mixture), prior(d))
-        moved = step.apply_to(mixture)
+        moved = step.after
         value = lambda at: statistics_of(at).log_likelihood + log_prior(at, prior(d))
         own = mixture.covariance.n_own_parameters(d), mixture.covariance.shares_leaves(K)
         return mixture, step.em_gain, value(mixture), value(moved), mixture.frame.dense, own
@@ -121,7 +121,7 @@ def test_exact_m_steps_are_those_of_the_family(letters, d):
     def run(mixture):
         for _ in range(3):
             sums = e_step(mixture, rows(d))
-            mixture = m_step_from(mixture, sums, prior(d), to_the_end=True).apply_to(mixture)
+            mixture = m_step_from(mixture, sums, prior(d), to_the_end=True).after
         sums = e_step(mixture, rows(d))
         gain = m_step_from(mixture, sums, prior(d)).em_gain
         return mixture, gain, sums.log_likelihood + log_prior(mixture, prior(d))
@@ -171,10 +171,8 @@ def test_absent_components_do_not_count(x64):
         padded = Statistics(pad(sums.mass), pad(sums.shift), spread, sums.log_likelihood)
         first = m_step_from(mixture, sums, prior())
         second = m_step_from(more, padded, prior())
-        covariance = lambda step, at: step.apply_to(at).frame.dense[:K]
-        return (first.em_gain, covariance(first, mixture)), (
-            second.em_gain, covariance(second, more),
-        )  # fmt: skip
+        covariance = lambda step: step.after.frame.dense[:K]
+        return (first.em_gain, covariance(first)), (second.em_gain, covariance(second))
 
     codes = jnp.asarray(np.stack([code_of(letters) for letters in FOURTEEN]), float)
     (gain, dense), (padded_gain, padded_dense) = run(codes)
