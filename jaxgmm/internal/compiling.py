@@ -62,7 +62,6 @@ def _supported(*options: Option) -> tuple[Option, ...]:
     return options
 
 
-@functools.cache
 def jit_with_options(
     function: Callable[..., Any],
     quickly: bool = False,
@@ -78,7 +77,16 @@ def jit_with_options(
         optimized.
       products: whether most of the work is matrix products that many lanes share; only for CPUs.
     """
-    level = NOT_OPTIMIZED if runs_once else LESS_OPTIMIZED
+    # An option of a program would take precedence over JAX's own setting.
+    unoptimized = runs_once or jax.config.read("jax_disable_most_optimizations")
+    return _jit(function, quickly, unoptimized, products)
+
+
+@functools.cache
+def _jit(
+    function: Callable[..., Any], quickly: bool, unoptimized: bool, products: bool
+) -> Callable[..., Any]:
+    level = NOT_OPTIMIZED if unoptimized else LESS_OPTIMIZED
     wanted = [PLAIN_FUSIONS, FEW_PARTS, level] * quickly
     wanted += [PRODUCTS_ALONE] * products
     options = dict(_supported(*wanted)) if wanted else None
