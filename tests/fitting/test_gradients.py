@@ -26,6 +26,8 @@ ALONG = RANDOM.normal(size=X.shape), RANDOM.normal(size=N) * (WEIGHT > 0)
 SLOPES = RANDOM.normal(size=K), RANDOM.normal(size=(K, D)), RANDOM.normal(size=(K, D, D))
 FULL_RANK = (*FOURTEEN, OWN)
 LOW_RANK = "factors-1", "factors-2", "ppca-1", "ppca-2"
+# One rule has derivatives in both modes, so that one family of each kind shows that they agree.
+IN_BOTH_MODES = "EVI", "EEE", "EVE", "factors-1"
 
 
 @pytest.mark.thorough
@@ -46,7 +48,7 @@ def test_gradients_equal_central_differences(family, x64):
         linear = sum(jnp.vdot(slope, part) for slope, part in zip(slopes, parts, strict=True))
         return linear + jnp.sum(jnp.sin(parts[2]))
 
-    reverse, forward = jax.jit(jax.value_and_grad(loss)), jax.jit(jax.jacfwd(loss))
+    reverse = jax.jit(jax.value_and_grad(loss))
     step, zero = 1e-4, jnp.zeros(3)
     # Values where a derivative is taken are those of the maximum to rounding.
     differences = [reverse(m, 1e-20)[0] - reverse(-m, 1e-20)[0] for m in step * np.eye(3)]
@@ -54,4 +56,6 @@ def test_gradients_equal_central_differences(family, x64):
     found = {tolerance: reverse(zero, tolerance)[1] for tolerance in (1e-18, 1e-9)}
     np.testing.assert_allclose(found[1e-18], expected, rtol=2e-5)
     np.testing.assert_allclose(found[1e-9], expected, rtol=1e-4)
-    np.testing.assert_allclose(forward(zero, 1e-9), found[1e-9], rtol=1e-10)
+    if family in IN_BOTH_MODES:
+        forward = jax.jit(jax.jacfwd(loss))(zero, 1e-9)
+        np.testing.assert_allclose(forward, found[1e-9], rtol=1e-10)

@@ -33,11 +33,11 @@ def numbers(found):
     return jnp.stack([length, odds, spread, *divergences, found.log_likelihood, found.objective])
 
 
-def at_step(family, step, tolerance=1e-9, max_steps=2000):
+def at_step(step, tolerance=1e-9, max_steps=2000):
     """A fit of rows, weights and a prior that all move with `step`."""
     x, weight = X + step * ALONG[0], WEIGHT + step * ALONG[1]
     prior = Prior.from_data(x, weight=weight, strength=0.5 + step)
-    start = jaxgmm.initialize(KEY, X, K, family=family)
+    start = jaxgmm.initialize(KEY, X, K)
     return numbers(
         jaxgmm.fit(x, start, weight=weight, prior=prior, tolerance=tolerance, max_steps=max_steps)
     )
@@ -50,24 +50,16 @@ def fitted():
         yield jaxgmm.fit(X, start, tolerance=1e-12, max_steps=5000).mixture
 
 
-# One family of each kind of leaves, since each compiles for half a minute.
-@pytest.mark.parametrize(
-    "family",
-    [
-        pytest.param(f, marks=() if f == "VVV" else pytest.mark.thorough)
-        for f in ("VVV", "EEE", "VII", "VEI", "VEE", "EVE", "VEV")
-    ],
-)
-def test_they_equal_central_differences(family, x64):
+def test_they_equal_central_differences(x64):
     """At the default tolerance of a fit, although it stops an error of √D before the maximum;
-    forward and reverse derivatives agree."""
-    tight = jax.jit(lambda step: at_step(family, step, 1e-20, 20_000))
+    forward and reverse derivatives agree. Other families are in test_gradients.py."""
+    tight = jax.jit(lambda step: at_step(step, 1e-20, 20_000))
     expected = (tight(1e-4) - tight(-1e-4)) / 2e-4
-    value, forward = jax.jit(lambda t: jax.jvp(lambda s: at_step(family, s), (t,), (1.0,)))(0.0)
+    value, forward = jax.jit(lambda t: jax.jvp(at_step, (t,), (1.0,)))(0.0)
     np.testing.assert_allclose(forward, expected, rtol=1e-4, atol=1e-7)  # that of the differences
     # Without the Newton step, the values are off by up to 2e-3.
     np.testing.assert_allclose(value, tight(0.0), rtol=1e-5)
-    reverse = jax.jit(jax.jacrev(lambda step: at_step(family, step)))(0.0)
+    reverse = jax.jit(jax.jacrev(at_step))(0.0)
     np.testing.assert_allclose(reverse, forward, rtol=1e-10)
 
 
@@ -107,9 +99,9 @@ def test_nothing_is_computed_where_no_derivative_is_taken(fitted, x64, monkeypat
 
 @pytest.mark.thorough
 def test_second_derivatives(x64):
-    tight = jax.jit(lambda step: at_step("full", step, 1e-20, 20_000))
+    tight = jax.jit(lambda step: at_step(step, 1e-20, 20_000))
     expected = (tight(1e-3) - 2 * tight(0.0) + tight(-1e-3)) / 1e-6
-    found = jax.jit(jax.hessian(lambda step: at_step("full", step, 1e-14)))(0.0)
+    found = jax.jit(jax.hessian(lambda step: at_step(step, 1e-14)))(0.0)
     np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
