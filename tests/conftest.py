@@ -21,13 +21,15 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jaxgmm.use_all_cores(2)
+# Modules whose tests are about rounding errors, which optimized code has fewer of.
+ROUNDING = {"test_precision", "test_statistics", "test_fits_of_families"}
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _programs(request):
     """Compiles without optimizing, except where rounding is the subject; and forgets the programs,
     thousands of which would exhaust the process's memory maps."""
-    rounding = request.module.__name__ in ("test_precision", "test_statistics")
+    rounding = request.module.__name__ in ROUNDING
     jax.config.update("jax_disable_most_optimizations", not rounding)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
