@@ -138,3 +138,17 @@ def test_with_reg_covar_the_bound_is_that_before_the_last_step(iris):
             if name.endswith("_"):
                 setattr(again, name, value)
         assert again.fit(iris).lower_bound_ >= found.lower_bound_ - 1e-12
+
+
+@pytest.mark.parametrize("max_iter", [1, 2])
+def test_a_last_step_that_collapses_is_not_taken(max_iter):
+    """The second component's rows differ by rounding alone."""
+    x = np.random.default_rng(0).normal(size=(40, 2))
+    x[20:] = 1e8 + 3e-8 * x[20:]
+    start = dict(means_init=[[0, 0], [1e8, 1e8]], precisions_init=np.stack([np.eye(2)] * 2))
+    estimator = GaussianMixture(
+        2, reg_covar=0.0, max_iter=max_iter, weights_init=[0.5, 0.5], **start
+    )
+    with pytest.warns(ConvergenceWarning, match="DEGENERATE"):
+        estimator.fit(x)
+    np.testing.assert_allclose(estimator.covariances_, np.stack([np.eye(2)] * 2), rtol=1e-12)
