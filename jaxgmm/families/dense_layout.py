@@ -224,9 +224,8 @@ class Dense(Layout):
 
     def pull(self, mass, matrices):
         root = self.inverse_factor
-        unit = unit_matrix(self.d, root.dtype)[None]
         moments = symmetric(matmul(matmul(transpose(root), self.pool(matrices)), root))
-        return self.pool(mass)[:, None, None] * unit + moments
+        return self.pool(mass)[:, None, None] * unit_matrix(self.d, root.dtype)[None] + moments
 
     def quadratic(self, matrix):
         return quadratic_form(self.factor, matrix[None])

@@ -148,7 +148,7 @@ class Problem:
         objective = self._objective(mixture, sums)
         steps, passes = fit_state.steps + 1, fit_state.passes + passes
         values = StoppingValues(step.em_gain, objective, fit_state.objective)
-        # A start may be narrower, since EM's step widens it.
+        # A start may be too narrow, since EM's step can widen it. Only a move is rejected.
         collapsed = steps > 0
         collapsed &= has_collapsed(mixture, fit_state.sums.mass, self.prior, self.resolution)
         status, usable = self._status(mixture, state, sums, step, values, steps, collapsed)

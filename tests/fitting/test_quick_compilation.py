@@ -51,3 +51,18 @@ def test_a_fit_within_a_program_has_no_options(problem, quickly):
     assert not quickly
     alone = jaxgmm.fit(x, start, prior=prior, max_steps=3).objective
     np.testing.assert_allclose(within, alone, rtol=1e-5)
+
+
+def test_jax_s_own_setting_leaves_programs_unoptimized():
+    """The tests run with the setting; a program has the options of one that is to run once."""
+    quick = lambda **options: compiling.jit_with_options(_program, quickly=True, **options)
+    assert quick() is quick(runs_once=True)
+    jax.config.update("jax_disable_most_optimizations", False)
+    try:
+        assert quick() is not quick(runs_once=True)
+    finally:
+        jax.config.update("jax_disable_most_optimizations", True)
+
+
+def _program(static, x):
+    return x
