@@ -71,7 +71,10 @@ def factorizations(turn: int):
 
 
 def fits(turn: int):
-    """fit, sweep, a transport plan, and in turn compare, certificate and the estimator."""
+    """fit, sweep, a transport plan, and in turn compare, certificate and the estimator.
+
+    Each result is waited for: JAX may not wait for a running program when the process ends, which
+    then crashes."""
     import jax
     import numpy as np
 
@@ -92,13 +95,15 @@ def fits(turn: int):
     fit = jaxgmm.fit(x, start, kernel="whitened", **settings)
     jax.block_until_ready(jaxgmm.mw2(start, fit.mixture))  # calls the host inside a program
     x, k = rows(1)
-    jaxgmm.sweep(key, x, [1, 2, 3] if k == 3 else k, restarts=4, strategy="full", **settings)
+    numbers = [1, 2, 3] if k == 3 else k
+    found = jaxgmm.sweep(key, x, numbers, restarts=4, strategy="full", **settings)
+    jax.block_until_ready(found)
     x, k = rows(2)
     if turn % 3 == 0:
         jaxgmm.compare(key, x, k, ["em"], restarts=2, **settings)
     elif turn % 3 == 1:
         x = x[:, :4] if k > 8 else x  # the Hessian has at most 1000 columns, and takes its time
-        jaxgmm.certificate(jaxgmm.initialize(key, x, k), x)
+        jax.block_until_ready(jaxgmm.certificate(jaxgmm.initialize(key, x, k), x))
     else:
         from jaxgmm.sklearn import GaussianMixture
 
