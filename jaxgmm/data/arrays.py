@@ -67,7 +67,7 @@ class ArrayData(InMemory):
         """Return function(rows, *operands, **static), compiled."""
         arguments = self._static(function, static), self.x, self.weight, operands
         if quickly and jax.default_backend() == "cpu" and is_outermost(self, operands):
-            quick = jit_with_options(_call_function, quickly=True)
+            quick = jit_with_options(_call_function, quickly=True, one_fit=True)
             return call_with_options(quick, _call, *arguments)
         return _call(*arguments)
 
