@@ -23,7 +23,7 @@ LESS_OPTIMIZED: Option = ("xla_backend_optimization_level", 1)
 # few milliseconds.
 FEW_PARTS: Option = ("xla_cpu_parallel_codegen_split_count", 4)
 # By default XLA asks of every loop how often it runs, and copies the loop to find out. Without this
-# question, a fit takes 6 to 19 percent less time to compile, most with loops inside its loop, and its
+# question, a fit takes 6 to 19 percent less time to compile, most with loops inside its loop. Its
 # code is as fast. That of many fits at once is slower, and takes no less time to compile.
 LOOPS_NOT_COUNTED: Option = (
     "xla_disable_hlo_passes", "simplify-while-loops,while-loop-trip-count-annotator"
