@@ -89,6 +89,17 @@ def cases(chosen, *more):
 
 
 @contextlib.contextmanager
+def optimized():
+    """Programs are optimized, as those of users are."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", False)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", before)
+
+
+@contextlib.contextmanager
 def precision(dtype):
     """JAX's default dtype is this one."""
     with jax.enable_x64(dtype == "float64"):

@@ -181,6 +181,7 @@ def test_rows_with_missing_values(ends, iris, x64):
     assert float(newton.objective - em.objective) > -1e-8
 
 
+@pytest.mark.thorough
 def test_float32_reaches_its_floor(iris):
     x = iris.astype(np.float32)
     start = jaxgmm.initialize(jax.random.key(0), x, 2)

@@ -68,6 +68,7 @@ def test_an_autoregressive_family(x64):
     np.testing.assert_allclose(accelerated.log_likelihood, found.log_likelihood, atol=1e-7)
 
 
+@pytest.mark.thorough
 def test_a_default_step_finds_the_closed_form(x64):
     """An equal-volume family written without an M-step ends where the built-in one does."""
 

@@ -27,7 +27,11 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("algorithm", [EM(), Gradient(optax.lbfgs)], ids=["em", "lbfgs"])
+@pytest.mark.parametrize(
+    "algorithm",
+    [EM(), pytest.param(Gradient(optax.lbfgs), marks=pytest.mark.thorough)],
+    ids=["em", "lbfgs"],
+)
 def test_a_resumed_fit_is_the_unbroken_one(algorithm, run, tmp_path, monkeypatch):
     run = functools.partial(run, algorithm=algorithm, checkpoint_every=4, max_steps=25)
     unbroken = run(checkpoint=tmp_path / "unbroken.npz")

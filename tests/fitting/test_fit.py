@@ -46,6 +46,7 @@ def test_no_tolerance_runs_every_step(iris, start):
     assert not fit.converged
 
 
+@pytest.mark.thorough
 def test_an_algorithm_by_name_is_that_algorithm(iris, start):
     x = iris.astype(np.float32)
     chex.assert_trees_all_equal(
@@ -137,7 +138,7 @@ def test_padding_rows_change_nothing(iris, x64):
     np.testing.assert_allclose(with_padding.objective, plain.objective, rtol=1e-12)
 
 
-@pytest.mark.parametrize("family", ["full", "tied"])
+@pytest.mark.parametrize("family", ["full", pytest.param("tied", marks=pytest.mark.thorough)])
 def test_absent_components_stay_absent(family, iris, x64):
     mixture = jaxgmm.initialize(jax.random.key(1), iris, 2, family=family)
     leaves = lambda a: jnp.concatenate([a, a[:1]]) if a.shape[0] == 2 else a

@@ -233,6 +233,7 @@ def test_beyond_the_hessian_the_rate_decides(x64, monkeypatch):
     assert certificate(twin, x, weight=weight, prior=None).verdict == "saddle"
 
 
+@pytest.mark.thorough
 def test_in_float32_under_vmap():
     """A batch has a batch of verdicts; numbers come in the dtype of the data; one compilation."""
     x = X.astype(np.float32)

@@ -50,7 +50,9 @@ def falls_by_em(x, mixture, values):
     return jax.lax.scan(maximum, mixture, values)[1]
 
 
-@pytest.mark.parametrize(("sample", "hard"), [(6, 0), (29, 1)])
+@pytest.mark.parametrize(
+    ("sample", "hard"), [pytest.param(6, 0, marks=pytest.mark.thorough), (29, 1)]
+)
 def test_ends_that_newtons_method_alone_does_not_find(sample, hard, samples, x64):
     """At each end the objective has fallen by q/2 for the first time; at one of them, Newton's
     method from Wald's end leads elsewhere."""

@@ -47,6 +47,7 @@ def test_a_bootstrap_agrees_with_the_curvature(fitted, result, x64):
             result.interval(g, **settings)
 
 
+@pytest.mark.thorough
 def test_intervals_at_a_saddle_warn(x64):
     mean, covariance = X.mean(axis=0), np.cov(X.T, bias=True)
     twins = Mixture.from_parameters([0.5, 0.5], [mean, mean], [covariance] * 2)
@@ -113,6 +114,7 @@ def test_leaving_rows_out(fitted, x64):
     np.testing.assert_allclose(exact.log_prob[4], jaxgmm.log_prob(without.mixture, X)[4], rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_rows_without_which_a_fit_fails_have_no_density(x64):
     """A component on three rows in two dimensions, and no prior."""
     x = np.concatenate([X, [[10.0, 20.0], [10.5, 20.3], [11.0, 19.5]]])

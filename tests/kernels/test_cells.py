@@ -297,10 +297,10 @@ def divide_little(monkeypatch, leaves_out):
 @pytest.mark.parametrize(
     ("algorithm", "kind", "parts", "leaves_out"),
     [
-        ("em", "array", 1, True),
-        ("em", "array", 2, False),
+        ("em", "array", 2, True),
+        pytest.param("em", "array", 1, False, marks=pytest.mark.thorough),
         ("em", "stream", 1, False),
-        ("em", "stream", 2, True),
+        pytest.param("em", "stream", 2, True, marks=pytest.mark.thorough),
         pytest.param("lbfgs", "array", 1, False, marks=pytest.mark.thorough),
         pytest.param("lbfgs", "stream", 1, True, marks=pytest.mark.thorough),
     ],
@@ -328,6 +328,7 @@ def test_fits_are_those_of_dense_passes(algorithm, kind, parts, leaves_out, monk
     np.testing.assert_allclose(found.mixture.means, dense.mixture.means, atol=1e-4)
 
 
+@pytest.mark.thorough
 def test_comparisons_and_checkpoints_divide_rows_as_a_fit_does(monkeypatch, tmp_path):
     """A fit that resumes divides its rows by its start again, so that it adds in the same order."""
     x, _ = rows_of_clusters(1900)  # of which no other test has a program
@@ -356,6 +357,7 @@ def test_comparisons_and_checkpoints_divide_rows_as_a_fit_does(monkeypatch, tmp_
         )
 
 
+@pytest.mark.thorough
 def test_a_sweep_divides_rows_for_lanes_alone(monkeypatch):
     """In every fold."""
     x, _ = rows_of_clusters(1000, k=4)

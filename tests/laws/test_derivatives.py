@@ -115,6 +115,7 @@ def test_forward_derivatives_of_every_family(family, x64):
     forward(of_each_family, family)
 
 
+@pytest.mark.thorough
 def test_forward_derivatives(x64):
     forward(of_any_family, "full")
 
@@ -176,7 +177,10 @@ def test_derivatives_of_overlap_are_refused(function):
     assert jax.jit(function)(START).shape == (K, K)
 
 
-@pytest.mark.parametrize("kind", [jaxgmm.Shards, lambda x: jaxgmm.Stream([x])])
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(jaxgmm.Shards, marks=pytest.mark.thorough), lambda x: jaxgmm.Stream([x])],
+)
 def test_rows_that_the_host_lays_out(kind):
     """They have derivatives by the mixture, and refuse those by rows and weights."""
     weight = jnp.asarray(WEIGHT, jnp.float32)

@@ -79,6 +79,7 @@ def test_shared_noise_is_noise_of_every_row(family, values, kind):
     assert_same(jaxgmm.log_prob(m, Observed(at, noise=noise)), density)
 
 
+@pytest.mark.thorough
 def test_shared_noise_in_every_kind_of_data():
     """Blocks of a stream with noise of their own do not share it, even if their rows do."""
     _, gaps, variances, _ = rows()

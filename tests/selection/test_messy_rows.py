@@ -38,7 +38,13 @@ OUTLIERS = {
 }
 
 
-@pytest.mark.parametrize("name", OUTLIERS)
+QUICK = "one at 1e7", "five", "twenty alike"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.thorough) for name in OUTLIERS],
+)
 def test_outliers_do_not_hide_groups(name, x64):
     x = OUTLIERS[name]
     found = jaxgmm.sweep(KEY, x, range(1, 5), restarts=8, tolerance=1e-7)

@@ -57,6 +57,7 @@ def test_one_feature_has_two_families():
                 )
 
 
+@pytest.mark.thorough
 def test_all_may_stand_beside_others():
     found = jaxgmm.sweep(
         jax.random.key(0), X, 1, restarts=1, families=("all", "factors-1"), max_steps=2

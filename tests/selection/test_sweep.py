@@ -60,6 +60,7 @@ def test_a_lane_is_a_fit_of_its_own(full, k, restart, iris, x64):
     same_climb(found, alone)
 
 
+@pytest.mark.thorough
 def test_lanes_in_several_groups_are_fits_of_their_own(iris, monkeypatch, x64):
     """Eleven lanes, two on each device at a time, some of them longer than a history's first room."""
     monkeypatch.setattr(lane_batches, "MOST_LANES", 2)
@@ -291,6 +292,7 @@ def test_weights_are_repeated_rows(iris, x64):
             np.testing.assert_allclose(a[name], b[name], rtol=1e-9)
 
 
+@pytest.mark.thorough
 def test_rows_left_out(iris, x64):
     found = jaxgmm.sweep(KEY, iris, (1, 3), restarts=4, strategy="full", folds=3)
     shuffle = np.random.default_rng(np.asarray(jax.random.key_data(KEY))).permutation
