@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from ..internal.one_cpu_function import as_one_cpu_function
-from ..numerics.short_axis_sums import fold
+from ..numerics.short_axis_sums import fold, reduce_by_library
 
 # For so few numbers of each lane, one function of machine code takes less time than one for each
 # operation.
@@ -28,7 +28,7 @@ def weighted_responsibilities(
     The arguments are the log-joint (k, b) and the row weights (b,). The result is w e / Σ e with
     e = exp(a − max a), so that responsibilities sum to 1 even for a row far from every component.
     """
-    return _bayes(_by_library, log_joint, weight)
+    return _bayes(reduce_by_library, log_joint, weight)
 
 
 def rule_for_lanes(lanes: int) -> Rule:
@@ -50,11 +50,6 @@ def _bayes(
     unscaled = jnp.exp(log_joint - largest)
     evidence = reduce(jnp.add, unscaled, axis=0)
     return unscaled * (weight[None] / evidence), (largest + jnp.log(evidence))[0]
-
-
-def _by_library(operation: jnp.ufunc, values: jax.Array, axis: int) -> jax.Array:
-    """Return what `fold` returns."""
-    return operation.reduce(values, axis=axis, keepdims=True)
 
 
 def _narrowed(rule: Rule) -> Rule:
