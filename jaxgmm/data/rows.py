@@ -25,6 +25,8 @@ from .row_counts import even_block_rows, sample
 
 # Of rows that need more bytes than this, cells hold the positions instead of a copy.
 LARGEST_COPY = 1 << 26
+# Sums of at most so many numbers are added over devices together.
+JOINED = 1 << 10
 
 
 def finest_detail(size: Any, distance: Any) -> Any:
@@ -283,8 +285,16 @@ class Rows:
             jax.lax.cond(jax.lax.axis_index(self.axis) == 0, action, lambda: None)
 
     def sum_parts(self, sums: Any) -> Any:
-        """Return the sum over all parts of a pytree, by one all-reduce of one vector."""
+        """Return the sum over all parts of a pytree, by one all-reduce for all of its small leaves.
+
+        Large leaves have their own. Joined to others, a Hessian becomes part of a function of which
+        XLA makes wrong code in JAX 0.10, and the process crashes.
+        """
         if self.axis is None:
             return sums
-        flat, unravel = ravel_pytree(sums)
-        return unravel(jax.lax.psum(flat, self.axis))
+        leaves, structure = jax.tree.flatten(sums)
+        small = [jnp.size(leaf) <= JOINED for leaf in leaves]
+        flat, unravel = ravel_pytree([leaf for leaf, few in zip(leaves, small, strict=True) if few])
+        joined = iter(unravel(jax.lax.psum(flat, self.axis)))
+        add = lambda leaf, few: next(joined) if few else jax.lax.psum(leaf, self.axis)
+        return jax.tree.unflatten(structure, map(add, leaves, small))

@@ -136,13 +136,20 @@ class ShardData(InMemory):
         layout = self.mesh, self.axis, self.weight is not None, self.columns
         return _program(*layout, function, *sorted(static.items()))
 
+    def _free(self, leaf: Any) -> Any:
+        """Return an operand as an array that is committed to no other device than the rows are."""
+        if not self.x.is_fully_addressable:  # of several processes, each has the same numbers
+            return np.asarray(leaf)
+        if isinstance(leaf, jax.Array) and leaf.committed:
+            return jax.device_put(leaf, NamedSharding(self.mesh, P()))
+        return leaf
+
     def compute(
         self, function: Callable[..., Any], *operands: Any, quickly: bool = False, **static: Any
     ) -> Any:
         """Return function(rows, *operands, **static), one program on all devices of the mesh."""
-        # With several processes, operands that are the same everywhere must be NumPy arrays.
-        if not (self.x.is_fully_addressable or checks.traced(operands)):
-            operands = jax.tree.map(np.asarray, operands)
+        if not checks.traced(operands):
+            operands = jax.tree.map(self._free, operands)
         result = self._program(function, static)(self._rows, operands)
         if checks.traced(result):
             return result

@@ -142,6 +142,42 @@ def test_many_rows_are_spread_by_themselves(start, monkeypatch):
     assert len(spread) == 3  # never where there are tracers, or someone chose a device
 
 
+@pytest.mark.parametrize("kind", [lambda x: x, Shards, lambda x: Stream([x])])
+def test_mixtures_and_priors_may_be_on_one_device(kind, monkeypatch):
+    """Their device is not one that all rows are on."""
+    monkeypatch.setattr(devices, "SPREAD_ROWS", 100)
+    start = jaxgmm.initialize(jax.random.key(0), X, 2)
+    beside = start, jaxgmm.Prior.from_data(X)
+    run = lambda start, prior: jaxgmm.fit(kind(X), start, prior=prior, max_steps=3).objective
+    assert run(*jax.device_put(beside, jax.devices()[1])) == run(*beside)
+
+
+HESSIAN = """
+import jax, jaxgmm, numpy as np
+jaxgmm.use_all_cores(2)
+x = np.random.default_rng(0).normal(size=(40_000, 4)).astype(np.float32)
+start = jaxgmm.initialize(jax.random.key(0), x, 3)
+smallest = lambda found: float(found.smallest_eigenvalue)
+of_two, of_one = (jaxgmm.certificate(start, x, devices=jax.devices()[:n]) for n in (2, 1))
+np.testing.assert_allclose(smallest(of_two), smallest(of_one), rtol=1e-3)
+print("ended")
+"""
+
+
+def test_a_hessian_of_two_devices():
+    """In a process whose programs are optimized: JAX 0.10 made a function of it that crashed."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}
+    environment["XLA_FLAGS"] = ""
+    done = subprocess.run(
+        [sys.executable, "-c", HESSIAN],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    assert done.stdout == "ended\n", (done.returncode, done.stderr[-2000:])
+
+
 EIGHT = """
 import jaxgmm
 assert jaxgmm.use_all_cores() == 5  # what the environment says is kept
