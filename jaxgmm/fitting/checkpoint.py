@@ -194,7 +194,7 @@ def _translate_old_label(label: dict[str, Any]) -> dict[str, Any]:
     """Return the label in present names, where an earlier version used others."""
     if label.get("stopping rule") == "kl":
         label["stopping rule"] = "em-gain"
-    algorithm = str(label.get("algorithm")).replace("optimiser=", "optimizer=")
+    algorithm = re.sub("optimi.er=", "optimizer=", str(label.get("algorithm")))
     label["algorithm"] = re.sub(r"(StepwiseEM\(decay=[^,)]+)\)", r"\1, scale=1.0)", algorithm)
     return label
 

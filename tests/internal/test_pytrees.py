@@ -28,7 +28,7 @@ def one_of_many(number):
 
 
 def test_a_program_runs_with_the_methods_of_its_class():
-    """With `jax.tree_util.register_dataclass` JAX 0.10 fails for about 16 of these classes."""
+    """With `jax.tree_util.register_dataclass` JAX 0.10 fails for some of these classes."""
     value = jax.jit(lambda tree: tree.value())
     found = [int(value(one_of_many(number)(np.int32(1), np.int32(2)))) for number in range(100)]
     np.testing.assert_array_equal(found, np.arange(100) + 3)
